@@ -1,0 +1,358 @@
+//! The client's side of a session.
+
+use crate::connect::{self, Connect, Will};
+use crate::control::{self, SubscribeFilter};
+use crate::flow::{Connection, Flow, silence_limit};
+use crate::incoming::AckToken;
+use crate::outgoing::{PeerLimits, PublishError, Published};
+use crate::reason::ReasonCode;
+use crate::wire::{self, Frames, ProtocolError};
+use crate::{Batch, Control, Version};
+use bytes::{Bytes, BytesMut};
+use std::time::{Duration, Instant};
+use tidegate_message::{ByteString, Message, QoS, TopicFilter};
+
+/// How many filters one SUBSCRIBE or UNSUBSCRIBE carries at most: some brokers refuse long ones.
+const FILTERS_PER_PACKET: usize = 8;
+
+/// How a client introduces itself, and what it takes.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// Protocol version.
+    pub version: Version,
+    /// Set mosquitto's bridge bit in the protocol level (3.x).
+    pub bridge: bool,
+    /// Client id.
+    pub client_id: ByteString,
+    /// Forget the session the broker may have.
+    pub clean_start: bool,
+    /// In seconds; 0 is off.
+    pub keep_alive_s: u16,
+    /// User name.
+    pub username: Option<ByteString>,
+    /// Password.
+    pub password: Option<Bytes>,
+    /// What the broker publishes when we vanish.
+    pub will: Option<Will>,
+    /// How long the broker keeps our session, in seconds (MQTT 5).
+    pub session_expiry_s: u32,
+    /// How many unacknowledged messages we take (MQTT 5; at least 1).
+    pub receive_maximum: u16,
+    /// The largest packet we take, in bytes; announced in MQTT 5, enforced always.
+    pub max_packet_size: u32,
+    /// How many topic aliases we take (MQTT 5).
+    pub topic_alias_max: u16,
+}
+
+/// What the broker granted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Connected {
+    /// The broker still had our session: subscriptions are in place.
+    pub session_present: bool,
+    /// The highest QoS it takes.
+    pub max_qos: QoS,
+    /// Whether it keeps retained messages.
+    pub retain_available: bool,
+    /// How many unacknowledged messages it takes.
+    pub receive_maximum: u16,
+    /// The largest packet it takes, in bytes.
+    pub max_packet_size: Option<u32>,
+    /// The client id it chose for us.
+    pub assigned_client_id: Option<String>,
+    /// The keep-alive in force, in seconds.
+    pub keep_alive_s: u16,
+    /// Whether wildcards in filters are taken.
+    pub wildcards_available: bool,
+    /// Whether shared subscriptions are taken.
+    pub shared_available: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Connecting,
+    Up,
+}
+
+/// A client's session over as many connections as it takes.
+#[derive(Debug)]
+pub struct ClientSession {
+    connection: Connection,
+    stage: Stage,
+    keep_alive_s: u16,
+    /// When the PINGREQ went out that is not answered yet.
+    ping_sent: Option<Instant>,
+    clean_start: bool,
+    topic_alias_max: u16,
+    next_control: u64,
+}
+
+impl ClientSession {
+    /// A session that has never been connected.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            connection: Connection::new(Flow::default(), now),
+            stage: Stage::Idle,
+            keep_alive_s: 0,
+            ping_sent: None,
+            clean_start: true,
+            topic_alias_max: 0,
+            next_control: 0,
+        }
+    }
+
+    /// Starts a connection: writes CONNECT. Whatever was left of the connection before is gone.
+    pub fn connect(&mut self, config: &ClientConfig, now: Instant) {
+        let v5 = config.version == Version::V5;
+        self.connection.reset(config.version, now);
+        let connection = &mut self.connection;
+        connection.max_packet_size = config.max_packet_size as usize;
+        connection.receive_maximum = usize::from(if v5 { config.receive_maximum.max(1) } else { u16::MAX });
+        self.stage = Stage::Connecting;
+        self.keep_alive_s = config.keep_alive_s;
+        self.ping_sent = None;
+        self.clean_start = config.clean_start;
+        self.topic_alias_max = if v5 { config.topic_alias_max } else { 0 };
+        let connect = Connect {
+            version: config.version,
+            bridge: config.bridge && !v5,
+            client_id: config.client_id.clone(),
+            clean_start: config.clean_start,
+            keep_alive_s: config.keep_alive_s,
+            username: config.username.clone(),
+            password: config.password.clone(),
+            will: config.will.clone(),
+            session_expiry_s: config.session_expiry_s,
+            receive_maximum: config.receive_maximum,
+            max_packet_size: Some(config.max_packet_size),
+            topic_alias_max: self.topic_alias_max,
+            auth_method: None,
+        };
+        connect::encode(&mut connection.tx, &connect);
+    }
+
+    /// The connection is gone. Messages in flight stay, for the next one.
+    pub fn disconnected(&mut self) {
+        self.stage = Stage::Idle;
+        self.connection.tx.clear();
+        self.connection.flow.disconnected();
+    }
+
+    /// True between CONNACK and the end of the connection.
+    pub fn is_up(&self) -> bool {
+        self.stage == Stage::Up
+    }
+
+    /// The version of the current or last connection.
+    pub const fn version(&self) -> Version {
+        self.connection.version
+    }
+
+    /// Drains every complete frame out of `rx` into `batch`.
+    ///
+    /// # Errors
+    /// The broker broke the protocol: write what is in [`tx`](Self::tx) and close. What `batch` holds was received
+    /// before and is good.
+    pub fn on_bytes(&mut self, rx: &mut BytesMut, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        let mut frames = Frames::cut(rx, self.connection.max_packet_size, usize::MAX);
+        let result = self.on_frames(&mut frames, now, batch);
+        if let Err(error) = &result {
+            self.disconnect(error.reason());
+        }
+        result
+    }
+
+    fn on_frames(&mut self, frames: &mut Frames, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        while let Some(frame) = frames.next()? {
+            self.connection.last_received = now;
+            self.ping_sent = None;
+            if self.stage != Stage::Up {
+                self.on_connack(frame, batch)?;
+                continue;
+            }
+            let Some(frame) = self.connection.on_frame(frame, batch)? else { continue };
+            let at = batch.received.len();
+            match frame.kind() {
+                wire::PINGRESP => {}
+                wire::SUBACK => {
+                    let (packet_id, codes) = control::decode_suback(frame, self.connection.version)?;
+                    if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
+                        batch.control.push((at, Control::Subscribed { id, codes }));
+                    }
+                }
+                wire::UNSUBACK => {
+                    let packet_id = control::decode_unsuback(frame)?;
+                    if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
+                        batch.control.push((at, Control::Unsubscribed { id }));
+                    }
+                }
+                wire::DISCONNECT if self.connection.v5() => {
+                    let control = control::decode_disconnect(frame, self.connection.version)?;
+                    batch.control.push((at, control));
+                }
+                wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+                _ => return Err(ProtocolError::Unexpected("a packet that only clients send")),
+            }
+        }
+        Ok(())
+    }
+
+    fn on_connack(&mut self, frame: wire::Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
+        match frame.kind() {
+            wire::CONNACK if self.stage == Stage::Connecting => {}
+            wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+            _ => return Err(ProtocolError::Unexpected("CONNACK was due")),
+        }
+        let ack = control::decode_connack(frame, self.connection.version)?;
+        let at = batch.received.len();
+        if ack.reason != ReasonCode::SUCCESS {
+            let words = ack.words.or(ack.server_reference.map(|server| format!("use {server}")));
+            batch.control.push((at, Control::Refused { reason: ack.reason, words }));
+            self.stage = Stage::Idle;
+            return Ok(());
+        }
+        // MQTT 3.1 cannot say that it has the session: trust it to have kept it.
+        let session_present = ack.session_present || (self.connection.version == Version::V31 && !self.clean_start);
+        let peer = PeerLimits {
+            receive_maximum: ack.receive_maximum,
+            max_packet_size: ack.max_packet_size.map_or(usize::MAX, |size| size as usize),
+            max_qos: ack.max_qos,
+            retain_available: ack.retain_available,
+            topic_alias_max: ack.topic_alias_max,
+        };
+        if let Some(seconds) = ack.server_keep_alive_s {
+            self.keep_alive_s = seconds;
+        }
+        self.stage = Stage::Up;
+        let had_session = self.connection.flow.in_flight() > 0;
+        let connected = Connected {
+            session_present,
+            max_qos: ack.max_qos,
+            retain_available: ack.retain_available,
+            receive_maximum: ack.receive_maximum,
+            max_packet_size: ack.max_packet_size,
+            assigned_client_id: ack.assigned_client_id,
+            keep_alive_s: self.keep_alive_s,
+            wildcards_available: ack.wildcards_available,
+            shared_available: ack.shared_available,
+        };
+        batch.control.push((at, Control::Connected(connected)));
+        let republished =
+            self.connection.established(peer, self.topic_alias_max, session_present, &mut batch.completed);
+        if had_session && !session_present {
+            batch.control.push((at, Control::SessionLost { republished }));
+        }
+        Ok(())
+    }
+
+    /// Whether a QoS 1 or 2 message would be taken now. QoS 0 is taken whenever the session is up.
+    pub fn has_room(&self) -> bool {
+        self.is_up() && self.connection.flow.outgoing.has_room(&self.connection.peer)
+    }
+
+    /// Encodes a message into [`tx`](Self::tx). QoS and retain flag are lowered to what the broker takes.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] without room or connection, [`PublishError::TooLarge`] above the broker's maximum.
+    pub fn publish(&mut self, key: u64, message: Message) -> Result<Published, PublishError> {
+        if !self.is_up() {
+            return Err(PublishError::Full);
+        }
+        self.connection.publish(key, message, &[])
+    }
+
+    /// Acknowledges a received message: PUBACK or PUBREC leaves in the order of receipt.
+    pub fn ack(&mut self, token: AckToken) {
+        self.connection.ack(token, ReasonCode::SUCCESS);
+    }
+
+    /// Asks for messages. Several SUBSCRIBE packets if there are many filters: returns their ids, with how many filters
+    /// each has, in order; each is answered by its own [`Control::Subscribed`].
+    pub fn subscribe(&mut self, filters: &[SubscribeFilter]) -> Vec<(u64, usize)> {
+        let mut ids = Vec::new();
+        for filters in filters.chunks(FILTERS_PER_PACKET) {
+            self.next_control += 1;
+            let id = self.next_control;
+            let Some(packet_id) = self.connection.flow.outgoing.control_id(id) else { break };
+            control::encode_subscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
+            ids.push((id, filters.len()));
+        }
+        ids
+    }
+
+    /// Asks for no more messages on these filters.
+    pub fn unsubscribe(&mut self, filters: &[TopicFilter]) {
+        for filters in filters.chunks(FILTERS_PER_PACKET) {
+            self.next_control += 1;
+            let Some(packet_id) = self.connection.flow.outgoing.control_id(self.next_control) else { break };
+            control::encode_unsubscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
+        }
+    }
+
+    /// Says goodbye. Write out [`tx`](Self::tx), then close.
+    pub fn disconnect(&mut self, reason: ReasonCode) {
+        // 3.x clients have only the normal goodbye, which would discard the will: an error just closes.
+        if self.stage == Stage::Up && (self.connection.v5() || reason == ReasonCode::SUCCESS) {
+            control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
+        }
+        self.stage = Stage::Idle;
+    }
+
+    /// The one write buffer. Whoever writes it to the socket calls [`sent`](Self::sent).
+    pub fn tx(&mut self) -> &mut BytesMut {
+        &mut self.connection.tx
+    }
+
+    /// Bytes were written at this time. Continues a resend that waited for the buffer to drain.
+    pub fn sent(&mut self, now: Instant, batch: &mut Batch) {
+        self.connection.last_sent = now;
+        if self.stage == Stage::Up {
+            self.connection.resend(&mut batch.completed);
+        }
+    }
+
+    /// When to call [`on_time`](Self::on_time) next; `None` when no keep-alive runs.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.keep_alive_s == 0 || self.stage != Stage::Up {
+            return None;
+        }
+        let keep_alive = Duration::from_secs(u64::from(self.keep_alive_s));
+        match self.ping_sent {
+            Some(_) => Some(self.connection.last_received + silence_limit(self.keep_alive_s)),
+            None => Some(self.connection.last_received.min(self.connection.last_sent) + keep_alive),
+        }
+    }
+
+    /// Pings when it is time to.
+    ///
+    /// # Errors
+    /// [`ProtocolError::KeepAlive`] when the broker has been silent for one and a half keep-alives: close.
+    pub fn on_time(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        let Some(deadline) = self.deadline().filter(|deadline| now >= *deadline) else { return Ok(()) };
+        let _ = deadline;
+        if self.ping_sent.is_some() || now >= self.connection.last_received + silence_limit(self.keep_alive_s) {
+            self.disconnect(ReasonCode::KEEP_ALIVE_TIMEOUT);
+            return Err(ProtocolError::KeepAlive(self.keep_alive_s));
+        }
+        self.connection.tx.extend_from_slice(&[wire::PINGREQ << 4, 0]);
+        self.ping_sent = Some(now);
+        Ok(())
+    }
+
+    /// How many received messages wait for an acknowledgement.
+    pub fn unacknowledged(&self) -> usize {
+        self.connection.flow.incoming.unacknowledged()
+    }
+
+    /// How many messages of ours wait for the broker.
+    pub fn in_flight(&self) -> usize {
+        self.connection.flow.in_flight()
+    }
+
+    /// Takes back every message the broker has not taken over, in order, to send them elsewhere, and forgets the
+    /// session. The second list holds the keys of QoS 2 messages that the broker did take over.
+    pub fn abandon(&mut self) -> (Vec<(u64, Message)>, Vec<u64>) {
+        let released = self.connection.flow.outgoing.released_keys().collect();
+        (self.connection.flow.take_unfinished(), released)
+    }
+}

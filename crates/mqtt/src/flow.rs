@@ -1,0 +1,198 @@
+//! What both sides of a connection do alike: messages and acknowledgements, both ways.
+
+use crate::incoming::{Accept, AckToken, Incoming, Received};
+use crate::outgoing::{AliasesOut, Completion, Outgoing, PeerLimits, PublishError, Published, Wire};
+use crate::publish;
+use crate::reason::ReasonCode;
+use crate::wire::{Frame, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, ProtocolError, take_ack};
+use crate::{Batch, Version};
+use bytes::BytesMut;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, QoS, Topic};
+
+/// The part of a session that outlives a connection: messages in flight both ways (MQTT 5.0 section 4.1).
+#[derive(Debug, Clone, Default)]
+pub struct Flow {
+    pub(crate) incoming: Incoming,
+    pub(crate) outgoing: Outgoing,
+}
+
+impl Flow {
+    /// The connection under it is gone.
+    pub(crate) fn disconnected(&mut self) {
+        self.incoming.disconnected();
+    }
+
+    /// Every message of ours that the peer has not taken over, in order. The session forgets them.
+    pub fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
+        self.outgoing.take_unfinished()
+    }
+
+    /// How many messages of ours wait for the peer.
+    pub fn in_flight(&self) -> usize {
+        self.outgoing.in_flight()
+    }
+}
+
+/// How many topic aliases we give out at most, whatever the peer would take.
+const ALIASES_OUT_MAX: u16 = 256;
+
+/// One connection's worth of state beside the [`Flow`].
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) version: Version,
+    /// A server refuses what only servers may send.
+    pub(crate) is_server: bool,
+    pub(crate) tx: BytesMut,
+    pub(crate) flow: Flow,
+    pub(crate) peer: PeerLimits,
+    aliases_out: AliasesOut,
+    aliases_in: Vec<Option<Topic>>,
+    /// Our own limits, as we told the peer.
+    pub(crate) receive_maximum: usize,
+    pub(crate) max_packet_size: usize,
+    pub(crate) last_received: Instant,
+    pub(crate) last_sent: Instant,
+}
+
+impl Connection {
+    pub(crate) fn new(flow: Flow, now: Instant) -> Self {
+        Self {
+            version: Version::V5,
+            is_server: false,
+            tx: BytesMut::new(),
+            flow,
+            peer: PeerLimits::default(),
+            aliases_out: AliasesOut::default(),
+            aliases_in: Vec::new(),
+            receive_maximum: usize::from(u16::MAX),
+            max_packet_size: usize::MAX,
+            last_received: now,
+            last_sent: now,
+        }
+    }
+
+    pub(crate) fn v5(&self) -> bool {
+        self.version == Version::V5
+    }
+
+    /// Starts over for a new connection of this version.
+    pub(crate) fn reset(&mut self, version: Version, now: Instant) {
+        self.flow.disconnected();
+        self.version = version;
+        self.tx.clear();
+        self.peer = PeerLimits::default();
+        self.aliases_out = AliasesOut::default();
+        self.aliases_in.clear();
+        (self.last_received, self.last_sent) = (now, now);
+    }
+
+    /// Both sides have said what they take: from here on messages flow.
+    pub(crate) fn established(
+        &mut self,
+        peer: PeerLimits,
+        aliases_in: u16,
+        session_present: bool,
+        completed: &mut Vec<Completion>,
+    ) -> usize {
+        self.aliases_out = AliasesOut::new(peer.topic_alias_max.min(ALIASES_OUT_MAX));
+        self.aliases_in = vec![None; usize::from(aliases_in)];
+        self.peer = peer;
+        if !session_present {
+            self.flow.incoming.forget();
+        }
+        let republished = self.flow.outgoing.reconnected(session_present, completed);
+        self.resend(completed);
+        republished
+    }
+
+    pub(crate) fn resend(&mut self, completed: &mut Vec<Completion>) {
+        if self.flow.outgoing.has_unsent() {
+            let Self { version, peer, aliases_out, tx, flow, .. } = self;
+            let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, out: tx };
+            flow.outgoing.resend(&mut wire, completed);
+        }
+    }
+
+    pub(crate) fn publish(&mut self, key: u64, message: Message, ids: &[u32]) -> Result<Published, PublishError> {
+        let Self { version, peer, aliases_out, tx, flow, .. } = self;
+        let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, out: tx };
+        flow.outgoing.publish(&mut wire, key, message, ids)
+    }
+
+    pub(crate) fn ack(&mut self, token: AckToken, reason: ReasonCode) {
+        let v5 = self.v5();
+        self.flow.incoming.ack(token, reason, &mut self.tx, v5);
+    }
+
+    /// Deals with a PUBLISH or an acknowledgement; gives any other frame back.
+    pub(crate) fn on_frame(&mut self, frame: Frame, batch: &mut Batch) -> Result<Option<Frame>, ProtocolError> {
+        let v5 = self.v5();
+        match frame.kind() {
+            PUBLISH => self.on_publish(frame, batch)?,
+            PUBACK => {
+                let (id, reason) = take_ack(frame, v5)?;
+                self.flow.outgoing.on_puback(id, reason, &mut batch.completed);
+                self.resend(&mut batch.completed);
+            }
+            PUBREC => {
+                let (id, reason) = take_ack(frame, v5)?;
+                self.flow.outgoing.on_pubrec(id, reason, &mut self.tx, v5, &mut batch.completed);
+            }
+            PUBREL => {
+                let (id, _) = take_ack(frame, v5)?;
+                self.flow.incoming.on_pubrel(id, &mut self.tx, v5);
+            }
+            PUBCOMP => {
+                let (id, _) = take_ack(frame, v5)?;
+                self.flow.outgoing.on_pubcomp(id, &mut batch.completed);
+                self.resend(&mut batch.completed);
+            }
+            _ => return Ok(Some(frame)),
+        }
+        Ok(None)
+    }
+
+    fn on_publish(&mut self, frame: Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
+        let found = publish::decode(frame, self.version)?;
+        if self.is_server && found.has_subscription_id {
+            return Err(ProtocolError::Unexpected("a subscription identifier from a client"));
+        }
+        let topic = match found.alias {
+            None => found.topic.ok_or(ProtocolError::Malformed("PUBLISH without a topic"))?,
+            Some(alias) => {
+                let slot = usize::from(alias).checked_sub(1).and_then(|at| self.aliases_in.get_mut(at));
+                let slot = slot.ok_or(ProtocolError::TopicAlias(alias))?;
+                match found.topic {
+                    Some(topic) => slot.insert(topic.detached()).clone(),
+                    None => slot.clone().ok_or(ProtocolError::TopicAlias(alias))?,
+                }
+            }
+        };
+        let ack = if found.qos == QoS::AtMostOnce {
+            None
+        } else {
+            let v5 = self.v5();
+            let max = self.receive_maximum;
+            let accept = self.flow.incoming.accept(found.packet_id, found.qos, found.dup, max, &mut self.tx, v5)?;
+            match accept {
+                Accept::Deliver(token) => Some(token),
+                Accept::Known => return Ok(()),
+            }
+        };
+        let message = Message {
+            topic,
+            payload: found.payload,
+            qos: found.qos,
+            retain: found.retain,
+            properties: found.properties,
+        };
+        batch.received.push(Received { message, ack, dup: found.dup });
+        Ok(())
+    }
+}
+
+/// One and a half times the keep-alive: how long a peer may be silent (MQTT 5.0 section 3.1.2.10).
+pub(crate) fn silence_limit(keep_alive_s: u16) -> Duration {
+    Duration::from_millis(u64::from(keep_alive_s) * 1500)
+}

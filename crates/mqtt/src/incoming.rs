@@ -1,0 +1,193 @@
+//! Messages from the peer: what was received, what may be acknowledged, and in which order (MQTT 5.0 sections 4.3, 4.6).
+
+use crate::reason::ReasonCode;
+use crate::wire::{PUBACK, PUBCOMP, PUBREC, ProtocolError, put_ack};
+use ahash::{AHashMap, AHashSet};
+use bytes::BytesMut;
+use std::collections::VecDeque;
+use tidegate_message::{Message, QoS};
+
+/// The right to acknowledge one received message, once.
+///
+/// It is plain data: dropping it does nothing, using it twice or after the peer has forgotten the session does
+/// nothing either. It stays good across a reconnect that resumes the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AckToken {
+    serial: u64,
+}
+
+/// A message from the peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// With the QoS and the retain flag it was sent with.
+    pub message: Message,
+    /// `None` for QoS 0.
+    pub ack: Option<AckToken>,
+    /// The peer sent it before; whether we received it then is another question.
+    pub dup: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Pending {
+    packet_id: u16,
+    exactly_once: bool,
+    acked: bool,
+    reason: ReasonCode,
+}
+
+#[derive(Debug, Clone)]
+struct Carried {
+    serial: u64,
+    exactly_once: bool,
+    acked: Option<ReasonCode>,
+}
+
+/// The receiving half of a session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Incoming {
+    /// Received on this connection and not acknowledged on the wire, in order of receipt.
+    order: VecDeque<Pending>,
+    /// The serial of `order[0]`.
+    base: u64,
+    /// QoS 2 ids in `order`.
+    waiting_2: AHashSet<u16>,
+    /// QoS 2 ids between PUBREC and PUBREL.
+    received_2: AHashSet<u16>,
+    /// Received on an earlier connection, never acknowledged on the wire: the peer cannot have used these ids
+    /// for anything else, so when it sends one again it is the message that our owner already has.
+    carried: AHashMap<u16, Carried>,
+    /// Serials of carried messages that the peer has sent again, to their new ones.
+    renumbered: AHashMap<u64, u64>,
+}
+
+/// What to do with a PUBLISH of QoS 1 or 2.
+pub(crate) enum Accept {
+    Deliver(AckToken),
+    /// The owner has it already, or had.
+    Known,
+}
+
+impl Incoming {
+    /// Files a QoS 1 or 2 PUBLISH.
+    pub(crate) fn accept(
+        &mut self,
+        packet_id: u16,
+        qos: QoS,
+        dup: bool,
+        receive_maximum: usize,
+        out: &mut BytesMut,
+        v5: bool,
+    ) -> Result<Accept, ProtocolError> {
+        let exactly_once = qos == QoS::ExactlyOnce;
+        if exactly_once {
+            if self.received_2.contains(&packet_id) {
+                put_ack(out, PUBREC, packet_id, ReasonCode::SUCCESS, v5);
+                return Ok(Accept::Known);
+            }
+            if self.waiting_2.contains(&packet_id) {
+                return Ok(Accept::Known);
+            }
+        }
+        if self.order.len() + self.received_2.len() >= receive_maximum {
+            return Err(ProtocolError::ReceiveMaximum(receive_maximum));
+        }
+        let serial = self.base + self.order.len() as u64;
+        let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
+        let mut accept = Accept::Deliver(AckToken { serial });
+        if !self.carried.is_empty()
+            && let Some(carried) = self.carried.remove(&packet_id)
+            && carried.exactly_once == exactly_once
+            && (dup || exactly_once)
+        {
+            if let Some(reason) = carried.acked {
+                (pending.acked, pending.reason) = (true, reason);
+            } else {
+                self.renumbered.insert(carried.serial, serial);
+            }
+            accept = Accept::Known;
+        }
+        if exactly_once {
+            self.waiting_2.insert(packet_id);
+        }
+        self.order.push_back(pending);
+        if matches!(accept, Accept::Known) {
+            self.flush(out, v5);
+        }
+        Ok(accept)
+    }
+
+    /// Acknowledges a message; on the wire once everything received before it is acknowledged too.
+    pub(crate) fn ack(&mut self, token: AckToken, reason: ReasonCode, out: &mut BytesMut, v5: bool) {
+        let mut serial = token.serial;
+        if serial < self.base {
+            if let Some(new) = self.renumbered.remove(&serial) {
+                serial = new;
+            } else {
+                if let Some(carried) = self.carried.values_mut().find(|carried| carried.serial == serial) {
+                    carried.acked = Some(reason);
+                }
+                return;
+            }
+        }
+        let Some(pending) = serial.checked_sub(self.base).and_then(|at| self.order.get_mut(at as usize)) else {
+            return;
+        };
+        if !pending.acked {
+            (pending.acked, pending.reason) = (true, reason);
+            self.flush(out, v5);
+        }
+    }
+
+    fn flush(&mut self, out: &mut BytesMut, v5: bool) {
+        while self.order.front().is_some_and(|pending| pending.acked) {
+            let Some(Pending { packet_id, exactly_once, reason, .. }) = self.order.pop_front() else { return };
+            self.base += 1;
+            if exactly_once {
+                self.waiting_2.remove(&packet_id);
+                // An error in PUBREC ends the exchange (MQTT 5.0 section 4.3.3); 3.x cannot tell it.
+                if !(v5 && reason.is_error()) {
+                    self.received_2.insert(packet_id);
+                }
+                put_ack(out, PUBREC, packet_id, reason, v5);
+            } else {
+                put_ack(out, PUBACK, packet_id, reason, v5);
+            }
+        }
+    }
+
+    /// PUBREL: the peer has seen our PUBREC. An unknown id is answered all the same, or the peer would ask for ever.
+    pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) {
+        let known = self.received_2.remove(&packet_id);
+        let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
+        put_ack(out, PUBCOMP, packet_id, reason, v5);
+    }
+
+    /// The connection is gone. What was not acknowledged on it may be sent again.
+    pub(crate) fn disconnected(&mut self) {
+        let renumbered: AHashMap<u64, u64> = self.renumbered.drain().map(|(old, new)| (new, old)).collect();
+        for pending in self.order.drain(..) {
+            // Keep the serial that the owner's token holds.
+            let serial = renumbered.get(&self.base).copied().unwrap_or(self.base);
+            let acked = pending.acked.then_some(pending.reason);
+            let carried = Carried { serial, exactly_once: pending.exactly_once, acked };
+            self.carried.insert(pending.packet_id, carried);
+            self.base += 1;
+        }
+        self.waiting_2.clear();
+    }
+
+    /// The peer has forgotten the session: its ids mean nothing any more.
+    pub(crate) fn forget(&mut self) {
+        self.base += self.order.len() as u64;
+        self.order.clear();
+        self.waiting_2.clear();
+        self.received_2.clear();
+        self.carried.clear();
+        self.renumbered.clear();
+    }
+
+    /// How many messages wait for their owner's acknowledgement on this connection.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.order.len()
+    }
+}

@@ -1,0 +1,363 @@
+//! Messages to the peer: packet ids, the window, and what must be sent again (MQTT 5.0 sections 2.2.1, 4.3, 4.4, 4.9).
+
+use crate::Version;
+use crate::publish::{self, Hop};
+use crate::reason::ReasonCode;
+use crate::wire::{PUBREL, put_ack};
+use ahash::RandomState;
+use bytes::BytesMut;
+use std::collections::VecDeque;
+use tidegate_message::{Message, QoS, Topic};
+
+/// Packet ids run from 1 to 65,535.
+const PACKET_IDS: u64 = 65_535;
+
+/// Resending stops while this much is waiting to be written, and goes on behind it.
+const RESEND_BUFFER_BYTES: usize = 256 * 1024;
+
+/// A message of ours that needs no more care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Completion {
+    /// The key that `publish` was given.
+    pub key: u64,
+    /// [`ReasonCode::SUCCESS`], or why the peer refused it. A refused message is not sent again.
+    pub reason: ReasonCode,
+}
+
+/// What became of a message handed to `publish`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// QoS 0: in the write buffer, and that is all there is to it.
+    Sent,
+    /// QoS 1 or 2: a [`Completion`] with the same key will follow, on this connection or a later one.
+    InFlight,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The window is used up, or nobody is connected: ask `has_room` first.
+    #[error("the peer takes no more messages now")]
+    Full,
+    /// It can never be sent on this connection.
+    #[error("the message makes a packet of {size} bytes, the peer takes {max}")]
+    TooLarge {
+        /// Of the packet, in bytes.
+        size: usize,
+        /// What the peer takes, in bytes.
+        max: usize,
+    },
+}
+
+/// What the peer said it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerLimits {
+    pub(crate) receive_maximum: u16,
+    pub(crate) max_packet_size: usize,
+    pub(crate) max_qos: QoS,
+    pub(crate) retain_available: bool,
+    pub(crate) topic_alias_max: u16,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            receive_maximum: u16::MAX,
+            max_packet_size: usize::MAX,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            topic_alias_max: 0,
+        }
+    }
+}
+
+/// Topic aliases we have given out on this connection: one topic a slot, the slot is the topic's hash.
+#[derive(Debug, Default)]
+pub(crate) struct AliasesOut {
+    slots: Vec<Option<Topic>>,
+    hasher: RandomState,
+}
+
+impl AliasesOut {
+    pub(crate) fn new(count: u16) -> Self {
+        Self { slots: vec![None; usize::from(count)], hasher: RandomState::new() }
+    }
+
+    /// The alias to send, and whether the peer knows it for this topic already.
+    fn of(&mut self, topic: &Topic) -> (Option<u16>, bool) {
+        if self.slots.is_empty() {
+            return (None, false);
+        }
+        let at = (self.hasher.hash_one(topic.as_str()) % self.slots.len() as u64) as usize;
+        let known = self.slots[at].as_ref() == Some(topic);
+        if !known {
+            self.slots[at] = Some(topic.detached());
+        }
+        (Some(at as u16 + 1), known)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Finished; waits for those before it.
+    Done,
+    /// To be sent on this connection, again if `dup`.
+    Unsent { dup: bool },
+    /// Sent at QoS 1.
+    WaitsForPuback,
+    /// Sent at QoS 2.
+    WaitsForPubrec,
+    /// Received by the peer; PUBREL to be sent on this connection.
+    UnsentPubrel,
+    /// PUBREL sent.
+    WaitsForPubcomp,
+    /// A SUBSCRIBE or UNSUBSCRIBE; they share the packet ids.
+    WaitsForControl,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    state: State,
+    key: u64,
+    message: Option<Message>,
+    subscription_ids: Box<[u32]>,
+}
+
+/// The sending half of a session.
+///
+/// Packet ids are handed out in a ring, in the order of sending, so an id is an index and the original order is the
+/// order of the queue.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outgoing {
+    entries: VecDeque<Entry>,
+    /// The serial of `entries[0]`; the packet id is the serial modulo the number of ids.
+    base: u64,
+    /// Messages sent on this connection that wait for PUBACK, PUBREC or PUBCOMP.
+    in_flight: usize,
+    /// Entries in state `Unsent` or `UnsentPubrel`; all at or behind `resend_at`.
+    unsent: usize,
+    resend_at: usize,
+}
+
+/// Everything `publish` needs to know of the connection.
+pub(crate) struct Wire<'a> {
+    pub(crate) version: Version,
+    pub(crate) limits: &'a PeerLimits,
+    pub(crate) aliases: &'a mut AliasesOut,
+    pub(crate) out: &'a mut BytesMut,
+}
+
+impl Wire<'_> {
+    fn encode(&mut self, message: &Message, packet_id: u16, dup: bool, ids: &[u32]) -> Result<(), PublishError> {
+        let (alias, topic_known) = self.aliases.of(&message.topic);
+        let hop = Hop { packet_id, dup, alias, topic_known, subscription_ids: ids };
+        publish::encode(self.out, self.version, message, &hop, self.limits.max_packet_size).map_err(|size| {
+            // The peer will not see the alias introduced here.
+            if let (Some(alias), false) = (alias, topic_known) {
+                self.aliases.slots[usize::from(alias) - 1] = None;
+            }
+            PublishError::TooLarge { size, max: self.limits.max_packet_size }
+        })
+    }
+}
+
+impl Outgoing {
+    /// Whether a QoS 1 or 2 message would be taken now.
+    pub(crate) fn has_room(&self, limits: &PeerLimits) -> bool {
+        self.unsent == 0
+            && self.in_flight < usize::from(limits.receive_maximum)
+            && (self.entries.len() as u64) < PACKET_IDS
+    }
+
+    /// How many messages wait for the peer, sent or not.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.entries.iter().filter(|e| !matches!(e.state, State::Done | State::WaitsForControl)).count()
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        wire: &mut Wire<'_>,
+        key: u64,
+        mut message: Message,
+        subscription_ids: &[u32],
+    ) -> Result<Published, PublishError> {
+        message.qos = message.qos.min(wire.limits.max_qos);
+        message.retain &= wire.limits.retain_available;
+        if message.qos == QoS::AtMostOnce {
+            wire.encode(&message, 0, false, subscription_ids)?;
+            return Ok(Published::Sent);
+        }
+        if !self.has_room(wire.limits) {
+            return Err(PublishError::Full);
+        }
+        let packet_id = packet_id(self.base + self.entries.len() as u64);
+        wire.encode(&message, packet_id, false, subscription_ids)?;
+        let state = sent_state(message.qos);
+        self.entries.push_back(Entry { state, key, message: Some(message), subscription_ids: subscription_ids.into() });
+        self.in_flight += 1;
+        Ok(Published::InFlight)
+    }
+
+    /// A packet id for a SUBSCRIBE or UNSUBSCRIBE, remembered under `key`; `None` when all ids are taken.
+    pub(crate) fn control_id(&mut self, key: u64) -> Option<u16> {
+        if self.entries.len() as u64 >= PACKET_IDS {
+            return None;
+        }
+        let id = packet_id(self.base + self.entries.len() as u64);
+        let state = State::WaitsForControl;
+        self.entries.push_back(Entry { state, key, message: None, subscription_ids: Box::default() });
+        Some(id)
+    }
+
+    /// The key behind the id of a SUBACK or UNSUBACK.
+    pub(crate) fn on_control(&mut self, packet_id: u16) -> Option<u64> {
+        let at = self.find(packet_id).filter(|at| self.entries[*at].state == State::WaitsForControl)?;
+        let key = self.entries[at].key;
+        self.entries[at].state = State::Done;
+        self.pop_done();
+        Some(key)
+    }
+
+    pub(crate) fn on_puback(&mut self, packet_id: u16, reason: ReasonCode, completed: &mut Vec<Completion>) {
+        if let Some(at) = self.find(packet_id).filter(|at| self.entries[*at].state == State::WaitsForPuback) {
+            self.finish(at, reason, completed);
+        }
+    }
+
+    pub(crate) fn on_pubrec(
+        &mut self,
+        packet_id: u16,
+        reason: ReasonCode,
+        out: &mut BytesMut,
+        v5: bool,
+        completed: &mut Vec<Completion>,
+    ) {
+        let state = self.find(packet_id).map(|at| (at, self.entries[at].state));
+        match state {
+            Some((at, State::WaitsForPubrec)) if reason.is_error() => self.finish(at, reason, completed),
+            Some((at, State::WaitsForPubrec)) => {
+                let entry = &mut self.entries[at];
+                (entry.state, entry.message) = (State::WaitsForPubcomp, None);
+                put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
+            }
+            Some((_, State::WaitsForPubcomp)) => put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5),
+            _ if reason.is_error() => {}
+            // Let the peer get rid of an id that we know nothing of.
+            _ => put_ack(out, PUBREL, packet_id, ReasonCode::PACKET_ID_NOT_FOUND, v5),
+        }
+    }
+
+    pub(crate) fn on_pubcomp(&mut self, packet_id: u16, completed: &mut Vec<Completion>) {
+        if let Some(at) = self.find(packet_id).filter(|at| self.entries[*at].state == State::WaitsForPubcomp) {
+            // Whatever PUBCOMP says, the peer has had the message since its PUBREC.
+            self.finish(at, ReasonCode::SUCCESS, completed);
+        }
+    }
+
+    fn find(&self, packet_id: u16) -> Option<usize> {
+        let at = (u64::from(packet_id) - 1 + PACKET_IDS - self.base % PACKET_IDS) % PACKET_IDS;
+        (at < self.entries.len() as u64).then_some(at as usize)
+    }
+
+    fn finish(&mut self, at: usize, reason: ReasonCode, completed: &mut Vec<Completion>) {
+        let entry = &mut self.entries[at];
+        (entry.state, entry.message) = (State::Done, None);
+        completed.push(Completion { key: entry.key, reason });
+        self.in_flight -= 1;
+        self.pop_done();
+    }
+
+    fn pop_done(&mut self) {
+        while self.entries.front().is_some_and(|entry| entry.state == State::Done) {
+            self.entries.pop_front();
+            self.base += 1;
+            self.resend_at = self.resend_at.saturating_sub(1);
+        }
+    }
+
+    /// A new connection: everything unfinished is to be sent on it, in the original order. Returns how many messages
+    /// are published as new because the peer has forgotten the session.
+    pub(crate) fn reconnected(&mut self, session_present: bool, completed: &mut Vec<Completion>) -> usize {
+        let mut republished = 0;
+        self.unsent = 0;
+        for entry in &mut self.entries {
+            entry.state = match entry.state {
+                State::Done | State::WaitsForControl => State::Done,
+                State::WaitsForPuback | State::WaitsForPubrec | State::Unsent { dup: true } => {
+                    republished += usize::from(!session_present);
+                    State::Unsent { dup: session_present }
+                }
+                State::Unsent { dup: false } => State::Unsent { dup: false },
+                State::UnsentPubrel | State::WaitsForPubcomp if session_present => State::UnsentPubrel,
+                // The peer took the message over with its PUBREC, before it forgot us.
+                State::UnsentPubrel | State::WaitsForPubcomp => {
+                    completed.push(Completion { key: entry.key, reason: ReasonCode::SUCCESS });
+                    State::Done
+                }
+            };
+            self.unsent += usize::from(entry.state != State::Done);
+        }
+        (self.in_flight, self.resend_at) = (0, 0);
+        self.pop_done();
+        republished
+    }
+
+    /// Sends what a new connection owes the peer, as far as window and buffer allow.
+    pub(crate) fn resend(&mut self, wire: &mut Wire<'_>, completed: &mut Vec<Completion>) {
+        while self.unsent > 0
+            && self.in_flight < usize::from(wire.limits.receive_maximum)
+            && wire.out.len() < RESEND_BUFFER_BYTES
+        {
+            let at = self.resend_at;
+            self.resend_at += 1;
+            let Some(entry) = self.entries.get_mut(at) else { return };
+            let id = packet_id(self.base + at as u64);
+            match (entry.state, &mut entry.message) {
+                (State::Unsent { dup }, Some(message)) => {
+                    message.qos = message.qos.min(wire.limits.max_qos).max(QoS::AtLeastOnce);
+                    self.unsent -= 1;
+                    self.in_flight += 1;
+                    match wire.encode(message, id, dup, &entry.subscription_ids) {
+                        Ok(()) => entry.state = sent_state(message.qos),
+                        Err(_) => self.finish(at, ReasonCode::PACKET_TOO_LARGE, completed),
+                    }
+                }
+                (State::UnsentPubrel, _) => {
+                    entry.state = State::WaitsForPubcomp;
+                    self.unsent -= 1;
+                    self.in_flight += 1;
+                    put_ack(wire.out, PUBREL, id, ReasonCode::SUCCESS, wire.version == Version::V5);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives back every message the peer has not taken over, in order, and forgets the rest.
+    pub(crate) fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
+        self.base += self.entries.len() as u64;
+        (self.in_flight, self.unsent, self.resend_at) = (0, 0, 0);
+        self.entries.drain(..).filter_map(|entry| Some((entry.key, entry.message?))).collect()
+    }
+
+    /// Keys of messages the peer took over but has not finished with.
+    pub(crate) fn released_keys(&self) -> impl Iterator<Item = u64> {
+        let released = |e: &&Entry| matches!(e.state, State::UnsentPubrel | State::WaitsForPubcomp);
+        self.entries.iter().filter(released).map(|e| e.key)
+    }
+
+    pub(crate) const fn has_unsent(&self) -> bool {
+        self.unsent > 0
+    }
+}
+
+const fn packet_id(serial: u64) -> u16 {
+    (serial % PACKET_IDS) as u16 + 1
+}
+
+const fn sent_state(qos: QoS) -> State {
+    match qos {
+        QoS::ExactlyOnce => State::WaitsForPubrec,
+        _ => State::WaitsForPuback,
+    }
+}

@@ -1,0 +1,291 @@
+//! The server's side of a session.
+
+use crate::connect;
+use crate::control::{self, ConnAck};
+use crate::flow::{Connection, Flow, silence_limit};
+use crate::incoming::AckToken;
+use crate::outgoing::{Completion, PeerLimits, PublishError, Published};
+use crate::reason::ReasonCode;
+use crate::wire::{self, Frames, ProtocolError};
+use crate::{Batch, Control, Version};
+use bytes::BytesMut;
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+
+/// The largest CONNECT that is read from somebody who has not been let in yet, in bytes.
+const CONNECT_MAX_BYTES: usize = 16 * 1024;
+
+/// What a server takes from each client.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerLimits {
+    /// Unacknowledged QoS 1 and 2 messages; told to MQTT 5 clients, and enforced for them. At least 1.
+    pub receive_maximum: u16,
+    /// The largest packet, in bytes.
+    pub max_packet_size: u32,
+    /// Topic aliases (MQTT 5).
+    pub topic_alias_max: u16,
+}
+
+/// What a server answers to a client it lets in.
+#[derive(Debug, Clone, Default)]
+pub struct Accept {
+    /// The client's earlier session, if it is resumed.
+    pub resumed: Option<Flow>,
+    /// The client id chosen for a client that sent none.
+    pub assigned_client_id: Option<String>,
+    /// The session expiry in force, if it is not what the client asked for, in seconds.
+    pub session_expiry_s: Option<u32>,
+    /// The keep-alive in force, if it is not what the client asked for, in seconds.
+    pub server_keep_alive_s: Option<u16>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    WaitsForConnect,
+    /// CONNECT was handed out; frames wait until `accept` or `refuse`.
+    WaitsForAnswer,
+    Up,
+    Closed,
+}
+
+/// One connection of one client.
+#[derive(Debug)]
+pub struct ServerSession {
+    connection: Connection,
+    stage: Stage,
+    limits: ServerLimits,
+    keep_alive_s: u16,
+    peer: PeerLimits,
+}
+
+impl ServerSession {
+    /// A connection on which nothing has been read yet.
+    pub fn new(limits: ServerLimits, now: Instant) -> Self {
+        let mut connection = Connection::new(Flow::default(), now);
+        connection.max_packet_size = CONNECT_MAX_BYTES.min(limits.max_packet_size as usize);
+        connection.is_server = true;
+        Self { connection, stage: Stage::WaitsForConnect, limits, keep_alive_s: 0, peer: PeerLimits::default() }
+    }
+
+    /// Drains every complete frame out of `rx` into `batch`; stops behind CONNECT until it is answered: call again then.
+    ///
+    /// # Errors
+    /// The client broke the protocol: write what is in [`tx`](Self::tx) and close. What `batch` holds was received
+    /// before and is good.
+    pub fn on_bytes(&mut self, rx: &mut BytesMut, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        let result = loop {
+            let limit = match self.stage {
+                Stage::WaitsForConnect => 1,
+                Stage::Up => usize::MAX,
+                Stage::WaitsForAnswer | Stage::Closed => break Ok(()),
+            };
+            let mut frames = Frames::cut(rx, self.connection.max_packet_size, limit);
+            let result = self.on_frames(&mut frames, now, batch);
+            if limit == usize::MAX || result.is_err() || self.stage == Stage::WaitsForConnect {
+                break result;
+            }
+        };
+        if let Err(error) = &result {
+            self.fail(error);
+        }
+        result
+    }
+
+    fn fail(&mut self, error: &ProtocolError) {
+        match self.stage {
+            Stage::Up => self.disconnect(error.reason()),
+            // Answer in the client's own version as far as it is known.
+            Stage::WaitsForConnect if matches!(error, ProtocolError::Version(_)) => {
+                self.connection.version = Version::V311;
+                self.refuse(error.reason());
+            }
+            _ => {}
+        }
+        self.stage = Stage::Closed;
+    }
+
+    fn on_frames(&mut self, frames: &mut Frames, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        while let Some(frame) = frames.next()? {
+            self.connection.last_received = now;
+            if self.stage == Stage::Closed {
+                return Ok(());
+            }
+            if self.stage == Stage::WaitsForConnect {
+                self.on_connect(frame, batch)?;
+                continue;
+            }
+            let Some(frame) = self.connection.on_frame(frame, batch)? else { continue };
+            let version = self.connection.version;
+            let control = match frame.kind() {
+                wire::PINGREQ => {
+                    self.connection.tx.extend_from_slice(&[wire::PINGRESP << 4, 0]);
+                    continue;
+                }
+                wire::SUBSCRIBE => control::decode_subscribe(frame, version)?,
+                wire::UNSUBSCRIBE => control::decode_unsubscribe(frame, version)?,
+                wire::DISCONNECT => {
+                    self.stage = Stage::Closed;
+                    control::decode_disconnect(frame, version)?
+                }
+                wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+                _ => return Err(ProtocolError::Unexpected("a packet that only servers send, or a second CONNECT")),
+            };
+            batch.control.push((batch.received.len(), control));
+        }
+        Ok(())
+    }
+
+    fn on_connect(&mut self, frame: wire::Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
+        if frame.kind() != wire::CONNECT {
+            return Err(ProtocolError::Unexpected("CONNECT was due"));
+        }
+        let connect = connect::decode(frame)?;
+        self.connection.version = connect.version;
+        if connect.auth_method.is_some() {
+            self.refuse(ReasonCode::BAD_AUTHENTICATION_METHOD);
+            return Err(ProtocolError::EnhancedAuth);
+        }
+        self.keep_alive_s = connect.keep_alive_s;
+        self.peer = PeerLimits {
+            receive_maximum: connect.receive_maximum,
+            max_packet_size: connect.max_packet_size.map_or(usize::MAX, |size| size as usize),
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            topic_alias_max: connect.topic_alias_max,
+        };
+        self.stage = Stage::WaitsForAnswer;
+        batch.control.push((batch.received.len(), Control::Connect(Box::new(connect))));
+        Ok(())
+    }
+
+    /// Lets the client in: writes CONNACK, then what a resumed session owes it.
+    pub fn accept(&mut self, accept: Accept, completed: &mut Vec<Completion>) {
+        if self.stage != Stage::WaitsForAnswer {
+            return;
+        }
+        let v5 = self.connection.v5();
+        let session_present = accept.resumed.is_some();
+        let ack = ConnAck {
+            session_expiry_s: accept.session_expiry_s,
+            receive_maximum: self.limits.receive_maximum,
+            max_packet_size: Some(self.limits.max_packet_size),
+            assigned_client_id: accept.assigned_client_id,
+            topic_alias_max: self.limits.topic_alias_max,
+            server_keep_alive_s: accept.server_keep_alive_s,
+            ..ConnAck::plain(ReasonCode::SUCCESS, session_present)
+        };
+        control::encode_connack(&mut self.connection.tx, self.connection.version, &ack);
+        if let Some(seconds) = accept.server_keep_alive_s.filter(|_| v5) {
+            self.keep_alive_s = seconds;
+        }
+        self.connection.flow = accept.resumed.unwrap_or_default();
+        self.connection.flow.disconnected();
+        self.connection.max_packet_size = self.limits.max_packet_size as usize;
+        self.connection.receive_maximum = usize::from(if v5 { self.limits.receive_maximum.max(1) } else { u16::MAX });
+        let aliases_in = if v5 { self.limits.topic_alias_max } else { 0 };
+        self.stage = Stage::Up;
+        self.connection.established(self.peer.clone(), aliases_in, session_present, completed);
+    }
+
+    /// Turns the client away. Write out [`tx`](Self::tx), then close.
+    pub fn refuse(&mut self, reason: ReasonCode) {
+        let ack = ConnAck::plain(reason, false);
+        control::encode_connack(&mut self.connection.tx, self.connection.version, &ack);
+        self.stage = Stage::Closed;
+    }
+
+    /// Ends the connection; MQTT 5 clients are told why. Write out [`tx`](Self::tx), then close.
+    pub fn disconnect(&mut self, reason: ReasonCode) {
+        if self.stage == Stage::Up && self.connection.v5() {
+            control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
+        }
+        self.stage = Stage::Closed;
+    }
+
+    /// True between `accept` and the end.
+    pub fn is_up(&self) -> bool {
+        self.stage == Stage::Up
+    }
+
+    /// True when nothing more will be read: write out [`tx`](Self::tx), then close.
+    pub fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
+    }
+
+    /// The client's version, once it has said so.
+    pub const fn version(&self) -> Version {
+        self.connection.version
+    }
+
+    /// Answers a SUBSCRIBE: one code a filter, in order.
+    pub fn suback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
+        control::encode_suback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+    }
+
+    /// Answers an UNSUBSCRIBE: one code a filter, in order.
+    pub fn unsuback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
+        control::encode_unsuback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+    }
+
+    /// Whether a QoS 1 or 2 message would be taken now.
+    pub fn has_room(&self) -> bool {
+        self.is_up() && self.connection.flow.outgoing.has_room(&self.connection.peer)
+    }
+
+    /// Encodes a message into [`tx`](Self::tx), with the identifiers of the subscriptions it matched.
+    ///
+    /// # Errors
+    /// [`PublishError::Full`] without room or connection, [`PublishError::TooLarge`] above the client's maximum.
+    pub fn publish(&mut self, key: u64, message: Message, subscription_ids: &[u32]) -> Result<Published, PublishError> {
+        if !self.is_up() {
+            return Err(PublishError::Full);
+        }
+        self.connection.publish(key, message, subscription_ids)
+    }
+
+    /// Acknowledges a received message; the reason is told to MQTT 5 clients.
+    pub fn ack(&mut self, token: AckToken, reason: ReasonCode) {
+        self.connection.ack(token, reason);
+    }
+
+    /// The one write buffer. Whoever writes it to the socket calls [`sent`](Self::sent).
+    pub fn tx(&mut self) -> &mut BytesMut {
+        &mut self.connection.tx
+    }
+
+    /// Bytes were written. Continues a resend that waited for the buffer to drain.
+    pub fn sent(&mut self, completed: &mut Vec<Completion>) {
+        if self.is_up() {
+            self.connection.resend(completed);
+        }
+    }
+
+    /// When the client must have been heard of; `None` when it asked for no keep-alive.
+    pub fn deadline(&self) -> Option<Instant> {
+        let runs = self.is_up() && self.keep_alive_s > 0;
+        runs.then(|| self.connection.last_received + silence_limit(self.keep_alive_s))
+    }
+
+    /// Checks the keep-alive.
+    ///
+    /// # Errors
+    /// [`ProtocolError::KeepAlive`] when the client has been silent for one and a half keep-alives: close.
+    pub fn on_time(&mut self, now: Instant) -> Result<(), ProtocolError> {
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
+            self.disconnect(ReasonCode::KEEP_ALIVE_TIMEOUT);
+            return Err(ProtocolError::KeepAlive(self.keep_alive_s));
+        }
+        Ok(())
+    }
+
+    /// The messages in flight, for the client's next connection.
+    pub fn into_flow(mut self) -> Flow {
+        self.connection.flow.disconnected();
+        self.connection.flow
+    }
+
+    /// How many messages to the client are unfinished.
+    pub fn in_flight(&self) -> usize {
+        self.connection.flow.in_flight()
+    }
+}
