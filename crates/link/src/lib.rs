@@ -1,1 +1,153 @@
-//! stub
+//! One connection to one MQTT broker, kept up for as long as its owner wants it.
+//!
+//! The path of a message in: [`Link::run`] reads up to [`READ_BYTES`] from the socket, the session drains every frame,
+//! and the whole batch goes to the owner's [`Port`] in one call. The path out: the link asks the port for messages while
+//! the session has room, and writes all of them with one system call. The owner wakes it through its [`LinkHandle`].
+//!
+//! Invariants:
+//! - a slow write never stops reading: both are polled in the same turn, neither awaits the other;
+//! - a received message is acknowledged only through [`LinkHandle::ack`];
+//! - every wait has a deadline: connect, TLS, WebSocket and MQTT handshake together, each write, and silence;
+//! - nothing of a link is shared between threads: links, routes and the box's broker live on one.
+//!
+//! Start reading at [`Link::run`] in `run.rs`, then `drive.rs` for the turn of a live connection.
+
+mod backoff;
+mod dial;
+mod drive;
+mod run;
+mod settings;
+mod tls;
+mod websocket;
+
+pub use run::{Link, LinkHandle, Stats};
+pub use settings::{Address, Bridge, Reconnect, Settings, VersionChoice};
+pub use tls::{TlsError, TlsSettings, client_config};
+
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, TopicFilter};
+use tidegate_mqtt::{Completion, Connected, PublishError, ReasonCode, Received, Version};
+
+/// The most that is read from a socket at a time, in bytes.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Messages are taken from the port until this much is waiting to be written, in bytes.
+pub const WRITE_BYTES: usize = 128 * 1024;
+
+/// The owner's side of a link. Called on the link's own task, never while the link holds anything of its own borrowed,
+/// so an implementation may call any [`LinkHandle`].
+pub trait Port: 'static {
+    /// Takes what was received in one read.
+    fn received(&mut self, messages: &mut Vec<Received>, now: Instant);
+
+    /// Our messages that need no more care: QoS 0 is written, QoS 1 and 2 are acknowledged.
+    fn completed(&mut self, completions: &[Completion], now: Instant);
+
+    /// The next message to send. QoS 1 and 2 are wanted only when `has_room`.
+    fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing>;
+
+    /// A pulled message that the broker can never take.
+    fn refused(&mut self, key: u64, error: &PublishError);
+
+    /// The connection changed.
+    fn status(&mut self, status: &Status);
+}
+
+/// A message on its way out.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Comes back in [`Port::completed`] or [`Port::refused`].
+    pub key: u64,
+    /// With the QoS and retain flag to send it with.
+    pub message: Message,
+}
+
+/// How a link is doing.
+#[derive(Debug, Clone)]
+pub enum Status {
+    /// The broker accepted us.
+    Up {
+        /// What is spoken.
+        version: Version,
+        /// With mosquitto's bridge bit.
+        bridge: bool,
+        /// What the broker granted.
+        connected: Connected,
+    },
+    /// The broker has forgotten our session; what was unacknowledged goes out again as new.
+    SessionLost {
+        /// How many messages that are.
+        republished: usize,
+    },
+    /// The broker does not let us subscribe.
+    SubscribeRefused {
+        /// What we asked for.
+        filter: TopicFilter,
+        /// Why not.
+        reason: ReasonCode,
+    },
+    /// Not connected; another attempt follows.
+    Down {
+        /// What happened.
+        error: LinkError,
+        /// When the next attempt starts.
+        retry_in: Duration,
+        /// True when a connection that was up is lost, false when an attempt failed.
+        was_up: bool,
+    },
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LinkError {
+    /// The host name has no address, the port refuses, the network is unreachable, the connection broke.
+    #[error("{0}")]
+    Io(String),
+    /// Certificates, names, ciphers.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// The server does not speak WebSocket or MQTT over it.
+    #[error("WebSocket: {0}")]
+    WebSocket(String),
+    /// Connecting and all handshakes took too long.
+    #[error("no connection within {0:?}")]
+    ConnectTimeout(Duration),
+    /// A write made no progress.
+    #[error("the broker has read nothing for {0:?}")]
+    WriteTimeout(Duration),
+    /// CONNACK said no.
+    #[error("the broker refused the connection: {reason}{}", quoted(.words))]
+    Refused {
+        /// Why.
+        reason: ReasonCode,
+        /// The broker's own words.
+        words: Option<String>,
+    },
+    /// DISCONNECT.
+    #[error("the broker ended the connection: {reason}{}", quoted(.words))]
+    Disconnected {
+        /// Why.
+        reason: ReasonCode,
+        /// The broker's own words.
+        words: Option<String>,
+    },
+    /// The connection was closed without a word.
+    #[error("the broker closed the connection{}", if *.during_handshake { " instead of answering CONNECT" } else { "" })]
+    Closed {
+        /// Before CONNACK: often a sign of a protocol version the broker does not know.
+        during_handshake: bool,
+    },
+    /// Malformed packets, silence.
+    #[error("{0}")]
+    Protocol(#[from] tidegate_mqtt::ProtocolError),
+}
+
+fn quoted(words: &Option<String>) -> String {
+    words.as_ref().map_or_else(String::new, |words| format!(" (\"{}\")", words.escape_debug()))
+}
+
+impl From<std::io::Error> for LinkError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}

@@ -1,0 +1,53 @@
+//! How long to wait before the next attempt.
+
+use crate::settings::Reconnect;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// Exponential backoff with jitter: each wait is between half of a doubling bound and all of it, so that a crowd of
+/// gateways that lost the same broker does not come back as one.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    bounds: Reconnect,
+    failures: u32,
+    seed: RandomState,
+}
+
+impl Backoff {
+    pub(crate) fn new(bounds: Reconnect) -> Self {
+        Self { bounds, failures: 0, seed: RandomState::new() }
+    }
+
+    pub(crate) fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    pub(crate) fn next(&mut self) -> Duration {
+        let bound = self.bounds.min.saturating_mul(1 << self.failures.min(20)).min(self.bounds.max);
+        self.failures = self.failures.saturating_add(1);
+        let random = self.seed.hash_one(self.failures) as u32;
+        self.seed = RandomState::new();
+        bound / 2 + (bound / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_to_the_maximum_with_jitter_and_start_over_after_success() {
+        let (min, max) = (Duration::from_millis(100), Duration::from_secs(2));
+        let mut backoff = Backoff::new(Reconnect { min, max });
+        for bound_ms in [100, 200, 400, 800, 1600, 2000, 2000] {
+            let wait = backoff.next();
+            let bound = Duration::from_millis(bound_ms);
+            assert!(wait >= bound / 2 && wait <= bound, "{wait:?} for {bound:?}");
+        }
+        backoff.reset();
+        assert!(backoff.next() <= min);
+        for _ in 0..100 {
+            assert!(backoff.next() <= max);
+        }
+    }
+}

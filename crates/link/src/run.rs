@@ -1,0 +1,283 @@
+//! The life of a link: attempt after attempt, for as long as it is wanted.
+
+use crate::backoff::Backoff;
+use crate::drive::Drive;
+use crate::settings::{Bridge, Settings, VersionChoice};
+use crate::{LinkError, Port, Status, dial};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, TopicFilter};
+use tidegate_mqtt::{AckToken, ClientConfig, ClientSession, ReasonCode, SubscribeFilter, Version};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// A connection that stood this long was a good one: the next wait is short again.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// How often a way of connecting that worked before may fail in the handshake before others are tried.
+const PATIENCE: u32 = 3;
+
+/// Counted since the link was made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stats {
+    /// Connections that reached CONNACK.
+    pub connects: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// System calls that read something.
+    pub reads: u64,
+    /// System calls that wrote something.
+    pub writes: u64,
+}
+
+/// What link and handles share.
+pub(crate) struct Shared {
+    pub(crate) session: RefCell<ClientSession>,
+    /// What the owner wants to be subscribed to.
+    pub(crate) wanted: RefCell<Vec<SubscribeFilter>>,
+    pub(crate) wanted_changed: Cell<bool>,
+    pub(crate) paused: Cell<bool>,
+    pub(crate) wake: Notify,
+    pub(crate) stats: Cell<Stats>,
+}
+
+/// The owner's hold on a link. All clones are one.
+#[derive(Clone)]
+pub struct LinkHandle {
+    shared: Rc<Shared>,
+}
+
+impl LinkHandle {
+    /// There is something to pull.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// Acknowledges a received message: PUBACK or PUBREC leaves in the order of receipt.
+    pub fn ack(&self, token: AckToken) {
+        let mut session = self.shared.session.borrow_mut();
+        session.ack(token);
+        // The link's own turn writes them together.
+        if !session.tx().is_empty() {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Says what to subscribe to from now on; the link asks the broker for the difference.
+    pub fn subscribe(&self, filters: Vec<SubscribeFilter>) {
+        if *self.shared.wanted.borrow() != filters {
+            *self.shared.wanted.borrow_mut() = filters;
+            self.shared.wanted_changed.set(true);
+            self.wake();
+        }
+    }
+
+    /// Stops reading from the socket, or goes on.
+    pub fn pause(&self, paused: bool) {
+        if self.shared.paused.replace(paused) && !paused {
+            self.wake();
+        }
+    }
+
+    /// True while connected.
+    pub fn is_up(&self) -> bool {
+        self.shared.session.borrow().is_up()
+    }
+
+    /// How many messages wait for the broker's acknowledgement.
+    pub fn in_flight(&self) -> usize {
+        self.shared.session.borrow().in_flight()
+    }
+
+    /// Takes back what the broker has not taken over, to send it elsewhere: see [`ClientSession::abandon`].
+    pub fn abandon(&self) -> (Vec<(u64, Message)>, Vec<u64>) {
+        self.shared.session.borrow_mut().abandon()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats.get()
+    }
+}
+
+/// A link that is not running yet.
+pub struct Link {
+    settings: Settings,
+    shared: Rc<Shared>,
+}
+
+/// One way of saying hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hello {
+    version: Version,
+    bridge: bool,
+}
+
+impl Link {
+    /// A link and the handle to it.
+    pub fn new(settings: Settings) -> (Self, LinkHandle) {
+        let shared = Rc::new(Shared {
+            session: RefCell::new(ClientSession::new(Instant::now())),
+            wanted: RefCell::default(),
+            wanted_changed: Cell::new(false),
+            paused: Cell::new(false),
+            wake: Notify::new(),
+            stats: Cell::default(),
+        });
+        (Self { settings, shared: shared.clone() }, LinkHandle { shared })
+    }
+
+    /// Connects, carries messages, reconnects, until stopped; then says goodbye.
+    pub async fn run<P: Port>(self, port: Rc<RefCell<P>>, stop: CancellationToken) {
+        let hellos = hellos(self.settings.version, self.settings.bridge);
+        let (mut at, mut worked, mut failures) = (0, false, 0);
+        let mut backoff = Backoff::new(self.settings.reconnect);
+        let mut drive = Drive::new(self.shared.clone(), port.clone(), self.settings.write_timeout);
+        while !stop.is_cancelled() {
+            let hello = hellos[at];
+            let outcome = self.once(hello, &mut drive, &stop).await;
+            let Some(error) = outcome.error else { break };
+            let was_up = outcome.up_for.is_some();
+            let mut wait = true;
+            if let Some(up_for) = outcome.up_for {
+                (worked, failures) = (true, 0);
+                if up_for >= STABLE {
+                    backoff.reset();
+                }
+            } else if speaks_of_version(&error) && hellos.len() > 1 {
+                failures += 1;
+                if !worked || failures > PATIENCE {
+                    worked = false;
+                    at = (at + 1) % hellos.len();
+                    // Straight on with the next way of saying hello; wait once all were tried.
+                    wait = at == 0;
+                }
+            }
+            let retry_in = if wait { backoff.next() } else { Duration::ZERO };
+            port.borrow_mut().status(&Status::Down { error, retry_in, was_up });
+            tokio::select! {
+                () = tokio::time::sleep(retry_in) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+    }
+
+    /// One attempt and, if it succeeds, the whole connection.
+    async fn once<P: Port>(&self, hello: Hello, drive: &mut Drive<P>, stop: &CancellationToken) -> Ended {
+        let timeout = self.settings.connect_timeout;
+        let started = Instant::now();
+        let dialled = tokio::select! {
+            dialled = tokio::time::timeout(timeout, dial::dial(&self.settings)) => dialled,
+            () = stop.cancelled() => return Ended { error: None, up_for: None },
+        };
+        let stream = match dialled {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Ended { error: Some(error), up_for: None },
+            Err(_) => return Ended { error: Some(LinkError::ConnectTimeout(timeout)), up_for: None },
+        };
+        self.shared.session.borrow_mut().connect(&self.introduction(hello), Instant::now());
+        let ended = drive.connection(stream, hello.bridge, started + timeout, timeout, stop).await;
+        self.shared.session.borrow_mut().disconnected();
+        ended
+    }
+
+    fn introduction(&self, hello: Hello) -> ClientConfig {
+        let settings = &self.settings;
+        ClientConfig {
+            version: hello.version,
+            bridge: hello.bridge,
+            client_id: settings.client_id.clone(),
+            clean_start: settings.session_expiry_s == 0,
+            keep_alive_s: settings.keep_alive_s,
+            username: settings.username.clone(),
+            password: settings.password.clone(),
+            will: settings.will.clone(),
+            session_expiry_s: settings.session_expiry_s,
+            receive_maximum: settings.receive_maximum,
+            max_packet_size: settings.max_packet_size,
+            topic_alias_max: settings.topic_alias_max,
+        }
+    }
+}
+
+/// How a connection or an attempt ended; without error: because it was told to.
+pub(crate) struct Ended {
+    pub(crate) error: Option<LinkError>,
+    pub(crate) up_for: Option<Duration>,
+}
+
+fn hellos(version: VersionChoice, bridge: Bridge) -> Vec<Hello> {
+    let bits: &[bool] = match bridge {
+        Bridge::Auto => &[true, false],
+        Bridge::On => &[true],
+        Bridge::Off => &[false],
+    };
+    let versions: &[Version] = match version {
+        VersionChoice::Auto => &[Version::V5, Version::V311],
+        VersionChoice::Only(version) => &[version],
+    };
+    let mut hellos = Vec::new();
+    for version in versions {
+        let bits = if *version == Version::V5 { &[false] } else { bits };
+        hellos.extend(bits.iter().map(|bridge| Hello { version: *version, bridge: *bridge }));
+    }
+    hellos
+}
+
+/// Whether another way of saying hello may fare better. Brokers that do not know a protocol level answer so, answer
+/// with an identifier error, or just close.
+fn speaks_of_version(error: &LinkError) -> bool {
+    match error {
+        LinkError::Refused { reason, .. } => {
+            matches!(
+                *reason,
+                ReasonCode::UNSUPPORTED_PROTOCOL_VERSION | ReasonCode::MALFORMED_PACKET | ReasonCode::PROTOCOL_ERROR
+            )
+        }
+        LinkError::Closed { during_handshake } => *during_handshake,
+        LinkError::Protocol(_) => true,
+        _ => false,
+    }
+}
+
+/// The filters of `wanted` that are not in `have`, and those of `have` that are not wanted any more.
+pub(crate) fn difference(
+    have: &[SubscribeFilter],
+    wanted: &[SubscribeFilter],
+) -> (Vec<SubscribeFilter>, Vec<TopicFilter>) {
+    let missing = wanted.iter().filter(|filter| !have.contains(filter)).cloned().collect();
+    let same_filter = |a: &SubscribeFilter, b: &SubscribeFilter| a.filter == b.filter;
+    let gone = have.iter().filter(|old| !wanted.iter().any(|new| same_filter(old, new)));
+    (missing, gone.filter_map(|old| old.filter.clone().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::QoS;
+
+    #[test]
+    fn hellos_go_from_the_newest_to_the_plainest() {
+        let list =
+            |version, bridge| hellos(version, bridge).into_iter().map(|h| (h.version, h.bridge)).collect::<Vec<_>>();
+        assert_eq!(
+            list(VersionChoice::Auto, Bridge::Auto),
+            [(Version::V5, false), (Version::V311, true), (Version::V311, false)]
+        );
+        assert_eq!(list(VersionChoice::Only(Version::V5), Bridge::On), [(Version::V5, false)]);
+        assert_eq!(list(VersionChoice::Only(Version::V31), Bridge::Off), [(Version::V31, false)]);
+    }
+
+    #[test]
+    fn only_the_difference_is_subscribed() {
+        let filter = |text: &str, qos| SubscribeFilter::new(TopicFilter::new(text).unwrap(), qos);
+        let have = [filter("a", QoS::AtMostOnce), filter("b", QoS::AtMostOnce), filter("c", QoS::AtMostOnce)];
+        let wanted = [filter("b", QoS::AtLeastOnce), filter("c", QoS::AtMostOnce), filter("d", QoS::AtMostOnce)];
+        let (missing, gone) = difference(&have, &wanted);
+        assert_eq!(missing, [filter("b", QoS::AtLeastOnce), filter("d", QoS::AtMostOnce)]);
+        assert_eq!(gone, [TopicFilter::new("a").unwrap()]);
+    }
+}

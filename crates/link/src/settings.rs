@@ -1,0 +1,102 @@
+//! What a link needs to know.
+
+use crate::tls::TlsSettings;
+use bytes::Bytes;
+use std::path::PathBuf;
+use std::time::Duration;
+use tidegate_message::ByteString;
+use tidegate_mqtt::{Version, Will};
+
+/// Where the broker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A host name or IP address, and a port.
+    Tcp {
+        /// Name or address, IPv6 without brackets.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// Which protocol version to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionChoice {
+    /// 5, and 3.1.1 if the broker does not know it.
+    Auto,
+    /// This one.
+    Only(Version),
+}
+
+/// Whether to say in 3.x that we are a bridge (protocol level with bit 7 set).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bridge {
+    /// Yes, and without it if the broker does not take it.
+    Auto,
+    /// Yes.
+    On,
+    /// No.
+    Off,
+}
+
+/// How long to wait between attempts: doubled from `min` to `max`, then a random part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reconnect {
+    /// After the first failure, at most.
+    pub min: Duration,
+    /// Ever, at most.
+    pub max: Duration,
+}
+
+/// Everything about one link.
+#[derive(Clone)]
+pub struct Settings {
+    /// The broker's name, for logs.
+    pub name: String,
+    /// Where it is.
+    pub address: Address,
+    /// With TLS.
+    pub tls: Option<TlsSettings>,
+    /// MQTT over WebSocket, at this path.
+    pub websocket: Option<String>,
+    /// Which version.
+    pub version: VersionChoice,
+    /// Whether to be a bridge.
+    pub bridge: Bridge,
+    /// Client id.
+    pub client_id: ByteString,
+    /// User name.
+    pub username: Option<ByteString>,
+    /// Password.
+    pub password: Option<Bytes>,
+    /// Will.
+    pub will: Option<Will>,
+    /// In seconds; 0 is off.
+    pub keep_alive_s: u16,
+    /// How long the broker keeps our session, in seconds; 0: every connection starts clean.
+    pub session_expiry_s: u32,
+    /// How many unacknowledged messages we take.
+    pub receive_maximum: u16,
+    /// The largest packet we take, in bytes.
+    pub max_packet_size: u32,
+    /// How many topic aliases we take.
+    pub topic_alias_max: u16,
+    /// Waits between attempts.
+    pub reconnect: Reconnect,
+    /// For connect and all handshakes together.
+    pub connect_timeout: Duration,
+    /// For a write to make progress.
+    pub write_timeout: Duration,
+}
