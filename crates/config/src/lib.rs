@@ -1,1 +1,175 @@
-//! stub
+//! Tidegate's configuration: TOML as written becomes checked types, or every problem at once, each with its place.
+//!
+//! The path of a text: the `toml` crate makes a tree whose every value knows its place ([`parse`]); the `reader` takes
+//! keys out of its tables by name and says what is unknown, missing or of the wrong kind; `read_*` make each section
+//! into its checked type; `check` looks at what sections say of each other; `cycle` follows messages through routes.
+//! [`load`] adds what only the disk can tell (`files`).
+//!
+//! Invariants:
+//! - one mistake never hides another: reading goes on with a placeholder, and a placeholder never leaves the crate;
+//! - [`parse`] does no I/O, and no text makes it panic;
+//! - a [`Config`] never holds a secret, only where it is ([`Secret`]).
+//!
+//! Start reading at [`parse`], then `read.rs`.
+
+mod bounds;
+mod broker;
+mod check;
+mod checked;
+mod cycle;
+mod difference;
+mod files;
+mod pattern;
+mod problem;
+mod read;
+mod read_broker;
+mod read_route;
+mod reader;
+mod remap;
+mod secret;
+mod values;
+
+pub use bounds::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
+pub use broker::{
+    BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, LinkBroker, ListenAddr, ListenScheme, Reconnect,
+    Scheme, Tls, Version, Will,
+};
+pub use checked::{
+    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Retain, Retry, Route, Source,
+    TargetSet,
+};
+pub use difference::{Changes, Difference};
+pub use problem::{Problem, Problems, Severity};
+pub use remap::{Remap, RemapError};
+pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
+
+use crate::reader::Reader;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+/// A configuration that was read from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What is worth a look, though it does not speak against using it.
+    pub warnings: Vec<Problem>,
+    /// Where it was read from, absolute, links not followed: what to watch.
+    pub file: PathBuf,
+}
+
+/// Reads a configuration from its text, without I/O: files that it names are not looked at.
+///
+/// `file` is for messages, and its directory is what relative paths are relative to; paths in the result are absolute
+/// if `file` is. Returns warnings beside the configuration.
+///
+/// # Errors
+/// All problems, warnings included, if at least one of them is an error.
+pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems> {
+    parse_and(text, file, file.parent().unwrap_or(Path::new("")), |_| {})
+}
+
+/// Reads a configuration from its file, and looks at the files that it names.
+///
+/// # Errors
+/// All problems, warnings included, if at least one of them is an error.
+pub fn load(file: &Path) -> Result<Loaded, Problems> {
+    let text = read_text(file)?;
+    let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
+    let base = absolute.parent().unwrap_or(Path::new("/"));
+    let (config, warnings) = parse_and(&text, file, base, |reader| files::check(reader, &files::Real))?;
+    Ok(Loaded { config, warnings, file: absolute })
+}
+
+/// From text to checked types; `more` may find further problems.
+fn parse_and(
+    text: &str,
+    file: &Path,
+    base: &Path,
+    more: impl FnOnce(&Reader<'_>),
+) -> Result<(Config, Vec<Problem>), Problems> {
+    let reader = Reader::new(text, file, base);
+    let config = read_and_check(&reader, text);
+    more(&reader);
+    let errors = reader.findings.errors();
+    let problems = reader.findings.into_problems();
+    match config {
+        Some(config) if errors == 0 => Ok((config, problems)),
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// `None` when the text is not TOML: what could be recovered of it would give problems that are none.
+fn read_and_check(reader: &Reader<'_>, text: &str) -> Option<Config> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        let hint = syntax_hint(&message);
+        reader.error(&error.span().unwrap_or(0..0), format!("this is not TOML: {message}"), hint);
+    }
+    if !errors.is_empty() {
+        return None;
+    }
+    let draft = read::read(reader, root.get_ref());
+    check::check(reader, &draft);
+    Some(draft.config)
+}
+
+/// What to do about the mistakes that people make.
+fn syntax_hint(message: &str) -> &'static str {
+    const HINTS: [(&str, &str); 7] = [
+        ("must be quoted", "put it in double quotes"),
+        ("duplicate", "keep one of the two"),
+        ("unclosed", "close it"),
+        ("invalid basic string", "close the quotes on the same line"),
+        ("recurs", "nest less deeply"),
+        ("escape", "write backslashes twice"),
+        ("key with no value", "write `key = value`"),
+    ];
+    let hint = HINTS.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint);
+    hint.unwrap_or("write `key = value` lines below `[section]` lines")
+}
+
+fn read_text(file: &Path) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        // One byte more than allowed, so that a file which is too long is noticed.
+        .and_then(|open| open.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| cannot_read(file, &error))?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        let what = format!("this file is longer than {MAX_CONFIG_BYTES} bytes");
+        return Err(Problem::with_file(file, what, "is it the right file?"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let what = format!("this file is not UTF-8 in line {}", line + 1);
+        Problem::with_file(file, what, "save it as UTF-8")
+    })
+}
+
+fn cannot_read(file: &Path, error: &std::io::Error) -> Problem {
+    let hint = match error.kind() {
+        std::io::ErrorKind::NotFound => "name the configuration with `--config FILE`",
+        std::io::ErrorKind::PermissionDenied => "let the gateway's user read it",
+        _ => "name a file that can be read",
+    };
+    Problem::with_file(file, format!("cannot read this file: {error}"), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The schema is what is asked for, so this cannot go out of date.
+    #[test]
+    fn every_key_occurs_in_the_reference() {
+        let text = include_str!("../../../config/tidegate.toml");
+        let reader = Reader::new(text, Path::new("tidegate.toml"), Path::new("/"));
+        read_and_check(&reader, text).unwrap();
+        let schema = reader.schema.borrow();
+        let missing: Vec<_> = schema.iter().filter(|(_, found)| !**found).map(|(key, _)| key).collect();
+        assert!(missing.is_empty(), "not in config/tidegate.toml: {missing:?}");
+        assert!(schema.len() > 80, "the keys were recorded");
+    }
+}

@@ -1,1 +1,61 @@
-//! stub
+//! Wires brokers, routes and plugins together, and keeps them running while everything about them may change.
+//!
+//! The walk of a message: a link or the box's own broker hands a batch to [`core::Core`]; the routes of each topic are
+//! looked up; plugins decide on threads of their own (`pipeline.rs`); verdicts become entries in the lanes of target
+//! brokers (`deliver.rs`); each link pulls from its lane as fast as its broker takes; the last acknowledgement from the
+//! targets acknowledges the source.
+//!
+//! Invariants:
+//! - the data path is one thread: no lock, channel or atomic between a socket read and a socket write without plugins;
+//! - a source is acknowledged when everything made of its message is delivered, dropped or parked, never before;
+//! - every message is accounted for: `received + replayed + ticked + copies = out + dropped + parked + in flight`;
+//! - per source topic and target, order is kept: one lane a target, one pipeline a route, also across reloads;
+//! - a reload is built completely before anything of it is applied, and then applied as a difference;
+//! - compiling, reading files and resolving names never happen on the data path.
+//!
+//! Start reading at [`Gateway::start`], then `core.rs`.
+
+mod admin;
+mod core;
+mod counters;
+mod deliver;
+mod embedded;
+mod explain;
+mod lane;
+mod origin;
+mod parked;
+mod pipeline;
+mod prepare;
+mod serve;
+mod sets;
+mod settings;
+mod snapshot;
+mod supervisor;
+mod watch;
+
+pub use explain::{Explanation, Sample, explain};
+pub use serve::{Served, serve};
+pub use snapshot::{BrokerSnapshot, PluginSnapshot, RouteSnapshot, Snapshot};
+pub use supervisor::{Changes, Gateway};
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration, its files or its plugins: everything that is wrong.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The plugin engine does not start on this machine.
+    #[error("{0}")]
+    Engine(String),
+    /// The admin listener cannot be opened.
+    #[error("admin listener: {0}")]
+    Admin(std::io::Error),
+    /// The data directory cannot be made.
+    #[error("data directory {path}: {error}")]
+    DataDir {
+        /// Which one.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}

@@ -92,6 +92,16 @@ impl LinkHandle {
         self.shared.session.borrow().in_flight()
     }
 
+    /// A link that carries on with the same session under other settings. Run it when the one before has ended.
+    pub fn with_settings(&self, settings: Settings) -> Link {
+        Link { settings, shared: self.shared.clone() }
+    }
+
+    /// Takes back the messages with such a key that the broker has not taken over: see [`ClientSession::take_back`].
+    pub fn take_back(&self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
+        self.shared.session.borrow_mut().take_back(wanted)
+    }
+
     /// Takes back what the broker has not taken over, to send it elsewhere: see [`ClientSession::abandon`].
     pub fn abandon(&self) -> (Vec<(u64, Message)>, Vec<u64>) {
         self.shared.session.borrow_mut().abandon()

@@ -133,9 +133,8 @@ impl ClientSession {
 
     /// The connection is gone. Messages in flight stay, for the next one.
     pub fn disconnected(&mut self) {
-        self.stage = Stage::Idle;
+        self.end();
         self.connection.tx.clear();
-        self.connection.flow.disconnected();
     }
 
     /// True between CONNACK and the end of the connection.
@@ -154,18 +153,24 @@ impl ClientSession {
     /// The broker broke the protocol: write what is in [`tx`](Self::tx) and close. What `batch` holds was received
     /// before and is good.
     pub fn on_bytes(&mut self, rx: &mut BytesMut, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        if !rx.is_empty() {
+            // A large packet that trickles in is a sign of life too.
+            self.connection.last_received = now;
+        }
         let mut frames = Frames::cut(rx, self.connection.max_packet_size, usize::MAX);
-        let result = self.on_frames(&mut frames, now, batch);
+        let result = self.on_frames(&mut frames, batch);
         if let Err(error) = &result {
             self.disconnect(error.reason());
         }
         result
     }
 
-    fn on_frames(&mut self, frames: &mut Frames, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+    fn on_frames(&mut self, frames: &mut Frames, batch: &mut Batch) -> Result<(), ProtocolError> {
         while let Some(frame) = frames.next()? {
-            self.connection.last_received = now;
             self.ping_sent = None;
+            if self.stage == Stage::Idle {
+                return Ok(()); // the broker has said no, or goodbye: nothing behind that counts
+            }
             if self.stage != Stage::Up {
                 self.on_connack(frame, batch)?;
                 continue;
@@ -189,8 +194,9 @@ impl ClientSession {
                 wire::DISCONNECT if self.connection.v5() => {
                     let control = control::decode_disconnect(frame, self.connection.version)?;
                     batch.control.push((at, control));
+                    self.end();
                 }
-                wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+                wire::AUTH if self.connection.v5() => return Err(ProtocolError::EnhancedAuth),
                 _ => return Err(ProtocolError::Unexpected("a packet that only clients send")),
             }
         }
@@ -200,7 +206,7 @@ impl ClientSession {
     fn on_connack(&mut self, frame: wire::Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
         match frame.kind() {
             wire::CONNACK if self.stage == Stage::Connecting => {}
-            wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+            wire::AUTH if self.connection.v5() => return Err(ProtocolError::EnhancedAuth),
             _ => return Err(ProtocolError::Unexpected("CONNACK was due")),
         }
         let ack = control::decode_connack(frame, self.connection.version)?;
@@ -295,7 +301,14 @@ impl ClientSession {
         if self.stage == Stage::Up && (self.connection.v5() || reason == ReasonCode::SUCCESS) {
             control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
         }
+        self.end();
+    }
+
+    /// Nothing more is said or heard on this connection. An acknowledgement from here on is for the next one: none may
+    /// follow a DISCONNECT (MQTT 5.0 section 3.14.4).
+    fn end(&mut self) {
         self.stage = Stage::Idle;
+        self.connection.flow.disconnected();
     }
 
     /// The one write buffer. Whoever writes it to the socket calls [`sent`](Self::sent).
@@ -336,6 +349,8 @@ impl ClientSession {
         }
         self.connection.tx.extend_from_slice(&[wire::PINGREQ << 4, 0]);
         self.ping_sent = Some(now);
+        // Counts as sent even if the socket is blocked: one PINGREQ a keep-alive is enough in the buffer.
+        self.connection.last_sent = now;
         Ok(())
     }
 
@@ -349,8 +364,14 @@ impl ClientSession {
         self.connection.flow.in_flight()
     }
 
-    /// Takes back every message the broker has not taken over, in order, to send them elsewhere, and forgets the
-    /// session. The second list holds the keys of QoS 2 messages that the broker did take over.
+    /// Takes back, in order, the messages with such a key that the broker has not taken over, to send them elsewhere.
+    /// While disconnected only: the broker may have received them, and they may arrive twice.
+    pub fn take_back(&mut self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
+        self.connection.flow.outgoing.take_back(wanted)
+    }
+
+    /// Takes back every message the broker has not taken over, in order, to send them elsewhere; no [`Completion`](crate::Completion) will
+    /// come for anything published so far. The second list holds the keys of QoS 2 messages that the broker did take over.
     pub fn abandon(&mut self) -> (Vec<(u64, Message)>, Vec<u64>) {
         let released = self.connection.flow.outgoing.released_keys().collect();
         (self.connection.flow.take_unfinished(), released)

@@ -1,7 +1,10 @@
-//! The rare control packets, most of them through `rumqttc`'s codec.
+//! The rare control packets.
 
 use crate::reason::ReasonCode;
-use crate::wire::{self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_properties, take_u8};
+use crate::wire::{
+    self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_packet_id, take_properties, take_string,
+    take_u8,
+};
 use crate::{Control, Version};
 use bytes::{BufMut, BytesMut};
 use rumqttc::mqttbytes::v4;
@@ -89,38 +92,47 @@ impl ConnAck {
 }
 
 pub(crate) fn decode_connack(frame: Frame, version: Version) -> Result<ConnAck, ProtocolError> {
-    // A broker that does not know MQTT 5 answers with the two bytes of 3.1.1.
-    if version != Version::V5 || frame.body.len() == 2 {
-        let mut body = frame.body;
-        let (flags, code) = (take_u8(&mut body)?, take_u8(&mut body)?);
-        return Ok(ConnAck::plain(ReasonCode::from_v3_connack(code), flags & 1 != 0));
+    let mut body = frame.body;
+    let (flags, code) = (take_u8(&mut body)?, take_u8(&mut body)?);
+    let session_present = flags & 1 != 0;
+    if version != Version::V5 {
+        return Ok(ConnAck::plain(ReasonCode::from_v3_connack(code), session_present));
     }
-    let (flags, code) = match frame.body[..] {
-        [flags, code, ..] => (flags, code),
-        _ => return Err(ProtocolError::Malformed("CONNACK")),
-    };
-    let mut ack = ConnAck::plain(ReasonCode(code), flags & 1 != 0);
-    let v5::Packet::ConnAck(theirs) = v5::Packet::read(&mut frame.whole(), None)? else {
-        return Err(ProtocolError::Malformed("CONNACK"));
-    };
-    let Some(found) = theirs.properties else { return Ok(ack) };
-    if found.receive_max == Some(0) || found.max_packet_size == Some(0) || found.max_qos.is_some_and(|qos| qos > 1) {
-        return Err(ProtocolError::Unexpected("a limit in CONNACK that cannot be"));
+    if body.is_empty() {
+        // The form of 3.1.1, from a broker that does not know MQTT 5, even if it means to say yes.
+        let reason = match code {
+            0 => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
+            0x80.. => ReasonCode(code),
+            _ => ReasonCode::from_v3_connack(code),
+        };
+        return Ok(ConnAck::plain(reason, false));
     }
-    let available = |flag: Option<u8>| flag != Some(0);
-    ack.words = found.reason_string;
-    ack.session_expiry_s = found.session_expiry_interval;
-    ack.receive_maximum = found.receive_max.unwrap_or(u16::MAX);
-    ack.max_qos = found.max_qos.and_then(QoS::from_u8).unwrap_or(QoS::ExactlyOnce);
-    ack.retain_available = available(found.retain_available);
-    ack.max_packet_size = found.max_packet_size;
-    ack.assigned_client_id = found.assigned_client_identifier;
-    ack.topic_alias_max = found.topic_alias_max.unwrap_or(0);
-    ack.wildcards_available = available(found.wildcard_subscription_available);
-    ack.shared_available = available(found.shared_subscription_available);
-    ack.server_keep_alive_s = found.server_keep_alive;
-    ack.server_reference = found.server_reference;
-    Ok(ack)
+    let mut ack = ConnAck::plain(ReasonCode(code), session_present);
+    take_properties(&mut body, |id, value| {
+        match (id, value) {
+            (property::SESSION_EXPIRY, Value::Four(seconds)) => ack.session_expiry_s = Some(seconds),
+            (property::RECEIVE_MAXIMUM, Value::Two(count @ 1..)) => ack.receive_maximum = count,
+            (property::MAXIMUM_QOS, Value::Byte(0)) => ack.max_qos = QoS::AtMostOnce,
+            (property::MAXIMUM_QOS, Value::Byte(1)) => ack.max_qos = QoS::AtLeastOnce,
+            (property::RETAIN_AVAILABLE, Value::Byte(flag @ 0..=1)) => ack.retain_available = flag == 1,
+            (property::MAXIMUM_PACKET_SIZE, Value::Four(size @ 1..)) => ack.max_packet_size = Some(size),
+            (property::ASSIGNED_CLIENT_ID, Value::Text(id)) => ack.assigned_client_id = Some(id.to_string()),
+            (property::TOPIC_ALIAS_MAXIMUM, Value::Two(count)) => ack.topic_alias_max = count,
+            (property::REASON_STRING, Value::Text(text)) => ack.words = Some(text.to_string()),
+            (property::WILDCARDS_AVAILABLE, Value::Byte(flag @ 0..=1)) => ack.wildcards_available = flag == 1,
+            (property::SHARED_AVAILABLE, Value::Byte(flag @ 0..=1)) => ack.shared_available = flag == 1,
+            (property::SERVER_KEEP_ALIVE, Value::Two(seconds)) => ack.server_keep_alive_s = Some(seconds),
+            (property::SERVER_REFERENCE, Value::Text(text)) => ack.server_reference = Some(text.to_string()),
+            (property::SUBSCRIPTION_IDS_AVAILABLE, Value::Byte(0..=1))
+            | (property::USER | property::RESPONSE_INFO | property::AUTH_METHOD | property::AUTH_DATA, _) => {}
+            _ => return Err(ProtocolError::Unexpected("property of CONNACK, or a limit that cannot be")),
+        }
+        Ok(())
+    })?;
+    match body.is_empty() {
+        true => Ok(ack),
+        false => Err(ProtocolError::Malformed("bytes behind CONNACK")),
+    }
 }
 
 pub(crate) fn encode_connack(out: &mut BytesMut, version: Version, ack: &ConnAck) {
@@ -145,7 +157,7 @@ pub(crate) fn encode_connack(out: &mut BytesMut, version: Version, ack: &ConnAck
         properties.put_u32(size);
     }
     if let Some(id) = &ack.assigned_client_id {
-        properties.put_u8(18);
+        properties.put_u8(property::ASSIGNED_CLIENT_ID);
         put_binary(&mut properties, id.as_bytes());
     }
     if ack.topic_alias_max > 0 {
@@ -157,7 +169,7 @@ pub(crate) fn encode_connack(out: &mut BytesMut, version: Version, ack: &ConnAck
         put_binary(&mut properties, words.as_bytes());
     }
     if let Some(seconds) = ack.server_keep_alive_s {
-        properties.put_u8(19);
+        properties.put_u8(property::SERVER_KEEP_ALIVE);
         properties.put_u16(seconds);
     }
     out.put_u8(wire::CONNACK << 4);
@@ -193,45 +205,45 @@ pub(crate) fn encode_subscribe(out: &mut BytesMut, version: Version, pkid: u16, 
 }
 
 pub(crate) fn decode_subscribe(frame: Frame, version: Version) -> Result<Control, ProtocolError> {
-    if frame.first & 0x0F != 2 {
+    if !frame.has_flags(2, version) {
         return Err(ProtocolError::Malformed("flags of SUBSCRIBE"));
     }
-    let (packet_id, filters, subscription_id) = if version == Version::V5 {
-        // The options byte is checked here: the codec reads past its reserved bits (MQTT 5.0 section 3.8.3.1).
-        let v5::Packet::Subscribe(found) = v5::Packet::read(&mut frame.whole(), None)? else {
-            return Err(ProtocolError::Malformed("SUBSCRIBE"));
-        };
-        let id = found.properties.and_then(|p| p.id);
-        if id == Some(0) {
-            return Err(ProtocolError::Unexpected("subscription identifier 0"));
+    let mut body = frame.body;
+    let packet_id = take_packet_id(&mut body)?;
+    let mut subscription_id = None;
+    if version == Version::V5 {
+        take_properties(&mut body, |id, value| match (id, value) {
+            (property::SUBSCRIPTION_ID, Value::Varint(id @ 1..)) if subscription_id.is_none() => {
+                subscription_id = u32::try_from(id).ok();
+                Ok(())
+            }
+            (property::USER, _) => Ok(()),
+            _ => Err(ProtocolError::Unexpected("property of SUBSCRIBE")),
+        })?;
+    }
+    let mut filters = Vec::new();
+    while !body.is_empty() {
+        let filter = TopicFilter::new(take_string(&mut body)?);
+        let options = take_u8(&mut body)?;
+        // 3.x has nothing but the QoS here (MQTT 3.1.1 section 3.8.3, MQTT 5.0 section 3.8.3.1).
+        if options & if version == Version::V5 { 0xC0 } else { 0xFC } != 0 {
+            return Err(ProtocolError::Malformed("reserved options of SUBSCRIBE"));
         }
-        let filters = found.filters.into_iter().map(|f| SubscribeFilter {
-            filter: TopicFilter::new(f.path),
-            qos: QoS::from_u8(f.qos as u8).unwrap_or_default(),
-            no_local: f.nolocal,
-            retain_as_published: f.preserve_retain,
-            retain_handling: match f.retain_forward_rule {
-                v5::RetainForwardRule::OnEverySubscribe => RetainHandling::Send,
-                v5::RetainForwardRule::OnNewSubscribe => RetainHandling::SendIfNew,
-                v5::RetainForwardRule::Never => RetainHandling::Never,
+        filters.push(SubscribeFilter {
+            filter,
+            qos: QoS::from_u8(options & 3).ok_or(ProtocolError::Malformed("QoS 3"))?,
+            no_local: options & 0x04 != 0,
+            retain_as_published: options & 0x08 != 0,
+            retain_handling: match options >> 4 {
+                0 => RetainHandling::Send,
+                1 => RetainHandling::SendIfNew,
+                2 => RetainHandling::Never,
+                _ => return Err(ProtocolError::Unexpected("retain handling 3")),
             },
         });
-        (found.pkid, filters.collect::<Vec<_>>(), id.and_then(|id| u32::try_from(id).ok()))
-    } else {
-        let v4::Packet::Subscribe(found) = v4::Packet::read(&mut frame.whole(), usize::MAX)? else {
-            return Err(ProtocolError::Malformed("SUBSCRIBE"));
-        };
-        let filters = found.filters.into_iter().map(|f| SubscribeFilter {
-            filter: TopicFilter::new(f.path),
-            qos: QoS::from_u8(f.qos as u8).unwrap_or_default(),
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: RetainHandling::Send,
-        });
-        (found.pkid, filters.collect(), None)
-    };
-    if packet_id == 0 {
-        return Err(ProtocolError::Malformed("packet id 0"));
+    }
+    if filters.is_empty() {
+        return Err(ProtocolError::Unexpected("SUBSCRIBE without filters"));
     }
     if filters.iter().any(|f| f.no_local && f.filter.as_ref().is_ok_and(|filter| filter.share().is_some())) {
         return Err(ProtocolError::Unexpected("no-local on a shared subscription"));
@@ -253,7 +265,7 @@ pub(crate) fn encode_suback(out: &mut BytesMut, version: Version, packet_id: u16
 
 pub(crate) fn decode_suback(frame: Frame, version: Version) -> Result<(u16, Vec<ReasonCode>), ProtocolError> {
     let mut body = frame.body;
-    let packet_id = wire::take_packet_id(&mut body)?;
+    let packet_id = take_packet_id(&mut body)?;
     if version == Version::V5 {
         take_properties(&mut body, |id, _| match id {
             property::REASON_STRING | property::USER => Ok(()),
@@ -276,24 +288,25 @@ pub(crate) fn encode_unsubscribe(out: &mut BytesMut, version: Version, pkid: u16
 }
 
 pub(crate) fn decode_unsubscribe(frame: Frame, version: Version) -> Result<Control, ProtocolError> {
-    if frame.first & 0x0F != 2 {
+    if !frame.has_flags(2, version) {
         return Err(ProtocolError::Malformed("flags of UNSUBSCRIBE"));
     }
-    let (packet_id, filters) = if version == Version::V5 {
-        match v5::Packet::read(&mut frame.whole(), None)? {
-            v5::Packet::Unsubscribe(found) => (found.pkid, found.filters),
-            _ => return Err(ProtocolError::Malformed("UNSUBSCRIBE")),
-        }
-    } else {
-        match v4::Packet::read(&mut frame.whole(), usize::MAX)? {
-            v4::Packet::Unsubscribe(found) => (found.pkid, found.topics),
-            _ => return Err(ProtocolError::Malformed("UNSUBSCRIBE")),
-        }
-    };
-    if packet_id == 0 || filters.is_empty() {
-        return Err(ProtocolError::Malformed("UNSUBSCRIBE"));
+    let mut body = frame.body;
+    let packet_id = take_packet_id(&mut body)?;
+    if version == Version::V5 {
+        take_properties(&mut body, |id, _| match id {
+            property::USER => Ok(()),
+            _ => Err(ProtocolError::Unexpected("property of UNSUBSCRIBE")),
+        })?;
     }
-    Ok(Control::Unsubscribe { packet_id, filters })
+    let mut filters = Vec::new();
+    while !body.is_empty() {
+        filters.push(take_string(&mut body)?.to_string());
+    }
+    match filters.is_empty() {
+        true => Err(ProtocolError::Unexpected("UNSUBSCRIBE without filters")),
+        false => Ok(Control::Unsubscribe { packet_id, filters }),
+    }
 }
 
 pub(crate) fn encode_unsuback(out: &mut BytesMut, version: Version, packet_id: u16, codes: &[ReasonCode]) {
@@ -311,7 +324,7 @@ pub(crate) fn encode_unsuback(out: &mut BytesMut, version: Version, packet_id: u
 
 pub(crate) fn decode_unsuback(frame: Frame) -> Result<u16, ProtocolError> {
     let mut body = frame.body;
-    wire::take_packet_id(&mut body)
+    take_packet_id(&mut body)
 }
 
 /// Writes a DISCONNECT. In MQTT 3.x there is only the plain one, and only a client may send it.
@@ -324,7 +337,7 @@ pub(crate) fn encode_disconnect(out: &mut BytesMut, version: Version, reason: Re
 }
 
 pub(crate) fn decode_disconnect(frame: Frame, version: Version) -> Result<Control, ProtocolError> {
-    if frame.first & 0x0F != 0 {
+    if !frame.has_flags(0, version) {
         return Err(ProtocolError::Malformed("flags of DISCONNECT"));
     }
     let mut body = frame.body;

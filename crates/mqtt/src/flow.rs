@@ -23,9 +23,16 @@ impl Flow {
         self.incoming.disconnected();
     }
 
-    /// Every message of ours that the peer has not taken over, in order. The session forgets them.
+    /// Every message of ours that the peer has not taken over, in order. The session keeps nothing but the packet ids
+    /// that the peer must still be told to forget.
     pub fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
         self.outgoing.take_unfinished()
+    }
+
+    /// Acknowledges a received message while the peer is away: it is told when it comes back and asks.
+    pub fn ack(&mut self, token: AckToken, reason: ReasonCode) {
+        // Nothing is written: without a connection nothing waits in order of receipt.
+        self.incoming.ack(token, reason, &mut BytesMut::new(), true);
     }
 
     /// How many messages of ours wait for the peer.
@@ -101,6 +108,7 @@ impl Connection {
         if !session_present {
             self.flow.incoming.forget();
         }
+        self.flow.incoming.peer_may_have_forgotten = !self.is_server && self.version == Version::V31;
         let republished = self.flow.outgoing.reconnected(session_present, completed);
         self.resend(completed);
         republished
@@ -131,20 +139,21 @@ impl Connection {
         match frame.kind() {
             PUBLISH => self.on_publish(frame, batch)?,
             PUBACK => {
-                let (id, reason) = take_ack(frame, v5)?;
+                let (id, reason) = take_ack(frame, self.version)?;
                 self.flow.outgoing.on_puback(id, reason, &mut batch.completed);
                 self.resend(&mut batch.completed);
             }
             PUBREC => {
-                let (id, reason) = take_ack(frame, v5)?;
+                let (id, reason) = take_ack(frame, self.version)?;
                 self.flow.outgoing.on_pubrec(id, reason, &mut self.tx, v5, &mut batch.completed);
+                self.resend(&mut batch.completed);
             }
             PUBREL => {
-                let (id, _) = take_ack(frame, v5)?;
+                let (id, _) = take_ack(frame, self.version)?;
                 self.flow.incoming.on_pubrel(id, &mut self.tx, v5);
             }
             PUBCOMP => {
-                let (id, _) = take_ack(frame, v5)?;
+                let (id, _) = take_ack(frame, self.version)?;
                 self.flow.outgoing.on_pubcomp(id, &mut batch.completed);
                 self.resend(&mut batch.completed);
             }

@@ -5,15 +5,29 @@ use crate::wire::{PUBACK, PUBCOMP, PUBREC, ProtocolError, put_ack};
 use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tidegate_message::{Message, QoS};
 
 /// The right to acknowledge one received message, once.
 ///
-/// It is plain data: dropping it does nothing, using it twice or after the peer has forgotten the session does
-/// nothing either. It stays good across a reconnect that resumes the session.
+/// It is plain data: dropping it does nothing, using it twice, on another session or after the peer has forgotten the
+/// session does nothing either. It stays good across a reconnect that resumes the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AckToken {
     serial: u64,
+    generation: Generation,
+    packet_id: u16,
+}
+
+/// Tells the tokens of one session from those of any other, also of the same client's session before it was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Generation(u32);
+
+impl Default for Generation {
+    fn default() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// A message from the peer.
@@ -45,19 +59,25 @@ struct Carried {
 /// The receiving half of a session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Incoming {
+    generation: Generation,
     /// Received on this connection and not acknowledged on the wire, in order of receipt.
     order: VecDeque<Pending>,
     /// The serial of `order[0]`.
     base: u64,
     /// QoS 2 ids in `order`.
     waiting_2: AHashSet<u16>,
-    /// QoS 2 ids between PUBREC and PUBREL.
+    /// QoS 2 ids between PUBREC and PUBREL on this connection.
     received_2: AHashSet<u16>,
+    /// QoS 2 ids whose PUBREC left on an earlier connection, and PUBREL is still to come. They are no part of the
+    /// peer's window any more, which starts afresh with each connection (MQTT 5.0 section 4.9).
+    received_2_before: AHashSet<u16>,
     /// Received on an earlier connection, never acknowledged on the wire: the peer cannot have used these ids
     /// for anything else, so when it sends one again it is the message that our owner already has.
     carried: AHashMap<u16, Carried>,
     /// Serials of carried messages that the peer has sent again, to their new ones.
     renumbered: AHashMap<u64, u64>,
+    /// The peer cannot say whether it kept the session (MQTT 3.1): what it sends without DUP is new, whatever its id.
+    pub(crate) peer_may_have_forgotten: bool,
 }
 
 /// What to do with a PUBLISH of QoS 1 or 2.
@@ -79,8 +99,12 @@ impl Incoming {
         v5: bool,
     ) -> Result<Accept, ProtocolError> {
         let exactly_once = qos == QoS::ExactlyOnce;
+        let surely_new = !dup && (!exactly_once || self.peer_may_have_forgotten);
         if exactly_once {
-            if self.received_2.contains(&packet_id) {
+            if surely_new {
+                self.received_2_before.remove(&packet_id);
+            }
+            if self.received_2.contains(&packet_id) || self.received_2_before.contains(&packet_id) {
                 put_ack(out, PUBREC, packet_id, ReasonCode::SUCCESS, v5);
                 return Ok(Accept::Known);
             }
@@ -93,11 +117,11 @@ impl Incoming {
         }
         let serial = self.base + self.order.len() as u64;
         let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
-        let mut accept = Accept::Deliver(AckToken { serial });
+        let mut accept = Accept::Deliver(AckToken { serial, generation: self.generation, packet_id });
         if !self.carried.is_empty()
             && let Some(carried) = self.carried.remove(&packet_id)
             && carried.exactly_once == exactly_once
-            && (dup || exactly_once)
+            && !surely_new
         {
             if let Some(reason) = carried.acked {
                 (pending.acked, pending.reason) = (true, reason);
@@ -118,13 +142,16 @@ impl Incoming {
 
     /// Acknowledges a message; on the wire once everything received before it is acknowledged too.
     pub(crate) fn ack(&mut self, token: AckToken, reason: ReasonCode, out: &mut BytesMut, v5: bool) {
+        if token.generation != self.generation {
+            return;
+        }
         let mut serial = token.serial;
         if serial < self.base {
             if let Some(new) = self.renumbered.remove(&serial) {
                 serial = new;
             } else {
-                if let Some(carried) = self.carried.values_mut().find(|carried| carried.serial == serial) {
-                    carried.acked = Some(reason);
+                if let Some(carried) = self.carried.get_mut(&token.packet_id).filter(|c| c.serial == serial) {
+                    carried.acked.get_or_insert(reason);
                 }
                 return;
             }
@@ -157,7 +184,11 @@ impl Incoming {
 
     /// PUBREL: the peer has seen our PUBREC. An unknown id is answered all the same, or the peer would ask for ever.
     pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) {
-        let known = self.received_2.remove(&packet_id);
+        let known = self.received_2.remove(&packet_id) || self.received_2_before.remove(&packet_id);
+        if !known && self.carried.get(&packet_id).is_some_and(|carried| carried.exactly_once) {
+            // The peer gave up on a message that it never saw taken over, and will use the id for another.
+            self.carried.remove(&packet_id);
+        }
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
         put_ack(out, PUBCOMP, packet_id, reason, v5);
     }
@@ -174,6 +205,7 @@ impl Incoming {
             self.base += 1;
         }
         self.waiting_2.clear();
+        self.received_2_before.extend(self.received_2.drain());
     }
 
     /// The peer has forgotten the session: its ids mean nothing any more.
@@ -182,6 +214,7 @@ impl Incoming {
         self.order.clear();
         self.waiting_2.clear();
         self.received_2.clear();
+        self.received_2_before.clear();
         self.carried.clear();
         self.renumbered.clear();
     }

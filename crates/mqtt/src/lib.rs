@@ -16,8 +16,8 @@
 //! What outlives a connection is in [`Flow`]; [`ClientSession`] keeps its own, a server hands it from one
 //! [`ServerSession`] to the next. Start reading at [`ClientSession`], then `flow`.
 //!
-//! PUBLISH, its acknowledgements, CONNECT, DISCONNECT and AUTH are encoded and decoded here; the remaining control
-//! packets by `rumqttc`'s codec. Why: `docs/decisions/0003-codec.md`.
+//! All packets are encoded and decoded here, except that `rumqttc`'s codec writes SUBSCRIBE and UNSUBSCRIBE; the tests
+//! hold the rest against it. Why: `docs/decisions/0003-codec.md`.
 
 mod client;
 mod connect;

@@ -118,7 +118,10 @@ enum State {
 #[derive(Debug, Clone)]
 struct Entry {
     state: State,
-    key: u64,
+    /// `None` once the owner took the message back: the peer may still hold the packet id, and would take a later
+    /// message with it for this one, so the exchange is brought to its end for nobody.
+    key: Option<u64>,
+    /// `None` once the peer took it over or the owner took it back.
     message: Option<Message>,
     subscription_ids: Box<[u32]>,
 }
@@ -171,7 +174,8 @@ impl Outgoing {
 
     /// How many messages wait for the peer, sent or not.
     pub(crate) fn in_flight(&self) -> usize {
-        self.entries.iter().filter(|e| !matches!(e.state, State::Done | State::WaitsForControl)).count()
+        let waits = |e: &&Entry| e.key.is_some() && !matches!(e.state, State::Done | State::WaitsForControl);
+        self.entries.iter().filter(waits).count()
     }
 
     pub(crate) fn publish(
@@ -193,7 +197,8 @@ impl Outgoing {
         let packet_id = packet_id(self.base + self.entries.len() as u64);
         wire.encode(&message, packet_id, false, subscription_ids)?;
         let state = sent_state(message.qos);
-        self.entries.push_back(Entry { state, key, message: Some(message), subscription_ids: subscription_ids.into() });
+        let (key, message) = (Some(key), Some(message));
+        self.entries.push_back(Entry { state, key, message, subscription_ids: subscription_ids.into() });
         self.in_flight += 1;
         Ok(Published::InFlight)
     }
@@ -205,7 +210,7 @@ impl Outgoing {
         }
         let id = packet_id(self.base + self.entries.len() as u64);
         let state = State::WaitsForControl;
-        self.entries.push_back(Entry { state, key, message: None, subscription_ids: Box::default() });
+        self.entries.push_back(Entry { state, key: Some(key), message: None, subscription_ids: Box::default() });
         Some(id)
     }
 
@@ -215,7 +220,7 @@ impl Outgoing {
         let key = self.entries[at].key;
         self.entries[at].state = State::Done;
         self.pop_done();
-        Some(key)
+        key
     }
 
     pub(crate) fn on_puback(&mut self, packet_id: u16, reason: ReasonCode, completed: &mut Vec<Completion>) {
@@ -241,6 +246,11 @@ impl Outgoing {
                 put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
             }
             Some((_, State::WaitsForPubcomp)) => put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5),
+            // Brokers may repeat a PUBREC on a new connection before we get to repeat what it answers.
+            Some((at, State::UnsentPubrel)) if !reason.is_error() => self.release(at, out, v5),
+            Some((at, State::Unsent { dup: true })) if !reason.is_error() && self.is_exactly_once(at) => {
+                self.release(at, out, v5);
+            }
             _ if reason.is_error() => {}
             // Let the peer get rid of an id that we know nothing of.
             _ => put_ack(out, PUBREL, packet_id, ReasonCode::PACKET_ID_NOT_FOUND, v5),
@@ -254,6 +264,19 @@ impl Outgoing {
         }
     }
 
+    /// The peer has a message that was still to be sent to it again on this connection.
+    fn release(&mut self, at: usize, out: &mut BytesMut, v5: bool) {
+        let entry = &mut self.entries[at];
+        (entry.state, entry.message) = (State::WaitsForPubcomp, None);
+        self.unsent -= 1;
+        self.in_flight += 1;
+        put_ack(out, PUBREL, packet_id(self.base + at as u64), ReasonCode::SUCCESS, v5);
+    }
+
+    fn is_exactly_once(&self, at: usize) -> bool {
+        self.entries[at].message.as_ref().is_some_and(|message| message.qos == QoS::ExactlyOnce)
+    }
+
     fn find(&self, packet_id: u16) -> Option<usize> {
         let at = (u64::from(packet_id) - 1 + PACKET_IDS - self.base % PACKET_IDS) % PACKET_IDS;
         (at < self.entries.len() as u64).then_some(at as usize)
@@ -262,7 +285,7 @@ impl Outgoing {
     fn finish(&mut self, at: usize, reason: ReasonCode, completed: &mut Vec<Completion>) {
         let entry = &mut self.entries[at];
         (entry.state, entry.message) = (State::Done, None);
-        completed.push(Completion { key: entry.key, reason });
+        completed.extend(entry.key.map(|key| Completion { key, reason }));
         self.in_flight -= 1;
         self.pop_done();
     }
@@ -283,6 +306,8 @@ impl Outgoing {
         for entry in &mut self.entries {
             entry.state = match entry.state {
                 State::Done | State::WaitsForControl => State::Done,
+                State::WaitsForPubrec if entry.message.is_none() && session_present => State::UnsentPubrel,
+                State::WaitsForPubrec if entry.message.is_none() => State::Done,
                 State::WaitsForPuback | State::WaitsForPubrec | State::Unsent { dup: true } => {
                     republished += usize::from(!session_present);
                     State::Unsent { dup: session_present }
@@ -291,7 +316,7 @@ impl Outgoing {
                 State::UnsentPubrel | State::WaitsForPubcomp if session_present => State::UnsentPubrel,
                 // The peer took the message over with its PUBREC, before it forgot us.
                 State::UnsentPubrel | State::WaitsForPubcomp => {
-                    completed.push(Completion { key: entry.key, reason: ReasonCode::SUCCESS });
+                    completed.extend(entry.key.map(|key| Completion { key, reason: ReasonCode::SUCCESS }));
                     State::Done
                 }
             };
@@ -314,10 +339,14 @@ impl Outgoing {
             let id = packet_id(self.base + at as u64);
             match (entry.state, &mut entry.message) {
                 (State::Unsent { dup }, Some(message)) => {
-                    message.qos = message.qos.min(wire.limits.max_qos).max(QoS::AtLeastOnce);
+                    // Another broker than before may take less; what it forbids would end every connection to it.
+                    message.qos = message.qos.min(wire.limits.max_qos);
+                    message.retain &= wire.limits.retain_available;
+                    let once = message.qos == QoS::AtMostOnce;
                     self.unsent -= 1;
                     self.in_flight += 1;
-                    match wire.encode(message, id, dup, &entry.subscription_ids) {
+                    match wire.encode(message, id, dup && !once, &entry.subscription_ids) {
+                        Ok(()) if once => self.finish(at, ReasonCode::SUCCESS, completed),
                         Ok(()) => entry.state = sent_state(message.qos),
                         Err(_) => self.finish(at, ReasonCode::PACKET_TOO_LARGE, completed),
                     }
@@ -333,17 +362,44 @@ impl Outgoing {
         }
     }
 
-    /// Gives back every message the peer has not taken over, in order, and forgets the rest.
+    /// Gives back every message the peer has not taken over, in order, and says no more about the rest.
     pub(crate) fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
-        self.base += self.entries.len() as u64;
-        (self.in_flight, self.unsent, self.resend_at) = (0, 0, 0);
-        self.entries.drain(..).filter_map(|entry| Some((entry.key, entry.message?))).collect()
+        let taken = self.take_back(|_| true);
+        for entry in self.entries.iter_mut().filter(|entry| entry.state != State::WaitsForControl) {
+            entry.key = None;
+        }
+        taken
+    }
+
+    /// Gives back those messages with such a key that the peer has not taken over, in order, and forgets them.
+    pub(crate) fn take_back(&mut self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
+        let mut taken = Vec::new();
+        for entry in &mut self.entries {
+            let Some(key) = entry.key.filter(|key| entry.message.is_some() && wanted(*key)) else { continue };
+            let Some(message) = entry.message.take() else { continue };
+            entry.key = None;
+            match entry.state {
+                State::WaitsForPubrec => {} // PUBREL is owed to the peer, here or on the next connection
+                State::Unsent { dup: true } if message.qos == QoS::ExactlyOnce => entry.state = State::UnsentPubrel,
+                State::Unsent { .. } => {
+                    self.unsent -= 1;
+                    entry.state = State::Done;
+                }
+                _ => {
+                    self.in_flight -= 1;
+                    entry.state = State::Done;
+                }
+            }
+            taken.push((key, message));
+        }
+        self.pop_done();
+        taken
     }
 
     /// Keys of messages the peer took over but has not finished with.
     pub(crate) fn released_keys(&self) -> impl Iterator<Item = u64> {
         let released = |e: &&Entry| matches!(e.state, State::UnsentPubrel | State::WaitsForPubcomp);
-        self.entries.iter().filter(released).map(|e| e.key)
+        self.entries.iter().filter(released).filter_map(|e| e.key)
     }
 
     pub(crate) const fn has_unsent(&self) -> bool {

@@ -73,14 +73,22 @@ impl ServerSession {
     /// The client broke the protocol: write what is in [`tx`](Self::tx) and close. What `batch` holds was received
     /// before and is good.
     pub fn on_bytes(&mut self, rx: &mut BytesMut, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+        if !rx.is_empty() {
+            // A large packet that trickles in is a sign of life too.
+            self.connection.last_received = now;
+        }
         let result = loop {
             let limit = match self.stage {
                 Stage::WaitsForConnect => 1,
                 Stage::Up => usize::MAX,
-                Stage::WaitsForAnswer | Stage::Closed => break Ok(()),
+                Stage::WaitsForAnswer => break Ok(()),
+                Stage::Closed => {
+                    rx.clear();
+                    break Ok(());
+                }
             };
             let mut frames = Frames::cut(rx, self.connection.max_packet_size, limit);
-            let result = self.on_frames(&mut frames, now, batch);
+            let result = self.on_frames(&mut frames, batch);
             if limit == usize::MAX || result.is_err() || self.stage == Stage::WaitsForConnect {
                 break result;
             }
@@ -101,12 +109,18 @@ impl ServerSession {
             }
             _ => {}
         }
-        self.stage = Stage::Closed;
+        self.end();
     }
 
-    fn on_frames(&mut self, frames: &mut Frames, now: Instant, batch: &mut Batch) -> Result<(), ProtocolError> {
+    /// Nothing more is said or heard on this connection. An acknowledgement from here on is for the next one: none may
+    /// follow a DISCONNECT (MQTT 5.0 section 3.14.4).
+    fn end(&mut self) {
+        self.stage = Stage::Closed;
+        self.connection.flow.disconnected();
+    }
+
+    fn on_frames(&mut self, frames: &mut Frames, batch: &mut Batch) -> Result<(), ProtocolError> {
         while let Some(frame) = frames.next()? {
-            self.connection.last_received = now;
             if self.stage == Stage::Closed {
                 return Ok(());
             }
@@ -124,10 +138,11 @@ impl ServerSession {
                 wire::SUBSCRIBE => control::decode_subscribe(frame, version)?,
                 wire::UNSUBSCRIBE => control::decode_unsubscribe(frame, version)?,
                 wire::DISCONNECT => {
-                    self.stage = Stage::Closed;
-                    control::decode_disconnect(frame, version)?
+                    let goodbye = control::decode_disconnect(frame, version)?;
+                    self.end();
+                    goodbye
                 }
-                wire::AUTH => return Err(ProtocolError::EnhancedAuth),
+                wire::AUTH if self.connection.v5() => return Err(ProtocolError::EnhancedAuth),
                 _ => return Err(ProtocolError::Unexpected("a packet that only servers send, or a second CONNECT")),
             };
             batch.control.push((batch.received.len(), control));
@@ -167,7 +182,7 @@ impl ServerSession {
         let session_present = accept.resumed.is_some();
         let ack = ConnAck {
             session_expiry_s: accept.session_expiry_s,
-            receive_maximum: self.limits.receive_maximum,
+            receive_maximum: self.limits.receive_maximum.max(1),
             max_packet_size: Some(self.limits.max_packet_size),
             assigned_client_id: accept.assigned_client_id,
             topic_alias_max: self.limits.topic_alias_max,
@@ -199,7 +214,7 @@ impl ServerSession {
         if self.stage == Stage::Up && self.connection.v5() {
             control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
         }
-        self.stage = Stage::Closed;
+        self.end();
     }
 
     /// True between `accept` and the end.

@@ -1,5 +1,6 @@
 //! Frames, integers, strings and properties as they lie on the wire (MQTT 5.0 sections 1.5 and 2).
 
+use crate::Version;
 use crate::reason::ReasonCode;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tidegate_message::{ByteString, TopicError};
@@ -100,13 +101,10 @@ impl Frame {
         self.first >> 4
     }
 
-    /// The frame as it came, for a codec that wants the fixed header too.
-    pub(crate) fn whole(&self) -> BytesMut {
-        let mut whole = BytesMut::with_capacity(self.body.len() + 5);
-        whole.put_u8(self.first);
-        put_varint(&mut whole, self.body.len());
-        whole.extend_from_slice(&self.body);
-        whole
+    /// Checks the reserved flags of any packet but PUBLISH. MQTT 3.1 sets DUP where 3.1.1 reserves it.
+    pub(crate) const fn has_flags(&self, flags: u8, version: Version) -> bool {
+        let mask = if matches!(version, Version::V31) { 0x07 } else { 0x0F };
+        self.first & mask == flags
     }
 }
 
@@ -189,9 +187,11 @@ pub(crate) const fn varint_len(value: usize) -> usize {
     }
 }
 
-/// Writes bytes with their two-byte length; callers have checked that they fit.
+/// Writes bytes with their two-byte length; callers have checked that they fit. What does not is cut, so that one bad
+/// text never shifts the packets behind it.
 pub(crate) fn put_binary(out: &mut BytesMut, bytes: &[u8]) {
     debug_assert!(bytes.len() <= usize::from(u16::MAX));
+    let bytes = &bytes[..bytes.len().min(usize::from(u16::MAX))];
     out.put_u16(bytes.len() as u16);
     out.extend_from_slice(bytes);
 }
@@ -263,18 +263,26 @@ pub(crate) mod property {
     pub(crate) const CORRELATION_DATA: u8 = 9;
     pub(crate) const SUBSCRIPTION_ID: u8 = 11;
     pub(crate) const SESSION_EXPIRY: u8 = 17;
+    pub(crate) const ASSIGNED_CLIENT_ID: u8 = 18;
+    pub(crate) const SERVER_KEEP_ALIVE: u8 = 19;
     pub(crate) const AUTH_METHOD: u8 = 21;
     pub(crate) const AUTH_DATA: u8 = 22;
     pub(crate) const REQUEST_PROBLEM_INFO: u8 = 23;
     pub(crate) const WILL_DELAY: u8 = 24;
     pub(crate) const REQUEST_RESPONSE_INFO: u8 = 25;
+    pub(crate) const RESPONSE_INFO: u8 = 26;
     pub(crate) const SERVER_REFERENCE: u8 = 28;
     pub(crate) const REASON_STRING: u8 = 31;
     pub(crate) const RECEIVE_MAXIMUM: u8 = 33;
     pub(crate) const TOPIC_ALIAS_MAXIMUM: u8 = 34;
     pub(crate) const TOPIC_ALIAS: u8 = 35;
+    pub(crate) const MAXIMUM_QOS: u8 = 36;
+    pub(crate) const RETAIN_AVAILABLE: u8 = 37;
     pub(crate) const USER: u8 = 38;
     pub(crate) const MAXIMUM_PACKET_SIZE: u8 = 39;
+    pub(crate) const WILDCARDS_AVAILABLE: u8 = 40;
+    pub(crate) const SUBSCRIPTION_IDS_AVAILABLE: u8 = 41;
+    pub(crate) const SHARED_AVAILABLE: u8 = 42;
 }
 
 /// Cuts a property block off a packet and hands each property to `each`, which refuses those that do not belong.
@@ -323,15 +331,15 @@ pub(crate) fn put_ack(out: &mut BytesMut, kind: u8, packet_id: u16, reason: Reas
 }
 
 /// Reads an acknowledgement; its properties are words for people and are checked but not kept.
-pub(crate) fn take_ack(frame: Frame, v5: bool) -> Result<(u16, ReasonCode), ProtocolError> {
+pub(crate) fn take_ack(frame: Frame, version: Version) -> Result<(u16, ReasonCode), ProtocolError> {
     let flags = if frame.kind() == PUBREL { 2 } else { 0 };
-    if frame.first & 0x0F != flags {
+    if !frame.has_flags(flags, version) {
         return Err(ProtocolError::Malformed("flags of an acknowledgement"));
     }
     let mut body = frame.body;
     let packet_id = take_packet_id(&mut body)?;
     let mut reason = ReasonCode::SUCCESS;
-    if v5 && !body.is_empty() {
+    if version == Version::V5 && !body.is_empty() {
         reason = ReasonCode(take_u8(&mut body)?);
         if !body.is_empty() {
             take_properties(&mut body, |id, _| match id {

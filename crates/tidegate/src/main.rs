@@ -1,1 +1,127 @@
-fn main() {}
+//! The `tidegate` command: an MQTT edge gateway whose rules are WebAssembly plugins.
+//!
+//! `main` parses the arguments and turns what happened into an exit code after `sysexits.h`; each subcommand is a file.
+
+mod admin_client;
+mod check;
+mod demo;
+mod devices;
+mod explain;
+mod logs;
+mod parked;
+mod run;
+mod runtime;
+mod table;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An MQTT edge gateway: every message passes through WebAssembly plugins that are replaced while traffic flows.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true)]
+struct Arguments {
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value_t = logs::Format::Text)]
+    log_format: logs::Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until SIGTERM. SIGHUP, saving the file or saving a plugin reloads.
+    Run(run::Arguments),
+    /// Check a configuration: every problem at once, as file:line:column.
+    Check {
+        /// The configuration file.
+        #[arg(long, short)]
+        config: PathBuf,
+    },
+    /// Two brokers, simulated devices and plugins in one process; nothing to install.
+    Demo(demo::Arguments),
+    /// Say what would become of a message, and why, without sending it.
+    Explain(explain::Arguments),
+    /// List, show, replay or delete the messages that a running gateway keeps aside.
+    Parked(parked::Arguments),
+}
+
+/// How a command can end, with the code of `sysexits.h`.
+#[derive(Debug)]
+enum Failure {
+    /// `check` found problems.
+    Found,
+    /// Wrong use of the command (EX_USAGE).
+    Usage(String),
+    /// Something is wrong with the configuration (EX_CONFIG).
+    Config(String),
+    /// The disk failed (EX_IOERR).
+    Disk(String),
+    /// Whoever should have answered did not (EX_UNAVAILABLE).
+    Unavailable(String),
+    /// A bug (EX_SOFTWARE).
+    Bug(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Found => 1,
+            Self::Usage(_) => 64,
+            Self::Unavailable(_) => 69,
+            Self::Bug(_) => 70,
+            Self::Disk(_) => 74,
+            Self::Config(_) => 78,
+        }
+    }
+
+    fn words(&self) -> Option<&str> {
+        match self {
+            Self::Found => None,
+            Self::Usage(words)
+            | Self::Config(words)
+            | Self::Disk(words)
+            | Self::Unavailable(words)
+            | Self::Bug(words) => Some(words),
+        }
+    }
+}
+
+impl From<tidegate_gateway::Error> for Failure {
+    fn from(error: tidegate_gateway::Error) -> Self {
+        use tidegate_gateway::Error;
+        let words = error.to_string();
+        match error {
+            Error::Config(_) | Error::Admin(_) => Self::Config(words),
+            Error::DataDir { .. } => Self::Disk(words),
+            Error::Engine(_) => Self::Unavailable(words),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            // Asking for help is no mistake.
+            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = std::panic::catch_unwind(|| match arguments.command {
+        Command::Run(run) => run::run(run, arguments.log_format),
+        Command::Check { config } => check::check(&config),
+        Command::Demo(demo) => demo::demo(demo),
+        Command::Explain(explain) => explain::explain(explain),
+        Command::Parked(parked) => parked::parked(parked),
+    });
+    let failure = match outcome {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(failure)) => failure,
+        Err(_) => Failure::Bug("this is a bug in tidegate; please report it with the lines above".to_owned()),
+    };
+    if let Some(words) = failure.words() {
+        eprintln!("tidegate: {words}");
+    }
+    ExitCode::from(failure.code())
+}

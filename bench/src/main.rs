@@ -1,0 +1,195 @@
+//! What Tidegate costs: CPU time a message, throughput, latency, memory and start, beside a mosquitto bridge.
+//!
+//! The path of a message: [`source::Source`] writes it, encoded beforehand, to the subject, which is Tidegate, mosquitto
+//! or the least bridge, each a process of its own; [`sink::Sink`] counts what comes out. [`session`] puts one subject
+//! through everything once, and `run` below lets all of them take turns, so that a busy minute of the machine hits all.
+//!
+//! Invariants: the null brokers encode and store nothing while they run; what a subject costs is read from the kernel's
+//! accounts of its process; a figure never comes without the number of messages that were lost on the way.
+//!
+//! Start reading at [`session::run`].
+
+mod least;
+mod machine;
+mod report;
+mod session;
+mod sink;
+mod source;
+mod subject;
+mod tile;
+mod usage;
+mod wire;
+
+use crate::report::{Circumstances, Results};
+use crate::subject::{Setting, Subject};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Starts that are measured of each subject, at least.
+const STARTS: usize = 5;
+
+/// What `--quick` means.
+const QUICK: (u64, u32) = (2, 1);
+
+/// The window at QoS 1.
+const WINDOW: u16 = 1000;
+
+/// Measures Tidegate and a mosquitto bridge on the same work, prints the figures, and writes bench/RESULTS.md.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// Two seconds a figure and one repeat: to see that all works; nothing is written
+    #[arg(long)]
+    quick: bool,
+    /// Only this subject; may be given more than once; nothing is written
+    #[arg(long, value_enum)]
+    only: Vec<Subject>,
+    /// Only this QoS; nothing is written
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
+    qos: Option<u8>,
+    /// Seconds a figure
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Repeats; the median counts
+    #[arg(long, default_value_t = 3)]
+    repeats: u32,
+    /// The MQTT version Tidegate speaks to both ends: 3.1.1, as mosquitto's bridge does, or 5
+    #[arg(long, default_value = "3.1.1")]
+    mqtt: String,
+    /// This binary, as it is, instead of the one that is built beside this benchmark
+    #[arg(long)]
+    tidegate: Option<PathBuf>,
+    /// Where the result is written
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Part {
+    /// The floor to measure others by; started by the benchmark itself
+    #[command(hide = true)]
+    LeastBridge { source_port: u16, sink_port: u16, qos: u8 },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.part {
+        Some(Part::LeastBridge { source_port, sink_port, qos }) => least::run(source_port, sink_port, qos),
+        None => run(arguments),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<()> {
+    if cfg!(debug_assertions) {
+        bail!("figures of a debug build say nothing: run with --release");
+    }
+    let (seconds, repeats) = if arguments.quick { QUICK } else { (arguments.seconds, arguments.repeats) };
+    let measured = Duration::from_secs(seconds);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+    let dir = tempfile::tempdir().context("a temporary directory")?;
+    let setting = Setting {
+        tidegate: tidegate(arguments.tidegate.as_deref(), &arguments.only)?,
+        plugins: root.join("plugins/dist"),
+        mqtt: arguments.mqtt.clone(),
+        window: WINDOW,
+        dir: dir.path().to_owned(),
+    };
+    let wanted = |subject: &Subject| arguments.only.is_empty() || arguments.only.contains(subject);
+    let (subjects, skipped) = what_there_is(&setting, Subject::ALL.into_iter().filter(wanted));
+    let qos: Vec<u8> = arguments.qos.map_or_else(|| vec![0, 1], |qos| vec![qos]);
+    let mut results = measure(&setting, &subjects, &qos, repeats, measured)?;
+    results.skipped = skipped;
+
+    let mut facts = machine::facts(&setting.tidegate);
+    facts.push((
+        "Tidegate speaks",
+        format!("MQTT {}; mosquitto's bridge 3.1.1; window at QoS 1: {WINDOW}", setting.mqtt),
+    ));
+    facts.push(("Each figure", format!("{seconds} s, {repeats} repeats")));
+    let page = results.page(&Circumstances { facts, measured });
+    println!("{page}");
+    write(&arguments, root, &page)
+}
+
+/// The binary to measure. Under cargo it is built first, so that no old one is measured.
+fn tidegate(given: Option<&Path>, only: &[Subject]) -> Result<PathBuf> {
+    if let Some(path) = given {
+        return Ok(path.to_owned());
+    }
+    let beside = std::env::current_exe()?.with_file_name("tidegate");
+    let needed = only.is_empty() || only.iter().any(|subject| subject.is_tidegate());
+    if let Some(cargo) = std::env::var_os("CARGO").filter(|_| needed) {
+        let status = Command::new(cargo).args(["build", "--release", "-p", "tidegate"]).status()?;
+        if !status.success() {
+            bail!("tidegate does not build; give a binary with --tidegate");
+        }
+    }
+    Ok(beside)
+}
+
+fn what_there_is(setting: &Setting, wanted: impl Iterator<Item = Subject>) -> (Vec<Subject>, Vec<(Subject, String)>) {
+    let mut subjects = Vec::new();
+    let mut skipped = Vec::new();
+    for subject in wanted {
+        match setting.missing(subject) {
+            None => subjects.push(subject),
+            Some(why) => {
+                eprintln!("skipped: {}: {why}", subject.name());
+                skipped.push((subject, why));
+            }
+        }
+    }
+    (subjects, skipped)
+}
+
+/// All subjects take turns in each repeat.
+fn measure(setting: &Setting, subjects: &[Subject], qos: &[u8], repeats: u32, measured: Duration) -> Result<Results> {
+    let mut results = Results::default();
+    for &subject in subjects {
+        for &qos in qos {
+            // Fills the cache of compiled plugins; its time does not count.
+            session::start_only(setting, subject, qos).with_context(|| subject.name())?;
+        }
+    }
+    for repeat in 1..=repeats {
+        for &qos in qos {
+            for &subject in subjects {
+                let session = session::run(setting, subject, qos, measured).with_context(|| subject.name())?;
+                eprintln!(
+                    "{repeat}/{repeats}  QoS {qos}  {:24} {:7.2} µs a message, {:9.0} messages/s, lost {}",
+                    subject.name(),
+                    session.full.cpu_us,
+                    session.full.per_s,
+                    session.full.lost,
+                );
+                results.starts.entry(subject).or_default().push(session.start);
+                results.sessions.entry((subject, qos)).or_default().push(session);
+            }
+        }
+    }
+    for &subject in subjects {
+        let starts = results.starts.entry(subject).or_default();
+        while starts.len() < STARTS {
+            starts.push(session::start_only(setting, subject, qos[0]).with_context(|| subject.name())?);
+        }
+    }
+    Ok(results)
+}
+
+/// A part of the figures does not replace the whole.
+fn write(arguments: &Arguments, root: &Path, page: &str) -> Result<()> {
+    let partial = arguments.quick || !arguments.only.is_empty() || arguments.qos.is_some();
+    let path = match &arguments.out {
+        Some(path) => path.clone(),
+        None if partial => return Ok(()),
+        None => root.join("bench/RESULTS.md"),
+    };
+    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("written to {}", path.display());
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
+
+use crate::access;
+use crate::session::{Link, Session, SessionKey};
+use crate::state::{Leaving, State};
+use ahash::RandomState;
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_message::ByteString;
+use tidegate_mqtt::{Accept, Connect, ReasonCode, Version};
+
+impl State {
+    /// Gives the client its session and writes CONNACK.
+    ///
+    /// # Errors
+    /// Why the client is not let in.
+    pub(crate) fn admit(&mut self, connect: Connect, link: &Rc<Link>, now: Instant) -> Result<SessionKey, ReasonCode> {
+        let assigned = connect.client_id.is_empty();
+        // MQTT 3.1.1 section 3.1.3.1: without an id there is no session to come back to.
+        if assigned && connect.version != Version::V5 && !connect.clean_start {
+            return Err(ReasonCode::CLIENT_ID_NOT_VALID);
+        }
+        if let Some(will) = &connect.will {
+            access::publish(&will.message.topic)?;
+        }
+        let client_id = if assigned { self.new_client_id() } else { ByteString::from(&*connect.client_id) };
+        let slot = self.find_session(&client_id, &connect, now)?;
+        if self.connections >= self.settings.limits.connections {
+            return Err(ReasonCode::SERVER_BUSY);
+        }
+        let expiry_s = connect.session_expiry_s.min(self.settings.session_expiry_max_s);
+        let key = match slot.and_then(|slot| self.sessions.key(slot)) {
+            Some(key) => key,
+            None if self.sessions.len() >= self.settings.limits.sessions => return Err(ReasonCode::QUOTA_EXCEEDED),
+            None => self.sessions.insert(Session::new(client_id.clone())),
+        };
+        let keep_alive_max_s = self.settings.keep_alive_max_s;
+        let Some(session) = self.sessions.find_mut(key) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
+        let accept = Accept {
+            resumed: session.flow.take(),
+            assigned_client_id: assigned.then(|| client_id.to_string()),
+            session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
+            server_keep_alive_s: keep_alive_max_s
+                .filter(|max| connect.keep_alive_s == 0 || connect.keep_alive_s > *max),
+        };
+        if accept.resumed.is_none() {
+            session.in_flight_bytes = 0;
+        }
+        session.username = connect.username.as_deref().map(ByteString::from);
+        session.expiry_s = expiry_s;
+        session.bridge = connect.bridge;
+        session.will = connect.will.map(|mut will| {
+            will.message.detach();
+            will.delay_s = will.delay_s.min(expiry_s);
+            will
+        });
+        session.link = Some(link.clone());
+        link.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));
+        self.connections += 1;
+        self.stats.accepted += 1;
+        let mut completed = Vec::new();
+        {
+            let mut up = link.session.borrow_mut();
+            up.accept(accept, &mut completed);
+            for token in session.late_acks.drain(..) {
+                up.ack(token, ReasonCode::SUCCESS);
+            }
+        }
+        self.on_completed(key, &completed);
+        self.send_backlog(key, now);
+        Ok(key)
+    }
+
+    /// The session a client comes back to, after whoever holds it has been sent away; `None` for a new one.
+    fn find_session(
+        &mut self,
+        client_id: &ByteString,
+        connect: &Connect,
+        now: Instant,
+    ) -> Result<Option<u32>, ReasonCode> {
+        let Some(slot) = self.sessions.of_client(client_id) else { return Ok(None) };
+        let Some(session) = self.sessions.get(slot) else { return Ok(None) };
+        let same_user = session.username.as_deref() == connect.username.as_deref();
+        if !same_user && session.link.is_some() {
+            // Another user's client is not thrown out.
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        // A connected client whose session is to start anew does not come back to its own will's delay either.
+        self.throw_out(slot, ReasonCode::SESSION_TAKEN_OVER, Leaving::Lost, now);
+        let Some(key) = self.sessions.key(slot) else { return Ok(None) };
+        if connect.clean_start || !same_user {
+            // What another user's client left is not handed to this one.
+            self.end_session(slot, now);
+            return Ok(None);
+        }
+        self.forget_due(key);
+        Ok(Some(slot))
+    }
+
+    /// An id that nobody has and nobody guesses.
+    fn new_client_id(&self) -> ByteString {
+        loop {
+            let random = [RandomState::new().hash_one(0u8), RandomState::new().hash_one(1u8)];
+            let id = format!("auto-{:016x}{:016x}", random[0], random[1]);
+            if self.sessions.of_client(&id).is_none() {
+                return id.into();
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Who is let in.
+
+use crate::state::Core;
+use tidegate_mqtt::{Connect, ReasonCode};
+
+/// Checks user name and password. The hash is computed on another thread, a few at a time.
+pub(crate) async fn check(core: &Core, connect: &Connect) -> Result<(), ReasonCode> {
+    let settings = core.settings();
+    let (Some(users), Some(name)) = (&settings.users, &connect.username) else {
+        // Without a user file a name says nothing; with one, no name is nobody.
+        return if settings.allow_anonymous { Ok(()) } else { Err(ReasonCode::NOT_AUTHORIZED) };
+    };
+    let (users, name) = (users.clone(), name.to_string());
+    let password = connect.password.clone().unwrap_or_default();
+    let Ok(_permit) = core.password_checks.acquire().await else { return Err(ReasonCode::SERVER_UNAVAILABLE) };
+    match tokio::task::spawn_blocking(move || users.verify(&name, &password)).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+        Err(_) => Err(ReasonCode::SERVER_UNAVAILABLE),
+    }
+}

@@ -1,0 +1,163 @@
+//! From an accepted socket to a client with a session, within one deadline; then its turns, then goodbye.
+
+use crate::auth;
+use crate::client::{Client, End};
+use crate::session::{Link, SessionKey};
+use crate::settings::Scheme;
+use crate::state::{Core, Leaving};
+use crate::transport::{self, Transport};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode, ServerSession};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// One connection from beginning to end.
+pub(crate) async fn connection(
+    core: Rc<Core>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+    listener: u64,
+    stop: CancellationToken,
+) {
+    let deadline = tokio::time::Instant::now() + core.settings().connect_timeout;
+    let settings = core.settings();
+    let transport = tokio::select! {
+        transport = tokio::time::timeout_at(deadline, transport::accept(socket, scheme, &settings)) => transport,
+        () = stop.cancelled() => return,
+    };
+    let result = match transport {
+        Ok(Ok(Transport::Tcp(stream))) => mqtt(&core, stream, listener, deadline, &stop).await,
+        Ok(Ok(Transport::Ws(stream))) => mqtt(&core, *stream, listener, deadline, &stop).await,
+        Ok(Err(error)) => Err(End::Broken(error)),
+        Err(_) => Err(End::TooLate),
+    };
+    if let Err(end) = result {
+        report(&core, peer, &end);
+    }
+}
+
+/// Says in the log how a connection ended, if it ended badly; floods are cut short.
+fn report(core: &Core, peer: SocketAddr, end: &End) {
+    let level_warn = matches!(end, End::Protocol(_) | End::Refused(_));
+    let mut state = core.state.borrow_mut();
+    match end {
+        End::Protocol(_) => state.stats.protocol_errors += 1,
+        End::Refused(_) => state.stats.refused += 1,
+        _ => {}
+    }
+    let broker = state.settings.name.clone();
+    drop(state);
+    if !level_warn {
+        tracing::debug!(%broker, %peer, reason = %end, "connection closed");
+    } else if let Some(held_back) = core.log_limit.borrow_mut().allow(Instant::now()) {
+        tracing::warn!(%broker, %peer, reason = %end, held_back, "connection closed");
+    }
+}
+
+/// Everything above the transport.
+async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
+    core: &Rc<Core>,
+    stream: S,
+    listener: u64,
+    deadline: tokio::time::Instant,
+    stop: &CancellationToken,
+) -> Result<(), End> {
+    let limits = core.state.borrow().server_limits();
+    let link = Rc::new(Link::new(ServerSession::new(limits, Instant::now()), listener));
+    let mut client = Client::new(core.clone(), link.clone(), stream);
+    let hello = tokio::select! {
+        hello = tokio::time::timeout_at(deadline, hello(core, &mut client)) => hello.unwrap_or(Err(End::TooLate)),
+        () = stop.cancelled() => Err(End::ToldToGo),
+    };
+    let result = match hello {
+        Ok(key) => {
+            // Whatever ends this task, even its being dropped, the session knows that the client is gone.
+            let mut attached = Attached { core, link: &link, key, leaving: Leaving::Lost };
+            let end = client.turns(key).await;
+            attached.leaving = end.leaving();
+            drop(attached);
+            core.flush_inboxes();
+            core.tend.notify_one();
+            end.into_result()
+        }
+        Err(end) => Err(end),
+    };
+    let mut last_words = link.last_words.take();
+    last_words.unsplit(link.session.borrow_mut().tx().split());
+    let goodbye = async {
+        if client.stream.write_all(&last_words).await.is_ok() {
+            let _ = client.stream.shutdown().await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    result
+}
+
+struct Attached<'a> {
+    core: &'a Rc<Core>,
+    link: &'a Rc<Link>,
+    key: SessionKey,
+    leaving: Leaving,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        // Borrowed only if this is a panic's doing.
+        if let Ok(mut state) = self.core.state.try_borrow_mut() {
+            state.leave(self.key, self.link, self.leaving, Instant::now());
+        }
+    }
+}
+
+/// Waits for CONNECT and answers it.
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(core: &Rc<Core>, client: &mut Client<S>) -> Result<SessionKey, End> {
+    let connect = wait_for_connect(client).await?;
+    let version = connect.version;
+    let client_id = connect.client_id.clone();
+    let admitted = match auth::check(core, &connect).await {
+        Ok(()) => core.state.borrow_mut().admit(connect, &client.link, Instant::now()),
+        Err(reason) => Err(reason),
+    };
+    match admitted {
+        Ok(key) => {
+            tracing::debug!(client = %client_id.escape_debug(), %version, "client connected");
+            // A will may have been published, a deadline have moved.
+            core.flush_inboxes();
+            core.tend.notify_one();
+            Ok(key)
+        }
+        Err(reason) => {
+            client.link.session.borrow_mut().refuse(reason);
+            Err(End::Refused(reason))
+        }
+    }
+}
+
+async fn wait_for_connect<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> Result<Connect, End> {
+    let mut batch = Batch::default();
+    loop {
+        let read = std::future::poll_fn(|cx| client.poll_read(cx, &mut batch)).await;
+        let connect = batch.control.drain(..).find_map(|(_, control)| match control {
+            Control::Connect(connect) => Some(*connect),
+            _ => None,
+        });
+        read?;
+        if let Some(connect) = connect {
+            return Ok(connect);
+        }
+        if !client.may_begin_connect() {
+            // Other protocols end here, instead of at the length they seem to announce.
+            return Err(End::Protocol(ProtocolError::Unexpected("CONNECT was due")));
+        }
+        if client.link.session.borrow().is_closed() {
+            return Err(End::Refused(ReasonCode::PROTOCOL_ERROR));
+        }
+    }
+}

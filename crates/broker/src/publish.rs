@@ -1,0 +1,315 @@
+//! The way of a message: from its publisher to everybody who subscribed, and what the publisher is told.
+
+use crate::WRITE_BYTES;
+use crate::access;
+use crate::groups::Readiness;
+use crate::local::{LocalAck, LocalReceived};
+use crate::queue::Queued;
+use crate::retained::{Publisher, Retained};
+use crate::session::{Link, Session, SessionKey};
+use crate::state::{State, in_seconds};
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+use tidegate_mqtt::{AckToken, Completion, PublishError, ReasonCode, Received};
+
+/// QoS 1 and 2 messages in flight to one client weigh at most this much, in bytes; one is always allowed.
+const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Who published a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Session(u32),
+    Local(u32),
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Distributed {
+    /// Somebody subscribed to it.
+    pub(crate) matched: bool,
+    /// How many in-process clients have to acknowledge it.
+    pub(crate) awaited: usize,
+}
+
+/// A message on its way to several clients: what is kept for them is copied out of the read buffer once.
+pub(crate) struct Parcel<'a> {
+    message: &'a Message,
+    kept: Option<Message>,
+    expires: Option<Instant>,
+    now: Instant,
+    from_retained: bool,
+}
+
+impl<'a> Parcel<'a> {
+    fn new(message: &'a Message, now: Instant) -> Self {
+        Self { message, kept: None, expires: expiry(message, now), now, from_retained: false }
+    }
+
+    /// A retained message for a new subscriber.
+    pub(crate) fn retained(retained: &'a Retained, now: Instant) -> Self {
+        let kept = Some(retained.message.clone());
+        Self { message: &retained.message, kept, expires: retained.expires, now, from_retained: true }
+    }
+
+    /// To be encoded now.
+    fn passing(&self, qos: QoS, retain: bool) -> Message {
+        let mut message = Message { qos, retain, ..self.message.clone() };
+        if self.from_retained {
+            set_remaining(&mut message, self.expires, self.now);
+        }
+        message
+    }
+
+    /// To be kept.
+    fn kept(&mut self, qos: QoS, retain: bool) -> Message {
+        let kept = self.kept.get_or_insert_with(|| {
+            let mut message = self.message.clone();
+            message.detach();
+            message
+        });
+        let mut message = Message { qos, retain, ..kept.clone() };
+        set_remaining(&mut message, self.expires, self.now);
+        message
+    }
+}
+
+/// When a message that arrives now is worth nothing any more.
+fn expiry(message: &Message, now: Instant) -> Option<Instant> {
+    in_seconds(now, message.properties.as_ref()?.message_expiry_seconds?)
+}
+
+/// Counts the time a message has waited off its expiry (MQTT 5.0 section 3.3.2.3.3); false when nothing is left.
+fn set_remaining(message: &mut Message, expires: Option<Instant>, now: Instant) -> bool {
+    let (Some(expires), Some(properties)) = (expires, &mut message.properties) else { return true };
+    let left = expires.saturating_duration_since(now);
+    // Rounded up: a message that may still be delivered does not say 0.
+    properties.message_expiry_seconds = Some(left.as_millis().div_ceil(1000) as u32);
+    !left.is_zero()
+}
+
+impl State {
+    /// Takes one message from a client.
+    pub(crate) fn receive(
+        &mut self,
+        key: SessionKey,
+        link: &Rc<Link>,
+        pause: Option<u64>,
+        got: Received,
+        now: Instant,
+    ) {
+        self.stats.received += 1;
+        let Received { message, ack, .. } = got;
+        let reason = match access::publish(&message.topic) {
+            Err(reason) => {
+                self.stats.dropped.forbidden += 1;
+                reason
+            }
+            Ok(()) => {
+                let token = ack.map(|token| (key, token));
+                let before = self.stats.received_by_local;
+                let outcome = self.distribute(message, Source::Session(key.slot), token, now);
+                if let Some(pause) = pause
+                    && self.stats.received_by_local != before
+                {
+                    link.fed_in_pause.set(pause);
+                }
+                if outcome.awaited > 0 {
+                    self.await_ack(key, link, ack, outcome.awaited);
+                    return;
+                }
+                if outcome.matched { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS }
+            }
+        };
+        if let Some(token) = ack {
+            link.session.borrow_mut().ack(token, reason);
+        }
+    }
+
+    fn await_ack(&mut self, key: SessionKey, link: &Link, ack: Option<AckToken>, awaited: usize) {
+        if let (Some(token), 2..) = (ack, awaited) {
+            self.joint_acks.insert((key, token), awaited);
+        }
+        let receive_maximum = usize::from(self.settings.receive_maximum);
+        if let Some(session) = self.sessions.find_mut(key) {
+            session.unacknowledged += 1;
+            link.set_window(session.unacknowledged, receive_maximum);
+        }
+    }
+
+    /// Gives a message to everybody who subscribed.
+    pub(crate) fn distribute(
+        &mut self,
+        message: Message,
+        source: Source,
+        ack: Option<(SessionKey, AckToken)>,
+        now: Instant,
+    ) -> Distributed {
+        let matched = self.subscriptions.matching(&message.topic);
+        let mut outcome = Distributed { matched: !matched.groups.is_empty(), awaited: 0 };
+        if message.retain {
+            self.retain(&message, source, now);
+        }
+        if !(matched.targets.is_empty() && matched.groups.is_empty()) {
+            let mut parcel = Parcel::new(&message, now);
+            for target in &matched.targets {
+                let own;
+                let target = if target.no_local && source == Source::Session(target.slot) {
+                    own = self.subscriptions.own_target(&message.topic, target.slot);
+                    let Some(own) = &own else { continue };
+                    own
+                } else {
+                    target
+                };
+                outcome.matched = true;
+                let retain = message.retain && target.retain_as_published;
+                self.deliver(target.slot, &mut parcel, message.qos.min(target.qos), retain, &target.ids);
+            }
+            for group in &matched.groups {
+                self.deliver_to_group(*group, &mut parcel);
+            }
+        }
+        let mut rest = Some(message);
+        let mut locals = matched.locals.iter().filter(|(local, _)| source != Source::Local(*local)).peekable();
+        let awaiting = |(_, qos): &&(u32, QoS)| ack.is_some() && *qos != QoS::AtMostOnce;
+        outcome.awaited = if matched.locals.is_empty() { 0 } else { locals.clone().filter(awaiting).count() };
+        while let Some(&(local, qos)) = locals.next() {
+            outcome.matched = true;
+            // The last one takes the message itself.
+            let message = if locals.peek().is_some() { rest.clone() } else { rest.take() };
+            let Some(mut message) = message else { break };
+            message.qos = message.qos.min(qos);
+            let ack = ack.filter(|_| qos != QoS::AtMostOnce);
+            let ack = ack.map(|(session, token)| LocalAck { session, token, joint: outcome.awaited > 1 });
+            self.put_into_inbox(local, LocalReceived { message, ack });
+        }
+        outcome
+    }
+
+    fn retain(&mut self, message: &Message, source: Source, now: Instant) {
+        if message.payload.is_empty() {
+            self.retained.remove(&message.topic);
+            return;
+        }
+        let publisher = match source {
+            Source::Local(local) => Publisher::Local(local),
+            Source::Session(slot) => {
+                let Some(session) = self.sessions.get(slot) else { return };
+                Publisher::Client(session.client_id.clone())
+            }
+        };
+        let mut message = message.clone();
+        message.detach();
+        let expires = expiry(&message, now);
+        let limits = &self.settings.limits;
+        let retained = Retained { message, publisher, expires };
+        if !self.retained.set(retained, limits.retained_messages, limits.retained_bytes, now) {
+            self.stats.dropped.retained_full += 1;
+        }
+    }
+
+    fn deliver_to_group(&mut self, group: u32, parcel: &mut Parcel<'_>) {
+        let sessions = &self.sessions;
+        let qos_sent = parcel.message.qos;
+        let Some(group) = self.groups.get_mut(group) else { return };
+        let picked = group.pick(|member| match sessions.get(member.slot) {
+            Some(Session { link: Some(link), queue, in_flight_bytes, .. }) => {
+                let qos = member.qos.min(qos_sent);
+                let ready = queue.is_empty() && has_room(link, *in_flight_bytes, qos);
+                if ready { Readiness::Ready } else { Readiness::Busy }
+            }
+            _ => Readiness::Away,
+        });
+        let Some(member) = picked else { return };
+        let retain = parcel.message.retain && member.retain_as_published;
+        let ids = [member.id];
+        let ids = if member.id == 0 { &[] } else { &ids[..] };
+        self.deliver(member.slot, parcel, member.qos.min(qos_sent), retain, ids);
+    }
+
+    /// Sends a message to one client now, or files it for later.
+    pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, qos: QoS, retain: bool, ids: &[u32]) {
+        let Self { sessions, stats, settings, queued: total, .. } = self;
+        let Some(session) = sessions.get_mut(slot) else { return };
+        if session.link.is_none() && qos == QoS::AtMostOnce {
+            stats.dropped.offline += 1;
+            return;
+        }
+        if let Some(link) = &session.link
+            && session.queue.is_empty()
+            && has_room(link, session.in_flight_bytes, qos)
+        {
+            let (weight, message) = match qos {
+                QoS::AtMostOnce => (0, parcel.passing(qos, retain)),
+                _ => (parcel.message.weight_bytes(), parcel.kept(qos, retain)),
+            };
+            match link.session.borrow_mut().publish(weight as u64, message, ids) {
+                Ok(_) => {
+                    stats.sent += 1;
+                    session.in_flight_bytes += weight;
+                }
+                Err(_) => stats.dropped.too_large += 1,
+            }
+            link.wake.wake();
+            return;
+        }
+        let queued = Queued {
+            message: parcel.kept(qos, retain),
+            subscription_ids: ids.into(),
+            expires: parcel.expires,
+            weight: parcel.message.weight_bytes(),
+            from_retained: parcel.from_retained,
+        };
+        if !session.queue.push(queued, &settings.limits, total) {
+            stats.dropped.queue_full += 1;
+        } else if let Some(link) = &session.link {
+            link.has_backlog.set(true);
+        }
+    }
+
+    /// Sends what waits for a client, as far as it takes it.
+    pub(crate) fn send_backlog(&mut self, key: SessionKey, now: Instant) {
+        let Self { sessions, stats, queued: total, .. } = self;
+        let Some(session) = sessions.find_mut(key) else { return };
+        let Some(link) = session.link.clone() else { return };
+        while let Some(next) = session.queue.front() {
+            if !has_room(&link, session.in_flight_bytes, next.message.qos) {
+                break;
+            }
+            let Some(mut next) = session.queue.pop(total) else { break };
+            if !set_remaining(&mut next.message, next.expires, now) {
+                stats.dropped.expired += 1;
+                continue;
+            }
+            let weight = if next.message.qos == QoS::AtMostOnce { 0 } else { next.weight };
+            match link.session.borrow_mut().publish(weight as u64, next.message, &next.subscription_ids) {
+                Ok(_) => {
+                    stats.sent += 1;
+                    session.in_flight_bytes += weight;
+                }
+                Err(PublishError::TooLarge { .. }) => stats.dropped.too_large += 1,
+                // Never: there was room.
+                Err(PublishError::Full) => stats.dropped.queue_full += 1,
+            }
+        }
+        link.has_backlog.set(!session.queue.is_empty());
+    }
+
+    /// Messages a client needs no more care of.
+    pub(crate) fn on_completed(&mut self, key: SessionKey, completed: &[Completion]) {
+        let Some(session) = self.sessions.find_mut(key) else { return };
+        for completion in completed {
+            session.in_flight_bytes = session.in_flight_bytes.saturating_sub(completion.key as usize);
+            if completion.reason == ReasonCode::PACKET_TOO_LARGE {
+                self.stats.dropped.too_large += 1;
+            }
+        }
+    }
+}
+
+/// Whether a message would be written now.
+fn has_room(link: &Link, in_flight_bytes: usize, qos: QoS) -> bool {
+    let mut session = link.session.borrow_mut();
+    session.tx().len() < WRITE_BYTES
+        && (qos == QoS::AtMostOnce || (in_flight_bytes < WINDOW_BYTES && session.has_room()))
+}

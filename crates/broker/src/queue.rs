@@ -1,0 +1,121 @@
+//! What waits for one client, and how large it may become.
+
+use crate::settings::Limits;
+use std::collections::VecDeque;
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+
+/// A message that waits for a client.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    /// With the QoS and retain flag to send it with; shares no read buffer.
+    pub(crate) message: Message,
+    pub(crate) subscription_ids: Box<[u32]>,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) weight: usize,
+    /// A retained message, sent because of a new subscription: its bytes are counted where it is retained.
+    pub(crate) from_retained: bool,
+}
+
+/// A first-in, first-out queue with a bound on messages and bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    entries: VecDeque<Queued>,
+    bytes: usize,
+    retained: usize,
+}
+
+/// What all queues together hold.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct QueueTotal {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Queue {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(crate) fn front(&self) -> Option<&Queued> {
+        self.entries.front()
+    }
+
+    /// Files a message at the end; false when there is no room for it.
+    pub(crate) fn push(&mut self, queued: Queued, limits: &Limits, total: &mut QueueTotal) -> bool {
+        if queued.from_retained {
+            // As many as can be retained, once: more only if a client subscribes again and again without reading.
+            if self.retained >= limits.retained_messages {
+                return false;
+            }
+            self.retained += 1;
+        } else {
+            let share = if queued.message.qos == QoS::AtMostOnce { 2 } else { 1 };
+            let room = self.entries.len() - self.retained < limits.queue_messages / share
+                && self.bytes + queued.weight <= limits.queue_bytes / share
+                && total.bytes + queued.weight <= limits.queue_bytes_total / share;
+            if !room {
+                return false;
+            }
+            self.bytes += queued.weight;
+            total.bytes += queued.weight;
+        }
+        total.messages += 1;
+        self.entries.push_back(queued);
+        true
+    }
+
+    pub(crate) fn pop(&mut self, total: &mut QueueTotal) -> Option<Queued> {
+        let queued = self.entries.pop_front()?;
+        total.messages -= 1;
+        if queued.from_retained {
+            self.retained -= 1;
+        } else {
+            self.bytes -= queued.weight;
+            total.bytes -= queued.weight;
+        }
+        Some(queued)
+    }
+
+    /// Forgets everything; returns how many messages that were.
+    pub(crate) fn clear(&mut self, total: &mut QueueTotal) -> usize {
+        let count = self.entries.len();
+        while self.pop(total).is_some() {}
+        self.entries = VecDeque::new();
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::Topic;
+
+    fn queued(qos: QoS, weight: usize) -> Queued {
+        let message = Message::new(Topic::new("t").unwrap(), "x", qos);
+        Queued { message, subscription_ids: Box::default(), expires: None, weight, from_retained: false }
+    }
+
+    #[test]
+    fn qos_0_leaves_half_of_the_queue_to_the_rest() {
+        let limits = Limits { queue_messages: 10, ..Limits::default() };
+        let (mut queue, mut total) = (Queue::default(), QueueTotal::default());
+        let taken = (0..20).filter(|_| queue.push(queued(QoS::AtMostOnce, 1), &limits, &mut total)).count();
+        assert_eq!(taken, 5);
+        let taken = (0..20).filter(|_| queue.push(queued(QoS::AtLeastOnce, 1), &limits, &mut total)).count();
+        assert_eq!(taken, 5);
+        assert_eq!(queue.clear(&mut total), 10);
+        assert_eq!((total.messages, total.bytes), (0, 0));
+    }
+
+    #[test]
+    fn all_queues_together_are_bounded() {
+        let limits = Limits { queue_bytes: 100, queue_bytes_total: 150, ..Limits::default() };
+        let (mut one, mut other, mut total) = (Queue::default(), Queue::default(), QueueTotal::default());
+        assert!(one.push(queued(QoS::AtLeastOnce, 100), &limits, &mut total));
+        assert!(!other.push(queued(QoS::AtLeastOnce, 51), &limits, &mut total));
+        assert!(other.push(queued(QoS::AtLeastOnce, 50), &limits, &mut total));
+        one.pop(&mut total);
+        assert!(other.push(queued(QoS::AtLeastOnce, 50), &limits, &mut total));
+    }
+}

@@ -1,0 +1,176 @@
+//! The broker's life: accept, tend, stop.
+
+use crate::handshake;
+use crate::local::{Local, LocalSink};
+use crate::settings::{Listener, Settings};
+use crate::state::{Core, Leaving};
+use crate::stats::Stats;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tidegate_mqtt::ReasonCode;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// After an error of `accept` (no descriptors left, as a rule), in place of trying again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sockets beyond the limit on connections that may wait for their turn to be told that the server is busy.
+const WAITING_SOCKETS: usize = 256;
+
+/// How long clients have to take their last words when the broker stops.
+const STOP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What ends a broker.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener cannot be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// As asked for.
+        addr: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A task of the broker panicked: a bug.
+    #[error("a task of the broker panicked: {0}")]
+    Panicked(String),
+}
+
+/// The box's own broker. All clones are one.
+///
+/// Everything of it runs on the thread it is made on, inside a [`tokio::task::LocalSet`].
+#[derive(Clone)]
+pub struct Broker {
+    core: Rc<Core>,
+}
+
+impl Broker {
+    /// A broker without listeners.
+    pub fn new(settings: Settings) -> Self {
+        Self { core: Rc::new(Core::new(settings)) }
+    }
+
+    /// Serves these listeners and tends the sessions, until stopped: then MQTT 5 clients are told that the server
+    /// shuts down, everybody gets what is in the write buffers, and the in-process clients are let go.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] is a bug.
+    pub async fn run(self, listeners: Vec<Listener>, stop: CancellationToken) -> Result<(), Error> {
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn_local(self.clone().serve(listener, stop.clone()));
+        }
+        self.tend(&stop).await;
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|error| Error::Panicked(error.to_string()))??;
+        }
+        let count = self.core.state.borrow().locals.len();
+        for local in 0..count {
+            // Freed while nothing is borrowed: a sink may hold handles to this broker.
+            let slot = self.core.state.borrow_mut().locals[local].take();
+            drop(slot);
+        }
+        Ok(())
+    }
+
+    /// Serves one more listener beside those of [`run`](Self::run), until stopped; only its own clients are sent away.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] is a bug.
+    pub async fn serve(self, listener: Listener, stop: CancellationToken) -> Result<(), Error> {
+        let core = self.core;
+        let number = core.listeners.get() + 1;
+        core.listeners.set(number);
+        let mut clients = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&core, ended),
+                accepted = listener.socket.accept() => match accepted {
+                    Ok((socket, peer)) => {
+                        let room = core.settings().limits.connections.saturating_add(WAITING_SOCKETS);
+                        if core.sockets.get() < room {
+                            core.sockets.set(core.sockets.get() + 1);
+                            let (core, stop) = (core.clone(), stop.clone());
+                            clients.spawn_local(handshake::connection(core, socket, peer, listener.scheme, number, stop));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let all_of_it = |_: &_, link: &crate::session::Link| link.listener == number;
+        let reason = ReasonCode::SERVER_SHUTTING_DOWN;
+        core.state.borrow_mut().throw_out_all(reason, Leaving::Stopping, Instant::now(), all_of_it);
+        let farewell = async {
+            while let Some(ended) = clients.join_next().await {
+                reap(&core, ended);
+            }
+        };
+        let _ = tokio::time::timeout(STOP_DEADLINE, farewell).await;
+        core.sockets.set(core.sockets.get() - clients.len());
+        Ok(())
+    }
+
+    /// Does what has its time and belongs to no connection: wills, ends of sessions, what the gateway published to
+    /// itself.
+    async fn tend(&self, stop: &CancellationToken) {
+        loop {
+            let next = self.core.state.borrow_mut().on_time(Instant::now());
+            self.core.flush_inboxes();
+            let sleep = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.core.tend.notified() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// Makes the gateway, or a part of it, a client without a socket.
+    pub fn local(&self, sink: Rc<RefCell<dyn LocalSink>>) -> Local {
+        Local::new(self.core.clone(), sink)
+    }
+
+    /// Counters and gauges.
+    pub fn stats(&self) -> Stats {
+        self.core.state.borrow().stats()
+    }
+
+    /// Changes users and limits. What was told to connected clients holds until they reconnect; clients whose user is
+    /// gone or has another password, or who are anonymous and may not be any more, are sent away now.
+    pub fn reconfigure(&self, settings: Settings) {
+        let mut state = self.core.state.borrow_mut();
+        let old = std::mem::replace(&mut state.settings, Rc::new(settings));
+        let new = state.settings.clone();
+        state.throw_out_all(ReasonCode::NOT_AUTHORIZED, Leaving::Lost, Instant::now(), |session, _| {
+            match (&session.username, &old.users, &new.users) {
+                (Some(name), Some(before), Some(after)) => !before.agree_on(after, name),
+                (Some(_), None, Some(_)) => true,
+                _ => !new.allow_anonymous,
+            }
+        });
+        drop(state);
+        self.core.flush_inboxes();
+        self.core.tend.notify_one();
+    }
+}
+
+fn reap(core: &Core, ended: Result<(), tokio::task::JoinError>) {
+    core.sockets.set(core.sockets.get() - 1);
+    if let Err(error) = ended {
+        tracing::error!(%error, "a client's task panicked; its connection is closed");
+    }
+}

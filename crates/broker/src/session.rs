@@ -1,0 +1,178 @@
+//! Sessions: what the broker keeps of a client, connected or not.
+
+use crate::queue::Queue;
+use crate::wake::Wake;
+use ahash::AHashMap;
+use bytes::BytesMut;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_message::{ByteString, TopicFilter};
+use tidegate_mqtt::{AckToken, Flow, ServerSession, Version, Will};
+
+/// Names a session for as long as it lives; a later one in the same slot has another generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SessionKey {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A connection, as its task and the broker share it.
+pub(crate) struct Link {
+    pub(crate) session: RefCell<ServerSession>,
+    pub(crate) wake: Wake,
+    /// The broker has taken the session away: write [`last_words`](Self::last_words) and close.
+    pub(crate) told_to_go: Cell<bool>,
+    pub(crate) last_words: RefCell<BytesMut>,
+    /// In which pause of the gateway this client published something for it; 0 for none.
+    pub(crate) fed_in_pause: Cell<u64>,
+    /// The gateway has as many of this client's messages unacknowledged as it may.
+    pub(crate) window_used_up: Cell<bool>,
+    /// Messages wait in the session's queue.
+    pub(crate) has_backlog: Cell<bool>,
+    /// Which call of `serve` this connection came from.
+    pub(crate) listener: u64,
+}
+
+impl Link {
+    pub(crate) fn new(session: ServerSession, listener: u64) -> Self {
+        Self {
+            session: RefCell::new(session),
+            wake: Wake::default(),
+            told_to_go: Cell::new(false),
+            last_words: RefCell::default(),
+            fed_in_pause: Cell::new(0),
+            window_used_up: Cell::new(false),
+            has_backlog: Cell::new(false),
+            listener,
+        }
+    }
+
+    /// Says how many messages of this client wait for the gateway. In MQTT 5 the client keeps to our receive maximum
+    /// by itself, and the session sees to it; in 3.x it knows of none and is not read from.
+    pub(crate) fn set_window(&self, unacknowledged: usize, receive_maximum: usize) {
+        let is_told = self.session.borrow().version() == Version::V5;
+        self.window_used_up.set(!is_told && unacknowledged >= receive_maximum);
+    }
+}
+
+/// What outlives a connection.
+pub(crate) struct Session {
+    pub(crate) generation: u32,
+    pub(crate) client_id: ByteString,
+    pub(crate) username: Option<ByteString>,
+    /// `None` while the client is away.
+    pub(crate) link: Option<Rc<Link>>,
+    /// While the client is away: what is in flight.
+    pub(crate) flow: Option<Flow>,
+    pub(crate) queue: Queue,
+    /// What the messages in flight to the client weigh, in bytes; the sum of their keys.
+    pub(crate) in_flight_bytes: usize,
+    pub(crate) subscriptions: AHashMap<TopicFilter, ()>,
+    /// As granted, in seconds; 0 ends the session with its connection.
+    pub(crate) expiry_s: u32,
+    /// Calls itself a bridge: is sent nothing back, and retain flags as published.
+    pub(crate) bridge: bool,
+    pub(crate) will: Option<Will>,
+    /// While the client is away: when the will is published.
+    pub(crate) will_at: Option<Instant>,
+    /// While the client is away: when the session ends.
+    pub(crate) ends_at: Option<Instant>,
+    /// How many of the client's messages wait for the gateway's acknowledgement.
+    pub(crate) unacknowledged: usize,
+    /// What the gateway acknowledged while the client was away.
+    pub(crate) late_acks: Vec<AckToken>,
+}
+
+impl Session {
+    pub(crate) fn new(client_id: ByteString) -> Self {
+        Self {
+            generation: 0,
+            client_id,
+            username: None,
+            link: None,
+            flow: None,
+            queue: Queue::default(),
+            in_flight_bytes: 0,
+            subscriptions: AHashMap::new(),
+            expiry_s: 0,
+            bridge: false,
+            will: None,
+            will_at: None,
+            ends_at: None,
+            unacknowledged: 0,
+            late_acks: Vec::new(),
+        }
+    }
+
+    /// When something is to be done about an absent client.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        match (self.will_at, self.ends_at) {
+            (Some(will), Some(end)) => Some(will.min(end)),
+            (one, other) => one.or(other),
+        }
+    }
+}
+
+/// All sessions, by slot and by client id.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    slots: Vec<Option<Session>>,
+    free: Vec<u32>,
+    by_id: AHashMap<ByteString, u32>,
+    /// Of the session made last.
+    generation: u32,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Session> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(crate) fn find(&self, key: SessionKey) -> Option<&Session> {
+        self.get(key.slot).filter(|session| session.generation == key.generation)
+    }
+
+    pub(crate) fn find_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.get_mut(key.slot).filter(|session| session.generation == key.generation)
+    }
+
+    pub(crate) fn key(&self, slot: u32) -> Option<SessionKey> {
+        self.get(slot).map(|session| SessionKey { slot, generation: session.generation })
+    }
+
+    pub(crate) fn of_client(&self, client_id: &str) -> Option<u32> {
+        self.by_id.get(client_id).copied()
+    }
+
+    pub(crate) fn insert(&mut self, mut session: Session) -> SessionKey {
+        self.generation = self.generation.wrapping_add(1);
+        session.generation = self.generation;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.by_id.insert(session.client_id.clone(), slot);
+        self.slots[slot as usize] = Some(session);
+        SessionKey { slot, generation: self.generation }
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Session> {
+        let session = self.slots.get_mut(slot as usize)?.take()?;
+        self.by_id.remove(&session.client_id);
+        self.free.push(slot);
+        Some(session)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
+        self.slots.iter().enumerate().filter_map(|(slot, session)| Some((slot as u32, session.as_ref()?)))
+    }
+}

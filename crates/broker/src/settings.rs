@@ -1,0 +1,128 @@
+//! What a broker needs to know.
+
+use crate::run::Error;
+use crate::users::Users;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::{TcpListener, ToSocketAddrs};
+
+/// Everything about one broker.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The broker's name, for logs.
+    pub name: String,
+    /// Who may connect with which password.
+    pub users: Option<Users>,
+    /// Whether clients that give no user name may connect; without `users`, whether any client may.
+    /// Whoever builds the settings sees to it that this is so only where all listeners are on loopback.
+    pub allow_anonymous: bool,
+    /// How long a socket may take until its CONNECT is answered.
+    pub connect_timeout: Duration,
+    /// How many unacknowledged messages are taken from a client at a time.
+    pub receive_maximum: u16,
+    /// The largest packet taken from a client, in bytes.
+    pub max_packet_size: u32,
+    /// How many topic aliases are taken from a client (MQTT 5).
+    pub topic_alias_max: u16,
+    /// How long a session outlives its connection at most, in seconds; in 3.x as long as this if not clean.
+    /// `u32::MAX`: for ever.
+    pub session_expiry_max_s: u32,
+    /// The longest keep-alive, in seconds, for clients that can be told (MQTT 5); `None` takes what they ask for.
+    pub keep_alive_max_s: Option<u16>,
+    /// How much is kept.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: "broker".to_owned(),
+            users: None,
+            allow_anonymous: false,
+            connect_timeout: Duration::from_secs(10),
+            receive_maximum: 1000,
+            max_packet_size: 1024 * 1024,
+            topic_alias_max: 64,
+            session_expiry_max_s: 7 * 24 * 3600,
+            keep_alive_max_s: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How much a broker keeps; what is beyond is refused or dropped, and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients connected at a time; others are told that the server is busy.
+    pub connections: usize,
+    /// Sessions, connected or not.
+    pub sessions: usize,
+    /// Subscriptions of one session.
+    pub subscriptions: usize,
+    /// Messages waiting for one client. QoS 0 gets at most half of it.
+    pub queue_messages: usize,
+    /// What they weigh, in bytes.
+    pub queue_bytes: usize,
+    /// What all waiting messages weigh, in bytes.
+    pub queue_bytes_total: usize,
+    /// Retained messages.
+    pub retained_messages: usize,
+    /// What they weigh, in bytes.
+    pub retained_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            sessions: 4096,
+            subscriptions: 1024,
+            queue_messages: 10_000,
+            queue_bytes: 8 * 1024 * 1024,
+            queue_bytes_total: 64 * 1024 * 1024,
+            retained_messages: 100_000,
+            retained_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What a listener speaks below MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain TCP.
+    Mqtt,
+    /// WebSocket, any path.
+    Ws,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) scheme: Scheme,
+}
+
+impl Listener {
+    /// Where it listens: with the port the system chose if 0 was asked for.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What it speaks.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+}
+
+/// Binds a listener; port 0 lets the system choose one.
+///
+/// # Errors
+/// [`Error::Bind`] when the address is taken, unknown or not ours.
+pub async fn bind(addr: impl ToSocketAddrs + std::fmt::Display, scheme: Scheme) -> Result<Listener, Error> {
+    let name = addr.to_string();
+    let socket = TcpListener::bind(addr).await.map_err(|source| Error::Bind { addr: name, source })?;
+    Ok(Listener { socket, scheme })
+}

@@ -1,0 +1,68 @@
+//! What is counted.
+
+/// Counters since the broker was made, and gauges of now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Clients connected now.
+    pub connections: usize,
+    /// Sessions now, connected or not.
+    pub sessions: usize,
+    /// Subscriptions of clients now.
+    pub subscriptions: usize,
+    /// Retained messages now.
+    pub retained: usize,
+    /// What they weigh, in bytes.
+    pub retained_bytes: usize,
+    /// Messages in the sessions' queues now.
+    pub queued: usize,
+    /// What they weigh, in bytes.
+    pub queued_bytes: usize,
+    /// Clients let in.
+    pub accepted: u64,
+    /// Clients turned away.
+    pub refused: u64,
+    /// Connections closed because of bytes that are no MQTT.
+    pub protocol_errors: u64,
+    /// Messages taken from clients.
+    pub received: u64,
+    /// Messages handed to the in-process clients.
+    pub received_by_local: u64,
+    /// Messages published by the in-process clients.
+    pub published_by_local: u64,
+    /// Messages sent to clients.
+    pub sent: u64,
+    /// Messages that did not reach a subscriber, by reason; each counted once per subscriber.
+    pub dropped: Dropped,
+}
+
+/// Why messages did not reach a subscriber.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The subscriber's queue, or all queues together, are full.
+    pub queue_full: u64,
+    /// QoS 0 for a session whose client is away.
+    pub offline: u64,
+    /// Larger than the subscriber takes.
+    pub too_large: u64,
+    /// Its message expiry passed while it waited.
+    pub expired: u64,
+    /// The session it waited for ended.
+    pub session_ended: u64,
+    /// Published where clients may not publish.
+    pub forbidden: u64,
+    /// Not retained, for want of room; delivered all the same.
+    pub retained_full: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.queue_full
+            + self.offline
+            + self.too_large
+            + self.expired
+            + self.session_ended
+            + self.forbidden
+            + self.retained_full
+    }
+}

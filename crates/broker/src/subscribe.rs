@@ -1,0 +1,113 @@
+//! SUBSCRIBE and UNSUBSCRIBE of clients.
+
+use crate::access;
+use crate::groups::Member;
+use crate::matches::{Subscription, Who};
+use crate::publish::Parcel;
+use crate::retained::Publisher;
+use crate::session::{Link, SessionKey};
+use crate::state::State;
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_message::TopicFilter;
+use tidegate_mqtt::{ReasonCode, RetainHandling, SubscribeFilter};
+
+impl State {
+    /// Answers a SUBSCRIBE, then sends the retained messages it asks for.
+    pub(crate) fn subscribe(
+        &mut self,
+        key: SessionKey,
+        link: &Rc<Link>,
+        packet_id: u16,
+        filters: &[SubscribeFilter],
+        id: u32,
+        now: Instant,
+    ) {
+        let mut codes = Vec::with_capacity(filters.len());
+        let mut wants_retained = Vec::new();
+        for asked in filters {
+            codes.push(match self.subscribe_one(key, asked, id) {
+                Ok(is_new) => {
+                    if asked.retain_handling == RetainHandling::Send
+                        || (asked.retain_handling == RetainHandling::SendIfNew && is_new)
+                    {
+                        wants_retained.push(asked);
+                    }
+                    ReasonCode(asked.qos as u8)
+                }
+                Err(reason) => reason,
+            });
+        }
+        link.session.borrow_mut().suback(packet_id, &codes);
+        for asked in wants_retained {
+            self.send_retained(key, asked, id, now);
+        }
+    }
+
+    /// Files one subscription; whether it is new.
+    fn subscribe_one(&mut self, key: SessionKey, asked: &SubscribeFilter, id: u32) -> Result<bool, ReasonCode> {
+        let filter = asked.filter.as_ref().map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
+        access::subscribe(filter)?;
+        let max = self.settings.limits.subscriptions;
+        let session = self.sessions.find_mut(key).ok_or(ReasonCode::UNSPECIFIED_ERROR)?;
+        let is_new = !session.subscriptions.contains_key(filter);
+        if is_new {
+            if session.subscriptions.len() >= max {
+                return Err(ReasonCode::QUOTA_EXCEEDED);
+            }
+            session.subscriptions.insert(filter.clone(), ());
+            self.stats.subscriptions += 1;
+        }
+        let retain_as_published = asked.retain_as_published || session.bridge;
+        let no_local = asked.no_local || session.bridge;
+        if filter.share().is_some() {
+            let member = Member { slot: key.slot, qos: asked.qos, retain_as_published, id };
+            let change = self.groups.join(filter, member);
+            if change.group_changed {
+                self.subscriptions.insert(filter, Subscription::of(Who::Group(change.group)));
+            }
+        } else {
+            let who = Who::Session(key.slot);
+            let subscription = Subscription { who, qos: asked.qos, no_local, retain_as_published, id };
+            self.subscriptions.insert(filter, subscription);
+        }
+        Ok(is_new)
+    }
+
+    /// Not for shared subscriptions (MQTT 5.0 section 4.8.2).
+    fn send_retained(&mut self, key: SessionKey, asked: &SubscribeFilter, id: u32, now: Instant) {
+        let Ok(filter) = &asked.filter else { return };
+        let Some(session) = self.sessions.find(key).filter(|_| filter.share().is_none()) else { return };
+        let no_local = asked.no_local || session.bridge;
+        let own = Publisher::Client(session.client_id.clone());
+        let mut found = Vec::new();
+        self.retained.for_each_match(filter, now, |retained| {
+            if !(no_local && retained.publisher == own) {
+                found.push(retained.clone());
+            }
+        });
+        let ids = [id];
+        let ids = if id == 0 { &[] } else { &ids[..] };
+        for retained in &found {
+            let qos = retained.message.qos.min(asked.qos);
+            self.deliver(key.slot, &mut Parcel::retained(retained, now), qos, true, ids);
+        }
+    }
+
+    /// Answers an UNSUBSCRIBE.
+    pub(crate) fn unsubscribe(&mut self, key: SessionKey, link: &Rc<Link>, packet_id: u16, filters: &[String]) {
+        let codes: Vec<ReasonCode> = filters.iter().map(|filter| self.unsubscribe_one(key, filter)).collect();
+        link.session.borrow_mut().unsuback(packet_id, &codes);
+    }
+
+    fn unsubscribe_one(&mut self, key: SessionKey, filter: &str) -> ReasonCode {
+        let Ok(filter) = TopicFilter::new(filter) else { return ReasonCode::TOPIC_FILTER_INVALID };
+        let Some(session) = self.sessions.find_mut(key) else { return ReasonCode::UNSPECIFIED_ERROR };
+        if session.subscriptions.remove(&filter).is_none() {
+            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        self.stats.subscriptions -= 1;
+        self.remove_subscription(key.slot, &filter);
+        ReasonCode::SUCCESS
+    }
+}

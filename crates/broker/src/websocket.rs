@@ -1,0 +1,163 @@
+//! MQTT over WebSocket: a stream of binary messages looks like a stream of bytes (MQTT 5.0 section 6).
+
+use bytes::{Buf, Bytes};
+use futures_util::{Sink, Stream};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::http::header::{HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, Uri};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+
+/// The subprotocol both ends must agree on (MQTT-6.0.0-3).
+const SUBPROTOCOL: &str = "mqtt";
+
+/// What clients of MQTT 3.1 call it.
+const SUBPROTOCOL_31: &str = "mqttv3.1";
+
+/// A message may hold many packets: this much is taken, or one packet if packets may be larger, in bytes.
+const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
+
+/// Which pages may connect from a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origins {
+    /// Any: a password is asked for.
+    All,
+    /// Those of the host the broker is called by.
+    SameHost,
+    /// Those of this machine. A name that is not its own may have been pointed here by the page's owner.
+    Loopback,
+}
+
+/// Does the WebSocket handshake.
+pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    max_packet_size: u32,
+    origins: Origins,
+) -> io::Result<ByteStream<S>> {
+    let max = MESSAGE_MAX_BYTES.max(max_packet_size as usize);
+    let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
+    #[allow(clippy::result_large_err)] // the type is tungstenite's
+    let answer = |request: &Request, mut response: Response| {
+        let headers = request.headers();
+        if !may_connect(headers, origins) {
+            return Err(refusal(StatusCode::FORBIDDEN, "pages of other hosts may not connect without a password"));
+        }
+        let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+        let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
+        let Some(chosen) = offered.find(|name| [SUBPROTOCOL, SUBPROTOCOL_31].contains(name)) else {
+            return Err(refusal(StatusCode::BAD_REQUEST, "the subprotocol must be `mqtt`"));
+        };
+        let chosen = if chosen == SUBPROTOCOL { SUBPROTOCOL } else { SUBPROTOCOL_31 };
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+        Ok(response)
+    };
+    let inner = accept_hdr_async_with_config(socket, answer, Some(config)).await.map_err(io::Error::other)?;
+    Ok(ByteStream { inner, rest: Bytes::new(), is_closed: false })
+}
+
+fn refusal(status: StatusCode, words: &str) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(words.to_owned()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Without a password, any page a browser on this machine visits could otherwise speak to a broker on loopback.
+/// Programs send no origin.
+fn may_connect(headers: &HeaderMap, origins: Origins) -> bool {
+    let Some(origin) = headers.get(ORIGIN).filter(|_| origins != Origins::All) else { return true };
+    let host_of = |value: &HeaderValue, scheme: &str| {
+        let text = value.to_str().ok()?;
+        let uri: Uri = format!("{scheme}{text}").parse().ok()?;
+        uri.host().map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase())
+    };
+    let (Some(origin), Some(host)) = (host_of(origin, ""), headers.get(HOST).and_then(|host| host_of(host, "http://")))
+    else {
+        return false;
+    };
+    (origins == Origins::SameHost && origin == host) || (is_loopback(&origin) && is_loopback(&host))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+pub(crate) struct ByteStream<S> {
+    inner: WebSocketStream<S>,
+    /// What is left of the last message read. Packets may cross message borders.
+    rest: Bytes,
+    is_closed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() {
+            if self.is_closed {
+                return Poll::Ready(Ok(()));
+            }
+            match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
+                Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Text(_))) => {
+                    return Poll::Ready(Err(io::Error::other("a WebSocket text message; MQTT is binary")));
+                }
+                Some(Ok(Message::Close(_))) | None => self.is_closed = true,
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+            }
+        }
+        let count = self.rest.len().min(out.remaining());
+        out.put_slice(&self.rest[..count]);
+        self.rest.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.inner).poll_ready(cx)).map_err(io::Error::other)?;
+        let message = Message::Binary(Bytes::copy_from_slice(bytes));
+        Pin::new(&mut self.inner).start_send(message).map_err(io::Error::other)?;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx).map_err(io::Error::other)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_another_host_is_told_apart() {
+        for (origin, host, same_host, loopback) in [
+            (None, "127.0.0.1:9001", true, true),
+            (Some("http://localhost:3000"), "127.0.0.1:9001", true, true),
+            (Some("http://box.lan"), "box.lan:9001", true, false),
+            (Some("http://BOX.lan"), "box.lan:9001", true, false),
+            (Some("http://[::1]:80"), "localhost:9001", true, true),
+            (Some("https://evil.example"), "127.0.0.1:9001", false, false),
+            (Some("http://127.0.0.1.evil.example"), "127.0.0.1:9001", false, false),
+            (Some("null"), "127.0.0.1:9001", false, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, HeaderValue::from_static(origin));
+            }
+            assert!(may_connect(&headers, Origins::All));
+            assert_eq!(may_connect(&headers, Origins::SameHost), same_host, "{origin:?} {host}");
+            assert_eq!(may_connect(&headers, Origins::Loopback), loopback, "{origin:?} {host}");
+        }
+    }
+}

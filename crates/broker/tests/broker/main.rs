@@ -1,0 +1,15 @@
+//! The broker from outside, through sockets, and from inside, as the gateway. Each file is one promise or a few.
+
+mod basics; // versions, QoS, who gets what
+mod device; // not a test: a client on the session of `tidegate-mqtt`, and one that writes raw bytes
+mod hostile; // bytes that are no MQTT, floods, silence
+mod limits; // queues, sizes, counts
+mod local; // the in-process client and its acknowledgements
+mod mosquitto; // mosquitto's own clients
+mod retained; // retained messages
+mod sessions; // resumption, expiry, takeover
+mod shared; // shared subscriptions
+mod subscriptions; // options, identifiers, overlaps
+mod users; // passwords, anonymous clients
+mod websocket; // MQTT in WebSocket frames
+mod wills; // wills

@@ -1,0 +1,90 @@
+use crate::device::{Device, anonymous, config, filter, lasting, message, retained, with};
+use tidegate_message::QoS;
+use tidegate_mqtt::{ClientConfig, Version};
+
+#[test]
+fn each_message_goes_to_one_member_in_turn() {
+    with(anonymous(), |server| async move {
+        let mut members = Vec::new();
+        for number in 0..3 {
+            let mut member = server.device(&format!("member-{number}")).await;
+            member.subscribe("$share/g/t/#", QoS::AtLeastOnce).await;
+            members.push(member);
+        }
+        let mut plain = server.device("plain").await;
+        plain.subscribe("t/#", QoS::AtLeastOnce).await;
+        let mut other_group = server.device_311("other").await;
+        other_group.subscribe("$share/h/t/#", QoS::AtLeastOnce).await;
+        let mut publisher = server.device("from").await;
+        for number in 0..30 {
+            publisher.publish(message("t/1", &number.to_string(), QoS::AtLeastOnce)).await;
+        }
+        let mut all = Vec::new();
+        for member in &mut members {
+            let got = member.drain().await;
+            assert_eq!(got.len(), 10);
+            all.extend(got.into_iter().map(|m| String::from_utf8(m.payload.to_vec()).unwrap().parse::<u32>().unwrap()));
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..30).collect::<Vec<_>>());
+        assert_eq!(plain.drain().await.len(), 30);
+        assert_eq!(other_group.drain().await.len(), 30);
+        // No retained messages on a shared subscription.
+        publisher.publish(retained("t/1", "kept", QoS::AtLeastOnce)).await;
+        let mut late = server.device("late").await;
+        late.subscribe("$share/new/t/#", QoS::AtLeastOnce).await;
+        assert!(late.drain().await.is_empty());
+    });
+}
+
+#[test]
+fn who_has_no_room_or_is_away_is_passed_over() {
+    with(anonymous(), |server| async move {
+        let mut full =
+            Device::connect(server.addr, ClientConfig { receive_maximum: 1, ..lasting("full", Version::V5) }).await;
+        full.subscribe("$share/g/t", QoS::AtLeastOnce).await;
+        let mut ready = server.device("ready").await;
+        ready.subscribe("$share/g/t", QoS::AtLeastOnce).await;
+        let mut away = Device::connect(server.addr, lasting("away", Version::V5)).await;
+        away.subscribe("$share/g/t", QoS::AtLeastOnce).await;
+        let away = away.goodbye().await;
+        let mut publisher = server.device("from").await;
+        for number in 0..10 {
+            publisher.publish(message("t", &number.to_string(), QoS::AtLeastOnce)).await;
+        }
+        assert_eq!(ready.drain().await.len(), 9);
+        // Nobody else is left: then the absent one, when all have gone.
+        ready.goodbye().await;
+        full.vanish();
+        server.until(|stats| stats.connections == 1).await;
+        for number in 0..4 {
+            publisher.publish(message("t", &number.to_string(), QoS::AtLeastOnce)).await;
+        }
+        let (mut away, _) = Device::resume(server.addr, lasting("away", Version::V5), away).await.unwrap();
+        assert_eq!(away.drain().await.len(), 2);
+    });
+}
+
+#[test]
+fn leaving_is_noticed() {
+    with(anonymous(), |server| async move {
+        let mut one = server.device("one").await;
+        let mut other = Device::connect(server.addr, config("other", Version::V5)).await;
+        for member in [&mut one, &mut other] {
+            let codes = member
+                .subscribe_with(&[filter("$share/g/t", QoS::AtLeastOnce), filter("$share/g/t", QoS::AtLeastOnce)])
+                .await;
+            assert_eq!(codes.len(), 2);
+        }
+        one.unsubscribe("$share/g/t").await;
+        let mut publisher = server.device("from").await;
+        for _ in 0..4 {
+            publisher.publish(message("t", "x", QoS::AtLeastOnce)).await;
+        }
+        assert!(one.drain().await.is_empty());
+        assert_eq!(other.drain().await.len(), 4);
+        other.goodbye().await;
+        let code = publisher.publish(message("t", "x", QoS::AtLeastOnce)).await;
+        assert_eq!(code, tidegate_mqtt::ReasonCode::NO_MATCHING_SUBSCRIBERS);
+    });
+}

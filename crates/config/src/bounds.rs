@@ -1,0 +1,148 @@
+//! Every default and limit of the configuration, together.
+
+use crate::broker::{EmbeddedLimits, Reconnect};
+use crate::checked::{Limits, Retry};
+use std::time::Duration;
+
+/// The largest configuration file that is read, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 4 * MIB;
+/// The longest name of a gateway, broker, target set, plugin or route.
+pub const MAX_NAME_BYTES: usize = 64;
+/// The longest client id, user name or other text on the wire (MQTT 5.0 section 1.5.4).
+pub(crate) const MAX_TEXT_BYTES: usize = 65_535;
+/// The longest client id that MQTT 3.1 allows (its section 3.1).
+pub(crate) const MAX_CLIENT_ID_V31: usize = 23;
+/// The longest ALPN protocol name (RFC 7301 section 3.1).
+pub(crate) const MAX_ALPN_BYTES: usize = 255;
+/// SHA-256 in hexadecimal digits.
+pub(crate) const DIGEST_DIGITS: usize = 64;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+/// The largest packet MQTT can say (MQTT 5.0 section 1.5.5).
+const LARGEST_PACKET: u64 = 268_435_460;
+
+/// What a number may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Number {
+    pub(crate) default: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+const fn number(default: u64, min: u64, max: u64) -> Number {
+    assert!(min <= default && default <= max);
+    Number { default, min, max }
+}
+
+/// What a duration may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Period {
+    pub(crate) default: Duration,
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+    /// Zero is allowed whatever `min` says.
+    pub(crate) zero: bool,
+    /// It travels in whole seconds.
+    pub(crate) whole_seconds: bool,
+}
+
+const fn span(default_ms: u64, min_ms: u64, max_ms: u64) -> Period {
+    assert!(min_ms <= default_ms && default_ms <= max_ms);
+    Period {
+        default: Duration::from_millis(default_ms),
+        min: Duration::from_millis(min_ms),
+        max: Duration::from_millis(max_ms),
+        zero: false,
+        whole_seconds: false,
+    }
+}
+
+const fn seconds(default_s: u64, max_s: u64) -> Period {
+    Period { zero: true, whole_seconds: true, ..span(default_s * SECOND, SECOND, max_s * SECOND) }
+}
+
+const SECOND: u64 = 1000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+const WEEK_S: u64 = 7 * 24 * 3600;
+/// 0xFFFF_FFFF means for ever, which nobody should have to wait for (MQTT 5.0 section 3.1.2.11.2).
+const LONGEST_EXPIRY_S: u64 = 0xFFFF_FFFE;
+
+// Links.
+pub(crate) const KEEP_ALIVE: Period = seconds(30, 65_535);
+pub(crate) const RECEIVE_MAXIMUM: Number = number(1000, 1, 65_535);
+pub(crate) const PACKET_SIZE: Number = number(MIB, KIB, LARGEST_PACKET);
+pub(crate) const SESSION_EXPIRY: Period = seconds(WEEK_S, LONGEST_EXPIRY_S);
+pub(crate) const RECONNECT_MIN: Period = span(500, 10, HOUR);
+pub(crate) const RECONNECT_MAX: Period = span(MINUTE, 10, DAY);
+pub(crate) const CONNECT_TIMEOUT: Period = span(10 * SECOND, 100, 5 * MINUTE);
+pub(crate) const TOPIC_ALIAS_MAX: Number = number(10, 0, 65_535);
+
+// The box's own broker.
+pub(crate) const CONNECTIONS: Number = number(1024, 1, 1_000_000);
+pub(crate) const SESSION_QUEUE: Number = number(10_000, 1, 1_000_000);
+pub(crate) const RETAINED: Number = number(100_000, 0, 10_000_000);
+pub(crate) const CLIENT_RECEIVE_MAXIMUM: Number = number(1000, 1, 65_535);
+
+// Target sets.
+pub(crate) const FAILBACK: Period = Period { zero: true, ..span(30 * SECOND, 1, DAY) };
+
+// Plugins. The least memory is a page of WebAssembly, the least deadline what an epoch can keep.
+pub(crate) const MEMORY: Number = number(16 * MIB, 64 * KIB, 4 * GIB);
+pub(crate) const TABLE_ELEMENTS: Number = number(100_000, 1, 10_000_000);
+pub(crate) const DEADLINE: Period = span(50, 10, MINUTE);
+pub(crate) const CONFIGURE_DEADLINE: Period = span(SECOND, 10, MINUTE);
+pub(crate) const OUTPUTS: Number = number(64, 1, 100_000);
+pub(crate) const OUTPUT_SIZE: Number = number(MIB, 1, LARGEST_PACKET);
+pub(crate) const LOG_LINES: Number = number(10, 0, 10_000);
+pub(crate) const STATE_SIZE: Number = number(MIB, 0, GIB);
+
+// Routes.
+pub(crate) const ATTEMPTS: Number = number(3, 0, 1000);
+pub(crate) const RETRY_MIN: Period = span(100, 1, HOUR);
+pub(crate) const RETRY_MAX: Period = span(10 * SECOND, 1, DAY);
+/// The default is never used: without `tick` there are none.
+pub(crate) const TICK: Period = span(SECOND, 10, DAY);
+
+impl Default for EmbeddedLimits {
+    fn default() -> Self {
+        Self {
+            max_packet_size: PACKET_SIZE.default as u32,
+            max_connections: CONNECTIONS.default as u32,
+            session_expiry_max: SESSION_EXPIRY.default,
+            session_queue_max: SESSION_QUEUE.default as u32,
+            retained_max: RETAINED.default as u32,
+            receive_maximum: CLIENT_RECEIVE_MAXIMUM.default as u16,
+        }
+    }
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self { min: RECONNECT_MIN.default, max: RECONNECT_MAX.default }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: MEMORY.default as usize,
+            table_elements: TABLE_ELEMENTS.default as usize,
+            deadline: DEADLINE.default,
+            configure_deadline: CONFIGURE_DEADLINE.default,
+            outputs: OUTPUTS.default as u32,
+            output_bytes: OUTPUT_SIZE.default as usize,
+            log_lines_per_second: LOG_LINES.default as u32,
+            state_bytes: STATE_SIZE.default as usize,
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: ATTEMPTS.default as u32, min: RETRY_MIN.default, max: RETRY_MAX.default }
+    }
+}

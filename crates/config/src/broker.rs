@@ -1,0 +1,270 @@
+//! Checked brokers: those at the end of a link, and the box's own.
+
+use crate::secret::Secret;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tidegate_message::{QoS, Topic};
+
+/// Where messages come from and go to.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // there are a few of them, and they stay where they are
+pub enum Broker {
+    /// Another process, at the end of a link.
+    Link(LinkBroker),
+    /// The box's own.
+    Embedded(EmbeddedBroker),
+}
+
+impl Broker {
+    /// The link, if it is one.
+    pub fn link(&self) -> Option<&LinkBroker> {
+        match self {
+            Self::Link(link) => Some(link),
+            Self::Embedded(_) => None,
+        }
+    }
+
+    /// The box's own broker, if it is that.
+    pub fn embedded(&self) -> Option<&EmbeddedBroker> {
+        match self {
+            Self::Link(_) => None,
+            Self::Embedded(embedded) => Some(embedded),
+        }
+    }
+}
+
+/// A broker that is connected to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinkBroker {
+    /// Where it is.
+    pub url: BrokerUrl,
+    /// Which MQTT to speak.
+    pub version: Version,
+    /// Unique on that broker; `tidegate-<gateway>-<broker>` unless set.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Where the password is. Never without a user name.
+    pub password: Option<Secret>,
+    /// Whole seconds, at most 65,535; zero is off.
+    pub keep_alive: Duration,
+    /// How many unacknowledged messages we take; at least 1.
+    pub receive_maximum: u16,
+    /// The largest packet we take, in bytes.
+    pub max_packet_size: u32,
+    /// How long the broker keeps our session, in whole seconds.
+    pub session_expiry: Duration,
+    /// True exactly when `session_expiry` is zero: every connection starts clean.
+    pub clean_start: bool,
+    /// Waits between attempts to connect.
+    pub reconnect: Reconnect,
+    /// For connecting and all handshakes together.
+    pub connect_timeout: Duration,
+    /// `Some` exactly when the scheme is `mqtts` or `wss`.
+    pub tls: Option<Tls>,
+    /// Whether to tell a broker of MQTT 3.1.1 that we are a bridge.
+    pub bridge: BridgeMode,
+    /// How many topic aliases we take.
+    pub topic_alias_max: u16,
+    /// What the broker publishes when it loses us.
+    pub will: Option<Will>,
+}
+
+/// Where a broker is: `scheme://host:port/path`, or `unix:///path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerUrl {
+    /// How to speak to it.
+    pub scheme: Scheme,
+    /// Name or address, IPv6 without brackets; empty for a Unix socket.
+    pub host: String,
+    /// The scheme's own unless written; 0 for a Unix socket.
+    pub port: u16,
+    /// Of a WebSocket, with its slash, or of a Unix socket; otherwise empty.
+    pub path: String,
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.scheme)?;
+        match self.scheme {
+            Scheme::Unix => {}
+            _ if self.host.contains(':') => write!(f, "[{}]:{}", self.host, self.port)?,
+            _ => write!(f, "{}:{}", self.host, self.port)?,
+        }
+        f.write_str(&self.path)
+    }
+}
+
+/// What carries MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// TCP.
+    Mqtt,
+    /// TLS.
+    Mqtts,
+    /// WebSocket.
+    Ws,
+    /// WebSocket over TLS.
+    Wss,
+    /// A Unix socket.
+    Unix,
+}
+
+impl Scheme {
+    /// As written in a url.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+            Self::Unix => "unix",
+        }
+    }
+
+    /// The port a url without one means; 0 for a Unix socket.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
+            Self::Unix => 0,
+        }
+    }
+
+    /// Whether TLS is spoken.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether a WebSocket is spoken.
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which MQTT to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 5, then 3.1.1 if the broker does not know that.
+    Auto,
+    /// MQTT 3.1.
+    V31,
+    /// MQTT 3.1.1.
+    V311,
+    /// MQTT 5.
+    V5,
+}
+
+/// Whether to set mosquitto's bridge bit on MQTT 3.x, which stops echo and keeps the retain flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeMode {
+    /// With it, then without if the broker refuses.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// How long to wait between attempts to connect: doubled from `min` to `max`, with jitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconnect {
+    /// After the first failure.
+    pub min: Duration,
+    /// Ever; not less than `min`.
+    pub max: Duration,
+}
+
+/// What TLS needs to know. All paths are absolute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates to trust, in PEM; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Our certificate chain, in PEM. Never without `key`.
+    pub cert: Option<PathBuf>,
+    /// Its key, in PEM. Never without `cert`.
+    pub key: Option<PathBuf>,
+    /// The name the broker's certificate must have; `None`: the url's host.
+    pub server_name: Option<String>,
+    /// Protocols to offer (RFC 7301); empty: none.
+    pub alpn: Vec<String>,
+}
+
+/// What a broker publishes when it loses us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Where.
+    pub topic: Topic,
+    /// What.
+    pub payload: Vec<u8>,
+    /// With which QoS.
+    pub qos: QoS,
+    /// With the retain flag.
+    pub retain: bool,
+}
+
+/// The box's own broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedBroker {
+    /// At least one, all different.
+    pub listen: Vec<ListenAddr>,
+    /// The password file, as `mosquitto_passwd` writes it. Absolute. `None`: anyone may connect, and every listener is on loopback.
+    pub users: Option<PathBuf>,
+    /// How much of everything its clients may use.
+    pub limits: EmbeddedLimits,
+}
+
+/// Where the box's own broker listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddr {
+    /// How clients speak.
+    pub scheme: ListenScheme,
+    /// Port 0 takes a free one.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            ListenScheme::Mqtt => Scheme::Mqtt,
+            ListenScheme::Ws => Scheme::Ws,
+        };
+        write!(f, "{scheme}://{}", self.addr)
+    }
+}
+
+/// How clients speak to the box's own broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenScheme {
+    /// TCP.
+    Mqtt,
+    /// WebSocket.
+    Ws,
+}
+
+/// How much of everything the clients of the box's own broker may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedLimits {
+    /// The largest packet a client may send, in bytes.
+    pub max_packet_size: u32,
+    /// Clients connected at a time.
+    pub max_connections: u32,
+    /// The longest a session outlives its connection, whatever the client asks.
+    pub session_expiry_max: Duration,
+    /// Messages that wait for one client.
+    pub session_queue_max: u32,
+    /// Retained messages in all.
+    pub retained_max: u32,
+    /// How many unacknowledged messages of one client we take; at least 1.
+    pub receive_maximum: u16,
+}

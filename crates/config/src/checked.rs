@@ -1,0 +1,228 @@
+//! The configuration once it is known to be good. Only these types leave the crate.
+
+use crate::broker::Broker;
+use crate::remap::Remap;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use tidegate_message::{QoS, TopicFilter};
+
+/// Everything one gateway is told.
+///
+/// Every name in it that refers to something refers to something that is there, and no name is both a broker and a
+/// target set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who the gateway is and where it keeps things.
+    pub gateway: Gateway,
+    /// By name.
+    pub brokers: BTreeMap<String, Broker>,
+    /// By name.
+    pub targets: BTreeMap<String, TargetSet>,
+    /// By name.
+    pub plugins: BTreeMap<String, Plugin>,
+    /// In the order of the file; their names differ.
+    pub routes: Vec<Route>,
+    /// Where metrics and health are served, if anywhere.
+    pub admin: Option<Admin>,
+}
+
+impl Config {
+    /// The brokers that a name in `to`, in `required` or in a grant stands for: the members of a target set, or the
+    /// broker of that name. Empty for a name that is neither.
+    pub fn brokers_of<'a>(&'a self, target: &'a str) -> Vec<&'a str> {
+        match self.targets.get(target) {
+            Some(set) => set.members.iter().map(String::as_str).collect(),
+            None => self.brokers.get_key_value(target).map(|(name, _)| name.as_str()).into_iter().collect(),
+        }
+    }
+
+    /// The route of this name.
+    pub fn route(&self, name: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.name == name)
+    }
+}
+
+/// Who the gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Unique among gateways: it names client ids.
+    pub name: String,
+    /// Compile cache, plugin state, parked messages. Absolute.
+    pub data_dir: PathBuf,
+}
+
+/// A name for several brokers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetSet {
+    /// Which of them gets a message.
+    pub policy: Policy,
+    /// Broker names in order of preference; at least one, all different.
+    pub members: Vec<String>,
+    /// How long a preferred member must be well before it takes over again.
+    pub failback: Duration,
+}
+
+/// Which members of a target set get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The first that is well.
+    Failover,
+    /// One of those that are well; the same one for the same topic.
+    Balance,
+    /// All of them.
+    All,
+}
+
+/// A WebAssembly component and what it may do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plugin {
+    /// The component. Absolute.
+    pub path: PathBuf,
+    /// Handed to `configure` as JSON; an object.
+    pub config: serde_json::Value,
+    /// What it may do beyond passing and dropping.
+    pub grants: Grants,
+    /// How much of everything it may use.
+    pub limits: Limits,
+    /// SHA-256 of the component as 64 lower-case hexadecimal digits: nothing else is loaded.
+    pub digest: Option<String>,
+}
+
+/// What a plugin may do beyond saying onward or drop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Brokers or target sets it may send to by name.
+    pub targets: Vec<String>,
+    /// Topics it may choose. No filter of it is shared.
+    pub topics: Vec<TopicFilter>,
+    /// Whether it may hold state.
+    pub state: bool,
+}
+
+/// How much of everything a plugin may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance in all.
+    pub memory_bytes: usize,
+    /// Elements of all tables of one instance together.
+    pub table_elements: usize,
+    /// How long one call may take.
+    pub deadline: Duration,
+    /// How long instantiating and `configure` may take, each.
+    pub configure_deadline: Duration,
+    /// Outputs for one message, or for one tick.
+    pub outputs: u32,
+    /// What one message may be turned into, all outputs together.
+    pub output_bytes: usize,
+    /// Lines of log in a second; the rest is counted.
+    pub log_lines_per_second: u32,
+    /// Keys and values of its state together.
+    pub state_bytes: usize,
+}
+
+/// From a broker through plugins to targets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// Unique among routes.
+    pub name: String,
+    /// Which messages.
+    pub from: Source,
+    /// Plugin names in the order they decide; empty: a plain bridge.
+    pub plugins: Vec<String>,
+    /// Brokers or target sets where `onward` ends; more than one is a fan-out. Empty only if a plugin may send.
+    pub to: Vec<String>,
+    /// Those of `to` whose acknowledgement the source waits for. `None`: all.
+    pub required: Option<Vec<String>>,
+    /// The topic of what goes onward to `to`.
+    pub remap: Option<Remap>,
+    /// When the source is acknowledged.
+    pub ack: Ack,
+    /// What becomes of a message that a plugin cannot decide.
+    pub on_failure: OnFailure,
+    /// How often a plugin is asked again first.
+    pub retry: Retry,
+    /// How often plugins that export `timer` are called. `None`: never.
+    pub tick: Option<Duration>,
+    /// The QoS of what goes out, in place of the one it came with.
+    pub qos: Option<QoS>,
+    /// What becomes of the retain flag.
+    pub retain: Retain,
+}
+
+impl Route {
+    /// The targets whose acknowledgement the source waits for.
+    pub fn required(&self) -> &[String] {
+        self.required.as_deref().unwrap_or(&self.to)
+    }
+}
+
+/// Which messages a route takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// A broker's name.
+    pub broker: String,
+    /// At least one, all different.
+    pub topics: Vec<TopicFilter>,
+    /// What to subscribe with: the most a message is delivered with.
+    pub qos: QoS,
+}
+
+/// When the source of a message is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// Once it is durable in the spool.
+    Spooled,
+    /// Once the required targets have acknowledged.
+    Delivered,
+}
+
+/// What becomes of a message that a plugin cannot decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Kept with its reason, for the operator to list, replay or delete.
+    Park,
+    /// Dropped and counted.
+    Drop,
+    /// Onward as it came.
+    Pass,
+    /// Asked again until it is decided; everything behind it waits.
+    Block,
+}
+
+/// How often a plugin is asked again about a message it could not decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// After the first time; 0: never.
+    pub attempts: u32,
+    /// The wait before the first; it doubles.
+    pub min: Duration,
+    /// The longest wait.
+    pub max: Duration,
+}
+
+/// What becomes of the retain flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retain {
+    /// As it came.
+    Keep,
+    /// Always off.
+    Clear,
+}
+
+/// Where metrics and health are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// There is no authentication: loopback, a Unix socket, or what the operator allowed in words.
+    pub listen: AdminAddr,
+}
+
+/// Where the admin server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// Address and port; port 0 takes a free one.
+    Tcp(SocketAddr),
+    /// A Unix socket. Absolute.
+    Unix(PathBuf),
+}

@@ -1,0 +1,80 @@
+//! What a reload has to do.
+
+use crate::checked::{Config, Route};
+use std::collections::BTreeMap;
+
+/// What differs between two configurations, by name, each list sorted.
+///
+/// Something that was renamed is removed under the one name and added under the other. A plugin is compared as it is
+/// configured; whether its file has changed is for those to find out who read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Of the brokers.
+    pub brokers: Changes,
+    /// Of the target sets.
+    pub targets: Changes,
+    /// Of the plugins.
+    pub plugins: Changes,
+    /// Of the routes.
+    pub routes: Changes,
+    /// Keys that take effect only at the next start.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl Difference {
+    /// True when there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Only in the new configuration.
+    pub added: Vec<String>,
+    /// In both, and not the same.
+    pub changed: Vec<String>,
+    /// Only in the old configuration.
+    pub removed: Vec<String>,
+}
+
+impl Changes {
+    /// True when nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    }
+
+    fn between<T: PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Self {
+        Self {
+            added: new.keys().filter(|name| !old.contains_key(*name)).cloned().collect(),
+            changed: new
+                .iter()
+                .filter(|(name, value)| old.get(*name).is_some_and(|before| before != *value))
+                .map(|(name, _)| name.clone())
+                .collect(),
+            removed: old.keys().filter(|name| !new.contains_key(*name)).cloned().collect(),
+        }
+    }
+}
+
+impl Config {
+    /// What has to be done to come from this configuration to `new`.
+    pub fn difference(&self, new: &Self) -> Difference {
+        let routes = |config: &Self| -> BTreeMap<String, Route> {
+            config.routes.iter().map(|route| (route.name.clone(), route.clone())).collect()
+        };
+        let restart = [
+            ("gateway.name", self.gateway.name != new.gateway.name),
+            ("gateway.data_dir", self.gateway.data_dir != new.gateway.data_dir),
+            ("admin", self.admin != new.admin),
+        ];
+        Difference {
+            brokers: Changes::between(&self.brokers, &new.brokers),
+            targets: Changes::between(&self.targets, &new.targets),
+            plugins: Changes::between(&self.plugins, &new.plugins),
+            routes: Changes::between(&routes(self), &routes(new)),
+            needs_restart: restart.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect(),
+        }
+    }
+}

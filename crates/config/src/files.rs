@@ -1,0 +1,147 @@
+//! What only the disk can tell: whether files are there, and who may read them.
+
+use crate::reader::{FileKind, FileUse, Reader};
+use crate::secret;
+use crate::values::shown;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The largest component whose digest is taken, in bytes.
+const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What the check asks of the system, so that it can be tested without one.
+pub(crate) trait System {
+    /// Looks at a file, following links.
+    fn look(&self, path: &Path) -> io::Result<Seen>;
+    /// SHA-256 of a file in lower-case hexadecimal digits.
+    fn digest(&self, path: &Path) -> io::Result<String>;
+    /// Whether an environment variable is set.
+    fn has_env(&self, name: &str) -> bool;
+    /// Where systemd's credentials are, if it gave any.
+    fn credentials(&self) -> Option<PathBuf>;
+}
+
+/// What there is to see of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) is_directory: bool,
+    /// Permission bits; 0o600 where the system has none.
+    pub(crate) mode: u32,
+}
+
+/// The system we run on.
+pub(crate) struct Real;
+
+impl System for Real {
+    fn look(&self, path: &Path) -> io::Result<Seen> {
+        let metadata = std::fs::metadata(path)?;
+        // Opening says what a mode cannot: whether we may. Not for pipes, which would wait for a writer.
+        if metadata.is_file() {
+            std::fs::File::open(path)?;
+        }
+        Ok(Seen { is_directory: metadata.is_dir(), mode: mode(&metadata) })
+    }
+
+    fn digest(&self, path: &Path) -> io::Result<String> {
+        use sha2::{Digest, Sha256};
+        use std::io::Read;
+        let mut hash = Sha256::new();
+        let mut file = std::fs::File::open(path)?.take(MAX_COMPONENT_BYTES);
+        io::copy(&mut file, &mut hash)?;
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn has_env(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some()
+    }
+
+    fn credentials(&self) -> Option<PathBuf> {
+        secret::credentials_directory()
+    }
+}
+
+#[cfg(unix)]
+fn mode(metadata: &std::fs::Metadata) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o777
+}
+
+#[cfg(not(unix))]
+fn mode(_: &std::fs::Metadata) -> u32 {
+    0o600
+}
+
+/// Readable by everyone.
+const OTHERS_READ: u32 = 0o004;
+/// Readable by the group.
+const GROUP_READS: u32 = 0o040;
+
+/// Reports files that are missing, not what they should be, or open to those who should not read them.
+pub(crate) fn check(reader: &Reader<'_>, system: &dyn System) {
+    for usage in reader.files.borrow().iter() {
+        check_one(reader, system, usage);
+    }
+}
+
+fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &FileUse) {
+    let look = |path: &Path, hint: &str| match system.look(path) {
+        Ok(seen) if seen.is_directory => {
+            reader.error(at, format!("`{}` is a directory", path.display()), "name a file");
+            None
+        }
+        Ok(seen) => Some(seen),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            reader.error(at, format!("there is no file `{}`", path.display()), hint);
+            None
+        }
+        Err(error) => {
+            let what = format!("cannot read `{}`: {error}", path.display());
+            reader.error(at, what, "let the gateway's user read it");
+            None
+        }
+    };
+    const RELATIVE: &str = "create it, or correct the path, which is relative to this file";
+    match kind {
+        FileKind::Plugin { path, digest } => {
+            let Some(_) = look(path, "build the plugin, or correct the path, which is relative to this file") else {
+                return;
+            };
+            let Some(expected) = digest else { return };
+            match system.digest(path) {
+                Ok(found) if found == *expected => {}
+                Ok(found) => {
+                    let what = format!("`{}` is not the plugin that `digest` names", path.display());
+                    reader.error(at, what, format!("check where it came from; its digest is {found}"));
+                }
+                Err(error) => {
+                    let what = format!("cannot read `{}`: {error}", path.display());
+                    reader.error(at, what, "let the gateway's user read it");
+                }
+            }
+        }
+        FileKind::Certificates(path) => {
+            look(path, RELATIVE);
+        }
+        FileKind::Private { what, path } => {
+            let Some(seen) = look(path, RELATIVE) else { return };
+            let (shown, fix) = (path.display(), format!("run `chmod 600 {}`", path.display()));
+            if seen.mode & OTHERS_READ != 0 {
+                reader.error(at, format!("everyone can read the {what} in `{shown}`"), fix);
+            } else if seen.mode & GROUP_READS != 0 {
+                reader.warning(at, format!("a whole group can read the {what} in `{shown}`"), fix);
+            }
+        }
+        FileKind::Env(name) if !system.has_env(name) => {
+            let what = format!("the environment variable {} is not set", shown(name));
+            reader.warning(at, what, "set it for the gateway's process");
+        }
+        FileKind::Env(_) => {}
+        FileKind::Credential(name) => {
+            let Some(directory) = system.credentials() else { return }; // not started by systemd
+            if system.look(&directory.join(name)).is_err() {
+                let what = format!("systemd gave no credential {}", shown(name));
+                reader.error(at, what, format!("add `LoadCredential={name}:<path>` to the unit"));
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is wrong with a configuration, and where.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// One thing that is wrong, printed as `file:line:column: what is wrong; what to do`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether the configuration can be used all the same.
+    pub severity: Severity,
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// From 1; 0 when the problem is with the file as a whole.
+    pub line: usize,
+    /// In characters, from 1; 0 when the problem is with the file as a whole.
+    pub column: usize,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// Worth a look.
+    Warning,
+}
+
+impl Problem {
+    /// Whether the configuration is refused for it.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// A problem with the file as a whole.
+    pub(crate) fn with_file(file: &Path, what: String, hint: &str) -> Self {
+        let (severity, hint) = (Severity::Error, hint.to_owned());
+        Self { severity, file: file.to_owned(), line: 0, column: 0, what, hint }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if self.line > 0 {
+            write!(f, "{}:{}:", self.line, self.column)?;
+        }
+        let warning = if self.is_error() { "" } else { "warning: " };
+        write!(f, " {warning}{}; {}", self.what, self.hint)
+    }
+}
+
+/// Everything that is wrong, one a line, in the order of the file. At least one is an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// How many of them refuse the configuration.
+    pub fn errors(&self) -> usize {
+        self.0.iter().filter(|problem| problem.is_error()).count()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+/// A part of the text, in bytes.
+pub(crate) type Span = Range<usize>;
+
+/// Gathers problems while a text is read, and knows where in the text its bytes are.
+#[derive(Debug)]
+pub(crate) struct Findings<'a> {
+    file: &'a Path,
+    text: &'a str,
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
+    found: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Findings<'a> {
+    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { file, text, lines, found: RefCell::default() }
+    }
+
+    pub(crate) fn error(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
+        self.push(Severity::Error, at, what.into(), hint.into());
+    }
+
+    pub(crate) fn warning(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
+        self.push(Severity::Warning, at, what.into(), hint.into());
+    }
+
+    pub(crate) fn errors(&self) -> usize {
+        self.found.borrow().iter().filter(|problem| problem.is_error()).count()
+    }
+
+    fn push(&self, severity: Severity, at: &Span, what: String, hint: String) {
+        let (line, column) = self.position(at.start);
+        // A name may hold any character; a message stays on its line.
+        let one_line = |text: String| text.replace(char::is_control, "\u{fffd}");
+        let (what, hint) = (one_line(what), one_line(hint));
+        self.found.borrow_mut().push(Problem { severity, file: self.file.to_owned(), line, column, what, hint });
+    }
+
+    /// Line and column of a byte, both from 1.
+    pub(crate) fn position(&self, at: usize) -> (usize, usize) {
+        let at = at.min(self.text.len());
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines[line - 1]; // the first line starts at 0, so at least one does not start behind `at`
+        // Counts the characters that begin in front of `at`, which may be inside one.
+        let column = self.text[start..].char_indices().take_while(|(offset, _)| start + offset < at).count() + 1;
+        (line, column)
+    }
+
+    /// All problems in the order of the file, each once.
+    pub(crate) fn into_problems(self) -> Vec<Problem> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
+        found.dedup();
+        found
+    }
+}
+
+/// The one of `known` that `name` was probably meant to be, as a hint; `None` when nothing is near.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Below this, two words have nothing to do with each other.
+    const NEAR: f64 = 0.75;
+    // `-` for `_` is the most frequent slip and counts as none.
+    let same = |text: &str| text.to_lowercase().replace('-', "_");
+    let wanted = same(name);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&wanted, &same(candidate)), candidate))
+        .filter(|(likeness, _)| *likeness >= NEAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let findings = Findings::new(Path::new("f"), "ä = 1\nb\r\n\nlast");
+        let at = |byte| findings.position(byte);
+        assert_eq!([at(0), at(2), at(3), at(7)], [(1, 1), (1, 2), (1, 3), (2, 1)]);
+        assert_eq!([at(10), at(11), at(15), at(99)], [(3, 1), (4, 1), (4, 5), (4, 5)]);
+        assert_eq!(Findings::new(Path::new("f"), "").position(0), (1, 1));
+        assert_eq!(Findings::new(Path::new("f"), "a\n").position(2), (2, 1));
+    }
+
+    #[test]
+    fn a_slip_is_recognized_and_nonsense_is_not() {
+        let known = ["keep_alive", "client_id", "url", "username"];
+        assert_eq!(did_you_mean("keepalive", known), Some("keep_alive"));
+        assert_eq!(did_you_mean("client-id", known), Some("client_id"));
+        assert_eq!(did_you_mean("user_name", known), Some("username"));
+        assert_eq!(did_you_mean("zzz", known), None);
+        assert_eq!(did_you_mean("", known), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! Texts with a meaning of their own: names, sizes, urls, addresses.
+
+use crate::bounds;
+use crate::broker::{BrokerUrl, ListenAddr, ListenScheme, Scheme};
+use crate::checked::AdminAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// What is wrong with a text, and what to do.
+pub(crate) type Wrong = (String, String);
+
+/// The path of a WebSocket unless written, as MQTT brokers have it.
+const WEBSOCKET_PATH: &str = "/mqtt";
+
+/// The longest part of the user's text that a message repeats, in characters.
+const SHOWN_CHARS: usize = 60;
+
+/// A text of the user's for a message: in backquotes, on one line, not endless.
+pub(crate) fn shown(text: &str) -> String {
+    let mut characters = text.chars();
+    let start = characters.by_ref().take(SHOWN_CHARS).collect::<String>();
+    let more = if characters.next().is_some() { "..." } else { "" };
+    let start: String = start.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    format!("`{start}{more}`")
+}
+
+/// Splits an error that says what to do behind a semicolon; one that does not gets this hint.
+pub(crate) fn why_and_hint(error: &dyn std::error::Error, hint: &str) -> (String, String) {
+    let text = error.to_string();
+    match text.split_once("; ") {
+        Some((why, hint)) => (why.to_owned(), hint.to_owned()),
+        None => (text, hint.to_owned()),
+    }
+}
+
+/// Whether something may be called so: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
+pub(crate) fn is_name(text: &str) -> bool {
+    let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.len() <= bounds::MAX_NAME_BYTES
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(rest)
+}
+
+const UNITS: [(&str, u64); 9] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("kiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("B", 1),
+];
+
+/// `"1MiB"`, `"64 KiB"`, `"512B"`, `"100"`.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let (digits, factor) =
+        UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor))).unwrap_or((text, 1));
+    let digits = digits.trim_end_matches(' ');
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The other way, in the largest unit that divides it.
+pub(crate) fn size_text(bytes: u64) -> String {
+    for (unit, factor) in &UNITS[..3] {
+        if bytes > 0 && bytes.is_multiple_of(*factor) {
+            return format!("{}{unit}", bytes / factor);
+        }
+    }
+    format!("{bytes}B")
+}
+
+/// Where a broker is. No message repeats the text: there may be a password in it.
+pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
+    let wrong = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return wrong("this url has no scheme", "write it as \"mqtt://host:1883\"");
+    };
+    let schemes = [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss, Scheme::Unix];
+    let Some(scheme) = schemes.into_iter().find(|known| known.as_str() == scheme) else {
+        let near = match scheme {
+            "tcp" => "mqtt",
+            "ssl" | "tls" => "mqtts",
+            "http" => "ws",
+            "https" => "wss",
+            other => {
+                return wrong(
+                    &format!("{} is not a scheme for brokers", shown(other)),
+                    "it is one of mqtt, mqtts, ws, wss and unix",
+                );
+            }
+        };
+        return wrong(&format!("`{scheme}` is not a scheme for brokers"), &format!("write `{near}://`"));
+    };
+    if scheme == Scheme::Unix {
+        if rest.len() < 2 || !rest.starts_with('/') || rest.contains('\0') {
+            return wrong("this url names no socket", "write it as \"unix:///run/broker.sock\"");
+        }
+        return Ok(BrokerUrl { scheme, host: String::new(), port: 0, path: rest.to_owned() });
+    }
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return wrong("this url has a user name in it", "use the keys `username` and `password` instead");
+    }
+    let path = match path {
+        "" | "/" if !scheme.is_websocket() => String::new(),
+        "" => WEBSOCKET_PATH.to_owned(),
+        path if scheme.is_websocket() && path.chars().all(|c| c.is_ascii_graphic()) => path.to_owned(),
+        _ if scheme.is_websocket() => {
+            return wrong("the path of this url has characters it cannot have", "percent-encode them");
+        }
+        _ => return wrong("this url has a path", "leave it out; only ws, wss and unix have one"),
+    };
+    let (host, port) = host_and_port(authority)?;
+    let port = port.unwrap_or(scheme.default_port());
+    if port == 0 {
+        return wrong("nothing can be connected to at port 0", "write the broker's port");
+    }
+    Ok(BrokerUrl { scheme, host, port, path })
+}
+
+/// `host`, `host:port`, `[ipv6]`, `[ipv6]:port`.
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
+    let no_host = || ("this url has no host that can be".to_owned(), "write it as \"mqtt://host:1883\"".to_owned());
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or_else(no_host)?;
+            if host.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(("this is not an IPv6 address".into(), "write it as \"mqtt://[::1]:1883\"".into()));
+            }
+            match port {
+                "" => (host, None),
+                _ => (host, Some(port.strip_prefix(':').ok_or_else(no_host)?)),
+            }
+        }
+        None => match authority.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err((
+                    "this url has an IPv6 address without brackets, or two ports".into(),
+                    "write it as \"mqtt://[::1]:1883\"".into(),
+                ));
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    /// Of a host name (RFC 1035 section 2.3.4).
+    const MAX_HOST_BYTES: usize = 253;
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    if host.is_empty() || host.len() > MAX_HOST_BYTES || !host.chars().all(fine) {
+        return Err(no_host());
+    }
+    let port = match port {
+        None => None,
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok() => {
+            port.parse().ok()
+        }
+        Some(_) => return Err(("this port cannot be".into(), "write a number from 1 to 65535".into())),
+    };
+    Ok((host.to_owned(), port))
+}
+
+/// `127.0.0.1:1883`, `[::1]:1883` or `localhost:1883`.
+fn socket_addr(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
+        None => text.parse().ok(),
+    }
+}
+
+/// Where the box's own broker listens.
+pub(crate) fn listen_addr(text: &str) -> Result<ListenAddr, Wrong> {
+    let example = "write it as \"mqtt://127.0.0.1:1883\" or \"ws://127.0.0.1:9001\"";
+    let (scheme, rest) = match text.split_once("://") {
+        Some(("mqtt", rest)) => (ListenScheme::Mqtt, rest),
+        Some(("ws", rest)) => (ListenScheme::Ws, rest),
+        Some(("mqtts" | "wss", _)) => {
+            let hint = "put a TLS proxy in front of it, or listen on \"mqtt://\" and \"ws://\" only";
+            return Err(("the box's own broker does not speak TLS yet".into(), hint.into()));
+        }
+        _ => return Err((format!("{} is not an address to listen on", shown(text)), example.into())),
+    };
+    match socket_addr(rest.strip_suffix('/').unwrap_or(rest)) {
+        Some(addr) => Ok(ListenAddr { scheme, addr }),
+        None => Err((format!("{} has no IP address and port to listen on", shown(text)), example.into())),
+    }
+}
+
+/// Where the admin server listens: an address and port, or `unix:/path`.
+pub(crate) fn admin_addr(text: &str) -> Result<AdminAddr, Wrong> {
+    let example = "write it as \"127.0.0.1:9180\" or \"unix:/run/tidegate/admin.sock\"";
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.len() > 1 && path.starts_with('/') && !path.contains('\0') {
+            return Ok(AdminAddr::Unix(PathBuf::from(path)));
+        }
+    } else if let Some(addr) = socket_addr(text.strip_prefix("http://").unwrap_or(text)) {
+        return Ok(AdminAddr::Tcp(addr));
+    }
+    Err((format!("{} is not an address to listen on", shown(text)), example.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for fine in ["a", "home-1", "B_2", "0", &"x".repeat(64)] {
+            assert!(is_name(fine), "{fine}");
+        }
+        for bad in ["", "-a", "_a", "a b", "a.b", "ä", "a/b", &"x".repeat(65)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("1MiB", 1 << 20), ("64 KiB", 65_536), ("512B", 512), ("7", 7), ("2MB", 2_000_000)] {
+            assert_eq!(size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "MiB", "-1B", "1.5MiB", "1 M", "99999999999GiB", "+1", "1TiB"] {
+            assert_eq!(size(bad), None, "{bad}");
+        }
+        assert_eq!([size_text(1 << 20), size_text(1000), size_text(0)], ["1MiB", "1000B", "0B"]);
+    }
+
+    #[test]
+    fn urls() {
+        let read = |text| broker_url(text).map(|url| url.to_string()).map_err(|(what, _)| what);
+        for (text, shown) in [
+            ("mqtt://home", "mqtt://home:1883"),
+            ("mqtts://mqtt.office.example:8884/", "mqtts://mqtt.office.example:8884"),
+            ("mqtt://[::1]", "mqtt://[::1]:1883"),
+            ("mqtt://[fe80::1]:1", "mqtt://[fe80::1]:1"),
+            ("ws://h", "ws://h:80/mqtt"),
+            ("ws://h/", "ws://h:80/"),
+            ("wss://h:9001/a?b=c", "wss://h:9001/a?b=c"),
+            ("unix:///run/m.sock", "unix:///run/m.sock"),
+        ] {
+            assert_eq!(read(text), Ok(shown.to_owned()), "{text}");
+        }
+        for bad in [
+            "",
+            "home:1883",
+            "tcp://h",
+            "x://h",
+            "mqtt://",
+            "mqtt://:1883",
+            "mqtt://h:",
+            "mqtt://h:0",
+            "mqtt://h:65536",
+            "mqtt://h:+1",
+            "mqtt://::1",
+            "mqtt://[::1",
+            "mqtt://[h]:1",
+            "mqtt://[::1]1",
+            "mqtt://h/path",
+            "mqtt://a b",
+            "mqtt://u:p@h",
+            "ws://h/a b",
+            "unix://",
+            "unix://run/m.sock",
+            "unix:///",
+        ] {
+            let error = read(bad).expect_err(bad);
+            assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn addresses_to_listen_on() {
+        let listen = |text| listen_addr(text).map(|addr| addr.to_string()).ok();
+        assert_eq!(listen("mqtt://127.0.0.1:1883").as_deref(), Some("mqtt://127.0.0.1:1883"));
+        assert_eq!(listen("ws://localhost:0").as_deref(), Some("ws://127.0.0.1:0"));
+        assert_eq!(listen("mqtt://[::]:1883").as_deref(), Some("mqtt://[::]:1883"));
+        for bad in
+            ["", "127.0.0.1:1883", "mqtt://home:1883", "mqtt://127.0.0.1", "mqtts://127.0.0.1:1", "ws://1.2.3.4:x"]
+        {
+            assert_eq!(listen(bad), None, "{bad}");
+        }
+        assert!(matches!(admin_addr("127.0.0.1:9180"), Ok(AdminAddr::Tcp(_))));
+        assert_eq!(admin_addr("unix:/run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
+        assert_eq!(admin_addr("unix:///run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
+        for bad in ["", "9180", "unix:", "unix:a", "localhost", "host:1"] {
+            assert!(admin_addr(bad).is_err(), "{bad}");
+        }
+    }
+}

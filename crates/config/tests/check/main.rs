@@ -1,0 +1,14 @@
+//! What `tidegate check` promises, from the outside.
+//!
+//! - `golden`: a file in, its problems out, word for word.
+//! - `files`: what only the disk can tell.
+//! - `reference`: the files in `config/` are right.
+//! - `any_text`: no text makes it panic.
+//! - `reload`: the difference between two configurations.
+#![allow(clippy::unwrap_used)] // a test that cannot go on may panic
+
+mod any_text;
+mod files;
+mod golden;
+mod reference;
+mod reload;

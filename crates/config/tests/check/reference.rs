@@ -1,0 +1,36 @@
+//! The files in `config/` are right.
+
+use std::path::{Path, PathBuf};
+use tidegate_config::{Config, EmbeddedLimits, Limits, Reconnect, Retry, Secret, parse};
+
+fn shipped(name: &str) -> Config {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (config, warnings) = parse(&text, &PathBuf::from("/etc/tidegate").join(name)).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(warnings, [], "nothing in it is even worth a warning");
+    config
+}
+
+#[test]
+fn the_reference_says_the_defaults_that_are() {
+    let (reference, minimal) = (shipped("tidegate.toml"), shipped("minimal.toml"));
+    let mut home = reference.brokers["home"].link().unwrap().clone();
+    assert_eq!(home.password, Some(Secret::File("/etc/tidegate/home.pass".into())));
+    (home.username, home.password, home.will) = (None, None, None);
+    assert_eq!(Some(&home), minimal.brokers["home"].link());
+    assert_eq!(home.reconnect, Reconnect::default());
+    assert_eq!(reference.plugins["celsius"].limits, Limits::default());
+    assert_eq!(reference.brokers["device"].embedded().unwrap().limits, EmbeddedLimits::default());
+    let (full, least) = (&reference.routes[0], &minimal.routes[0]);
+    assert_eq!((full.retry, full.retry), (Retry::default(), least.retry));
+    assert_eq!((full.ack, full.on_failure, full.retain), (least.ack, least.on_failure, least.retain));
+    assert_eq!((full.from.qos, full.required()), (least.from.qos, &full.to[..]));
+    assert_eq!(reference.admin.is_some(), minimal.admin.is_none());
+}
+
+#[test]
+fn paths_are_beside_the_file() {
+    let config = shipped("tidegate.toml");
+    assert_eq!(config.plugins["celsius"].path, Path::new("/etc/tidegate/plugins/celsius.wasm"));
+    assert_eq!(config.gateway.data_dir, Path::new("/var/lib/tidegate"));
+}

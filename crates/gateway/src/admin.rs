@@ -1,0 +1,177 @@
+//! What an operator can ask a running gateway over HTTP: metrics, health, and the messages kept aside.
+
+use crate::deliver::ReplayError;
+use crate::supervisor::Gateway;
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::time::Instant;
+use tidegate_config::AdminAddr;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Requests that wait for the data path's thread.
+const WAITING_MAX: usize = 64;
+
+/// How much of a payload is shown.
+const PAYLOAD_SHOWN_BYTES: usize = 4096;
+
+/// What is asked of the data path's thread.
+#[derive(Debug, Clone, Copy)]
+enum Question {
+    Metrics,
+    Ready,
+    Parked,
+    ShowParked(u64),
+    Replay(u64),
+    Delete(u64),
+}
+
+type Answer = (StatusCode, &'static str, String);
+type Asking = mpsc::Sender<(Question, oneshot::Sender<Answer>)>;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves until stopped. Returns the address, for port 0.
+pub(crate) async fn serve(
+    gateway: Gateway,
+    listen: &AdminAddr,
+    stop: CancellationToken,
+) -> std::io::Result<Option<SocketAddr>> {
+    let (asking, mut asked) = mpsc::channel::<(Question, oneshot::Sender<Answer>)>(WAITING_MAX);
+    tokio::task::spawn_local(async move {
+        while let Some((question, reply)) = asked.recv().await {
+            let _ = reply.send(answer(&gateway, question));
+        }
+    });
+    let number = |question: fn(u64) -> Question| {
+        move |State(asking): State<Asking>, Path(number): Path<u64>| ask(asking, question(number))
+    };
+    let plain = |question: Question| move |State(asking): State<Asking>| ask(asking, question);
+    let router = Router::new()
+        .route("/metrics", get(plain(Question::Metrics)))
+        // Answers as long as the process serves requests at all.
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(plain(Question::Ready)))
+        .route("/parked", get(plain(Question::Parked)))
+        .route("/parked/{number}", get(number(Question::ShowParked)).delete(number(Question::Delete)))
+        .route("/parked/{number}/replay", post(number(Question::Replay)))
+        .with_state(asking);
+    match listen {
+        AdminAddr::Tcp(addr) => {
+            let listener = tokio::net::TcpListener::bind(addr).await?;
+            let addr = listener.local_addr()?;
+            tokio::spawn(async move {
+                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the admin listener has stopped");
+                }
+            });
+            Ok(Some(addr))
+        }
+        AdminAddr::Unix(path) => {
+            // A socket left behind by a run that was killed is in the way.
+            let _ = std::fs::remove_file(path);
+            let listener = tokio::net::UnixListener::bind(path)?;
+            tokio::spawn(async move {
+                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the admin listener has stopped");
+                }
+            });
+            Ok(None)
+        }
+    }
+}
+
+async fn ask(asking: Asking, question: Question) -> Response {
+    let (reply, answer) = oneshot::channel();
+    let busy = (StatusCode::SERVICE_UNAVAILABLE, TEXT, "busy, try again\n".to_owned());
+    let (status, kind, body) = match asking.try_send((question, reply)) {
+        Ok(()) => answer.await.unwrap_or(busy),
+        Err(_) => busy,
+    };
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+fn answer(gateway: &Gateway, question: Question) -> Answer {
+    match question {
+        Question::Metrics => (StatusCode::OK, PROMETHEUS, gateway.snapshot().prometheus()),
+        Question::Ready => ready(gateway),
+        Question::Parked => {
+            let core = gateway.core().borrow();
+            let list: Vec<_> = core.parked.iter().map(|(number, parked)| describe(number, parked)).collect();
+            (StatusCode::OK, JSON, json!(list).to_string() + "\n")
+        }
+        Question::ShowParked(number) => {
+            let core = gateway.core().borrow();
+            let found = core.parked.iter().find(|(known, _)| *known == number);
+            found.map_or_else(
+                || unknown(number),
+                |(number, parked)| {
+                    let mut shown = describe(number, parked);
+                    let payload = &parked.message.payload;
+                    let part = &payload[..payload.len().min(PAYLOAD_SHOWN_BYTES)];
+                    shown["payload"] = json!(String::from_utf8_lossy(part));
+                    (StatusCode::OK, JSON, shown.to_string() + "\n")
+                },
+            )
+        }
+        Question::Replay(number) => {
+            let replayed = gateway.core().borrow_mut().replay(number, Instant::now());
+            match replayed {
+                Ok(()) => (StatusCode::OK, TEXT, format!("message {number} enters its route again\n")),
+                Err(ReplayError::Unknown) => unknown(number),
+                Err(ReplayError::NoRoute(route)) => {
+                    let words = format!("its route `{route}` is not configured any more; delete it or add the route\n");
+                    (StatusCode::CONFLICT, TEXT, words)
+                }
+            }
+        }
+        Question::Delete(number) => {
+            let deleted = gateway.core().borrow_mut().parked.take(number);
+            deleted
+                .map_or_else(|| unknown(number), |_| (StatusCode::OK, TEXT, format!("message {number} is deleted\n")))
+        }
+    }
+}
+
+fn unknown(number: u64) -> Answer {
+    (StatusCode::NOT_FOUND, TEXT, format!("no message {number} is parked\n"))
+}
+
+fn describe(number: u64, parked: &crate::parked::Parked) -> serde_json::Value {
+    json!({
+        "number": number,
+        "route": &*parked.route,
+        "plugin": &*parked.why.plugin,
+        "kind": parked.why.kind,
+        "reason": parked.why.reason,
+        "topic": parked.message.topic.as_str(),
+        "qos": parked.message.qos as u8,
+        "retain": parked.message.retain,
+        "received_ms": parked.received_ms,
+        "payload_bytes": parked.message.payload.len(),
+    })
+}
+
+/// Ready when every broker is connected.
+fn ready(gateway: &Gateway) -> Answer {
+    let snapshot = gateway.snapshot();
+    let mut words = String::new();
+    for broker in snapshot.brokers.iter().filter(|broker| !broker.up) {
+        let error = broker.error.as_deref().unwrap_or("connecting");
+        words.push_str(&format!("broker {}: {error}\n", broker.name));
+    }
+    if words.is_empty() {
+        (StatusCode::OK, TEXT, "ready\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, TEXT, words)
+    }
+}

@@ -1,0 +1,191 @@
+//! What would become of a message, and why, without sending anything.
+
+use crate::Error;
+use crate::pipeline::{self, NewStage, Stage};
+use crate::prepare::{Preparer, short};
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_config::{self as config, Config};
+use tidegate_message::Message;
+use tidegate_plugin::{Destination, Input, Outcome};
+
+/// A message that somebody might publish.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// On which broker.
+    pub broker: String,
+    /// What.
+    pub message: Message,
+}
+
+/// The answer, line by line, indented by depth.
+#[derive(Debug, Clone, Default)]
+pub struct Explanation {
+    lines: Vec<(usize, String)>,
+    /// How many routes take the message.
+    pub routes: usize,
+    /// Target broker or set, and topic, of everything that would be sent.
+    pub deliveries: Vec<(String, String)>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|(depth, line)| writeln!(f, "{:width$}{line}", "", width = depth * 2))
+    }
+}
+
+/// Runs the sample through a fresh instance of every plugin concerned. Slow: it may compile.
+///
+/// # Errors
+/// What keeps the plugins from being built, as at a start.
+pub fn explain(config: &Config, sample: &Sample) -> Result<Explanation, Error> {
+    let cache = config.gateway.data_dir.join("cache");
+    // Explaining must work for somebody who may not write where the gateway does.
+    let mut preparer = Preparer::new(Some(cache))
+        .or_else(|_| Preparer::new(None))
+        .map_err(|error| Error::Engine(error.to_string()))?;
+    let matching = |route: &&config::Route| {
+        route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
+    };
+    let concerned = Config { routes: config.routes.iter().filter(matching).cloned().collect(), ..config.clone() };
+    let prepared = preparer.prepare(&concerned, &HashMap::new()).map_err(Error::Config)?;
+    let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
+    out.say(0, format!("message on `{}` from broker `{}`", sample.message.topic, sample.broker));
+    for route in config.routes.iter().filter(|route| route.from.broker == sample.broker && !matching(route)) {
+        let filters: Vec<_> = route.from.topics.iter().map(|filter| filter.as_str()).collect();
+        out.say(1, format!("route `{}`: no, its topics are {}", route.name, filters.join(", ")));
+    }
+    for (route, prepared) in concerned.routes.iter().zip(prepared) {
+        let filter = route.from.topics.iter().find(|filter| filter.matches(&sample.message.topic));
+        let filter = filter.map_or("", |filter| filter.as_str());
+        out.say(1, format!("route `{}`: yes, `{filter}` matches", route.name));
+        let stages = prepared.swap.stages.into_iter().filter_map(|stage| match stage {
+            NewStage::Fresh(stage) => Some(*stage),
+            NewStage::Keep { .. } => None,
+        });
+        out.route(config, route, stages, sample);
+    }
+    if out.routes == 0 {
+        out.say(1, "no route takes it: it is acknowledged and counted as unrouted".to_owned());
+    }
+    Ok(out)
+}
+
+impl Explanation {
+    fn say(&mut self, depth: usize, line: String) {
+        self.lines.push((depth, line));
+    }
+
+    fn route(&mut self, config: &Config, route: &config::Route, stages: impl Iterator<Item = Stage>, sample: &Sample) {
+        let received_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let mut items = vec![sample.message.clone()];
+        for mut stage in stages {
+            let mut next = Vec::new();
+            for message in items {
+                let input = Input { id: 1, message: &message, received_ms, redelivered: false };
+                let mut outcomes = Vec::with_capacity(1);
+                stage.instance.handle(&route.from.broker, &[input], &mut outcomes);
+                let version = short(stage.instance.digest()).to_owned();
+                let says = format!("plugin `{}` ({version})", stage.name);
+                match outcomes.pop() {
+                    Some(Outcome::Pass) => {
+                        self.say(2, format!("{says}: onward, unchanged"));
+                        next.push(message);
+                    }
+                    Some(Outcome::Forward(outputs)) => {
+                        self.say(2, format!("{says}: {} output(s)", outputs.len()));
+                        for output in outputs {
+                            let to = output.to;
+                            let message = pipeline::apply(output, &message);
+                            match to {
+                                Destination::Onward => {
+                                    self.say(3, format!("onward, {}", describe(&message)));
+                                    next.push(message);
+                                }
+                                Destination::Target(at) => {
+                                    if let Some(name) = stage.targets.get(usize::from(at)).cloned() {
+                                        self.target(config, route, &name, &message, 3);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    Some(Outcome::Drop(reason)) => self.say(2, format!("{says}: dropped, \"{reason}\"")),
+                    Some(Outcome::Reject(reason)) => self.failed(route, &says, "rejected", &reason),
+                    Some(Outcome::Retry(reason)) => self.failed(route, &says, "wants to be asked again", &reason),
+                    Some(Outcome::Fault(fault)) => self.failed(route, &says, "failed", &fault.to_string()),
+                    None => self.say(2, format!("{says}: no answer, which is a bug")),
+                }
+            }
+            items = next;
+        }
+        for mut message in items {
+            if let Some(remap) = &route.remap {
+                match remap.apply(&message.topic) {
+                    Ok(topic) => {
+                        self.say(2, format!("remap: `{}` becomes `{topic}`", message.topic));
+                        message.topic = topic;
+                    }
+                    Err(error) => {
+                        self.say(2, format!("remap: {error}; dropped"));
+                        continue;
+                    }
+                }
+            }
+            for target in &route.to {
+                self.target(config, route, target, &message, 2);
+            }
+        }
+    }
+
+    fn failed(&mut self, route: &config::Route, says: &str, how: &str, reason: &str) {
+        let then = match route.on_failure {
+            config::OnFailure::Park => "it would be parked",
+            config::OnFailure::Drop => "it would be dropped",
+            config::OnFailure::Pass => "it would go onward as it came",
+            config::OnFailure::Block => "the route would wait and ask again",
+        };
+        self.say(2, format!("{says}: {how}, \"{reason}\"; {then}"));
+    }
+
+    fn target(&mut self, config: &Config, route: &config::Route, name: &str, message: &Message, depth: usize) {
+        let mut message = message.clone();
+        message.qos = route.qos.unwrap_or(message.qos);
+        message.retain &= route.retain != config::Retain::Clear;
+        let waits = if route.required().iter().any(|known| known == name) || !route.to.iter().any(|to| to == name) {
+            ""
+        } else {
+            ", the source does not wait for it"
+        };
+        let which = match config.targets.get(name) {
+            Some(set) => {
+                let policy = match set.policy {
+                    config::Policy::Failover => "the first that is well of",
+                    config::Policy::Balance => "one that is well of",
+                    config::Policy::All => "all of",
+                };
+                format!("target `{name}`, {policy} {}", set.members.join(", "))
+            }
+            None => format!("broker `{name}`"),
+        };
+        self.say(depth, format!("to {which}: {}{waits}", describe(&message)));
+        self.deliveries.push((name.to_owned(), message.topic.to_string()));
+    }
+}
+
+fn describe(message: &Message) -> String {
+    let retain = if message.retain { ", retained" } else { "" };
+    format!("`{}` at QoS {}{retain}, {}", message.topic, message.qos as u8, payload(&message.payload))
+}
+
+/// How much of a payload is shown.
+const SHOWN_BYTES: usize = 200;
+
+fn payload(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok("") => "empty".to_owned(),
+        Ok(text) if text.len() <= SHOWN_BYTES => text.escape_debug().to_string(),
+        _ => format!("{} bytes", bytes.len()),
+    }
+}

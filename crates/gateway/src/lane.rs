@@ -1,0 +1,259 @@
+//! What waits for one target broker: two queues in memory, merged in the order of arrival.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tidegate_message::Message;
+
+/// No source waits for this message.
+pub(crate) const NO_ORIGIN: u32 = u32::MAX;
+
+/// The message was addressed to a broker, not to a set of them.
+pub(crate) const NO_SET: u16 = u16::MAX;
+
+/// How long a full lane holds its sources back before it drops its oldest.
+pub(crate) const PUSH_BACK: Duration = Duration::from_secs(1);
+
+/// How much a lane holds of messages that no source waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        Self { messages: 20_000, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// One message for one broker.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) message: Message,
+    pub(crate) tag: Tag,
+    /// When it was received, in microseconds since the gateway started.
+    pub(crate) received_us: u64,
+}
+
+/// What a message is to the accounts, small enough to be the key that a session hands back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) origin: u32,
+    pub(crate) route: u16,
+    pub(crate) set: u16,
+}
+
+impl Tag {
+    pub(crate) const fn key(self) -> u64 {
+        self.origin as u64 | (self.route as u64) << 32 | (self.set as u64) << 48
+    }
+
+    pub(crate) const fn from_key(key: u64) -> Self {
+        Self { origin: key as u32, route: (key >> 32) as u16, set: (key >> 48) as u16 }
+    }
+}
+
+/// The waiting room of one broker.
+///
+/// Messages with an origin are bounded by their sources' windows, for a source is acknowledged only when they are
+/// delivered; they are never dropped here. Those without (QoS 0) are bounded by [`LaneLimits`].
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    held: VecDeque<(u64, Entry)>,
+    held_bytes: usize,
+    loose: VecDeque<(u64, Entry)>,
+    loose_bytes: usize,
+    arrivals: u64,
+    limits: LaneLimits,
+    /// Since when the loose queue is full; `None` once it has drained by half.
+    full_since: Option<Instant>,
+}
+
+/// What happened to a message that was pushed.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    Taken,
+    /// Taken, but the source should hold back until then.
+    HoldBack(Instant),
+    /// Taken in place of this one, the oldest.
+    Dropped(Entry),
+}
+
+impl Lane {
+    pub(crate) fn push(&mut self, entry: Entry, now: Instant) -> Pushed {
+        self.arrivals += 1;
+        let weight = entry.message.weight_bytes();
+        if entry.tag.origin != NO_ORIGIN {
+            self.held_bytes += weight;
+            self.held.push_back((self.arrivals, entry));
+            return Pushed::Taken;
+        }
+        self.loose_bytes += weight;
+        self.loose.push_back((self.arrivals, entry));
+        if self.loose.len() <= self.limits.messages && self.loose_bytes <= self.limits.bytes {
+            return Pushed::Taken;
+        }
+        let until = *self.full_since.get_or_insert(now) + PUSH_BACK;
+        // The bound is twice the limit while sources hold back: what they had read already must go somewhere.
+        let overfull = self.loose.len() > 2 * self.limits.messages || self.loose_bytes > 2 * self.limits.bytes;
+        if now < until && !overfull {
+            return Pushed::HoldBack(until);
+        }
+        match self.loose.pop_front() {
+            Some((_, oldest)) => {
+                self.loose_bytes -= oldest.message.weight_bytes();
+                Pushed::Dropped(oldest)
+            }
+            None => Pushed::Taken,
+        }
+    }
+
+    /// The next message in the order of arrival; of those that need room in the window only if there is some.
+    pub(crate) fn pop(&mut self, has_room: bool) -> Option<Entry> {
+        let wants_room = |entry: &Entry| entry.message.qos != tidegate_message::QoS::AtMostOnce;
+        let held = self.held.front().filter(|(_, e)| has_room || !wants_room(e)).map(|(at, _)| *at);
+        let loose = self.loose.front().filter(|(_, e)| has_room || !wants_room(e)).map(|(at, _)| *at);
+        let (_, entry) = match (held, loose) {
+            (Some(held), Some(loose)) if held < loose => self.held.pop_front()?,
+            (Some(_), None) => self.held.pop_front()?,
+            (_, Some(_)) => self.loose.pop_front()?,
+            (None, None) => return None,
+        };
+        if entry.tag.origin == NO_ORIGIN {
+            self.loose_bytes -= entry.message.weight_bytes();
+            if self.full_since.is_some()
+                && self.loose.len() <= self.limits.messages / 2
+                && self.loose_bytes <= self.limits.bytes / 2
+            {
+                self.full_since = None;
+            }
+        } else {
+            self.held_bytes -= entry.message.weight_bytes();
+        }
+        Some(entry)
+    }
+
+    /// True while sources should hold back.
+    pub(crate) fn holds_back(&self, now: Instant) -> bool {
+        self.full_since.is_some_and(|since| now < since + PUSH_BACK)
+    }
+
+    /// Takes out what is wanted, in the order of arrival.
+    pub(crate) fn take(&mut self, wanted: impl Fn(Tag) -> bool) -> Vec<Entry> {
+        let mut taken = Vec::new();
+        for (queue, bytes) in [(&mut self.held, &mut self.held_bytes), (&mut self.loose, &mut self.loose_bytes)] {
+            for (at, entry) in std::mem::take(queue) {
+                if wanted(entry.tag) {
+                    *bytes -= entry.message.weight_bytes();
+                    taken.push((at, entry));
+                } else {
+                    queue.push_back((at, entry));
+                }
+            }
+        }
+        if self.loose.is_empty() {
+            self.full_since = None;
+        }
+        taken.sort_by_key(|(at, _)| *at);
+        taken.into_iter().map(|(_, entry)| entry).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.len() + self.loose.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.held_bytes + self.loose_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::{QoS, Topic};
+
+    fn entry(name: &str, origin: u32) -> Entry {
+        let qos = if origin == NO_ORIGIN { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let message = Message::new(Topic::new(name).unwrap(), "", qos);
+        Entry { message, tag: Tag { origin, route: 0, set: NO_SET }, received_us: 0 }
+    }
+
+    fn names(entries: Vec<Entry>) -> Vec<String> {
+        entries.into_iter().map(|entry| entry.message.topic.to_string()).collect()
+    }
+
+    #[test]
+    fn tags_survive_the_session() {
+        let tag = Tag { origin: 0xDEAD_BEEF, route: 0x1234, set: NO_SET };
+        assert_eq!(Tag::from_key(tag.key()), tag);
+    }
+
+    #[test]
+    fn both_queues_leave_in_the_order_of_arrival() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin) in [("a", 1), ("b", NO_ORIGIN), ("c", 2), ("d", NO_ORIGIN)] {
+            lane.push(entry(name, origin), now);
+        }
+        let mut out = Vec::new();
+        while let Some(entry) = lane.pop(true) {
+            out.push(entry);
+        }
+        assert_eq!(names(out), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_full_window_holds_only_what_needs_it() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.push(entry("a", 1), now);
+        lane.push(entry("b", NO_ORIGIN), now);
+        assert_eq!(lane.pop(false).unwrap().message.topic.as_str(), "b");
+        assert!(lane.pop(false).is_none());
+        assert_eq!(lane.pop(true).unwrap().message.topic.as_str(), "a");
+    }
+
+    #[test]
+    fn a_full_lane_holds_back_for_a_second_then_drops_its_oldest_but_never_what_a_source_waits_for() {
+        let (mut lane, start) = (Lane::default(), Instant::now());
+        lane.limits = LaneLimits { messages: 2, bytes: usize::MAX / 4 };
+        lane.push(entry("held", 7), start);
+        for name in ["a", "b"] {
+            assert!(matches!(lane.push(entry(name, NO_ORIGIN), start), Pushed::Taken));
+        }
+        assert!(
+            matches!(lane.push(entry("c", NO_ORIGIN), start), Pushed::HoldBack(until) if until == start + PUSH_BACK)
+        );
+        assert!(lane.holds_back(start));
+        let later = start + PUSH_BACK;
+        assert!(!lane.holds_back(later));
+        let Pushed::Dropped(dropped) = lane.push(entry("d", NO_ORIGIN), later) else { panic!() };
+        assert_eq!(dropped.message.topic.as_str(), "a");
+        // Drained by half, it starts over.
+        for _ in 0..4 {
+            lane.pop(true);
+        }
+        assert!(!lane.holds_back(later));
+        assert_eq!(lane.full_since, None);
+        assert_eq!((lane.len(), lane.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn even_while_it_holds_back_a_lane_is_bounded() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.limits = LaneLimits { messages: 10, bytes: usize::MAX / 4 };
+        for n in 0..100 {
+            lane.push(entry(&n.to_string(), NO_ORIGIN), now);
+        }
+        assert_eq!(lane.len(), 20);
+    }
+
+    #[test]
+    fn what_is_taken_out_keeps_its_order_and_leaves_the_rest() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin) in [("a", 1), ("b", NO_ORIGIN), ("c", 3), ("d", NO_ORIGIN)] {
+            lane.push(entry(name, origin), now);
+        }
+        assert_eq!(names(lane.take(|tag| tag.origin != 1)), ["b", "c", "d"]);
+        assert_eq!(names(lane.take(|_| true)), ["a"]);
+        assert_eq!((lane.len(), lane.bytes()), (0, 0));
+    }
+}

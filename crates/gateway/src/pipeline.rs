@@ -1,0 +1,574 @@
+//! The plugins of one route, on a thread of their own.
+//!
+//! Jobs wait in an [`Inbox`]; the thread takes as many as there are, up to a bound, runs each plugin over all of them
+//! at once, and hands the verdicts back in the order the jobs came. A swap of plugins takes effect between two takes,
+//! so a message is decided by one version. A plugin that loops is cut by the host; whatever it does, no socket waits.
+
+use crate::counters::StageCounters;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidegate_message::{ByteString, Message, QoS};
+use tidegate_plugin::{Admission, Circuit, CircuitSettings, Destination, Fault, Input, Instance, Outcome, Output};
+use tokio::sync::Notify;
+
+/// The most jobs taken at a time: the rest stays where it can be counted and dropped.
+const TAKE_MAX: usize = 256;
+
+/// One message on its way through the plugins.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) message: Message,
+    pub(crate) origin: u32,
+    pub(crate) id: u64,
+    pub(crate) received_ms: u64,
+    pub(crate) received_us: u64,
+    pub(crate) redelivered: bool,
+}
+
+/// Where one output of a decided message goes.
+#[derive(Debug)]
+pub(crate) enum To {
+    /// To the route's own targets.
+    Onward,
+    /// To a target by name, granted to the plugin.
+    Target(Arc<str>),
+}
+
+/// What is to be done with a job.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// The job's message goes onward.
+    Onward,
+    /// These go out instead of it.
+    Outputs(Vec<(To, Message)>),
+    /// It ends here, for this reason.
+    Drop(ByteString),
+    /// It ends here because a plugin failed.
+    Failed,
+    /// It is kept aside.
+    Park(Parking),
+}
+
+/// Why a message is kept aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parking {
+    pub(crate) plugin: Arc<str>,
+    /// A stable word, as in the counters.
+    pub(crate) kind: &'static str,
+    pub(crate) reason: String,
+}
+
+/// A decided job, or what a tick had to say.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Job(Job, Verdict),
+    Tick(Vec<(To, Message)>),
+}
+
+/// What happens to a message when a plugin fails on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    Park,
+    Drop,
+    Pass,
+    Block,
+}
+
+/// How often and how far apart a plugin that says `retry` is asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Retry {
+    pub(crate) attempts: u32,
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+}
+
+impl Retry {
+    fn wait(&self, attempt: u32) -> Duration {
+        self.min.saturating_mul(1 << attempt.min(20)).min(self.max)
+    }
+}
+
+/// One plugin in a pipeline.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: Arc<str>,
+    pub(crate) instance: Instance,
+    pub(crate) circuit: Circuit,
+    /// The names behind [`Destination::Target`].
+    pub(crate) targets: Arc<[Arc<str>]>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) retry: Retry,
+    pub(crate) counters: Arc<StageCounters>,
+}
+
+impl Stage {
+    pub(crate) fn circuit() -> Circuit {
+        Circuit::new(CircuitSettings::default())
+    }
+}
+
+/// A change of the pipeline, taken between two batches.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    pub(crate) source: Arc<str>,
+    pub(crate) tick: Option<Duration>,
+    pub(crate) stages: Vec<NewStage>,
+}
+
+/// A stage of the pipeline to be: a fresh one, or the running one with that name kept, state and all.
+#[derive(Debug)]
+pub(crate) enum NewStage {
+    Fresh(Box<Stage>),
+    Keep { name: Arc<str>, on_failure: OnFailure, retry: Retry },
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    swap: Option<Swap>,
+    stop: bool,
+    /// The thread sleeps and wants to be woken.
+    idle: bool,
+}
+
+/// Where jobs wait for the thread.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A thread that panicked while it held this has changed nothing halfway.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves all of `jobs` in. Returns those dropped to keep within `max`: the oldest that no source waits for.
+    pub(crate) fn push(&self, jobs: &mut Vec<Job>, max: usize) -> Vec<Job> {
+        let mut waiting = self.lock();
+        waiting.jobs.extend(jobs.drain(..));
+        let mut dropped = Vec::new();
+        if waiting.jobs.len() > max {
+            let mut excess = waiting.jobs.len() - max;
+            let kept = std::mem::take(&mut waiting.jobs);
+            for job in kept {
+                if excess > 0 && job.origin == crate::lane::NO_ORIGIN {
+                    excess -= 1;
+                    dropped.push(job);
+                } else {
+                    waiting.jobs.push_back(job);
+                }
+            }
+        }
+        if std::mem::take(&mut waiting.idle) {
+            self.ready.notify_one();
+        }
+        dropped
+    }
+
+    pub(crate) fn swap(&self, swap: Swap) {
+        let mut waiting = self.lock();
+        // A swap that was never taken is replaced, but what it built must not be lost to a `Keep`.
+        let earlier = waiting.swap.take();
+        waiting.swap = Some(match earlier {
+            Some(earlier) => merge(earlier, swap),
+            None => swap,
+        });
+        waiting.idle = false;
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stop = true;
+        self.ready.notify_one();
+    }
+}
+
+fn merge(earlier: Swap, mut later: Swap) -> Swap {
+    let mut fresh: Vec<_> = earlier.stages;
+    for stage in &mut later.stages {
+        if let NewStage::Keep { name, on_failure, retry } = stage {
+            let found = fresh.iter().position(|old| matches!(old, NewStage::Fresh(old) if old.name == *name));
+            if let Some(NewStage::Fresh(mut built)) = found.map(|at| fresh.swap_remove(at)) {
+                (built.on_failure, built.retry) = (*on_failure, *retry);
+                *stage = NewStage::Fresh(built);
+            }
+        }
+    }
+    later
+}
+
+/// Where verdicts of all pipelines wait for the data path.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    decided: Mutex<Vec<(u16, Vec<Decided>)>>,
+    pub(crate) ready: Notify,
+}
+
+impl Outbox {
+    fn push(&self, route: u16, decided: Vec<Decided>) {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).push((route, decided));
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn take(&self, into: &mut Vec<(u16, Vec<Decided>)>) {
+        into.append(&mut self.decided.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Interrupted while a plugin blocked its route: a swap or the end has come.
+struct Interrupted;
+
+/// The thread's own state.
+pub(crate) struct Worker {
+    route: u16,
+    inbox: Arc<Inbox>,
+    outbox: Arc<Outbox>,
+    source: Arc<str>,
+    stages: Vec<Stage>,
+    tick: Option<Duration>,
+    next_tick: Option<Instant>,
+}
+
+/// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty.
+pub(crate) fn spawn(route: u16, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
+    let mut worker =
+        Worker { route, inbox, outbox, source: "".into(), stages: Vec::new(), tick: None, next_tick: None };
+    // The thread is not joined: a guest that must be cut at its deadline may outlive the drain.
+    std::thread::Builder::new().name(format!("route-{name}")).spawn(move || worker.run()).map(drop)
+}
+
+impl Worker {
+    fn run(&mut self) {
+        let mut jobs = Vec::new();
+        loop {
+            let now = Instant::now();
+            if self.next_tick.is_some_and(|at| now >= at) {
+                self.tick(now);
+            }
+            {
+                let mut waiting = self.inbox.lock();
+                if let Some(swap) = waiting.swap.take() {
+                    drop(waiting);
+                    self.change(swap);
+                    continue;
+                }
+                if waiting.jobs.is_empty() {
+                    if waiting.stop {
+                        return;
+                    }
+                    waiting.idle = true;
+                    let patience = self.next_tick.map_or(Duration::from_secs(3600), |at| at.duration_since(now));
+                    drop(self.inbox.ready.wait_timeout(waiting, patience));
+                    continue;
+                }
+                let count = waiting.jobs.len().min(TAKE_MAX);
+                jobs.extend(waiting.jobs.drain(..count));
+            }
+            match self.decide(&jobs) {
+                Ok(verdicts) => {
+                    let decided = jobs.drain(..).zip(verdicts).map(|(job, verdict)| finish(job, verdict)).collect();
+                    self.outbox.push(self.route, decided);
+                }
+                Err(Interrupted) => {
+                    let mut waiting = self.inbox.lock();
+                    for mut job in jobs.drain(..).rev() {
+                        job.redelivered = true;
+                        waiting.jobs.push_front(job);
+                    }
+                    if waiting.stop {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, swap: Swap) {
+        let mut old: Vec<Stage> = std::mem::take(&mut self.stages);
+        for stage in swap.stages {
+            match stage {
+                NewStage::Fresh(stage) => self.stages.push(*stage),
+                NewStage::Keep { name, on_failure, retry } => {
+                    if let Some(at) = old.iter().position(|stage| stage.name == name) {
+                        let mut stage = old.swap_remove(at);
+                        (stage.on_failure, stage.retry) = (on_failure, retry);
+                        self.stages.push(stage);
+                    }
+                }
+            }
+        }
+        self.source = swap.source;
+        if self.tick != swap.tick {
+            self.tick = swap.tick;
+            self.next_tick = swap.tick.map(|every| Instant::now() + every);
+        }
+    }
+
+    /// Runs every plugin over all jobs; one verdict a job, in order.
+    fn decide(&mut self, jobs: &[Job]) -> Result<Vec<Slot>, Interrupted> {
+        let mut slots: Vec<Slot> = jobs.iter().map(|_| Slot::Nothing).collect();
+        let mut items: Vec<Item> = (0..jobs.len()).map(|job| Item { job, message: None }).collect();
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        let count = self.stages.len();
+        for at in 0..count {
+            let mut next = Vec::with_capacity(items.len());
+            self.ask(at, jobs, &items, &mut outcomes)?;
+            let stage = &self.stages[at];
+            for (item, outcome) in items.drain(..).zip(outcomes.drain(..)) {
+                let slot = &mut slots[item.job];
+                match outcome {
+                    // Another part of the same message has failed: nothing of it goes out.
+                    _ if matches!(slot, Slot::Final(Verdict::Park(_) | Verdict::Failed)) => {}
+                    Outcome::Pass => next.push(item),
+                    Outcome::Forward(outputs) => {
+                        for output in outputs {
+                            let original = item.message.as_ref().unwrap_or(&jobs[item.job].message);
+                            let to = output.to;
+                            let message = apply(output, original);
+                            match to {
+                                Destination::Onward => next.push(Item { job: item.job, message: Some(message) }),
+                                Destination::Target(index) => {
+                                    if let Some(name) = stage.targets.get(usize::from(index)) {
+                                        slot.add(To::Target(name.clone()), message);
+                                    }
+                                }
+                            }
+                        }
+                    }
+                    Outcome::Drop(reason) => slot.drop_for(reason),
+                    Outcome::Reject(reason) => self.fail(at, slot, "reject", reason, item, &mut next),
+                    Outcome::Retry(reason) => self.fail(at, slot, "retries_exhausted", reason, item, &mut next),
+                    Outcome::Fault(fault) => self.fail(at, slot, fault.kind(), fault.to_string(), item, &mut next),
+                }
+            }
+            items = next;
+        }
+        for item in items {
+            let slot = &mut slots[item.job];
+            match (item.message, &slot) {
+                (_, Slot::Final(Verdict::Park(_) | Verdict::Failed)) => {}
+                (None, Slot::Nothing) => *slot = Slot::Unchanged,
+                (None, _) => slot.add(To::Onward, jobs[item.job].message.clone()),
+                (Some(message), _) => slot.add(To::Onward, message),
+            }
+        }
+        Ok(slots)
+    }
+
+    fn fail(&self, at: usize, slot: &mut Slot, kind: &'static str, reason: String, item: Item, next: &mut Vec<Item>) {
+        let stage = &self.stages[at];
+        match stage.on_failure {
+            OnFailure::Pass => next.push(item),
+            OnFailure::Drop => *slot = Slot::Final(Verdict::Failed),
+            // `Block` ends here only when the plugin rejects: it will never decide, however long it is asked.
+            OnFailure::Park | OnFailure::Block => {
+                let parking = Parking { plugin: stage.name.clone(), kind, reason };
+                *slot = Slot::Final(Verdict::Park(parking));
+            }
+        }
+    }
+
+    /// Asks one plugin about all items, and again about those it is to be asked again.
+    fn ask(&mut self, at: usize, jobs: &[Job], items: &[Item], outcomes: &mut Vec<Outcome>) -> Result<(), Interrupted> {
+        let source = self.source.clone();
+        let inputs: Vec<Input<'_>> = items
+            .iter()
+            .map(|item| {
+                let job = &jobs[item.job];
+                let message = item.message.as_ref().unwrap_or(&job.message);
+                Input { id: job.id, message, received_ms: job.received_ms, redelivered: job.redelivered }
+            })
+            .collect();
+        self.stages[at].call(&source, &inputs, outcomes);
+        for (n, input) in inputs.iter().enumerate() {
+            let mut attempt = 0;
+            loop {
+                let stage = &mut self.stages[at];
+                let again = match &outcomes[n] {
+                    Outcome::Retry(_) if attempt < stage.retry.attempts => true,
+                    Outcome::Retry(_) | Outcome::Fault(_) => stage.on_failure == OnFailure::Block,
+                    _ => false,
+                };
+                if !again {
+                    break;
+                }
+                let wait = stage.retry.wait(attempt);
+                attempt += 1;
+                stage.counters.retries.add(1);
+                self.sleep(wait)?;
+                let mut one = Vec::with_capacity(1);
+                self.stages[at].call(&source, &[Input { redelivered: true, ..*input }], &mut one);
+                if let Some(outcome) = one.pop() {
+                    outcomes[n] = outcome;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits, unless a swap or the end comes first.
+    fn sleep(&self, wait: Duration) -> Result<(), Interrupted> {
+        let until = Instant::now() + wait;
+        let mut waiting = self.inbox.lock();
+        loop {
+            if waiting.stop || waiting.swap.is_some() {
+                return Err(Interrupted);
+            }
+            let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                return Ok(());
+            };
+            waiting = self.inbox.ready.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.next_tick = self.tick.map(|every| now + every);
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        for stage in self.stages.iter_mut().filter(|stage| stage.instance.plugin().has_timer()) {
+            if !matches!(stage.circuit.admit(now), Admission::Go | Admission::Probe) {
+                continue;
+            }
+            match stage.instance.tick(now_ms) {
+                Ok(outputs) => {
+                    stage.circuit.record_ok();
+                    let targets = &stage.targets;
+                    let out: Vec<_> = outputs
+                        .into_iter()
+                        .filter_map(|output| {
+                            let to = match output.to {
+                                Destination::Onward => To::Onward,
+                                Destination::Target(index) => To::Target(targets.get(usize::from(index))?.clone()),
+                            };
+                            Some((to, from_tick(output)?))
+                        })
+                        .collect();
+                    if !out.is_empty() {
+                        self.outbox.push(self.route, vec![Decided::Tick(out)]);
+                    }
+                }
+                Err(fault) => stage.record(&fault, now),
+            }
+        }
+    }
+}
+
+impl Stage {
+    /// One outcome an input, whatever the circuit says.
+    fn call(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+        let now = Instant::now();
+        let first = outcomes.len();
+        match self.circuit.admit(now) {
+            Admission::Go => self.instance.handle(source, inputs, outcomes),
+            Admission::Probe => {
+                self.instance.handle(source, &inputs[..1], outcomes);
+                let well = !matches!(outcomes.last(), Some(Outcome::Fault(_)));
+                if well {
+                    self.instance.handle(source, &inputs[1..], outcomes);
+                }
+            }
+            Admission::Wait(_) => {}
+        }
+        for outcome in &outcomes[first..] {
+            match outcome {
+                Outcome::Fault(fault) => self.record(fault, now),
+                Outcome::Reject(_) => {
+                    self.counters.rejects.add(1);
+                    self.circuit.record_ok();
+                }
+                _ => self.circuit.record_ok(),
+            }
+        }
+        let missing = inputs.len() - (outcomes.len() - first);
+        if missing > 0 {
+            self.counters.circuit_open.add(missing as u64);
+            // Whoever may be asked again will be, after a wait; the others fail without costing anything.
+            let open = || match self.on_failure {
+                OnFailure::Block => Outcome::Retry("its circuit is open".to_owned()),
+                _ => Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned())),
+            };
+            outcomes.extend(std::iter::repeat_with(open).take(missing));
+        }
+    }
+
+    fn record(&mut self, fault: &Fault, now: Instant) {
+        self.counters.fault(fault.kind());
+        if self.circuit.record_fault(now) {
+            self.counters.circuit_opened.add(1);
+            tracing::warn!(plugin = &*self.name, %fault, "the plugin keeps failing: its circuit opens");
+        }
+    }
+}
+
+/// One message, or one part of it, between two plugins. Without a message of its own it is the job's.
+struct Item {
+    job: usize,
+    message: Option<Message>,
+}
+
+/// What is known so far of a job.
+enum Slot {
+    Nothing,
+    Unchanged,
+    Outputs(Vec<(To, Message)>),
+    Final(Verdict),
+}
+
+impl Slot {
+    fn add(&mut self, to: To, message: Message) {
+        match self {
+            Self::Outputs(outputs) => outputs.push((to, message)),
+            Self::Final(Verdict::Park(_) | Verdict::Failed) => {}
+            _ => *self = Self::Outputs(vec![(to, message)]),
+        }
+    }
+
+    fn drop_for(&mut self, reason: ByteString) {
+        if matches!(self, Self::Nothing) {
+            *self = Self::Final(Verdict::Drop(reason));
+        }
+    }
+}
+
+fn finish(mut job: Job, slot: Slot) -> Decided {
+    let verdict = match slot {
+        Slot::Unchanged => Verdict::Onward,
+        Slot::Nothing => Verdict::Drop(ByteString::from_static("no output")),
+        Slot::Final(verdict) => verdict,
+        Slot::Outputs(mut outputs) => match (outputs.len(), outputs.pop()) {
+            (1, Some((To::Onward, message))) => {
+                job.message = message;
+                Verdict::Onward
+            }
+            (_, Some(last)) => {
+                outputs.push(last);
+                Verdict::Outputs(outputs)
+            }
+            (_, None) => Verdict::Onward,
+        },
+    };
+    Decided::Job(job, verdict)
+}
+
+/// An output with everything it does not say taken from the message that came in.
+pub(crate) fn apply(output: Output, original: &Message) -> Message {
+    Message {
+        topic: output.topic.unwrap_or_else(|| original.topic.clone()),
+        payload: output.payload.unwrap_or_else(|| original.payload.clone()),
+        qos: output.qos.unwrap_or(original.qos),
+        retain: output.retain.unwrap_or(original.retain),
+        properties: output.properties.or_else(|| original.properties.clone()),
+    }
+}
+
+fn from_tick(output: Output) -> Option<Message> {
+    Some(Message {
+        topic: output.topic?,
+        payload: output.payload.unwrap_or_default(),
+        qos: output.qos.unwrap_or(QoS::AtMostOnce),
+        retain: output.retain.unwrap_or(false),
+        properties: output.properties,
+    })
+}

@@ -1,0 +1,189 @@
+//! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
+
+use crate::core::PluginInfo;
+use crate::counters::StageCounters;
+use crate::pipeline::{NewStage, OnFailure, Retry, Stage, Swap};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tidegate_config as config;
+use tidegate_config::Config;
+use tidegate_plugin::{Component, Grants, Host, HostConfig, Limits, Plugin, Spec, StateStore};
+
+/// What makes a stage the same as before: its configuration and the component's digest.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct StageKey {
+    name: String,
+    plugin: config::Plugin,
+    digest: String,
+}
+
+/// The plugins of one route, ready to be taken over.
+pub(crate) struct Prepared {
+    pub(crate) route: String,
+    pub(crate) swap: Swap,
+    pub(crate) plugins: Vec<PluginInfo>,
+    pub(crate) keys: Vec<StageKey>,
+    /// Plugins that are new or another version, for people.
+    pub(crate) changed: Vec<String>,
+}
+
+/// Builds plugins; remembers what is worth it from one reload to the next.
+pub(crate) struct Preparer {
+    host: Host,
+    components: HashMap<PathBuf, Compiled>,
+    states: HashMap<String, StateStore>,
+    counters: HashMap<(String, String), Arc<StageCounters>>,
+}
+
+struct Compiled {
+    bytes_hash: u64,
+    component: Component,
+}
+
+impl Preparer {
+    pub(crate) fn new(cache_dir: Option<PathBuf>) -> Result<Self, tidegate_plugin::Error> {
+        let host = Host::new(&HostConfig { cache_dir })?;
+        Ok(Self { host, components: HashMap::new(), states: HashMap::new(), counters: HashMap::new() })
+    }
+
+    /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.
+    pub(crate) fn prepare(
+        &mut self,
+        config: &Config,
+        running: &HashMap<String, Vec<StageKey>>,
+    ) -> Result<Vec<Prepared>, Vec<String>> {
+        let (mut ready, mut wrong) = (Vec::new(), Vec::new());
+        for route in &config.routes {
+            let before = running.get(&route.name).map_or(&[][..], Vec::as_slice);
+            match self.route(config, route, before) {
+                Ok(prepared) => ready.push(prepared),
+                Err(mut problems) => wrong.append(&mut problems),
+            }
+        }
+        let used: Vec<&Path> = config.plugins.values().map(|plugin| plugin.path.as_path()).collect();
+        self.components.retain(|path, _| used.contains(&path.as_path()));
+        wrong.dedup();
+        if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+    }
+
+    fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
+        let (mut stages, mut plugins, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changed, mut wrong) = (Vec::new(), Vec::new());
+        let (on_failure, retry) = (on_failure(route.on_failure), retry(&route.retry));
+        for name in &route.plugins {
+            // The configuration was checked: the name is there.
+            let Some(settings) = config.plugins.get(name) else { continue };
+            let component = match self.component(&settings.path, settings.digest.as_deref()) {
+                Ok(component) => component,
+                Err(error) => {
+                    wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display()));
+                    continue;
+                }
+            };
+            let digest = component.digest().to_owned();
+            let key = StageKey { name: name.clone(), plugin: settings.clone(), digest: digest.clone() };
+            let shared: Arc<str> = name.as_str().into();
+            let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
+            plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone() });
+            if before.contains(&key) {
+                stages.push(NewStage::Keep { name: shared, on_failure, retry });
+            } else {
+                match self.stage(name, settings, &component) {
+                    Ok((instance, targets)) => {
+                        changed.push(format!("{name}@{}", short(component.digest())));
+                        stages.push(NewStage::Fresh(Box::new(Stage {
+                            name: shared,
+                            instance,
+                            circuit: Stage::circuit(),
+                            targets,
+                            on_failure,
+                            retry,
+                            counters,
+                        })));
+                    }
+                    Err(error) => wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display())),
+                }
+            }
+            keys.push(key);
+        }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        let swap = Swap { source: route.from.broker.as_str().into(), tick: route.tick, stages };
+        Ok(Prepared { route: route.name.clone(), swap, plugins, keys, changed })
+    }
+
+    fn stage(
+        &mut self,
+        name: &str,
+        settings: &config::Plugin,
+        component: &Component,
+    ) -> Result<(tidegate_plugin::Instance, Arc<[Arc<str>]>), tidegate_plugin::Error> {
+        let state = self.states.entry(name.to_owned()).or_default().clone();
+        let spec = spec(name, settings, state);
+        let targets = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
+        let plugin = Plugin::new(&self.host, component, spec)?;
+        Ok((plugin.instantiate()?, targets))
+    }
+
+    fn component(&mut self, path: &Path, pinned: Option<&str>) -> Result<Component, String> {
+        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+        let bytes_hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(&bytes);
+        let component = match self.components.get(path).filter(|known| known.bytes_hash == bytes_hash) {
+            Some(known) => known.component.clone(),
+            None => {
+                let component = self.host.compile(&bytes).map_err(|error| error.to_string())?;
+                self.components.insert(path.to_owned(), Compiled { bytes_hash, component: component.clone() });
+                component
+            }
+        };
+        match pinned {
+            Some(pinned) if !pinned.eq_ignore_ascii_case(component.digest()) => Err(format!(
+                "its SHA-256 is {}, the configuration pins {pinned}: update `digest` if you trust the file",
+                component.digest()
+            )),
+            _ => Ok(component),
+        }
+    }
+}
+
+/// The first digits of a digest, enough for people to tell versions apart.
+pub(crate) fn short(digest: &str) -> &str {
+    digest.get(..8).unwrap_or(digest)
+}
+
+fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
+    let limits = &settings.limits;
+    Spec {
+        name: name.to_owned(),
+        config_json: settings.config.to_string(),
+        grants: Grants {
+            targets: settings.grants.targets.clone(),
+            topics: settings.grants.topics.clone(),
+            state: settings.grants.state,
+        },
+        limits: Limits {
+            memory_bytes: limits.memory_bytes as usize,
+            deadline: limits.deadline,
+            outputs: limits.outputs,
+            output_bytes: limits.output_bytes as usize,
+            log_lines_per_second: limits.log_lines_per_second,
+            ..Limits::default()
+        },
+        state,
+    }
+}
+
+fn on_failure(choice: config::OnFailure) -> OnFailure {
+    match choice {
+        config::OnFailure::Park => OnFailure::Park,
+        config::OnFailure::Drop => OnFailure::Drop,
+        config::OnFailure::Pass => OnFailure::Pass,
+        config::OnFailure::Block => OnFailure::Block,
+    }
+}
+
+fn retry(retry: &config::Retry) -> Retry {
+    Retry { attempts: retry.attempts, min: retry.min, max: retry.max }
+}

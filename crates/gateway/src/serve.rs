@@ -1,0 +1,114 @@
+//! A gateway from its configuration file to the end: start, watch, reload, drain.
+
+use crate::supervisor::Gateway;
+use crate::watch::{DEBOUNCE, Fingerprint, POLL, Watch};
+use crate::{Error, admin};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tidegate_config::{Config, Problems};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How the end came.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// Messages that were under way when the time to drain was over.
+    pub left: u64,
+}
+
+/// Runs a gateway on this thread's `LocalSet` until `stop`, reloading when its files are saved or `reload` is notified.
+///
+/// # Errors
+/// What keeps it from starting. Once it runs, nothing of a reload ends it.
+pub async fn serve(
+    path: &Path,
+    config: Config,
+    stop: CancellationToken,
+    reload: &Notify,
+    drain_deadline: Duration,
+    started: impl FnOnce(&Gateway) -> Result<(), Error>,
+) -> Result<Served, Error> {
+    make_data_dir(&config.gateway.data_dir)?;
+    let admin_addr = config.admin.clone();
+    let gateway = Gateway::start(config).await?;
+    if let Some(admin) = &admin_addr {
+        let addr = admin::serve(gateway.clone(), &admin.listen, stop.child_token()).await.map_err(Error::Admin)?;
+        if let Some(addr) = addr {
+            tracing::info!(%addr, "admin listener");
+        }
+    }
+    started(&gateway)?;
+    tracing::info!(gateway = gateway.config().gateway.name, "running");
+    stop.run_until_cancelled(watch(path, &gateway, reload)).await;
+    tracing::info!("draining");
+    let left = gateway.drain(drain_deadline).await;
+    Ok(Served { left })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Error::DataDir { path: path.display().to_string(), error })
+}
+
+/// Reloads whenever there is something new; never returns.
+async fn watch(path: &Path, gateway: &Gateway, reload: &Notify) {
+    let mut watch = Watch::new();
+    let mut known = fingerprints(path, &gateway.config());
+    loop {
+        watch.set(known.keys().cloned());
+        let asked = tokio::select! {
+            () = watch.changed.notified() => { quiet(&watch.changed).await; false }
+            () = reload.notified() => true,
+            () = tokio::time::sleep(POLL) => false,
+        };
+        let now = fingerprints(path, &gateway.config());
+        if now == known && !asked {
+            continue;
+        }
+        known = now;
+        load(path, gateway).await;
+        // Paths may be others now; what was saved while we loaded is seen in the next round.
+        for (path, print) in fingerprints(path, &gateway.config()) {
+            known.entry(path).or_insert(print);
+        }
+        watch.changed.notify_one();
+    }
+}
+
+/// Waits until no event has come for a while.
+async fn quiet(changed: &Notify) {
+    while tokio::time::timeout(DEBOUNCE, changed.notified()).await.is_ok() {}
+}
+
+fn fingerprints(path: &Path, config: &Config) -> BTreeMap<PathBuf, Fingerprint> {
+    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
+    plugins.chain([path.to_owned()]).map(|path| (path.clone(), Fingerprint::of(&path))).collect()
+}
+
+/// Loads the file and applies it, or says everything that is wrong with it.
+async fn load(path: &Path, gateway: &Gateway) {
+    match tidegate_config::load(path) {
+        Ok(loaded) => match gateway.reload(loaded.config).await {
+            Ok(changes) if changes.0.is_empty() => tracing::info!("reloaded, nothing has changed"),
+            Ok(changes) => changes.0.iter().for_each(|change| tracing::info!(change, "reloaded")),
+            Err(problems) => {
+                problems
+                    .iter()
+                    .for_each(|problem| tracing::error!("reload refused, what ran keeps running: {problem}"));
+            }
+        },
+        Err(problems) => {
+            gateway.count_refused();
+            lines(&problems).for_each(|line| tracing::error!("reload refused, what ran keeps running: {line}"));
+        }
+    }
+}
+
+fn lines(problems: &Problems) -> impl Iterator<Item = String> {
+    problems.to_string().lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
+}

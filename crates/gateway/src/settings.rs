@@ -1,0 +1,101 @@
+//! From the checked configuration to the settings of links and of the box's own broker.
+
+use std::time::Duration;
+use tidegate_config as config;
+use tidegate_link::{Address, Bridge, Reconnect, Settings, TlsSettings, VersionChoice};
+use tidegate_message::{Message, TopicFilter};
+use tidegate_mqtt::{RetainHandling, SubscribeFilter, Version, Will};
+
+/// How long a write to a broker may make no progress, unless the keep-alive is longer.
+const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+
+/// Reads the secrets and certificates of a link. What is wrong comes back in words.
+pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, String> {
+    use config::Scheme;
+    let url = &broker.url;
+    let address = match url.scheme {
+        Scheme::Unix => Address::Unix(url.path.clone().into()),
+        _ => Address::Tcp { host: url.host.clone(), port: url.port },
+    };
+    let tls = match url.scheme {
+        Scheme::Mqtts | Scheme::Wss => Some(tls(broker)?),
+        Scheme::Mqtt | Scheme::Ws | Scheme::Unix => None,
+    };
+    let websocket = matches!(url.scheme, Scheme::Ws | Scheme::Wss).then(|| url.path.clone());
+    let password = match &broker.password {
+        Some(secret) => Some(secret.read().map_err(|error| error.to_string())?.expose().to_vec().into()),
+        None => None,
+    };
+    let version = match broker.version {
+        config::Version::Auto => VersionChoice::Auto,
+        config::Version::V31 => VersionChoice::Only(Version::V31),
+        config::Version::V311 => VersionChoice::Only(Version::V311),
+        config::Version::V5 => VersionChoice::Only(Version::V5),
+    };
+    let bridge = match broker.bridge {
+        config::BridgeMode::Auto => Bridge::Auto,
+        config::BridgeMode::On => Bridge::On,
+        config::BridgeMode::Off => Bridge::Off,
+    };
+    let will = broker.will.as_ref().map(|will| Will {
+        message: Message { retain: will.retain, ..Message::new(will.topic.clone(), will.payload.clone(), will.qos) },
+        delay_s: 0,
+    });
+    Ok(Settings {
+        name: name.to_owned(),
+        address,
+        tls,
+        websocket,
+        version,
+        bridge,
+        client_id: broker.client_id.as_str().into(),
+        username: broker.username.as_deref().map(Into::into),
+        password,
+        will,
+        keep_alive_s: broker.keep_alive.as_secs().min(u64::from(u16::MAX)) as u16,
+        session_expiry_s: u32::try_from(broker.session_expiry.as_secs()).unwrap_or(u32::MAX),
+        receive_maximum: broker.receive_maximum,
+        max_packet_size: broker.max_packet_size,
+        topic_alias_max: broker.topic_alias_max,
+        reconnect: Reconnect { min: broker.reconnect.min, max: broker.reconnect.max },
+        connect_timeout: broker.connect_timeout,
+        write_timeout: (broker.keep_alive + broker.keep_alive / 2).max(WRITE_TIMEOUT_MIN),
+    })
+}
+
+fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, String> {
+    let tls = broker.tls.clone().unwrap_or_default();
+    let client = tls.cert.as_deref().zip(tls.key.as_deref());
+    let config =
+        tidegate_link::client_config(tls.ca.as_deref(), client, &tls.alpn).map_err(|error| error.to_string())?;
+    Ok(TlsSettings { config, server_name: tls.server_name.unwrap_or_else(|| broker.url.host.clone()) })
+}
+
+/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for, and none that
+/// another one covers, for a broker may send a message once for each filter it matches.
+pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<SubscribeFilter> {
+    let mut all: Vec<(TopicFilter, tidegate_message::QoS)> = Vec::new();
+    for route in config.routes.iter().filter(|route| route.from.broker == broker) {
+        for filter in &route.from.topics {
+            match all.iter_mut().find(|(known, _)| known == filter) {
+                Some((_, qos)) => *qos = (*qos).max(route.from.qos),
+                None => all.push((filter.clone(), route.from.qos)),
+            }
+        }
+    }
+    let covered = |(filter, qos): &(TopicFilter, _)| {
+        filter.share().is_none()
+            && all.iter().any(|(other, theirs)| {
+                other != filter && other.share().is_none() && other.covers(filter) && theirs >= qos
+            })
+    };
+    let kept = all.iter().filter(|one| !covered(one));
+    kept.map(|(filter, qos)| SubscribeFilter {
+        // What we publish there ourselves must not come back; a shared subscription cannot say so (MQTT-3.8.3-4).
+        no_local: filter.share().is_none(),
+        retain_as_published: true,
+        retain_handling: RetainHandling::SendIfNew,
+        ..SubscribeFilter::new(filter.clone(), *qos)
+    })
+    .collect()
+}

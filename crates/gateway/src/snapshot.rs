@@ -1,0 +1,370 @@
+//! What the gateway has done so far, for people and for monitoring, with every metric's name and help in one place.
+
+use crate::core::{Core, Kind};
+use crate::prepare::short;
+use std::fmt::Write;
+
+/// The state of everything at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Per route, in the order of the configuration.
+    pub routes: Vec<RouteSnapshot>,
+    /// Per broker.
+    pub brokers: Vec<BrokerSnapshot>,
+    /// Messages kept aside now.
+    pub parked_now: usize,
+    /// Received messages whose source waits for its acknowledgement.
+    pub unacknowledged: usize,
+    /// Reloads that were applied.
+    pub reloads: u64,
+    /// Reloads that were refused.
+    pub reloads_refused: u64,
+}
+
+/// The accounts of a route: `received + replayed + ticked + copies = out + dropped + parked + in_flight`.
+#[derive(Debug, Clone, Default)]
+pub struct RouteSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Messages that entered.
+    pub received: u64,
+    /// Parked messages that entered again.
+    pub replayed: u64,
+    /// Messages that plugins made on a tick.
+    pub ticked: u64,
+    /// What fan-out and plugins made of a message beyond the first.
+    pub copies: u64,
+    /// Delivered.
+    pub out: u64,
+    /// Kept aside, ever.
+    pub parked: u64,
+    /// Under way now.
+    pub in_flight: u64,
+    /// By reason.
+    pub dropped: Vec<(String, u64)>,
+    /// How far the accounts are off; 0 unless there is a bug.
+    pub imbalance: i64,
+    /// Half of the messages took less, in microseconds.
+    pub p50_us: Option<u64>,
+    /// 99 of 100 took less, in microseconds.
+    pub p99_us: Option<u64>,
+    /// Cumulative latency buckets: upper bound in microseconds, count.
+    pub latency: Vec<(u64, u64)>,
+    /// Sum of all latencies in microseconds, and their number.
+    pub latency_sum: (u64, u64),
+    /// Its plugins, in order.
+    pub plugins: Vec<PluginSnapshot>,
+}
+
+/// One plugin in one route.
+#[derive(Debug, Clone, Default)]
+pub struct PluginSnapshot {
+    /// Its name.
+    pub name: String,
+    /// The first digits of the component's SHA-256.
+    pub version: String,
+    /// Faults by kind.
+    pub faults: Vec<(&'static str, u64)>,
+    /// Messages it rejected.
+    pub rejects: u64,
+    /// Times it was asked again.
+    pub retries: u64,
+    /// Messages it was not asked about because its circuit was open.
+    pub circuit_open: u64,
+    /// Times its circuit opened.
+    pub circuit_opened: u64,
+    /// Faults and rejects together.
+    pub failures: u64,
+}
+
+/// One broker.
+#[derive(Debug, Clone, Default)]
+pub struct BrokerSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Connected, or the box's own.
+    pub up: bool,
+    /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
+    pub version: String,
+    /// Why it is down.
+    pub error: Option<String>,
+    /// Messages received from it.
+    pub received: u64,
+    /// Messages it has been sent.
+    pub sent: u64,
+    /// Messages from it that no route wanted.
+    pub unrouted: u64,
+    /// Messages that wait for it.
+    pub queued: usize,
+    /// The same in bytes.
+    pub queued_bytes: usize,
+    /// Connections that reached CONNACK.
+    pub connects: u64,
+    /// Times it had forgotten our session.
+    pub sessions_lost: u64,
+    /// Bytes read and written.
+    pub bytes: (u64, u64),
+}
+
+impl RouteSnapshot {
+    /// All drops.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Core {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let routes = self.routes.iter().filter(|route| !route.removed).map(|route| {
+            let c = &route.counters;
+            RouteSnapshot {
+                name: route.name.to_string(),
+                received: c.received,
+                replayed: c.replayed,
+                ticked: c.ticked,
+                copies: c.copies,
+                out: c.out,
+                parked: c.parked,
+                in_flight: c.in_flight,
+                dropped: c.dropped.iter().map(|(reason, count)| (reason.to_string(), *count)).collect(),
+                imbalance: c.imbalance(),
+                p50_us: c.latency.quantile_us(0.5),
+                p99_us: c.latency.quantile_us(0.99),
+                latency: c.latency.cumulative().collect(),
+                latency_sum: (c.latency.sum_us, c.latency.count),
+                plugins: route.plugins.iter().map(plugin_snapshot).collect(),
+            }
+        });
+        let brokers = self.brokers.iter().filter(|broker| !broker.is_gone()).map(|broker| BrokerSnapshot {
+            name: broker.name.to_string(),
+            up: broker.health.up_since.is_some(),
+            version: broker.version.clone().unwrap_or_default(),
+            error: broker.last_error.clone(),
+            received: broker.received,
+            sent: broker.sent,
+            unrouted: broker.unrouted,
+            queued: broker.lane.len(),
+            queued_bytes: broker.lane.bytes(),
+            connects: broker.connects,
+            sessions_lost: broker.sessions_lost,
+            bytes: match &broker.kind {
+                Kind::Link(handle) => (handle.stats().bytes_in, handle.stats().bytes_out),
+                _ => (0, 0),
+            },
+        });
+        Snapshot {
+            routes: routes.collect(),
+            brokers: brokers.collect(),
+            parked_now: self.parked.len(),
+            unacknowledged: self.origins.len(),
+            ..Snapshot::default()
+        }
+    }
+}
+
+fn plugin_snapshot(plugin: &crate::core::PluginInfo) -> PluginSnapshot {
+    let counters = &plugin.counters;
+    PluginSnapshot {
+        name: plugin.name.to_string(),
+        version: short(&plugin.digest).to_owned(),
+        faults: counters.faults().collect(),
+        rejects: counters.rejects.get(),
+        retries: counters.retries.get(),
+        circuit_open: counters.circuit_open.get(),
+        circuit_opened: counters.circuit_opened.get(),
+        failures: counters.failures(),
+    }
+}
+
+/// A family of metrics: its name, kind and help, and the samples of a snapshot as label pairs and value.
+type Family = (&'static str, &'static str, &'static str, fn(&Snapshot, &mut Samples));
+
+/// Collects the samples of one family.
+#[derive(Default)]
+struct Samples(Vec<(String, f64)>);
+
+impl Samples {
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut text = String::new();
+        for (n, (name, value)) in labels.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(text, "{comma}{name}=\"{escaped}\"");
+        }
+        self.0.push((text, value));
+    }
+}
+
+macro_rules! per_route {
+    ($field:ident) => {
+        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.$field as f64))
+    };
+}
+
+macro_rules! per_broker {
+    ($field:ident) => {
+        |s, out| s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.$field as f64))
+    };
+}
+
+macro_rules! per_plugin {
+    ($field:ident) => {
+        |s, out| {
+            for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+                out.add(&[("route", &route.name), ("plugin", &plugin.name)], plugin.$field as f64);
+            }
+        }
+    };
+}
+
+/// Every metric there is.
+const FAMILIES: &[Family] = &[
+    ("tidegate_route_received_total", "counter", "Messages that entered the route.", per_route!(received)),
+    ("tidegate_route_replayed_total", "counter", "Parked messages that entered the route again.", per_route!(replayed)),
+    ("tidegate_route_ticked_total", "counter", "Messages that plugins made on a tick.", per_route!(ticked)),
+    (
+        "tidegate_route_copies_total",
+        "counter",
+        "What fan-out and plugins made of a message beyond the first.",
+        per_route!(copies),
+    ),
+    (
+        "tidegate_route_out_total",
+        "counter",
+        "Messages delivered: QoS 0 written, QoS 1 and 2 acknowledged by the target.",
+        per_route!(out),
+    ),
+    ("tidegate_route_parked_total", "counter", "Messages kept aside because a plugin failed.", per_route!(parked)),
+    ("tidegate_route_in_flight", "gauge", "Messages in plugins, lanes and sessions.", per_route!(in_flight)),
+    (
+        "tidegate_route_imbalance",
+        "gauge",
+        "received + replayed + ticked + copies - out - dropped - parked - in_flight: 0 unless there is a bug.",
+        per_route!(imbalance),
+    ),
+    ("tidegate_route_dropped_total", "counter", "Messages that ended in the route, by reason.", |s, out| {
+        for route in &s.routes {
+            for (reason, count) in &route.dropped {
+                out.add(&[("route", &route.name), ("reason", reason)], *count as f64);
+            }
+        }
+    }),
+    ("tidegate_plugin_faults_total", "counter", "Messages a plugin failed on, by kind.", |s, out| {
+        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+            for (kind, count) in &plugin.faults {
+                let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
+                out.add(&labels, *count as f64);
+            }
+        }
+    }),
+    ("tidegate_plugin_rejects_total", "counter", "Messages a plugin rejected.", per_plugin!(rejects)),
+    ("tidegate_plugin_retries_total", "counter", "Times a plugin was asked again.", per_plugin!(retries)),
+    (
+        "tidegate_plugin_circuit_open_total",
+        "counter",
+        "Messages a plugin was not asked about because its circuit was open.",
+        per_plugin!(circuit_open),
+    ),
+    (
+        "tidegate_plugin_circuit_opened_total",
+        "counter",
+        "Times the circuit of a plugin opened.",
+        per_plugin!(circuit_opened),
+    ),
+    ("tidegate_plugin_info", "gauge", "1 for the version of a plugin that runs.", |s, out| {
+        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+            let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("version", &plugin.version)];
+            out.add(&labels, 1.0);
+        }
+    }),
+    ("tidegate_broker_up", "gauge", "1 while the broker is connected.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], f64::from(u8::from(b.up))));
+    }),
+    ("tidegate_broker_received_total", "counter", "Messages received from the broker.", per_broker!(received)),
+    ("tidegate_broker_sent_total", "counter", "Messages the broker was sent.", per_broker!(sent)),
+    (
+        "tidegate_broker_unrouted_total",
+        "counter",
+        "Messages from the broker that no route wanted.",
+        per_broker!(unrouted),
+    ),
+    ("tidegate_broker_queued", "gauge", "Messages that wait for the broker.", per_broker!(queued)),
+    ("tidegate_broker_queued_bytes", "gauge", "The same in bytes.", per_broker!(queued_bytes)),
+    ("tidegate_broker_connects_total", "counter", "Connections the broker accepted.", per_broker!(connects)),
+    (
+        "tidegate_broker_sessions_lost_total",
+        "counter",
+        "Times the broker had forgotten the gateway's session.",
+        per_broker!(sessions_lost),
+    ),
+    ("tidegate_broker_bytes_in_total", "counter", "Bytes read from the broker.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.0 as f64));
+    }),
+    ("tidegate_broker_bytes_out_total", "counter", "Bytes written to the broker.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.1 as f64));
+    }),
+    ("tidegate_parked", "gauge", "Messages kept aside now.", |s, out| out.add(&[], s.parked_now as f64)),
+    ("tidegate_unacknowledged", "gauge", "Received messages whose source waits for its acknowledgement.", |s, out| {
+        out.add(&[], s.unacknowledged as f64)
+    }),
+    ("tidegate_reloads_total", "counter", "Reloads of the configuration or a plugin that were applied.", |s, out| {
+        out.add(&[], s.reloads as f64);
+    }),
+    ("tidegate_reloads_refused_total", "counter", "Reloads that were refused.", |s, out| {
+        out.add(&[], s.reloads_refused as f64);
+    }),
+];
+
+const LATENCY: &str = "tidegate_route_latency_seconds";
+
+impl Snapshot {
+    /// In Prometheus' text format, version 0.0.4.
+    pub fn prometheus(&self) -> String {
+        let mut out = String::with_capacity(8 * 1024);
+        for (name, kind, help, collect) in FAMILIES {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            let mut samples = Samples::default();
+            collect(self, &mut samples);
+            for (labels, value) in samples.0 {
+                let _ = match labels.as_str() {
+                    "" => writeln!(out, "{name} {value}"),
+                    labels => writeln!(out, "{name}{{{labels}}} {value}"),
+                };
+            }
+        }
+        let _ = writeln!(out, "# HELP {LATENCY} From receipt to delivery.\n# TYPE {LATENCY} histogram");
+        for route in &self.routes {
+            let name = &route.name;
+            for (bound_us, count) in &route.latency {
+                let bound = *bound_us as f64 / 1e6;
+                let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"{bound}\"}} {count}");
+            }
+            let (sum_us, count) = route.latency_sum;
+            let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "{LATENCY}_sum{{route=\"{name}\"}} {}", sum_us as f64 / 1e6);
+            let _ = writeln!(out, "{LATENCY}_count{{route=\"{name}\"}} {count}");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_has_help_and_a_unique_name_and_labels_are_escaped() {
+        let mut names: Vec<_> = FAMILIES.iter().map(|family| family.0).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FAMILIES.len());
+        assert!(FAMILIES.iter().all(|(name, kind, help, _)| {
+            name.starts_with("tidegate_") && help.ends_with('.') && (*kind == "counter") == name.ends_with("_total")
+        }));
+        let dropped = vec![("say \"no\"\n".to_owned(), 3)];
+        let route = RouteSnapshot { name: "r".into(), received: 3, dropped, ..Default::default() };
+        let text = Snapshot { routes: vec![route], ..Default::default() }.prometheus();
+        assert!(text.contains("tidegate_route_received_total{route=\"r\"} 3\n"), "{text}");
+        assert!(text.contains("reason=\"say \\\"no\\\"\\n\"} 3\n"), "{text}");
+    }
+}

@@ -1,0 +1,606 @@
+//! Owns every task of a running gateway, and changes them when the configuration changes.
+
+use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Target};
+use crate::pipeline::{self, Inbox, Outbox};
+use crate::prepare::{Prepared, Preparer, StageKey};
+use crate::sets::{Choice, Policy};
+use crate::snapshot::Snapshot;
+use crate::{Error, embedded, settings};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_broker::LocalReceived;
+use tidegate_config::{self as config, Config};
+use tidegate_link::{Link, Outgoing, Port, Status};
+use tidegate_message::{SubscriptionIndex, Topic};
+use tidegate_mqtt::{Completion, PublishError, Received};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A broker that has been away for this long loses what waits for it to the other members of its sets.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+
+/// How long the tasks of a link may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Looks at least this often whether a source may be read again or a broker is to be given up.
+const MAINTENANCE: Duration = Duration::from_millis(500);
+
+/// A running gateway. Clones are the same gateway; all of it lives on the thread that started it.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    core: Rc<RefCell<Core>>,
+    config: RefCell<Config>,
+    /// Away while a reload builds plugins.
+    preparer: Cell<Option<Preparer>>,
+    keys: RefCell<HashMap<String, Vec<StageKey>>>,
+    tasks: RefCell<HashMap<u16, BrokerTask>>,
+    stop: CancellationToken,
+    reloads: Cell<u64>,
+    reloads_refused: Cell<u64>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+struct BrokerTask {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// Where the box's own broker listens.
+    addresses: Vec<SocketAddr>,
+    settings: config::Broker,
+}
+
+/// What a reload changed, in words.
+#[derive(Debug, Clone, Default)]
+pub struct Changes(pub Vec<String>);
+
+impl Gateway {
+    /// Builds everything and connects. Must be called on a `LocalSet` of a current-thread runtime.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in words; nothing has been started then.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let cache = config.gateway.data_dir.join("cache");
+        let preparer = Preparer::new(Some(cache)).map_err(|error| Error::Engine(error.to_string()))?;
+        let outbox = Arc::new(Outbox::default());
+        let core = Rc::new(RefCell::new(Core::new(outbox.clone())));
+        let empty = Config {
+            brokers: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            routes: Vec::new(),
+            ..config.clone()
+        };
+        let gateway = Self {
+            inner: Rc::new(Inner {
+                core: core.clone(),
+                config: RefCell::new(empty),
+                preparer: Cell::new(Some(preparer)),
+                keys: RefCell::default(),
+                tasks: RefCell::default(),
+                stop: CancellationToken::new(),
+                reloads: Cell::new(0),
+                reloads_refused: Cell::new(0),
+                reloading: tokio::sync::Mutex::new(()),
+            }),
+        };
+        tokio::task::spawn_local(collect(core.clone(), outbox));
+        tokio::task::spawn_local(maintain(core));
+        gateway.apply(config).await.map_err(Error::Config)?;
+        Ok(gateway)
+    }
+
+    /// Changes a running gateway to another configuration: only what differs is touched.
+    ///
+    /// # Errors
+    /// Every reason why not; what ran keeps running.
+    pub async fn reload(&self, config: Config) -> Result<Changes, Vec<String>> {
+        let outcome = self.apply(config).await;
+        let counter = if outcome.is_ok() { &self.inner.reloads } else { &self.inner.reloads_refused };
+        counter.set(counter.get() + 1);
+        outcome
+    }
+
+    /// A reload was refused before it came here: its file could not be read.
+    pub fn count_refused(&self) {
+        self.inner.reloads_refused.set(self.inner.reloads_refused.get() + 1);
+    }
+
+    async fn apply(&self, config: Config) -> Result<Changes, Vec<String>> {
+        let inner = &self.inner;
+        let _one_at_a_time = inner.reloading.lock().await;
+        let links = self.link_settings(&config)?;
+        let new_brokers = embedded::open(&config, &inner.config.borrow()).await?;
+        let prepared = self.prepare(&config).await?;
+        // From here on nothing can fail.
+        let difference = inner.config.borrow().difference(&config);
+        let mut changes = Changes::default();
+        changes.0.extend(difference.needs_restart.iter().map(|key| format!("{key} changes at the next start")));
+        for name in &difference.brokers.removed {
+            self.remove_broker(name);
+        }
+        for (name, settings) in links {
+            let broker = &config.brokers[&name];
+            let added = difference.brokers.added.contains(&name);
+            if added || difference.brokers.changed.contains(&name) {
+                self.start_link(&name, settings, broker.clone());
+            }
+        }
+        for opened in new_brokers {
+            self.start_embedded(opened);
+        }
+        self.set_sets(&config);
+        self.set_routes(&config, prepared, &mut changes);
+        self.subscribe(&config);
+        for (what, names) in [
+            ("brokers", &difference.brokers),
+            ("targets", &difference.targets),
+            ("plugins", &difference.plugins),
+            ("routes", &difference.routes),
+        ] {
+            for (how, names) in [("added", &names.added), ("changed", &names.changed), ("removed", &names.removed)] {
+                changes.0.extend(names.iter().map(|name| format!("{what}.{name} {how}")));
+            }
+        }
+        *inner.config.borrow_mut() = config;
+        Ok(changes)
+    }
+
+    /// Reads secrets and certificates of every link that is new or changed.
+    fn link_settings(&self, config: &Config) -> Result<Vec<(String, tidegate_link::Settings)>, Vec<String>> {
+        let (mut ready, mut wrong) = (Vec::new(), Vec::new());
+        for (name, broker) in &config.brokers {
+            if let config::Broker::Link(link) = broker {
+                match settings::link(name, link) {
+                    Ok(settings) => ready.push((name.clone(), settings)),
+                    Err(error) => wrong.push(format!("broker `{name}`: {error}")),
+                }
+            }
+        }
+        if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+    }
+
+    /// Builds plugins on a thread of its own: compiling never stalls traffic.
+    async fn prepare(&self, config: &Config) -> Result<Vec<Prepared>, Vec<String>> {
+        let Some(mut preparer) = self.inner.preparer.take() else {
+            return Err(vec!["the plugin host is gone after a bug; restart the gateway".to_owned()]);
+        };
+        let (config, keys) = (config.clone(), self.inner.keys.borrow().clone());
+        let built = tokio::task::spawn_blocking(move || {
+            let outcome = preparer.prepare(&config, &keys);
+            (preparer, outcome)
+        });
+        match built.await {
+            Ok((preparer, outcome)) => {
+                self.inner.preparer.set(Some(preparer));
+                outcome
+            }
+            Err(error) => Err(vec![format!("building the plugins panicked, which is a bug: {error}")]),
+        }
+    }
+
+    fn broker_index(&self, name: &str) -> Option<u16> {
+        match self.inner.core.borrow().targets.get(name) {
+            Some(Target::Broker(at)) => Some(*at),
+            _ => None,
+        }
+    }
+
+    fn add_broker(&self, name: &str, kind: Kind) -> u16 {
+        let mut core = self.inner.core.borrow_mut();
+        let name: Arc<str> = name.into();
+        // A place whose broker is gone may still be named by messages under way: places are not used again.
+        let at = core.brokers.len() as u16;
+        core.brokers.push(BrokerSlot::new(name.clone(), kind));
+        core.targets.insert(name, Target::Broker(at));
+        at
+    }
+
+    fn remove_broker(&self, name: &str) {
+        let Some(at) = self.broker_index(name) else { return };
+        {
+            let mut core = self.inner.core.borrow_mut();
+            core.remove_broker(at);
+            core.targets.remove(name);
+        }
+        if let Some(task) = self.inner.tasks.borrow_mut().remove(&at) {
+            task.stop.cancel();
+        }
+    }
+
+    /// Starts a link, or goes on with a running one under other settings.
+    fn start_link(&self, name: &str, settings: tidegate_link::Settings, broker: config::Broker) {
+        let running =
+            self.broker_index(name).and_then(|at| match &self.inner.core.borrow().brokers[usize::from(at)].kind {
+                Kind::Link(handle) => Some((at, handle.clone())),
+                _ => None,
+            });
+        let (at, link) = match running {
+            Some((at, handle)) => (at, handle.with_settings(settings)),
+            None => {
+                self.remove_broker(name);
+                let (link, handle) = Link::new(settings);
+                (self.add_broker(name, Kind::Link(handle)), link)
+            }
+        };
+        let before = self.inner.tasks.borrow_mut().remove(&at);
+        let stop = self.inner.stop.child_token();
+        let port = Rc::new(RefCell::new(BrokerPort { core: self.inner.core.clone(), broker: at, name: name.into() }));
+        let stopped = stop.clone();
+        let task = tokio::task::spawn_local(async move {
+            if let Some(before) = before {
+                before.stop.cancel();
+                let _ = tokio::time::timeout(GOODBYE, before.task).await;
+            }
+            link.run(port, stopped).await;
+        });
+        let task = BrokerTask { stop, task, addresses: Vec::new(), settings: broker };
+        self.inner.tasks.borrow_mut().insert(at, task);
+    }
+
+    fn start_embedded(&self, opened: embedded::Opened) {
+        let name = opened.name.clone();
+        self.remove_broker(&name);
+        let at = self.inner.core.borrow().brokers.len() as u16;
+        let port = BrokerPort { core: self.inner.core.clone(), broker: at, name: name.as_str().into() };
+        let stop = self.inner.stop.child_token();
+        let settings = opened.config.clone();
+        let addresses = opened.addresses.clone();
+        let (kind, task) = embedded::start(opened, port, self.inner.core.clone(), at, stop.clone());
+        let added = self.add_broker(&name, kind);
+        debug_assert_eq!(added, at);
+        {
+            let mut core = self.inner.core.borrow_mut();
+            let slot = &mut core.brokers[usize::from(at)];
+            slot.health.up_since = Some(Instant::now());
+            slot.version = Some("embedded".to_owned());
+        }
+        let task = BrokerTask { stop, task, addresses, settings: config::Broker::Embedded(settings) };
+        self.inner.tasks.borrow_mut().insert(at, task);
+    }
+
+    fn set_sets(&self, config: &Config) {
+        let mut core = self.inner.core.borrow_mut();
+        let gone: Vec<Arc<str>> = core
+            .targets
+            .iter()
+            .filter(|(name, target)| matches!(target, Target::Set(_)) && !config.targets.contains_key(&***name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(Target::Set(at)) = core.targets.remove(&name) {
+                core.sets[usize::from(at)].members.clear();
+            }
+        }
+        for (name, set) in &config.targets {
+            let policy = match set.policy {
+                config::Policy::Failover => Policy::Failover,
+                config::Policy::Balance => Policy::Balance,
+                config::Policy::All => Policy::All,
+            };
+            let members = set
+                .members
+                .iter()
+                .filter_map(|member| match core.targets.get(member.as_str()) {
+                    Some(Target::Broker(at)) => Some(*at),
+                    _ => None,
+                })
+                .collect();
+            match core.targets.get(name.as_str()).copied() {
+                Some(Target::Set(at)) => {
+                    let slot = &mut core.sets[usize::from(at)];
+                    if slot.choice.policy != policy || slot.members != members {
+                        slot.choice = Choice::new(policy, set.failback);
+                    }
+                    slot.choice.failback = set.failback;
+                    slot.members = members;
+                }
+                _ => {
+                    let name: Arc<str> = name.as_str().into();
+                    let at = core.sets.len() as u16;
+                    let choice = Choice::new(policy, set.failback);
+                    core.sets.push(SetSlot { name: name.clone(), choice, members });
+                    core.targets.insert(name, Target::Set(at));
+                }
+            }
+        }
+    }
+
+    fn set_routes(&self, config: &Config, prepared: Vec<Prepared>, changes: &mut Changes) {
+        let mut core = self.inner.core.borrow_mut();
+        let core = &mut *core;
+        let mut keys = HashMap::new();
+        for slot in &mut core.routes {
+            slot.removed = !config.routes.iter().any(|route| *route.name == *slot.name);
+            if slot.removed
+                && let Some(inbox) = slot.inbox.take()
+            {
+                // It still works off what it has; its verdicts find the slot.
+                inbox.stop();
+                slot.has_stages = false;
+            }
+        }
+        for (route, prepared) in config.routes.iter().zip(prepared) {
+            let found = core.routes.iter().position(|slot| *slot.name == *route.name);
+            let at = found.unwrap_or_else(|| {
+                core.routes.push(RouteSlot::new(route.name.as_str().into()));
+                core.routes.len() - 1
+            });
+            let source = match core.targets.get(route.from.broker.as_str()) {
+                Some(Target::Broker(at)) => *at,
+                _ => continue,
+            };
+            let required = |name: &String| route.required.as_ref().is_none_or(|required| required.contains(name));
+            let targets = route
+                .to
+                .iter()
+                .filter_map(|name| {
+                    let to = *core.targets.get(name.as_str())?;
+                    Some(RouteTarget { to, required: required(name) })
+                })
+                .collect();
+            let slot = &mut core.routes[at];
+            slot.removed = false;
+            slot.source = source;
+            slot.targets = targets;
+            slot.qos = route.qos;
+            slot.clear_retain = route.retain == config::Retain::Clear;
+            slot.strip = route.remap.as_ref().map_or_else(String::new, |remap| remap.strip.clone());
+            slot.prefix = route.remap.as_ref().map_or_else(String::new, |remap| remap.prefix.clone());
+            slot.plugins = prepared.plugins;
+            changes.0.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
+            let has_stages = !prepared.swap.stages.is_empty();
+            if has_stages && slot.inbox.is_none() {
+                let inbox = Arc::new(Inbox::default());
+                if let Err(error) = pipeline::spawn(at as u16, &route.name, inbox.clone(), core.outbox.clone()) {
+                    tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
+                }
+                slot.inbox = Some(inbox);
+            }
+            if let Some(inbox) = &slot.inbox {
+                inbox.swap(prepared.swap);
+            }
+            slot.has_stages = has_stages;
+            keys.insert(prepared.route, prepared.keys);
+        }
+        *self.inner.keys.borrow_mut() = keys;
+        for slot in &mut core.brokers {
+            slot.index = SubscriptionIndex::new();
+            slot.forget_cache();
+        }
+        for route in &config.routes {
+            let at = core.routes.iter().position(|slot| *slot.name == *route.name);
+            let Some(at) = at else { continue };
+            let source = &mut core.brokers[usize::from(core.routes[at].source)];
+            for filter in &route.from.topics {
+                source.index.insert(filter, at as u16);
+            }
+        }
+    }
+
+    /// Asks every source for what its routes want.
+    fn subscribe(&self, config: &Config) {
+        for name in config.brokers.keys() {
+            let Some(at) = self.broker_index(name) else { continue };
+            let wanted = settings::subscriptions(config, name);
+            let (local, mut subscribed) = match &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind {
+                Kind::Link(handle) => {
+                    handle.subscribe(wanted);
+                    continue;
+                }
+                Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),
+                Kind::Gone => continue,
+            };
+            // Retained messages come back while we ask: nothing may be borrowed here.
+            embedded::subscribe(&local, &mut subscribed, &wanted);
+            if let Kind::Embedded { subscribed: known, .. } =
+                &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind
+            {
+                *known = subscribed;
+            }
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.inner.config.borrow().clone()
+    }
+
+    /// Everything that is counted.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            reloads: self.inner.reloads.get(),
+            reloads_refused: self.inner.reloads_refused.get(),
+            ..self.inner.core.borrow().snapshot()
+        }
+    }
+
+    /// Where the box's own broker of this name listens.
+    pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
+        let Some(at) = self.broker_index(broker) else { return Vec::new() };
+        self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.clone())
+    }
+
+    pub(crate) fn core(&self) -> &Rc<RefCell<Core>> {
+        &self.inner.core
+    }
+
+    /// Takes no more messages, delivers what is under way until the deadline, then says goodbye to every broker.
+    /// Returns how many messages were left; their sources were not told that they are taken care of.
+    pub async fn drain(&self, deadline: Duration) -> u64 {
+        self.inner.core.borrow_mut().draining = true;
+        let until = Instant::now() + deadline;
+        let in_flight = || self.inner.core.borrow().routes.iter().map(|r| r.counters.in_flight).sum::<u64>();
+        while in_flight() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = in_flight();
+        for route in &self.inner.core.borrow().routes {
+            if let Some(inbox) = &route.inbox {
+                inbox.stop();
+            }
+        }
+        self.inner.stop.cancel();
+        let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();
+        let goodbye = async {
+            for task in tasks {
+                let _ = task.task.await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        left
+    }
+}
+
+/// Brings verdicts from the plugins' threads to the data path.
+async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
+    let mut decided = Vec::new();
+    loop {
+        outbox.ready.notified().await;
+        outbox.take(&mut decided);
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        for (route, decided) in decided.drain(..) {
+            core.decided(route, decided, now);
+        }
+        core.flush(now);
+    }
+}
+
+/// Reads on from sources that were held back, and gives brokers up that stay away.
+async fn maintain(core: Rc<RefCell<Core>>) {
+    let wake = core.borrow().hold_back.clone();
+    let mut next = None;
+    loop {
+        let wait =
+            next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
+        let idle = {
+            let core = core.borrow();
+            next.is_none() && core.brokers.iter().all(|broker| broker.down_since.is_none())
+        };
+        if idle {
+            wake.notified().await;
+        } else {
+            let _ = tokio::time::timeout(wait, wake.notified()).await;
+        }
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        next = core.release(now);
+        for broker in 0..core.brokers.len() as u16 {
+            let slot = &core.brokers[usize::from(broker)];
+            let lost = slot.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER);
+            if lost && !slot.health.given_up {
+                let name = slot.name.clone();
+                let moved = core.give_up(broker, now);
+                if moved > 0 {
+                    tracing::warn!(
+                        broker = &*name,
+                        messages = moved,
+                        "still away: its messages go to the other members"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The data path's side of one broker.
+pub(crate) struct BrokerPort {
+    core: Rc<RefCell<Core>>,
+    broker: u16,
+    name: Arc<str>,
+}
+
+impl Port for BrokerPort {
+    fn received(&mut self, messages: &mut Vec<Received>, now: Instant) {
+        self.core.borrow_mut().received(self.broker, messages, now);
+    }
+
+    fn completed(&mut self, completions: &[Completion], now: Instant) {
+        self.core.borrow_mut().completed(self.broker, completions, now);
+    }
+
+    fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing> {
+        self.core.borrow_mut().pull(self.broker, has_room, now)
+    }
+
+    fn refused(&mut self, key: u64, error: &PublishError) {
+        self.core.borrow_mut().refused(key, error);
+    }
+
+    fn status(&mut self, status: &Status) {
+        let mut core = self.core.borrow_mut();
+        let core = &mut *core;
+        let slot = &mut core.brokers[usize::from(self.broker)];
+        let broker = &*self.name;
+        match status {
+            Status::Up { version, bridge, connected } => {
+                let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
+                tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
+                slot.health = crate::sets::Health { up_since: Some(Instant::now()), given_up: false };
+                (slot.down_since, slot.last_error, slot.version) = (None, None, Some(speaks));
+                slot.connects += 1;
+                core.return_to_members();
+            }
+            Status::SessionLost { republished } => {
+                slot.sessions_lost += 1;
+                tracing::warn!(broker, republished, "the broker had forgotten our session: sending again");
+            }
+            Status::SubscribeRefused { filter, reason } => {
+                tracing::error!(broker, %filter, %reason, "the broker does not let us subscribe");
+            }
+            Status::Down { error, retry_in, was_up } => {
+                let words = error.to_string();
+                // The same again is not news.
+                if *was_up || slot.last_error.as_ref() != Some(&words) {
+                    tracing::warn!(broker, error = words, retry_in = ?retry_in, "not connected");
+                }
+                slot.last_error = Some(words);
+                slot.health.up_since = None;
+                if slot.down_since.is_none() {
+                    slot.down_since = Some(Instant::now());
+                    core.hold_back.notify_one();
+                }
+            }
+        }
+    }
+}
+
+impl tidegate_broker::LocalSink for BrokerPort {
+    fn received(&mut self, messages: &mut Vec<LocalReceived>) {
+        self.core.borrow_mut().received_locally(self.broker, messages, Instant::now());
+    }
+}
+
+impl Core {
+    /// A member came up: what waits for members that were given up can go to it.
+    fn return_to_members(&mut self) {
+        let given_up: Vec<u16> = (0..self.brokers.len() as u16)
+            .filter(|at| {
+                let slot = &self.brokers[usize::from(*at)];
+                slot.health.given_up && slot.lane.len() > 0
+            })
+            .collect();
+        let now = Instant::now();
+        for broker in given_up {
+            self.give_up(broker, now);
+        }
+    }
+
+    /// Whether any route leads to this topic at a broker, for `explain`.
+    pub(crate) fn routes_of(&self, broker: u16, topic: &Topic) -> Vec<u16> {
+        let mut found = Vec::new();
+        self.brokers[usize::from(broker)].index.for_each_match(topic, |route| {
+            if !found.contains(route) {
+                found.push(*route);
+            }
+        });
+        found
+    }
+}

@@ -1,0 +1,190 @@
+//! What belongs to one running guest: its limits, its clock, its log, the state it is writing.
+
+use crate::contract::tidegate::gateway::{log, state, types};
+use crate::log::{Level, PluginLog};
+use crate::outcome::Fault;
+use crate::spec::Limits;
+use crate::state::{Overlay, StateStore};
+use crate::wasi::Wasi;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmtime::{ResourceLimiter, Trap};
+
+/// The data of a wasmtime `Store`.
+pub(crate) struct Guest {
+    limits: Limits,
+    log: Arc<PluginLog>,
+    state: StateStore,
+    pub(crate) overlay: Overlay,
+    pub(crate) wasi: Wasi,
+    memory_bytes: usize,
+    table_elements: usize,
+    /// More memory or table was refused during the call in progress.
+    refused: bool,
+    started: Instant,
+    deadline: Duration,
+}
+
+/// Carries a fault of ours through wasmtime's error out of an import.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct Stop(pub(crate) Fault);
+
+impl Guest {
+    pub(crate) fn new(limits: Limits, log: Arc<PluginLog>, state: StateStore) -> Self {
+        Self {
+            deadline: limits.deadline,
+            limits,
+            log,
+            state,
+            overlay: Overlay::default(),
+            wasi: Wasi::default(),
+            memory_bytes: 0,
+            table_elements: 0,
+            refused: false,
+            started: Instant::now(),
+        }
+    }
+
+    /// A call begins now and may take this long.
+    pub(crate) fn begin(&mut self, deadline: Duration) {
+        self.started = Instant::now();
+        self.deadline = deadline;
+        self.refused = false;
+    }
+
+    /// How long the call in progress took so far.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The call returned: what it wrote becomes visible.
+    pub(crate) fn commit(&mut self) {
+        self.overlay.commit(&self.state);
+    }
+
+    /// Linear memory in use, in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Sleeps for a guest, but never past its deadline.
+    pub(crate) fn sleep(&self, wanted: Option<Duration>) -> wasmtime::Result<()> {
+        let left = self.deadline.saturating_sub(self.elapsed());
+        match wanted {
+            Some(wanted) if wanted < left => {
+                std::thread::sleep(wanted);
+                Ok(())
+            }
+            _ => {
+                std::thread::sleep(left);
+                Err(stop(Fault::Deadline(self.deadline)))
+            }
+        }
+    }
+
+    pub(crate) fn line(&self, level: Level, text: &str) {
+        self.log.line(level, text);
+    }
+
+    /// What went wrong in the call in progress.
+    pub(crate) fn fault(&self, error: &wasmtime::Error) -> Fault {
+        if let Some(Stop(fault)) = error.downcast_ref() {
+            return fault.clone();
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => return Fault::Deadline(self.deadline),
+            _ if self.refused => return Fault::Memory { limit_bytes: self.limits.memory_bytes },
+            Some(trap) => return Fault::Trap(trap.to_string()),
+            None => {}
+        }
+        let text = format!("{error:#}");
+        // The type of this error is wasmtime's own secret; `tests/plugin/limits.rs` notices should its words change.
+        if text.contains("fuel allocated for hostcalls has been exhausted") {
+            return Fault::TooLarge { limit_bytes: self.limits.output_bytes };
+        }
+        Fault::Trap(crate::decide::shorten(text))
+    }
+}
+
+/// An error that makes the call end with this fault.
+pub(crate) fn stop(fault: Fault) -> wasmtime::Error {
+    wasmtime::Error::new(Stop(fault))
+}
+
+impl ResourceLimiter for Guest {
+    fn memory_growing(&mut self, current: usize, desired: usize, max: Option<usize>) -> wasmtime::Result<bool> {
+        if max.is_some_and(|max| desired > max) {
+            return Ok(false); // its own limit, not ours
+        }
+        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
+        let fits = total <= self.limits.memory_bytes;
+        if fits {
+            self.memory_bytes = total;
+        }
+        self.refused |= !fits;
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, max: Option<usize>) -> wasmtime::Result<bool> {
+        if max.is_some_and(|max| desired > max) {
+            return Ok(false); // its own limit, not ours
+        }
+        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
+        let fits = total <= self.limits.table_elements;
+        if fits {
+            self.table_elements = total;
+        }
+        self.refused |= !fits;
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.instances
+    }
+}
+
+impl types::Host for Guest {}
+
+impl log::Host for Guest {
+    fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.line(level, &message);
+        Ok(())
+    }
+}
+
+impl state::Host for Guest {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        Ok(self.overlay.get(&self.state, &key))
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
+        self.write(key, Some(value))
+    }
+
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        self.write(key, None)
+    }
+
+    fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
+        Ok(self.overlay.keys(&self.state, &prefix))
+    }
+}
+
+impl Guest {
+    fn write(&mut self, key: String, value: Option<Vec<u8>>) -> wasmtime::Result<()> {
+        let limit_bytes = self.limits.state_bytes;
+        match self.overlay.set(&self.state, limit_bytes, key, value) {
+            true => Ok(()),
+            false => Err(stop(Fault::State { limit_bytes })),
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! One running plugin: batches in, one outcome for each message out, and a fresh guest after every failure.
+
+use crate::contract::exports::tidegate::gateway::{handler, timer};
+use crate::contract::tidegate::gateway::types as wit;
+use crate::decide;
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::outcome::{Fault, Outcome, Output};
+use crate::plugin::Plugin;
+use crate::spec::Limits;
+use crate::ticker::{Running, ticks};
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, QoS};
+use wasmtime::Store;
+
+/// The largest batch handed to a guest in one call.
+pub const MAX_BATCH_MESSAGES: usize = 128;
+/// A batch of more than one message takes at most this part of the guest's memory.
+const MEMORY_PART: usize = 4;
+/// After this many calls cut at their deadline within one [`Instance::handle`], the rest is to be tried again later.
+const GIVE_UP_AFTER_DEADLINES: u32 = 4;
+/// As above, when failed calls and restarts together took this long: slow to start, and failing on everything.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(2);
+/// What a guest may always hand over in one call besides its outputs: log lines, reasons, state.
+const LEAST_FUEL_BYTES: usize = 64 * 1024;
+
+/// One message for a plugin.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// The same for every delivery of this message to this plugin.
+    pub id: u64,
+    /// The message itself.
+    pub message: &'a Message,
+    /// When it was received, in milliseconds since the Unix epoch.
+    pub received_ms: u64,
+    /// True when an earlier call with this message may have happened. The host sets it for a message it decides again.
+    pub redelivered: bool,
+}
+
+/// What an instance did since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls of `handle` and `tick`.
+    pub calls: u64,
+    /// Messages in those calls, those decided again counted again.
+    pub messages: u64,
+    /// Calls that failed as a whole.
+    pub failed_calls: u64,
+    /// Fresh guests after a failure.
+    pub restarts: u64,
+    /// Time spent in calls.
+    pub busy: Duration,
+}
+
+/// A configured plugin that decides messages. Lives on one thread at a time.
+#[derive(Debug)]
+pub struct Instance {
+    plugin: Plugin,
+    /// `None` after a failure, until the next message.
+    live: Option<Live>,
+    /// How many messages the next call may have.
+    batch: usize,
+    stats: Stats,
+    /// Time that failed calls and restarts took within the `handle` in progress.
+    lost: Duration,
+    /// Calls cut at their deadline within the `handle` in progress.
+    cut: u32,
+    /// Kept for its allocation between calls; always empty.
+    messages: Vec<wit::Message<'static>>,
+}
+
+/// What the contract returns for one message.
+type Handled = Result<wit::Decision, wit::Failure>;
+
+/// A guest that is well.
+pub(crate) struct Live {
+    store: Store<Guest>,
+    handler: handler::Guest,
+    timer: Option<timer::Guest>,
+    /// No call yet: what fails now is not the fault of an earlier message.
+    fresh: bool,
+}
+
+impl Live {
+    pub(crate) fn new(store: Store<Guest>, handler: handler::Guest, timer: Option<timer::Guest>) -> Self {
+        Self { store, handler, timer, fresh: true }
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("fresh", &self.fresh).finish_non_exhaustive()
+    }
+}
+
+/// Sets the clock for a call; it runs until the guard is dropped.
+pub(crate) fn begin<'a>(host: &'a Host, store: &mut Store<Guest>, deadline: Duration) -> Running<'a> {
+    store.data_mut().begin(deadline);
+    store.set_epoch_deadline(ticks(deadline));
+    host.ticker().begin()
+}
+
+impl Instance {
+    pub(crate) fn new(plugin: Plugin, live: Live) -> Self {
+        Self {
+            plugin,
+            live: Some(live),
+            batch: MAX_BATCH_MESSAGES,
+            stats: Stats::default(),
+            lost: Duration::ZERO,
+            cut: 0,
+            messages: Vec::new(),
+        }
+    }
+
+    /// Decides messages from one source: pushes exactly one outcome for each, in order.
+    ///
+    /// Messages go to the guest in batches. When a call fails as a whole (a trap, the deadline, the wrong number of
+    /// results) the guest is thrown away and the messages of that call are decided again one by one by a fresh one,
+    /// marked `redelivered`, so that only those it fails on get [`Outcome::Fault`]. A single message gets a second
+    /// chance too if what earlier messages left in the guest may be to blame; a deadline is not such a case. Batches
+    /// stay at one message after a failure and double with each success.
+    ///
+    /// The deadline holds for each call and is kept to within 5 ms, so a message that hangs costs its batch one
+    /// deadline and itself another. When four calls were cut, the remaining messages get [`Outcome::Retry`], so that the
+    /// caller's circuit can have its say; when no fresh guest can be had, they get [`Fault::Restart`].
+    pub fn handle(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+        let before = outcomes.len();
+        outcomes.reserve(inputs.len());
+        (self.lost, self.cut) = (Duration::ZERO, 0);
+        loop {
+            let rest = &inputs[outcomes.len() - before..];
+            let verdict = match &rest[..self.cut(rest)] {
+                [] => return,
+                [one] => self.decide_one(source, *one, outcomes),
+                batch => self.decide_batch(source, batch, outcomes),
+            };
+            if let Err(verdict) = verdict {
+                outcomes.resize(before + inputs.len(), verdict);
+            }
+        }
+    }
+
+    /// Calls the plugin's timer; without one nothing comes out. Of its outputs all are good, or none goes out.
+    ///
+    /// # Errors
+    /// What the plugin did wrong. After a trap the next call finds a fresh guest.
+    pub fn tick(&mut self, now_ms: u64) -> Result<Vec<Output>, Fault> {
+        if !self.plugin.has_timer() {
+            return Ok(Vec::new());
+        }
+        let list = self.call(0, |live| match &live.timer {
+            Some(timer) => timer.call_tick(&mut live.store, now_ms).map(Ok),
+            None => Ok(Ok(Vec::new())),
+        })?;
+        Ok(decide::outputs(self.plugin.spec(), None, list)?.into_vec())
+    }
+
+    /// What this instance did so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// What it is an instance of.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// The digest of its component: its version.
+    pub fn digest(&self) -> &str {
+        self.plugin.digest()
+    }
+
+    /// Linear memory the guest has now, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.store.data().memory_bytes())
+    }
+
+    /// How many of these go into the next call: at least one, as many as the guest's memory takes comfortably.
+    fn cut(&self, inputs: &[Input<'_>]) -> usize {
+        let mut left = self.plugin.spec().limits.memory_bytes / MEMORY_PART;
+        let fits = |input: &&Input<'_>| {
+            let fits = left.checked_sub(input.message.weight_bytes());
+            left = fits.unwrap_or(0);
+            fits.is_some()
+        };
+        inputs.iter().take(self.batch).take_while(fits).count().max(1).min(inputs.len())
+    }
+
+    /// Pushes an outcome for each. `Err` is the outcome of all that come after these.
+    fn decide_batch(&mut self, source: &str, batch: &[Input<'_>], outcomes: &mut Vec<Outcome>) -> Result<(), Outcome> {
+        match self.ask(source, batch) {
+            Ok(results) => {
+                let spec = self.plugin.spec();
+                let decided = batch.iter().zip(results);
+                outcomes.extend(decided.map(|(input, result)| decide::outcome(spec, input.message, result)));
+                Ok(())
+            }
+            Err(restart @ Fault::Restart(_)) => Err(Outcome::Fault(restart)),
+            // Somebody in this batch is guilty: ask about each alone.
+            Err(_) => batch
+                .iter()
+                .try_for_each(|input| self.decide_one(source, Input { redelivered: true, ..*input }, outcomes)),
+        }
+    }
+
+    /// As [`decide_batch`](Self::decide_batch) for one message, which may get a second chance.
+    fn decide_one(&mut self, source: &str, mut input: Input<'_>, outcomes: &mut Vec<Outcome>) -> Result<(), Outcome> {
+        loop {
+            let was_fresh = self.live.as_ref().is_none_or(|live| live.fresh);
+            match self.ask(source, std::slice::from_ref(&input)) {
+                Ok(results) => {
+                    let spec = self.plugin.spec();
+                    outcomes.extend(results.into_iter().map(|result| decide::outcome(spec, input.message, result)));
+                    return Ok(());
+                }
+                Err(restart @ Fault::Restart(_)) => return Err(Outcome::Fault(restart)),
+                Err(fault) if was_fresh || !fault.may_be_inherited() => {
+                    outcomes.push(Outcome::Fault(fault));
+                    return match self.cut >= GIVE_UP_AFTER_DEADLINES || self.lost > GIVE_UP_AFTER {
+                        true => Err(Outcome::Retry("the plugin failed too often on messages before this one".into())),
+                        false => Ok(()),
+                    };
+                }
+                Err(_) => input.redelivered = true,
+            }
+        }
+    }
+
+    /// One call of `handle`: a result for each of these messages, or one fault of the whole call.
+    fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
+        let mut messages = recycle(std::mem::take(&mut self.messages));
+        let users: Vec<(&str, &str)> = inputs
+            .iter()
+            .filter_map(|input| input.message.properties.as_ref())
+            .flat_map(|properties| properties.user.iter().map(|(name, value)| (&**name, &**value)))
+            .collect();
+        let mut users = &users[..];
+        messages.extend(inputs.iter().map(|input| lower(input, &mut users)));
+        let answer = self.call(inputs.len(), |live| {
+            let results = live.handler.call_handle(&mut live.store, source, &messages)?;
+            Ok(match results.len() == messages.len() {
+                true => Ok(results),
+                false => Err(Fault::WrongCount { expected: messages.len(), got: results.len() }),
+            })
+        });
+        self.messages = recycle(messages);
+        answer
+    }
+
+    /// Calls a guest, a fresh one if need be, under the deadline. Whatever goes wrong, the guest is thrown away.
+    fn call<R>(
+        &mut self,
+        messages: usize,
+        ask: impl FnOnce(&mut Live) -> wasmtime::Result<Result<R, Fault>>,
+    ) -> Result<R, Fault> {
+        let mut live = match self.live.take() {
+            Some(live) => live,
+            None => self.restart()?,
+        };
+        let limits = &self.plugin.spec().limits;
+        live.store.set_hostcall_fuel(fuel(limits, messages));
+        let running = begin(self.plugin.host(), &mut live.store, limits.deadline);
+        let answer = ask(&mut live);
+        drop(running);
+        let took = live.store.data().elapsed();
+        self.stats.calls += 1;
+        self.stats.messages += messages as u64;
+        self.stats.busy += took;
+        let fault = match answer {
+            Ok(Ok(answer)) => {
+                self.pace(messages, took);
+                live.store.data_mut().commit();
+                live.fresh = false;
+                self.live = Some(live);
+                return Ok(answer);
+            }
+            Ok(Err(fault)) => fault,
+            Err(error) => live.store.data().fault(&error),
+        };
+        self.stats.failed_calls += 1;
+        self.batch = 1;
+        self.lost += took;
+        self.cut += u32::from(matches!(fault, Fault::Deadline(_)));
+        Err(fault)
+    }
+
+    fn restart(&mut self) -> Result<Live, Fault> {
+        self.stats.restarts += 1;
+        let began = Instant::now();
+        let live = self.plugin.start();
+        self.lost += began.elapsed();
+        live.map_err(|error| Fault::Restart(decide::shorten(error.to_string())))
+    }
+
+    /// Batches grow while they are quick, and shrink before they come near the deadline.
+    fn pace(&mut self, messages: usize, took: Duration) {
+        let deadline = self.plugin.spec().limits.deadline;
+        if took > deadline / 2 {
+            self.batch = (messages / 2).max(1);
+        } else if took < deadline / 4 && messages == self.batch {
+            self.batch = (self.batch * 2).min(MAX_BATCH_MESSAGES);
+        }
+    }
+}
+
+/// What crosses the boundary borrows from the message; only the guest gets a copy.
+fn lower<'a>(input: &Input<'a>, users: &mut &'a [(&'a str, &'a str)]) -> wit::Message<'a> {
+    let message = input.message;
+    let properties = message.properties.as_deref().map(|p| {
+        let (user, rest) = users.split_at(p.user.len());
+        *users = rest;
+        wit::PropertiesParam {
+            content_type: p.content_type.as_deref(),
+            response_topic: p.response_topic.as_ref().map(|topic| topic.as_str()),
+            correlation_data: p.correlation_data.as_deref(),
+            message_expiry_seconds: p.message_expiry_seconds,
+            payload_is_utf8: p.payload_is_utf8,
+            user,
+        }
+    });
+    wit::Message {
+        id: input.id,
+        topic: message.topic.as_str(),
+        payload: &message.payload,
+        qos: match message.qos {
+            QoS::AtMostOnce => wit::Qos::AtMostOnce,
+            QoS::AtLeastOnce => wit::Qos::AtLeastOnce,
+            QoS::ExactlyOnce => wit::Qos::ExactlyOnce,
+        },
+        retain: message.retain,
+        properties,
+        received_ms: input.received_ms,
+        redelivered: input.redelivered,
+    }
+}
+
+/// An empty vector for messages of another lifetime in the same allocation.
+fn recycle<'a>(mut messages: Vec<wit::Message<'_>>) -> Vec<wit::Message<'a>> {
+    messages.clear();
+    messages.into_iter().map(|_| unreachable!("cleared")).collect()
+}
+
+/// How much a guest may hand to the host in one go: what its outputs may be, but no more than its memory holds, so
+/// that pointing at one buffer many times gains it nothing.
+fn fuel(limits: &Limits, messages: usize) -> usize {
+    let outputs = (limits.outputs as usize).saturating_mul(size_of::<wit::Output>());
+    let one = limits.output_bytes.saturating_add(outputs).saturating_add(LEAST_FUEL_BYTES);
+    one.saturating_mul(messages.max(1)).min(limits.memory_bytes.max(one))
+}

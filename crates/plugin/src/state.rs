@@ -1,0 +1,175 @@
+//! The key-value state of a plugin: shared by its instances and by the versions that follow one another.
+//!
+//! What a call writes is held back in an [`Overlay`] and applied when the call has returned, or forgotten when it
+//! traps. For now the state lives in memory and is empty after a restart of the gateway; [`StateStore::apply`] is
+//! where it becomes durable together with the decisions of the call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The state of one plugin. Clones share it.
+///
+/// Several instances of one plugin see each other's writes as calls return; of two calls that write one key at the
+/// same time, the one that returns later stands.
+#[derive(Debug, Clone, Default)]
+pub struct StateStore {
+    inner: Arc<Mutex<Entries>>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    map: BTreeMap<String, Vec<u8>>,
+    /// Keys and values together.
+    bytes: usize,
+}
+
+impl StateStore {
+    /// An empty state.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.lock().map.len()
+    }
+
+    /// True when nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keys and values together, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// The value of a key as of the last call that returned.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.lock().map.get(key).cloned()
+    }
+
+    /// Makes what a call wrote visible, all at once.
+    fn apply(&self, overlay: &mut Overlay) {
+        let mut entries = self.lock();
+        while let Some((key, value)) = overlay.writes.pop_first() {
+            let key_bytes = key.len();
+            let before = match value {
+                Some(value) => {
+                    entries.bytes += key_bytes + value.len();
+                    entries.map.insert(key, value)
+                }
+                None => entries.map.remove(&key),
+            };
+            entries.bytes -= before.map_or(0, |old| key_bytes + old.len());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // Nothing panics while holding it; were it so, the map is whole between two statements.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the call in progress has written, `None` for a key it deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Overlay {
+    writes: BTreeMap<String, Option<Vec<u8>>>,
+    /// By how much the state grows when this is applied, in bytes.
+    grows: isize,
+}
+
+impl Overlay {
+    pub(crate) fn get(&self, store: &StateStore, key: &str) -> Option<Vec<u8>> {
+        match self.writes.get(key) {
+            Some(written) => written.clone(),
+            None => store.get(key),
+        }
+    }
+
+    /// False when that would be more than `limit` bytes in all.
+    pub(crate) fn set(&mut self, store: &StateStore, limit: usize, key: String, value: Option<Vec<u8>>) -> bool {
+        let size = |value: Option<&Vec<u8>>| value.map_or(0, |v| key.len() + v.len());
+        let before = match self.writes.get(&key) {
+            Some(written) => size(written.as_ref()),
+            None => size(store.lock().map.get(&key)),
+        };
+        let grows = self.grows + size(value.as_ref()) as isize - before as isize;
+        if grows > self.grows && store.bytes().saturating_add_signed(grows) > limit {
+            return false;
+        }
+        self.grows = grows;
+        self.writes.insert(key, value);
+        true
+    }
+
+    pub(crate) fn keys(&self, store: &StateStore, prefix: &str) -> Vec<String> {
+        let mut keys: Vec<String> = {
+            let entries = store.lock();
+            let from = entries.map.range::<str, _>((std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded));
+            from.map(|(key, _)| key)
+                .take_while(|key| key.starts_with(prefix))
+                .filter(|key| !self.writes.contains_key(*key))
+                .cloned()
+                .collect()
+        };
+        let written = self.writes.iter().filter(|(key, value)| value.is_some() && key.starts_with(prefix));
+        keys.extend(written.map(|(key, _)| key.clone()));
+        keys.sort_unstable();
+        keys
+    }
+
+    pub(crate) fn commit(&mut self, store: &StateStore) {
+        if !self.writes.is_empty() {
+            store.apply(self);
+        }
+        self.grows = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_seen_by_their_own_call_at_once_and_by_others_after_it() {
+        let (store, mut call) = (StateStore::new(), Overlay::default());
+        assert!(call.set(&store, 100, "a/1".into(), Some(vec![1])));
+        assert!(call.set(&store, 100, "a/2".into(), Some(vec![2])));
+        assert!(call.set(&store, 100, "b".into(), Some(vec![3])));
+        assert_eq!(call.get(&store, "a/1"), Some(vec![1]));
+        assert!(store.is_empty());
+        call.commit(&store);
+        assert_eq!((store.len(), store.bytes()), (3, 10));
+
+        let mut call = Overlay::default();
+        assert!(call.set(&store, 100, "a/1".into(), None));
+        assert!(call.set(&store, 100, "a/3".into(), Some(vec![])));
+        assert_eq!(call.keys(&store, "a/"), ["a/2", "a/3"]);
+        assert_eq!(store.get("a/1"), Some(vec![1]));
+        call.commit(&store);
+        assert_eq!((store.get("a/1"), store.len(), store.bytes()), (None, 3, 9));
+    }
+
+    #[test]
+    fn a_call_that_traps_leaves_nothing_behind() {
+        let store = StateStore::new();
+        let mut call = Overlay::default();
+        assert!(call.set(&store, 100, "k".into(), Some(vec![0; 50])));
+        drop(call);
+        assert_eq!((store.len(), store.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_state_is_bounded_and_can_shrink_when_full() {
+        let (store, mut call) = (StateStore::new(), Overlay::default());
+        assert!(call.set(&store, 10, "k".into(), Some(vec![0; 9])));
+        assert!(!call.set(&store, 10, "l".into(), Some(vec![])));
+        call.commit(&store);
+        assert!(!call.set(&store, 10, "k".into(), Some(vec![0; 10])));
+        assert!(call.set(&store, 10, "k".into(), Some(vec![0; 3])));
+        assert!(call.set(&store, 10, "l".into(), Some(vec![0; 5])));
+        call.commit(&store);
+        assert_eq!(store.bytes(), 10);
+    }
+}

@@ -1,0 +1,104 @@
+//! An empty world for components that import WASI 0.2, as most language toolchains make them do.
+//!
+//! There are no files, no network, no environment, no arguments, and nothing to read. Clocks and randomness are real;
+//! standard output and error are lines of the plugin's log; a guest that sleeps is cut at its deadline. What cannot be
+//! reached in such a world traps when it is called all the same. Any 0.2.x version is served, under the exact names
+//! the component imports.
+
+mod io;
+mod world;
+
+use crate::guest::Guest;
+use crate::host::Component;
+use crate::log::Level;
+use std::time::Instant;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Linker, LinkerInstance, ResourceTable, ResourceType};
+
+/// What all of WASI's package names begin with.
+pub(crate) const PACKAGES: &str = "wasi:";
+
+/// Pollables a guest may hold at a time.
+const MAX_POLLABLES: usize = 1024;
+/// A line of output that does not end is logged in pieces of this many bytes.
+const MAX_LINE_BYTES: usize = 1024;
+
+/// What WASI needs to remember of one guest.
+#[derive(Debug)]
+pub(crate) struct Wasi {
+    pollables: ResourceTable,
+    /// The zero of the guest's monotonic clock.
+    start: Instant,
+    /// Output that is not a whole line yet: standard output and standard error.
+    lines: [Vec<u8>; 2],
+}
+
+impl Default for Wasi {
+    fn default() -> Self {
+        let mut pollables = ResourceTable::new();
+        pollables.set_max_capacity(MAX_POLLABLES);
+        Self { pollables, start: Instant::now(), lines: Default::default() }
+    }
+}
+
+/// Stands for every resource that cannot be had in an empty world: descriptors, sockets, terminals.
+struct Nothing;
+
+/// Defines every `wasi:` interface the component imports.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -> wasmtime::Result<()> {
+    let engine = component.inner.engine();
+    let ty = component.inner.component_type();
+    for (name, import) in ty.imports(engine) {
+        let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
+        if !name.starts_with(PACKAGES) {
+            continue;
+        }
+        let unversioned = name.split_once('@').map_or(name, |(before, _)| before);
+        let mut at = linker.instance(name)?;
+        for (item, export) in interface.exports(engine) {
+            let defined = match export.ty {
+                ComponentItem::Resource(_) => resource(&mut at, item).map(|()| true)?,
+                ComponentItem::ComponentFunc(_) => {
+                    io::define(&mut at, unversioned, item)? || world::define(&mut at, unversioned, item)?
+                }
+                _ => true, // a type
+            };
+            if !defined {
+                unreachable_here(&mut at, name, item)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A resource by its name, which means the same in all interfaces of WASI that share it.
+fn resource(at: &mut LinkerInstance<'_, Guest>, name: &str) -> wasmtime::Result<()> {
+    match name {
+        "pollable" => at.resource(name, ResourceType::host::<io::Pollable>(), io::drop_pollable),
+        "input-stream" => at.resource(name, ResourceType::host::<io::InputStream>(), |_, _| Ok(())),
+        "output-stream" => at.resource(name, ResourceType::host::<io::OutputStream>(), |_, _| Ok(())),
+        "error" => at.resource(name, ResourceType::host::<io::IoError>(), |_, _| Ok(())),
+        _ => at.resource(name, ResourceType::host::<Nothing>(), |_, _| Ok(())),
+    }
+}
+
+fn unreachable_here(at: &mut LinkerInstance<'_, Guest>, interface: &str, item: &str) -> wasmtime::Result<()> {
+    let name = format!("{interface}#{item}");
+    at.func_new(item, move |_, _, _, _| Err(wasmtime::format_err!("`{name}` does not exist in the world of a plugin")))
+}
+
+/// Standard output (0) or standard error (1) as lines of the log.
+fn print(guest: &mut Guest, stream: usize, bytes: &[u8]) {
+    let mut pending = std::mem::take(&mut guest.wasi.lines[stream]);
+    let level = if stream == 0 { Level::Info } else { Level::Warn };
+    for byte in bytes {
+        if *byte != b'\n' {
+            pending.push(*byte);
+        }
+        if *byte == b'\n' || pending.len() >= MAX_LINE_BYTES {
+            guest.line(level, &String::from_utf8_lossy(&pending));
+            pending.clear();
+        }
+    }
+    guest.wasi.lines[stream] = pending;
+}

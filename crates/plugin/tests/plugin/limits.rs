@@ -1,0 +1,60 @@
+//! P13 to P15: deadlines, memory, outputs and log are bounded.
+
+use crate::guest::{Extra, does::*};
+use crate::{handle, hasty, instance, outcomes, spec};
+use std::time::{Duration, Instant};
+use tidegate_plugin::{Fault, Outcome};
+
+/// What a busy machine may add to a deadline.
+const SLACK: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_loop_is_cut_at_its_deadline() {
+    let mut instance = instance(Extra::None, hasty());
+    let began = Instant::now();
+    assert_eq!(handle(&mut instance, &[LOOP]), ["deadline"]);
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(50) && took < Duration::from_millis(100) + SLACK, "{took:?}");
+    assert_eq!(handle(&mut instance, &[PASS, LOOP, DROP]), ["pass", "deadline", "drop too cold"]);
+}
+
+#[test]
+fn a_sleep_is_cut_at_its_deadline() {
+    let mut instance = instance(Extra::Sleep, hasty());
+    let began = Instant::now();
+    assert_eq!(handle(&mut instance, &[PASS, SLEEP, NAP]), ["pass", "deadline", "pass"]);
+    assert!(began.elapsed() < Duration::from_millis(200) + SLACK, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_plugin_that_hangs_on_everything_is_given_up_so_that_a_circuit_can_open() {
+    let mut instance = instance(Extra::None, hasty());
+    let said = handle(&mut instance, &[LOOP; 100]);
+    // Four calls were cut: the batch, and three messages alone.
+    assert_eq!(said[..3], ["deadline"; 3]);
+    assert!(said[3..].iter().all(|word| word.starts_with("retry")), "{said:?}");
+    assert_eq!(handle(&mut instance, &[PASS]), ["pass"]);
+}
+
+#[test]
+fn a_memory_bomb_is_refused_at_its_limit() {
+    let mut instance = instance(Extra::None, spec());
+    let outcomes = outcomes(&mut instance, &[PASS, MEMORY_BOMB, PASS]);
+    assert_eq!(outcomes[1], Outcome::Fault(Fault::Memory { limit_bytes: 16 << 20 }));
+    assert_eq!((&outcomes[0], &outcomes[2]), (&Outcome::Pass, &Outcome::Pass));
+    assert!(instance.memory_bytes() < 2 << 20);
+}
+
+#[test]
+fn an_output_bomb_is_refused_before_it_is_copied() {
+    let mut instance = instance(Extra::None, spec());
+    let said = handle(&mut instance, &[PASS, OUTPUT_BOMB, OUT_OF_BOUNDS, PASS]);
+    assert_eq!(said, ["pass", "too_large", "trap", "pass"]);
+}
+
+#[test]
+fn a_log_flood_is_cut_and_counted() {
+    let mut instance = instance(Extra::None, spec());
+    assert_eq!(handle(&mut instance, &[LOG_FLOOD]).len(), 1);
+    assert!(instance.plugin().suppressed_log_lines() >= 900);
+}

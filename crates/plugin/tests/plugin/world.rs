@@ -1,0 +1,26 @@
+//! A component that imports WASI finds nothing there that could hurt.
+
+use crate::guest::{Extra, does::*};
+use crate::{handle, instance, outcomes, spec};
+use tidegate_plugin::{Fault, Outcome};
+
+#[test]
+fn the_world_is_empty_and_typed_as_wasi_is() {
+    let mut instance = instance(Extra::Tour, spec());
+    assert_eq!(handle(&mut instance, &[LOOK, LOOK]), ["pass"; 2]);
+    assert_eq!(instance.stats().failed_calls, 0);
+}
+
+#[test]
+fn exit_is_a_trap() {
+    let mut instance = instance(Extra::Tour, spec());
+    let outcome = outcomes(&mut instance, &[EXIT]).remove(0);
+    assert_eq!(outcome, Outcome::Fault(Fault::Trap("it exited with failure".into())));
+}
+
+#[test]
+fn a_short_sleep_is_a_sleep() {
+    let mut instance = instance(Extra::Sleep, spec());
+    assert_eq!(handle(&mut instance, &[PASS, NAP, PASS]), ["pass"; 3]);
+    assert!(instance.stats().busy.as_micros() >= 1000);
+}

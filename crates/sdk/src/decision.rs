@@ -1,0 +1,150 @@
+//! Words for the generated types, so that a plugin reads like what it decides.
+
+use crate::{Decision, Destination, Failure, Message, Output, Properties, Qos};
+
+impl Message {
+    /// A message as the gateway would hand it over: QoS 1, not retained, no properties. For tests.
+    pub fn new(topic: impl Into<String>, payload: impl Into<Vec<u8>>) -> Self {
+        Self {
+            id: 0,
+            topic: topic.into(),
+            payload: payload.into(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: None,
+            received_ms: 0,
+            redelivered: false,
+        }
+    }
+
+    /// The same message, received at this time (milliseconds since the Unix epoch). For tests.
+    #[must_use]
+    pub fn at(mut self, received_ms: u64) -> Self {
+        self.received_ms = received_ms;
+        self
+    }
+
+    /// The payload as text, if it is UTF-8.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.payload).ok()
+    }
+
+    /// The topic's levels: `a/b/c` has three.
+    pub fn levels(&self) -> impl Iterator<Item = &str> {
+        self.topic.split('/')
+    }
+
+    /// One level of the topic, from 0.
+    #[must_use]
+    pub fn level(&self, index: usize) -> Option<&str> {
+        self.levels().nth(index)
+    }
+
+    /// The first MQTT 5 user property of this name.
+    #[must_use]
+    pub fn user_property(&self, name: &str) -> Option<&str> {
+        let user = &self.properties.as_ref()?.user;
+        user.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Properties {
+    /// No properties at all; add with the fields.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            message_expiry_seconds: None,
+            payload_is_utf8: false,
+            user: Vec::new(),
+        }
+    }
+}
+
+impl Decision {
+    /// Onward, unchanged.
+    #[must_use]
+    pub fn pass() -> Self {
+        Self::Pass
+    }
+
+    /// Each of these, in this order. An empty list is refused by the gateway: say [`Decision::drop`].
+    pub fn forward(outputs: impl Into<Vec<Output>>) -> Self {
+        Self::Forward(outputs.into())
+    }
+
+    /// Nowhere, for this reason; the gateway counts drops by reason, so use few different ones.
+    pub fn drop(reason: impl Into<String>) -> Self {
+        Self::Drop(reason.into())
+    }
+}
+
+impl From<Output> for Decision {
+    fn from(output: Output) -> Self {
+        Self::Forward(vec![output])
+    }
+}
+
+impl Output {
+    /// Onward: to the route's next plugin, after the last one to the route's targets. What is not set is taken from the
+    /// message that came in.
+    #[must_use]
+    pub fn onward() -> Self {
+        Self { to: Destination::Onward, topic: None, payload: None, qos: None, retain: None, properties: None }
+    }
+
+    /// Straight to the target of this name, which the plugin must have been granted.
+    pub fn target(name: impl Into<String>) -> Self {
+        Self { to: Destination::Target(name.into()), ..Self::onward() }
+    }
+
+    /// With this topic.
+    #[must_use]
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topic = Some(topic.into());
+        self
+    }
+
+    /// With this payload.
+    #[must_use]
+    pub fn payload(mut self, payload: impl Into<Vec<u8>>) -> Self {
+        self.payload = Some(payload.into());
+        self
+    }
+
+    /// With this QoS.
+    #[must_use]
+    pub fn qos(mut self, qos: Qos) -> Self {
+        self.qos = Some(qos);
+        self
+    }
+
+    /// Retained by the broker, or not.
+    #[must_use]
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.retain = Some(retain);
+        self
+    }
+
+    /// With these MQTT 5 properties in place of those that came in.
+    #[must_use]
+    pub fn properties(mut self, properties: Properties) -> Self {
+        self.properties = Some(properties);
+        self
+    }
+}
+
+impl Failure {
+    /// This message will never be decided: do not try again.
+    pub fn reject(reason: impl Into<String>) -> Self {
+        Self::Reject(reason.into())
+    }
+
+    /// Try again later, within the route's bounds.
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry(reason.into())
+    }
+}

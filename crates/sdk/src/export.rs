@@ -1,0 +1,26 @@
+//! What stands between the generated exports and a [`Plugin`]; used by [`plugin!`](crate::plugin) alone.
+
+use crate::{Decision, Diagnostic, Failure, Message, Output, Plugin, Timed, config, log};
+
+const NOT_CONFIGURED: &str = "the gateway calls configure before anything else";
+
+/// Holds natively what only a build for WebAssembly would use.
+pub const fn is_plugin<P: Plugin>() {}
+
+/// Reads the configuration and keeps the plugin it makes.
+pub fn configure<P: Plugin>(slot: &mut Option<P>, config: &str) -> Result<(), Vec<Diagnostic>> {
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    *slot = Some(config::build(config).map_err(config::Problems::into_diagnostics)?);
+    Ok(())
+}
+
+/// One decision a message, in order.
+pub fn handle<P: Plugin>(slot: &mut Option<P>, source: &str, messages: Vec<Message>) -> Vec<Result<Decision, Failure>> {
+    let plugin = slot.as_mut().expect(NOT_CONFIGURED);
+    messages.into_iter().map(|message| plugin.handle(source, message)).collect()
+}
+
+/// What the timer sends.
+pub fn tick<P: Timed>(slot: &mut Option<P>, now_ms: u64) -> Vec<Output> {
+    slot.as_mut().expect(NOT_CONFIGURED).tick(now_ms)
+}

@@ -1,0 +1,49 @@
+//! `tidegate explain`: which routes take a message, what their plugins decide, where it goes, and why.
+
+use crate::{Failure, check};
+use std::path::PathBuf;
+use tidegate_gateway::Sample;
+use tidegate_message::{Message, QoS, Topic};
+
+/// Of `tidegate explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration file.
+    #[arg(long, short)]
+    config: PathBuf,
+    /// The broker the message comes from.
+    #[arg(long, short)]
+    broker: String,
+    /// Its topic.
+    #[arg(long, short)]
+    topic: String,
+    /// Its payload; `@FILE` reads it from a file.
+    #[arg(long, short, default_value = "")]
+    payload: String,
+    /// Its QoS.
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// It is a retained message.
+    #[arg(long, short)]
+    retain: bool,
+}
+
+/// Prints the explanation to stdout.
+pub(crate) fn explain(arguments: Arguments) -> Result<(), Failure> {
+    let config = check::load(&arguments.config)?;
+    if !config.brokers.contains_key(&arguments.broker) {
+        let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
+        let words = format!("no broker `{}` in the configuration; there are {}", arguments.broker, known.join(", "));
+        return Err(Failure::Usage(words));
+    }
+    let topic = Topic::new(arguments.topic).map_err(|error| Failure::Usage(error.to_string()))?;
+    let payload = match arguments.payload.strip_prefix('@') {
+        Some(path) => std::fs::read(path).map_err(|error| Failure::Usage(format!("{path}: {error}")))?,
+        None => arguments.payload.into_bytes(),
+    };
+    let qos = QoS::from_u8(arguments.qos).unwrap_or_default();
+    let message = Message { retain: arguments.retain, ..Message::new(topic, payload, qos) };
+    let explanation = tidegate_gateway::explain(&config, &Sample { broker: arguments.broker, message })?;
+    print!("{explanation}");
+    Ok(())
+}

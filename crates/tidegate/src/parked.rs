@@ -1,0 +1,42 @@
+//! `tidegate parked`: messages that a plugin could not decide, through the admin listener of the running gateway.
+
+use crate::{Failure, admin_client, check};
+use std::path::PathBuf;
+
+/// Of `tidegate parked`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration file of the running gateway.
+    #[arg(long, short, global = true, required = false, default_value = "")]
+    config: PathBuf,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// All of them, as JSON.
+    List,
+    /// One, with the first 4 KiB of its payload.
+    Show { number: u64 },
+    /// Let one enter its route again.
+    Replay { number: u64 },
+    /// Forget one.
+    Delete { number: u64 },
+}
+
+/// Asks and prints the answer.
+pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
+    if arguments.config.as_os_str().is_empty() {
+        return Err(Failure::Usage("name the configuration file with --config FILE".to_owned()));
+    }
+    let config = check::load(&arguments.config)?;
+    let (method, path) = match arguments.what {
+        What::List => ("GET", "/parked".to_owned()),
+        What::Show { number } => ("GET", format!("/parked/{number}")),
+        What::Replay { number } => ("POST", format!("/parked/{number}/replay")),
+        What::Delete { number } => ("DELETE", format!("/parked/{number}")),
+    };
+    print!("{}", admin_client::ask(&config, method, &path)?);
+    Ok(())
+}

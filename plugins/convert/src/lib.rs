@@ -1,0 +1,370 @@
+//! `convert` changes numbers and names of fields in JSON: units, a scale and an offset, rounding, another name.
+//!
+//! It finds the fields in one walk over the payload (`tidegate_sdk::json`) and puts the new text in their place; every
+//! other byte stays as it is, white space, order and numbers of any size included.
+//!
+//! Start reading at [`Convert::handle`]; `units.rs` holds the units.
+
+mod units;
+
+use serde::Deserialize;
+use std::ops::Range;
+use tidegate_sdk::{
+    Decision, Failure, Message, Output, Plugin, Problems,
+    json::{self, Field, Path},
+};
+use units::Unit;
+
+/// Each rule may look for two paths: its field, and the name that it gives it, which must be free.
+const MAX_RULES: usize = json::MAX_PATHS / 2;
+
+/// More decimals than this no `f64` near 1 has.
+const MAX_ROUND: u32 = 15;
+
+/// The plugin's `config` table: one rule, or several under `rules`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    field: Option<Path>,
+    from: Option<String>,
+    to: Option<String>,
+    scale: Option<f64>,
+    offset: Option<f64>,
+    round: Option<u32>,
+    rename: Option<String>,
+    #[serde(default)]
+    rules: Vec<RuleConfig>,
+    /// What becomes of a message that a rule does not fit: no such field, no number, or no JSON at all.
+    #[serde(default)]
+    on_missing: OnMissing,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleConfig {
+    field: Path,
+    from: Option<String>,
+    to: Option<String>,
+    scale: Option<f64>,
+    offset: Option<f64>,
+    round: Option<u32>,
+    rename: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnMissing {
+    /// The rule is skipped; the others apply.
+    #[default]
+    Pass,
+    Drop,
+    Reject,
+}
+
+/// The plugin.
+pub struct Convert {
+    rules: Vec<Rule>,
+    /// The rules' fields, then the names that must be free, in the order of `rules`.
+    paths: Vec<Path>,
+    on_missing: OnMissing,
+    // Kept from message to message for their memory alone.
+    found: Vec<Option<Field>>,
+    edits: Vec<Edit>,
+    text: Vec<u8>,
+}
+
+struct Rule {
+    change: Change,
+    /// The new key, with its quotes, and which of the paths must not exist.
+    rename: Option<(Vec<u8>, usize)>,
+}
+
+enum Change {
+    /// The value stays, whatever it is.
+    Nothing,
+    Number {
+        units: Option<(Unit, Unit)>,
+        scale: f64,
+        offset: f64,
+        round: Option<u32>,
+    },
+}
+
+/// Bytes of the payload to replace by bytes of `text`.
+struct Edit {
+    old: Range<usize>,
+    new: Range<usize>,
+}
+
+impl Plugin for Convert {
+    type Config = Config;
+
+    fn configure(config: Config) -> Result<Self, Problems> {
+        let Config { field, from, to, scale, offset, round, rename, rules, on_missing } = config;
+        let mut problems = Problems::none();
+        let single_has_keys = [&from, &to, &rename].iter().any(|key| key.is_some())
+            || [scale, offset].iter().any(Option::is_some)
+            || round.is_some();
+        let (at, rules) = match field {
+            Some(_) if !rules.is_empty() => {
+                return Err(Problems::one(
+                    "rules",
+                    "either `field` and its keys, or `rules`: move the first into the list",
+                ));
+            }
+            Some(field) => ("", vec![RuleConfig { field, from, to, scale, offset, round, rename }]),
+            None if single_has_keys => return Err(Problems::one("field", "which? write `field = \"temp\"`")),
+            None if rules.is_empty() => {
+                return Err(Problems::one(
+                    "",
+                    "nothing to do: write `field = \"temp\"` and what to do with it, or `rules = [...]`",
+                ));
+            }
+            None => ("rules", rules),
+        };
+        if rules.len() > MAX_RULES {
+            problems.add("rules", format!("at most {MAX_RULES} rules"));
+            return Err(problems);
+        }
+        check_overlaps(&rules, &mut problems);
+        let mut paths: Vec<Path> = rules.iter().map(|rule| rule.field.clone()).collect();
+        let mut checked = Vec::with_capacity(rules.len());
+        for (i, rule) in rules.into_iter().enumerate() {
+            let place = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}[{i}].{key}") };
+            checked.extend(check(rule, place, &mut paths, &mut problems));
+        }
+        let found = vec![None; paths.len()];
+        problems.or(|| Self { rules: checked, paths, on_missing, found, edits: Vec::new(), text: Vec::new() })
+    }
+
+    fn handle(&mut self, _source: &str, message: Message) -> Result<Decision, Failure> {
+        if let Err(problem) = self.plan(&message.payload) {
+            match self.on_missing {
+                OnMissing::Pass => return Ok(Decision::pass()),
+                OnMissing::Drop => return Ok(Decision::drop(problem.reason())),
+                OnMissing::Reject => return Err(Failure::reject(problem.reason())),
+            }
+        }
+        if self.edits.is_empty() {
+            return Ok(Decision::pass());
+        }
+        Ok(Output::onward().payload(self.carry_out(&message.payload)).into())
+    }
+}
+
+/// Why a rule does not fit a message.
+#[derive(Clone, Copy)]
+enum Problem {
+    NotJson,
+    NoField,
+    NoNumber,
+    NameTaken,
+    NoName,
+}
+
+impl Problem {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::NotJson => "not JSON",
+            Self::NoField => "no such field",
+            Self::NoNumber => "not a number, or out of range",
+            Self::NameTaken => "the new name is taken",
+            Self::NoName => "an element of an array has no name",
+        }
+    }
+}
+
+impl Convert {
+    /// Fills `edits` and `text`. Fails at the first rule that does not fit, unless such a rule is skipped.
+    fn plan(&mut self, payload: &[u8]) -> Result<(), Problem> {
+        self.edits.clear();
+        self.text.clear();
+        json::find_each(payload, &self.paths, &mut self.found).map_err(|_| Problem::NotJson)?;
+        for i in 0..self.rules.len() {
+            match self.plan_rule(i, payload) {
+                Err(_) if matches!(self.on_missing, OnMissing::Pass) => {}
+                planned => planned?,
+            }
+        }
+        self.edits.sort_unstable_by_key(|edit| edit.old.start);
+        Ok(())
+    }
+
+    fn plan_rule(&mut self, i: usize, payload: &[u8]) -> Result<(), Problem> {
+        let Rule { change, rename } = &self.rules[i];
+        let field = self.found[i].as_ref().ok_or(Problem::NoField)?;
+        let number = change.apply(field, payload)?;
+        if let Some((name, free)) = rename {
+            if self.found[*free].is_some() {
+                return Err(Problem::NameTaken);
+            }
+            if field.key.is_empty() {
+                return Err(Problem::NoName);
+            }
+            let start = self.text.len();
+            self.text.extend_from_slice(name);
+            self.edits.push(Edit { old: field.key.clone(), new: start..self.text.len() });
+        }
+        if let Some((number, round)) = number {
+            let start = self.text.len();
+            write_number(number, round, &mut self.text);
+            self.edits.push(Edit { old: field.value.clone(), new: start..self.text.len() });
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, payload: &[u8]) -> Vec<u8> {
+        let mut new = Vec::with_capacity(payload.len() + self.text.len());
+        let mut done = 0;
+        for edit in &self.edits {
+            new.extend_from_slice(&payload[done..edit.old.start]);
+            new.extend_from_slice(&self.text[edit.new.clone()]);
+            done = edit.old.end;
+        }
+        new.extend_from_slice(&payload[done..]);
+        new
+    }
+}
+
+impl Change {
+    /// The number to write and its decimals; none if the value stays.
+    fn apply(&self, field: &Field, payload: &[u8]) -> Result<Option<(f64, Option<u32>)>, Problem> {
+        let Self::Number { units, scale, offset, round } = self else {
+            return Ok(None);
+        };
+        let mut number = field.number(payload).ok_or(Problem::NoNumber)?;
+        if let Some((from, to)) = units {
+            number = to.from_base(from.to_base(number));
+        }
+        number = number * scale + offset;
+        if number.is_finite() { Ok(Some((number, *round))) } else { Err(Problem::NoNumber) }
+    }
+}
+
+/// Two rules for one field, or one within the other, would undo each other.
+fn check_overlaps(rules: &[RuleConfig], problems: &mut Problems) {
+    for (i, rule) in rules.iter().enumerate() {
+        let after = |other: &RuleConfig| other.rename.as_ref().map(|name| other.field.sibling(name));
+        for (j, earlier) in rules[..i].iter().enumerate() {
+            if rule.field.overlaps(&earlier.field) {
+                problems.add(
+                    format!("rules[{i}].field"),
+                    format!("rules[{j}] is about this field too: make one rule of them"),
+                );
+            }
+            if after(rule).is_some() && after(rule) == after(earlier) {
+                problems.add(format!("rules[{i}].rename"), format!("rules[{j}] gives this name too"));
+            }
+        }
+    }
+}
+
+fn check(
+    rule: RuleConfig,
+    place: impl Fn(&str) -> String,
+    paths: &mut Vec<Path>,
+    problems: &mut Problems,
+) -> Option<Rule> {
+    let RuleConfig { field, from, to, scale, offset, round, rename } = rule;
+    let units = check_units(from.as_deref(), to.as_deref(), &place, problems);
+    for (key, value) in [("scale", scale), ("offset", offset)] {
+        if value.is_some_and(|value| !value.is_finite()) {
+            problems.add(place(key), "must be a finite number");
+        }
+    }
+    if round.is_some_and(|round| round > MAX_ROUND) {
+        problems.add(place("round"), format!("at most {MAX_ROUND} decimals"));
+    }
+    let changes = from.is_some() || to.is_some() || scale.is_some() || offset.is_some() || round.is_some();
+    if !changes && rename.is_none() {
+        problems
+            .add(place("field"), "and what to do with it? Add `from` and `to`, `scale`, `offset`, `round` or `rename`");
+        return None;
+    }
+    let rename = rename.map(|name| {
+        let mut written = Vec::new();
+        json::write_string(&name, &mut written);
+        paths.push(field.sibling(&name));
+        (written, paths.len() - 1)
+    });
+    let change = match changes {
+        true => Change::Number { units, scale: scale.unwrap_or(1.0), offset: offset.unwrap_or(0.0), round },
+        false => Change::Nothing,
+    };
+    Some(Rule { change, rename })
+}
+
+fn check_units(
+    from: Option<&str>,
+    to: Option<&str>,
+    place: &impl Fn(&str) -> String,
+    problems: &mut Problems,
+) -> Option<(Unit, Unit)> {
+    let mut named = |key: &str, name: &str| Unit::named(name).map_err(|problem| problems.add(place(key), problem)).ok();
+    match (from, to) {
+        (None, None) => None,
+        (Some(from), Some(to)) => {
+            let (from, to) = (named("from", from), named("to", to));
+            let units = from.zip(to)?;
+            units.0.converts_to(units.1).map_err(|problem| problems.add(place("to"), problem)).ok()?;
+            Some(units)
+        }
+        (Some(_), None) => {
+            problems.add(place("to"), "`from` wants a `to`");
+            None
+        }
+        (None, Some(_)) => {
+            problems.add(place("from"), "`to` wants a `from`");
+            None
+        }
+    }
+}
+
+/// Rounded half away from zero, without trailing zeroes; not rounded, the shortest text that reads back the same.
+fn write_number(number: f64, round: Option<u32>, to: &mut Vec<u8>) {
+    /// Whole numbers up to here are exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    /// Digits of the largest `u64`.
+    const DIGITS: usize = 20;
+
+    let Some(decimals) = round else {
+        return write_shortest(number, to);
+    };
+    let scaled = (number.abs() * 10_f64.powi(decimals.cast_signed())).round();
+    if scaled >= EXACT {
+        return write_shortest(number, to); // No digit of it is that far behind the point.
+    }
+    let mut whole = scaled as u64;
+    let mut decimals = decimals as usize;
+    if whole == 0 {
+        return to.push(b'0');
+    }
+    while decimals > 0 && whole % 10 == 0 {
+        whole /= 10;
+        decimals -= 1;
+    }
+    let mut digits = [b'0'; DIGITS];
+    let mut start = DIGITS;
+    while whole > 0 || DIGITS - start <= decimals {
+        start -= 1;
+        digits[start] = b'0' + (whole % 10) as u8;
+        whole /= 10;
+    }
+    if number < 0.0 {
+        to.push(b'-');
+    }
+    to.extend_from_slice(&digits[start..DIGITS - decimals]);
+    if decimals > 0 {
+        to.push(b'.');
+        to.extend_from_slice(&digits[DIGITS - decimals..]);
+    }
+}
+
+fn write_shortest(number: f64, to: &mut Vec<u8>) {
+    serde_json::to_writer(to, &number).expect("a finite number goes into memory");
+}
+
+tidegate_sdk::plugin!(Convert);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Answers a batch with the wrong number of results: one too few, or as many more as its configuration says.
+#![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component uses it"))]
+
+use tidegate_sdk::bindings::{self, exports::tidegate::gateway::handler::Guest};
+use tidegate_sdk::{Decision, Diagnostic, Failure, Message};
+
+/// The plugin's `config` table.
+#[derive(serde::Deserialize)]
+struct Config {
+    /// How many results more than messages; may be negative.
+    #[serde(default = "one_too_few")]
+    surplus: isize,
+}
+
+fn one_too_few() -> isize {
+    -1
+}
+
+std::thread_local! {
+    static SURPLUS: std::cell::Cell<isize> = const { std::cell::Cell::new(-1) };
+}
+
+struct WrongCount;
+
+impl Guest for WrongCount {
+    fn configure(config: String) -> Result<(), Vec<Diagnostic>> {
+        let config: Config = serde_json::from_str(&config)
+            .map_err(|error| vec![Diagnostic { at: String::new(), message: error.to_string() }])?;
+        SURPLUS.set(config.surplus);
+        Ok(())
+    }
+
+    fn handle(_source: String, messages: Vec<Message>) -> Vec<Result<Decision, Failure>> {
+        vec![Ok(Decision::Pass); messages.len().saturating_add_signed(SURPLUS.get())]
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code)]
+const _: () = {
+    bindings::export_handler!(WrongCount with_types_in bindings);
+};

@@ -1,0 +1,19 @@
+//! End-to-end tests: the real binary, real brokers, real clients.
+//!
+//! | Module | What it shows |
+//! |---|---|
+//! | `architecture` | the arrows between crates point one way |
+//! | `delivery` | every QoS, version and transport, fan-out, remap, retained, wills, reconnect, target sets |
+//! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
+//! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
+//! | `hostile` | every hostile plugin beside an honest route |
+//! | `command` | `check`, `explain`, `demo`, `parked`, exit codes |
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod architecture;
+mod command;
+mod delivery;
+mod embedded;
+mod hostile;
+mod reload;
+mod world;
