@@ -27,7 +27,8 @@ pub(crate) fn assert_balanced(tidegate: &Tidegate) -> Metrics {
         + sum("tidegate_route_replayed_total")
         + sum("tidegate_route_ticked_total")
         + sum("tidegate_route_copies_total");
-    let went = sum("tidegate_route_out_total") + sum("tidegate_route_dropped_total") + sum("tidegate_route_parked_total");
+    let went =
+        sum("tidegate_route_out_total") + sum("tidegate_route_dropped_total") + sum("tidegate_route_parked_total");
     assert_eq!(came, went, "in = out + dropped + parked, when nothing is in flight\n{}", tidegate.log());
     assert_eq!(sum("tidegate_route_imbalance"), 0.0);
     metrics

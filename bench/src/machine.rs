@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+/// Where the revision is asked for.
+const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
+
 /// Date, machine and versions.
 pub(crate) fn facts(tidegate: &Path) -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(0, |cores| cores.get());
@@ -23,6 +26,7 @@ pub(crate) fn facts(tidegate: &Path) -> Vec<(&'static str, String)> {
         ("System", format!("{}, Linux {kernel}", system.trim_matches('"'))),
         ("Load at the end", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
         ("Tidegate", version(Command::new(tidegate).arg("--version"))),
+        ("Revision", version(Command::new("git").args(["describe", "--always", "--dirty"]).current_dir(SOURCE))),
         ("mosquitto", version(Command::new("/usr/sbin/mosquitto").arg("-h"))),
     ]
 }

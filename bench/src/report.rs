@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+/// The part of a machine that others may use before the page must say so.
+const QUIET: f64 = 0.1;
+
 /// All runs of one benchmark.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
@@ -35,6 +38,15 @@ impl Results {
             let _ = writeln!(page, "- {name}: {value}");
         }
         page.push('\n');
+        let others = self.others();
+        if others > QUIET {
+            let _ = writeln!(
+                page,
+                "**Other work used {:.0} % of the machine meanwhile: the latencies and messages a second say little, and CPU\n\
+                 times are of a machine whose caches are shared and whose idle wake-ups are rare.**\n",
+                100.0 * others,
+            );
+        }
         self.full_speed(&mut page);
         self.paced(&mut page);
         self.process(&mut page);
@@ -113,7 +125,8 @@ impl Results {
     /// A figure is worth something only if the messages arrived, and nobody else used the machine.
     fn health(&self, page: &mut String) {
         page.push_str("## Whether the figures can be believed\n\n");
-        let headings = ["", "QoS", "phase", "lost", "gaps or disorder", "wrong topic", "machine used by others"];
+        let headings =
+            ["", "QoS", "phase", "lost", "gaps or disorder", "wrong topic or payload", "machine used by others"];
         let mut table = Table::new(&headings);
         for (&(subject, qos), sessions) in self.by_qos() {
             for (name, phase) in [("full speed", (|s| s.full) as fn(&Session) -> Phase), ("paced", |s| s.paced)] {
@@ -131,6 +144,12 @@ impl Results {
             }
         }
         table.finish(page);
+    }
+
+    /// Part of the machine used by others, the median of all phases.
+    fn others(&self) -> f64 {
+        let phases = self.sessions.values().flatten().flat_map(|session| [session.full, session.paced]);
+        Spread::of(phases.map(|phase| phase.others).collect()).median
     }
 
     /// QoS 0 first, then QoS 1, each in the order of the subjects.
@@ -271,6 +290,13 @@ mod tests {
         }
         assert!(page.contains("Not measured: Tidegate, convert: convert.wasm is missing"));
         assert!(page.contains("- Date: 2026-11-24"));
+        assert!(!page.contains("Other work used"));
+
+        for session in results.sessions.values_mut().flatten() {
+            (session.full.others, session.paced.others) = (0.5, 0.5);
+        }
+        let page = results.page(&Circumstances { facts: Vec::new(), measured: Duration::from_secs(5) });
+        assert!(page.contains("Other work used 50 %"), "{page}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ struct Bench {
 impl Bench {
     fn start(setting: &Setting, subject: Subject, qos: u8) -> Result<Self> {
         let mut source = Source::start(setting.window.into())?;
-        let sink = Sink::start()?;
+        let sink = Sink::start(subject.payload_begins())?;
         let mut command = setting.prepare(subject, source.port(), sink.port(), qos)?;
         source.paced(PROBES_PER_S);
 

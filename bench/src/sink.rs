@@ -25,23 +25,24 @@ struct Shared {
     first: Mutex<Option<Instant>>,
     timing: AtomicBool,
     latencies_ns: Mutex<Vec<u64>>,
+    payload_begins: &'static str,
 }
 
 /// What came, besides a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Faults {
-    /// Messages whose topic is not what it must be.
+    /// Messages whose topic, or the beginning of their payload, is not what it must be.
     pub(crate) foreign: u64,
     /// Places where a message is missing, repeated, or out of order.
     pub(crate) gaps: u64,
 }
 
 impl Sink {
-    /// Listens.
-    pub(crate) fn start() -> Result<Self> {
+    /// Listens. Every payload must begin so.
+    pub(crate) fn start(payload_begins: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the sink's listener")?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { payload_begins, ..Shared::default() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -96,6 +97,7 @@ struct Batch {
     foreign: u64,
     gaps: u64,
     expected: u16,
+    payload_begins: &'static str,
     answers: Vec<u8>,
     latencies_ns: Vec<u64>,
 }
@@ -162,6 +164,7 @@ impl Batch {
         self.begun = true;
         self.timing = shared.timing.load(Ordering::Relaxed);
         self.expected = shared.expected.load(Ordering::Relaxed) as u16;
+        self.payload_begins = shared.payload_begins;
     }
 
     #[inline]
@@ -176,17 +179,17 @@ impl Batch {
             self.answers.extend([0x40, 2, id[0], id[1]]);
             rest = after;
         }
-        match device(topic) {
+        let payload = if v5 { wire::after_properties(rest).unwrap_or(rest) } else { rest };
+        match device(topic).filter(|_| payload.starts_with(self.payload_begins.as_bytes())) {
             Some(device) => {
                 self.received += 1;
                 self.gaps += u64::from(self.expected != 0 && self.expected != device);
                 self.expected = device_after(device);
             }
-            // A status message of the subject, or one that was not remapped.
+            // A status message of the subject, or one that was not changed as it should be.
             None => self.foreign += 1,
         }
         if self.timing {
-            let payload = if v5 { wire::after_properties(rest).unwrap_or(rest) } else { rest };
             let sent = tile::stamp(payload);
             self.latencies_ns.extend(sent.map(|sent| tile::now_ns().saturating_sub(sent)));
         }
@@ -204,22 +207,23 @@ mod tests {
     #[test]
     fn it_counts_acknowledges_and_notices_what_is_missing() {
         for version in [Version::V311, Version::V5] {
-            let sink = Sink::start().unwrap();
+            let sink = Sink::start("{").unwrap();
             let mut client = Client::connect(sink.port(), &ClientOptions::new(version, "x")).unwrap();
             for device in [100, 101, 102, 199, 100] {
                 client.publish(&format!("site/cottage/{device}/temp"), b"{}", 1, false).unwrap();
             }
             client.publish("dev/101/temp", b"{}", 0, false).unwrap();
-            assert!(within(SOON, || sink.shared.foreign.load(Ordering::Relaxed) == 1));
+            client.publish("site/cottage/101/temp", b"[]", 0, false).unwrap();
+            assert!(within(SOON, || sink.shared.foreign.load(Ordering::Relaxed) == 2));
             assert_eq!(sink.received(), 5);
-            assert_eq!(sink.take_faults(), Faults { foreign: 1, gaps: 1 });
+            assert_eq!(sink.take_faults(), Faults { foreign: 2, gaps: 1 });
             assert!(sink.first().is_some());
         }
     }
 
     #[test]
     fn it_reads_the_time() {
-        let sink = Sink::start().unwrap();
+        let sink = Sink::start("").unwrap();
         let mut client = Client::connect(sink.port(), &ClientOptions::new(Version::V5, "x")).unwrap();
         sink.set_timing(true);
         let payload = format!(r#"{{"t":{}}}"#, 1_000_000_000_000_001u64 + tile::now_ns());

@@ -1,6 +1,6 @@
 //! Those that are measured: how each is started on the same work.
 
-use crate::tile::{FILTER, SINK_PREFIX, SOURCE_PREFIX};
+use crate::tile::{CONVERTED_BEGINS, FILTER, PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,6 +50,11 @@ impl Subject {
             Self::Convert => Some("convert.wasm"),
             Self::Least | Self::Mosquitto | Self::Plain => None,
         }
+    }
+
+    /// How every payload begins at the sink.
+    pub(crate) fn payload_begins(self) -> &'static str {
+        if self == Self::Convert { CONVERTED_BEGINS } else { PAYLOAD_BEGINS }
     }
 
     /// CPU µs a message that it must not exceed at QoS 0 and 1.

@@ -25,6 +25,12 @@ pub(crate) const SUFFIX: &str = "/temp";
 /// What the subject subscribes to.
 pub(crate) const FILTER: &str = "dev/+/temp";
 
+/// Every payload begins so, in degrees Fahrenheit.
+pub(crate) const PAYLOAD_BEGINS: &str = r#"{"temp":72.5,"#;
+
+/// The same in degrees Celsius.
+pub(crate) const CONVERTED_BEGINS: &str = r#"{"temp":22.5,"#;
+
 /// Before the time in a payload.
 const STAMP_KEY: &[u8] = br#""t":"#;
 
@@ -129,7 +135,7 @@ pub(crate) fn device_after(device: u16) -> u16 {
 }
 
 fn payload(device: u16) -> Vec<u8> {
-    let begin = format!(r#"{{"temp":72.5,"unit":"F","t":{STAMP_BASE},"device":"{device}","pad":""#);
+    let begin = format!(r#"{PAYLOAD_BEGINS}"t":{STAMP_BASE},"device":"{device}","pad":""#);
     let pad = PAYLOAD_BYTES - begin.len() - 2;
     format!(r#"{begin}{}"}}"#, "~".repeat(pad)).into_bytes()
 }

@@ -1,11 +1,11 @@
 //! Who is let in.
 
+use crate::settings::Settings;
 use crate::state::Core;
 use tidegate_mqtt::{Connect, ReasonCode};
 
 /// Checks user name and password. The hash is computed on another thread, a few at a time.
-pub(crate) async fn check(core: &Core, connect: &Connect) -> Result<(), ReasonCode> {
-    let settings = core.settings();
+pub(crate) async fn check(core: &Core, settings: &Settings, connect: &Connect) -> Result<(), ReasonCode> {
     let (Some(users), Some(name)) = (&settings.users, &connect.username) else {
         // Without a user file a name says nothing; with one, no name is nobody.
         return if settings.allow_anonymous { Ok(()) } else { Err(ReasonCode::NOT_AUTHORIZED) };

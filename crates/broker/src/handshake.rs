@@ -121,16 +121,21 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(core: &Rc<Core>, client: &mut 
     let connect = wait_for_connect(client).await?;
     let version = connect.version;
     let client_id = connect.client_id.clone();
-    let admitted = match auth::check(core, &connect).await {
-        Ok(()) => core.state.borrow_mut().admit(connect, &client.link, Instant::now()),
-        Err(reason) => Err(reason),
+    let checked = loop {
+        let settings = core.settings();
+        let checked = auth::check(core, &settings, &connect).await;
+        // What was right when the check began may not be any more when it ends.
+        if Rc::ptr_eq(&settings, &core.settings()) {
+            break checked;
+        }
     };
+    let admitted = checked.and_then(|()| core.state.borrow_mut().admit(connect, &client.link, Instant::now()));
+    // A will may have been published, a deadline have moved.
+    core.flush_inboxes();
+    core.tend.notify_one();
     match admitted {
         Ok(key) => {
             tracing::debug!(client = %client_id.escape_debug(), %version, "client connected");
-            // A will may have been published, a deadline have moved.
-            core.flush_inboxes();
-            core.tend.notify_one();
             Ok(key)
         }
         Err(reason) => {

@@ -169,21 +169,34 @@ impl State {
                 self.deliver_to_group(*group, &mut parcel);
             }
         }
+        self.give_to_locals(&matched.locals, message, source, ack, &mut outcome);
+        outcome
+    }
+
+    fn give_to_locals(
+        &mut self,
+        locals: &[(u32, QoS)],
+        message: Message,
+        source: Source,
+        ack: Option<(SessionKey, AckToken)>,
+        outcome: &mut Distributed,
+    ) {
+        let others = || locals.iter().filter(|(local, _)| source != Source::Local(*local));
+        if ack.is_some() {
+            outcome.awaited = others().filter(|(_, qos)| *qos != QoS::AtMostOnce).count();
+        }
         let mut rest = Some(message);
-        let mut locals = matched.locals.iter().filter(|(local, _)| source != Source::Local(*local)).peekable();
-        let awaiting = |(_, qos): &&(u32, QoS)| ack.is_some() && *qos != QoS::AtMostOnce;
-        outcome.awaited = if matched.locals.is_empty() { 0 } else { locals.clone().filter(awaiting).count() };
-        while let Some(&(local, qos)) = locals.next() {
+        let mut others = others().peekable();
+        while let Some(&(local, qos)) = others.next() {
             outcome.matched = true;
             // The last one takes the message itself.
-            let message = if locals.peek().is_some() { rest.clone() } else { rest.take() };
+            let message = if others.peek().is_some() { rest.clone() } else { rest.take() };
             let Some(mut message) = message else { break };
             message.qos = message.qos.min(qos);
             let ack = ack.filter(|_| qos != QoS::AtMostOnce);
             let ack = ack.map(|(session, token)| LocalAck { session, token, joint: outcome.awaited > 1 });
             self.put_into_inbox(local, LocalReceived { message, ack });
         }
-        outcome
     }
 
     fn retain(&mut self, message: &Message, source: Source, now: Instant) {

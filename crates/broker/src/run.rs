@@ -92,7 +92,9 @@ impl Broker {
                 accepted = listener.socket.accept() => match accepted {
                     Ok((socket, peer)) => {
                         let room = core.settings().limits.connections.saturating_add(WAITING_SOCKETS);
-                        if core.sockets.get() < room {
+                        if core.sockets.get() >= room {
+                            core.state.borrow_mut().stats.refused += 1;
+                        } else {
                             core.sockets.set(core.sockets.get() + 1);
                             let (core, stop) = (core.clone(), stop.clone());
                             clients.spawn_local(handshake::connection(core, socket, peer, listener.scheme, number, stop));

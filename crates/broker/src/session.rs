@@ -2,7 +2,7 @@
 
 use crate::queue::Queue;
 use crate::wake::Wake;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -68,7 +68,7 @@ pub(crate) struct Session {
     pub(crate) queue: Queue,
     /// What the messages in flight to the client weigh, in bytes; the sum of their keys.
     pub(crate) in_flight_bytes: usize,
-    pub(crate) subscriptions: AHashMap<TopicFilter, ()>,
+    pub(crate) subscriptions: AHashSet<TopicFilter>,
     /// As granted, in seconds; 0 ends the session with its connection.
     pub(crate) expiry_s: u32,
     /// Calls itself a bridge: is sent nothing back, and retain flags as published.
@@ -94,7 +94,7 @@ impl Session {
             flow: None,
             queue: Queue::default(),
             in_flight_bytes: 0,
-            subscriptions: AHashMap::new(),
+            subscriptions: AHashSet::new(),
             expiry_s: 0,
             bridge: false,
             will: None,

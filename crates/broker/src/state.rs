@@ -226,7 +226,7 @@ impl State {
         let waiting = session.queue.clear(&mut self.queued);
         self.stats.dropped.session_ended += waiting as u64;
         self.stats.subscriptions -= filters.len();
-        for filter in filters.keys() {
+        for filter in &filters {
             self.remove_subscription(slot, filter);
         }
         self.sessions.remove(slot);

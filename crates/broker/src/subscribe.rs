@@ -50,12 +50,12 @@ impl State {
         access::subscribe(filter)?;
         let max = self.settings.limits.subscriptions;
         let session = self.sessions.find_mut(key).ok_or(ReasonCode::UNSPECIFIED_ERROR)?;
-        let is_new = !session.subscriptions.contains_key(filter);
+        let is_new = !session.subscriptions.contains(filter);
         if is_new {
             if session.subscriptions.len() >= max {
                 return Err(ReasonCode::QUOTA_EXCEEDED);
             }
-            session.subscriptions.insert(filter.clone(), ());
+            session.subscriptions.insert(filter.clone());
             self.stats.subscriptions += 1;
         }
         let retain_as_published = asked.retain_as_published || session.bridge;
@@ -103,7 +103,7 @@ impl State {
     fn unsubscribe_one(&mut self, key: SessionKey, filter: &str) -> ReasonCode {
         let Ok(filter) = TopicFilter::new(filter) else { return ReasonCode::TOPIC_FILTER_INVALID };
         let Some(session) = self.sessions.find_mut(key) else { return ReasonCode::UNSPECIFIED_ERROR };
-        if session.subscriptions.remove(&filter).is_none() {
+        if !session.subscriptions.remove(&filter) {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
         }
         self.stats.subscriptions -= 1;

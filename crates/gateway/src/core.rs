@@ -153,7 +153,6 @@ pub(crate) enum Target {
 
 /// A name for several brokers.
 pub(crate) struct SetSlot {
-    pub(crate) name: Arc<str>,
     pub(crate) choice: Choice,
     pub(crate) members: Vec<u16>,
 }

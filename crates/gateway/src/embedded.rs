@@ -20,7 +20,6 @@ const TURN_MESSAGES: usize = 512;
 /// A broker whose sockets are bound and whose files were read.
 pub(crate) struct Opened {
     pub(crate) name: String,
-    pub(crate) config: config::EmbeddedBroker,
     pub(crate) addresses: Vec<SocketAddr>,
     settings: Settings,
     listeners: Vec<Listener>,
@@ -58,7 +57,10 @@ async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened,
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
             Some(Users::parse(&text).map_err(|errors| {
-                let words: Vec<_> = errors.iter().map(|error| format!("{}:{}: {}", path.display(), error.line, error.problem)).collect();
+                let words: Vec<_> = errors
+                    .iter()
+                    .map(|error| format!("{}:{}: {}", path.display(), error.line, error.problem))
+                    .collect();
                 words.join("\n")
             })?)
         }
@@ -89,7 +91,7 @@ async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened,
         },
         ..Settings::default()
     };
-    Ok(Opened { name: name.to_owned(), config: config.clone(), addresses, settings, listeners })
+    Ok(Opened { name: name.to_owned(), addresses, settings, listeners })
 }
 
 /// Starts a broker, and the task that carries messages and acknowledgements to it.

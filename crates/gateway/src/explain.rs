@@ -1,7 +1,7 @@
 //! What would become of a message, and why, without sending anything.
 
 use crate::Error;
-use crate::pipeline::{self, NewStage, Stage};
+use crate::pipeline::{NewStage, Stage};
 use crate::prepare::{Preparer, short};
 use std::collections::HashMap;
 use std::fmt;
@@ -97,7 +97,7 @@ impl Explanation {
                         self.say(2, format!("{says}: {} output(s)", outputs.len()));
                         for output in outputs {
                             let to = output.to;
-                            let message = pipeline::apply(output, &message);
+                            let message = output.applied_to(&message);
                             match to {
                                 Destination::Onward => {
                                     self.say(3, format!("onward, {}", describe(&message)));

@@ -8,8 +8,8 @@ use crate::counters::StageCounters;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidegate_message::{ByteString, Message, QoS};
-use tidegate_plugin::{Admission, Circuit, CircuitSettings, Destination, Fault, Input, Instance, Outcome, Output};
+use tidegate_message::{ByteString, Message};
+use tidegate_plugin::{Admission, Circuit, CircuitSettings, Destination, Fault, Input, Instance, Outcome};
 use tokio::sync::Notify;
 
 /// The most jobs taken at a time: the rest stays where it can be counted and dropped.
@@ -327,7 +327,7 @@ impl Worker {
                         for output in outputs {
                             let original = item.message.as_ref().unwrap_or(&jobs[item.job].message);
                             let to = output.to;
-                            let message = apply(output, original);
+                            let message = output.applied_to(original);
                             match to {
                                 Destination::Onward => next.push(Item { job: item.job, message: Some(message) }),
                                 Destination::Target(index) => {
@@ -442,7 +442,7 @@ impl Worker {
                                 Destination::Onward => To::Onward,
                                 Destination::Target(index) => To::Target(targets.get(usize::from(index))?.clone()),
                             };
-                            Some((to, from_tick(output)?))
+                            Some((to, output.by_itself()?))
                         })
                         .collect();
                     if !out.is_empty() {
@@ -512,6 +512,8 @@ struct Item {
 enum Slot {
     Nothing,
     Unchanged,
+    /// The common case, without an allocation.
+    One(To, Message),
     Outputs(Vec<(To, Message)>),
     Final(Verdict),
 }
@@ -520,8 +522,13 @@ impl Slot {
     fn add(&mut self, to: To, message: Message) {
         match self {
             Self::Outputs(outputs) => outputs.push((to, message)),
+            Self::One(..) => {
+                if let Self::One(first_to, first) = std::mem::replace(self, Self::Nothing) {
+                    *self = Self::Outputs(vec![(first_to, first), (to, message)]);
+                }
+            }
             Self::Final(Verdict::Park(_) | Verdict::Failed) => {}
-            _ => *self = Self::Outputs(vec![(to, message)]),
+            Self::Nothing | Self::Unchanged | Self::Final(_) => *self = Self::One(to, message),
         }
     }
 
@@ -537,38 +544,12 @@ fn finish(mut job: Job, slot: Slot) -> Decided {
         Slot::Unchanged => Verdict::Onward,
         Slot::Nothing => Verdict::Drop(ByteString::from_static("no output")),
         Slot::Final(verdict) => verdict,
-        Slot::Outputs(mut outputs) => match (outputs.len(), outputs.pop()) {
-            (1, Some((To::Onward, message))) => {
-                job.message = message;
-                Verdict::Onward
-            }
-            (_, Some(last)) => {
-                outputs.push(last);
-                Verdict::Outputs(outputs)
-            }
-            (_, None) => Verdict::Onward,
-        },
+        Slot::One(To::Onward, message) => {
+            job.message = message;
+            Verdict::Onward
+        }
+        Slot::One(to, message) => Verdict::Outputs(vec![(to, message)]),
+        Slot::Outputs(outputs) => Verdict::Outputs(outputs),
     };
     Decided::Job(job, verdict)
-}
-
-/// An output with everything it does not say taken from the message that came in.
-pub(crate) fn apply(output: Output, original: &Message) -> Message {
-    Message {
-        topic: output.topic.unwrap_or_else(|| original.topic.clone()),
-        payload: output.payload.unwrap_or_else(|| original.payload.clone()),
-        qos: output.qos.unwrap_or(original.qos),
-        retain: output.retain.unwrap_or(original.retain),
-        properties: output.properties.or_else(|| original.properties.clone()),
-    }
-}
-
-fn from_tick(output: Output) -> Option<Message> {
-    Some(Message {
-        topic: output.topic?,
-        payload: output.payload.unwrap_or_default(),
-        qos: output.qos.unwrap_or(QoS::AtMostOnce),
-        retain: output.retain.unwrap_or(false),
-        properties: output.properties,
-    })
 }

@@ -164,11 +164,14 @@ fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
             state: settings.grants.state,
         },
         limits: Limits {
-            memory_bytes: limits.memory_bytes as usize,
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
             deadline: limits.deadline,
+            configure_deadline: limits.configure_deadline,
             outputs: limits.outputs,
-            output_bytes: limits.output_bytes as usize,
+            output_bytes: limits.output_bytes,
             log_lines_per_second: limits.log_lines_per_second,
+            state_bytes: limits.state_bytes,
             ..Limits::default()
         },
         state,

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tidegate_broker::LocalReceived;
 use tidegate_config::{self as config, Config};
 use tidegate_link::{Link, Outgoing, Port, Status};
-use tidegate_message::{SubscriptionIndex, Topic};
+use tidegate_message::SubscriptionIndex;
 use tidegate_mqtt::{Completion, PublishError, Received};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,6 @@ struct BrokerTask {
     task: JoinHandle<()>,
     /// Where the box's own broker listens.
     addresses: Vec<SocketAddr>,
-    settings: config::Broker,
 }
 
 /// What a reload changed, in words.
@@ -126,10 +125,9 @@ impl Gateway {
             self.remove_broker(name);
         }
         for (name, settings) in links {
-            let broker = &config.brokers[&name];
             let added = difference.brokers.added.contains(&name);
             if added || difference.brokers.changed.contains(&name) {
-                self.start_link(&name, settings, broker.clone());
+                self.start_link(&name, settings);
             }
         }
         for opened in new_brokers {
@@ -215,7 +213,7 @@ impl Gateway {
     }
 
     /// Starts a link, or goes on with a running one under other settings.
-    fn start_link(&self, name: &str, settings: tidegate_link::Settings, broker: config::Broker) {
+    fn start_link(&self, name: &str, settings: tidegate_link::Settings) {
         let running =
             self.broker_index(name).and_then(|at| match &self.inner.core.borrow().brokers[usize::from(at)].kind {
                 Kind::Link(handle) => Some((at, handle.clone())),
@@ -240,7 +238,7 @@ impl Gateway {
             }
             link.run(port, stopped).await;
         });
-        let task = BrokerTask { stop, task, addresses: Vec::new(), settings: broker };
+        let task = BrokerTask { stop, task, addresses: Vec::new() };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
@@ -250,7 +248,6 @@ impl Gateway {
         let at = self.inner.core.borrow().brokers.len() as u16;
         let port = BrokerPort { core: self.inner.core.clone(), broker: at, name: name.as_str().into() };
         let stop = self.inner.stop.child_token();
-        let settings = opened.config.clone();
         let addresses = opened.addresses.clone();
         let (kind, task) = embedded::start(opened, port, self.inner.core.clone(), at, stop.clone());
         let added = self.add_broker(&name, kind);
@@ -261,7 +258,7 @@ impl Gateway {
             slot.health.up_since = Some(Instant::now());
             slot.version = Some("embedded".to_owned());
         }
-        let task = BrokerTask { stop, task, addresses, settings: config::Broker::Embedded(settings) };
+        let task = BrokerTask { stop, task, addresses };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
@@ -305,7 +302,7 @@ impl Gateway {
                     let name: Arc<str> = name.as_str().into();
                     let at = core.sets.len() as u16;
                     let choice = Choice::new(policy, set.failback);
-                    core.sets.push(SetSlot { name: name.clone(), choice, members });
+                    core.sets.push(SetSlot { choice, members });
                     core.targets.insert(name, Target::Set(at));
                 }
             }
@@ -591,16 +588,5 @@ impl Core {
         for broker in given_up {
             self.give_up(broker, now);
         }
-    }
-
-    /// Whether any route leads to this topic at a broker, for `explain`.
-    pub(crate) fn routes_of(&self, broker: u16, topic: &Topic) -> Vec<u16> {
-        let mut found = Vec::new();
-        self.brokers[usize::from(broker)].index.for_each_match(topic, |route| {
-            if !found.contains(route) {
-                found.push(*route);
-            }
-        });
-        found
     }
 }

@@ -5,7 +5,7 @@ use crate::wire::{
     self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_binary, take_packet_id, take_properties,
     take_string, varint_len,
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tidegate_message::{ByteString, Message, Properties, QoS, Topic};
 
 /// A PUBLISH as received, before its topic alias is resolved.
@@ -37,7 +37,7 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Protocol
     if version == Version::V5 {
         // One byte of zero is the common case: no properties.
         if body.first() == Some(&0) {
-            let _ = body.split_to(1);
+            body.advance(1);
         } else {
             let mut found = Properties::default();
             let mut any = false;

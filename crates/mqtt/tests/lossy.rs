@@ -53,10 +53,7 @@ fn story(v5: bool) -> impl Strategy<Value = (Vec<Terms>, Vec<Step>)> {
 
 fn tell(version: Version, terms: Vec<Terms>, steps: &[Step]) {
     let mut world = World::new(version, terms);
-    for (at, step) in handshake().iter().chain(steps).enumerate() {
-        let _ = at;
-        world.step(step);
-    }
+    handshake().iter().chain(steps).for_each(|step| world.step(step));
     world.heal();
 }
 

@@ -1,5 +1,5 @@
 //! Tests of the sessions from outside.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)] // both are a test's way
 
 mod frames;
 mod hostile;

@@ -289,7 +289,7 @@ impl World {
         payload.resize(5 + usize::from(pad), b'.');
         let topic = Topic::new(format!("plant/line/{topic}")).expect("a topic");
         let mut message = Message::new(topic, payload, QoS::from_u8(qos).expect("a QoS"));
-        message.retain = pad % 5 == 0;
+        message.retain = pad.is_multiple_of(5);
         if rich && self.version == Version::V5 {
             message.properties = Some(Box::new(Properties {
                 content_type: Some("text/plain".into()),
@@ -575,23 +575,17 @@ impl World {
         };
         match frame {
             Frame::Publish { qos: 1, payload, .. } => theirs.to_puback.push_back(number(&payload, 1 - side)),
-            Frame::Publish { qos: 2, id, .. } => {
-                if !theirs.to_pubrec.contains(&id) {
-                    theirs.to_pubrec.push_back(id);
-                }
-            }
+            Frame::Publish { qos: 2, id, .. } if !theirs.to_pubrec.contains(&id) => theirs.to_pubrec.push_back(id),
             Frame::PubAck { id, .. } => {
                 ours.window.remove(&id);
                 ours.finished.insert(id);
             }
-            Frame::PubRec { id, reason } if reason >= 0x80 => {
-                if !ours.taken_over.contains(&id) {
-                    ours.window.remove(&id);
-                    ours.finished.insert(id);
-                }
-            }
-            Frame::PubRec { id, .. } => {
+            Frame::PubRec { id, reason } if reason < 0x80 => {
                 ours.taken_over.insert(id);
+            }
+            Frame::PubRec { id, .. } if !ours.taken_over.contains(&id) => {
+                ours.window.remove(&id);
+                ours.finished.insert(id);
             }
             Frame::PubRel { .. } => theirs.pubrels += 1,
             Frame::PubComp { id, .. } => {

@@ -152,9 +152,9 @@ macro_rules! __plugin_handler {
                 ) -> ::std::vec::Vec<::std::result::Result<$crate::Decision, $crate::Failure>> {
                     __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::handle(plugin, &source, messages))
                 }
-    }
+            }
 
-            $crate::bindings::export_handler!(Handler with_types_in $crate::bindings);
+    $crate::bindings::export_handler!(Handler with_types_in $crate::bindings);
         };
     };
 }

@@ -11,8 +11,10 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
             loaded.warnings.iter().for_each(|warning| println!("{warning}"));
             let Config { brokers, routes, plugins, .. } = &loaded.config;
             let counts = [(brokers.len(), "broker"), (routes.len(), "route"), (plugins.len(), "plugin")];
-            let words: Vec<_> =
-                counts.iter().map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" })).collect();
+            let words: Vec<_> = counts
+                .iter()
+                .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
+                .collect();
             println!("{}: good, {}", path.display(), words.join(", "));
             Ok(())
         }

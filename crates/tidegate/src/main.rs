@@ -17,6 +17,10 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Messages are allocated on one thread and freed on another, which this one is good at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An MQTT edge gateway: every message passes through WebAssembly plugins that are replaced while traffic flows.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, propagate_version = true)]

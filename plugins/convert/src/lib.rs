@@ -69,6 +69,7 @@ pub struct Convert {
     on_missing: OnMissing,
     // Kept from message to message for their memory alone.
     found: Vec<Option<Field>>,
+    /// In the order of the payload.
     edits: Vec<Edit>,
     text: Vec<u8>,
 }
@@ -186,7 +187,6 @@ impl Convert {
                 planned => planned?,
             }
         }
-        self.edits.sort_unstable_by_key(|edit| edit.old.start);
         Ok(())
     }
 
@@ -203,12 +203,12 @@ impl Convert {
             }
             let start = self.text.len();
             self.text.extend_from_slice(name);
-            self.edits.push(Edit { old: field.key.clone(), new: start..self.text.len() });
+            insert(&mut self.edits, Edit { old: field.key.clone(), new: start..self.text.len() });
         }
         if let Some((number, round)) = number {
             let start = self.text.len();
             write_number(number, round, &mut self.text);
-            self.edits.push(Edit { old: field.value.clone(), new: start..self.text.len() });
+            insert(&mut self.edits, Edit { old: field.value.clone(), new: start..self.text.len() });
         }
         Ok(())
     }
@@ -226,6 +226,12 @@ impl Convert {
     }
 }
 
+/// Edits are few, and kept in the order of the payload.
+fn insert(edits: &mut Vec<Edit>, edit: Edit) {
+    let after = edits.iter().rposition(|earlier| earlier.old.start < edit.old.start).map_or(0, |earlier| earlier + 1);
+    edits.insert(after, edit);
+}
+
 impl Change {
     /// The number to write and its decimals; none if the value stays.
     fn apply(&self, field: &Field, payload: &[u8]) -> Result<Option<(f64, Option<u32>)>, Problem> {
@@ -234,7 +240,7 @@ impl Change {
         };
         let mut number = field.number(payload).ok_or(Problem::NoNumber)?;
         if let Some((from, to)) = units {
-            number = to.from_base(from.to_base(number));
+            number = to.of_base(from.base_of(number));
         }
         number = number * scale + offset;
         if number.is_finite() { Ok(Some((number, *round))) } else { Err(Problem::NoNumber) }
@@ -339,7 +345,7 @@ fn write_number(number: f64, round: Option<u32>, to: &mut Vec<u8>) {
     if whole == 0 {
         return to.push(b'0');
     }
-    while decimals > 0 && whole % 10 == 0 {
+    while decimals > 0 && whole.is_multiple_of(10) {
         whole /= 10;
         decimals -= 1;
     }

@@ -111,11 +111,11 @@ impl Unit {
         Err(format!("`{}` cannot be expressed in `{}`; one of {fitting} can", self.name, other.name))
     }
 
-    pub(crate) fn to_base(self, value: f64) -> f64 {
+    pub(crate) fn base_of(self, value: f64) -> f64 {
         (value + self.shift) * self.numerator / self.denominator
     }
 
-    pub(crate) fn from_base(self, base: f64) -> f64 {
+    pub(crate) fn of_base(self, base: f64) -> f64 {
         base * self.denominator / self.numerator - self.shift
     }
 }
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     fn convert(value: f64, from: &str, to: &str) -> f64 {
-        Unit::named(to).unwrap().from_base(Unit::named(from).unwrap().to_base(value))
+        Unit::named(to).unwrap().of_base(Unit::named(from).unwrap().base_of(value))
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn every_unit_returns_to_itself() {
         for unit in UNITS {
-            assert!((unit.from_base(unit.to_base(12.5)) - 12.5).abs() < 1e-9, "{}", unit.name);
+            assert!((unit.of_base(unit.base_of(12.5)) - 12.5).abs() < 1e-9, "{}", unit.name);
         }
     }
 

@@ -138,7 +138,7 @@ impl Value<'_> {
     fn is_same(&self, last: &Value, tolerance: f64) -> bool {
         match (self, last) {
             (Self::Number(now), Value::Number(last)) => (now - last).abs() <= tolerance,
-            (Self::Bytes(now), Value::Bytes(last)) => now == last,
+            (Self::Bytes(now), Value::Bytes(last)) => is_same_text(now, last),
             _ => false,
         }
     }
@@ -156,6 +156,14 @@ impl Value<'_> {
             Self::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
         }
     }
+}
+
+/// Eight bytes at a time: WebAssembly's `==` of slices goes byte by byte, and took half of this plugin's time.
+fn is_same_text(a: &[u8], b: &[u8]) -> bool {
+    let (a_eights, a_rest) = a.as_chunks::<8>();
+    let (b_eights, b_rest) = b.as_chunks::<8>();
+    let mut eights = a_eights.iter().zip(b_eights);
+    a.len() == b.len() && eights.all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b)) && a_rest == b_rest
 }
 
 tidegate_sdk::plugin!(DropUnchanged);
@@ -203,6 +211,20 @@ mod tests {
     fn one_passes_after_the_maximum_age() {
         let messages = [("a", "1", 0), ("a", "1", 59_999), ("a", "1", 60_000), ("a", "1", 60_001)];
         assert_eq!(passed(r#"{"max_age": "1m"}"#, &messages), [true, false, true, false]);
+    }
+
+    #[test]
+    fn texts_are_the_same_or_not_at_any_length() {
+        for len in 0..40 {
+            let text: Vec<u8> = (0..len).collect();
+            assert!(is_same_text(&text, &text.clone()));
+            assert!(!is_same_text(&text, &[text.as_slice(), &[0]].concat()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 1;
+                assert!(!is_same_text(&text, &other), "{at} of {len}");
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ use tidegate_sdk::{By, Decision, Failure, Message, Output, Plugin, Problems, Tim
 /// Topics and payloads held back may take this much; the default limit of a plugin's memory is 16 MiB.
 const MAX_KEPT_BYTES: usize = 4 << 20;
 
+/// One call of the timer sends no more than this: the default limit `output_bytes` of a plugin is 1 MiB.
+const MAX_TICK_BYTES: usize = 768 << 10;
+
 /// The most that `max_keys` may say: the same limit of memory.
 const MAX_KEYS: usize = 50_000;
 
@@ -127,17 +130,21 @@ impl Timed for Throttle {
             .map(|(key, window)| (window.start_ms, key))
             .collect();
         due.sort_unstable(); // The longest waiting first, should there be more than one call may send.
-        due.truncate(self.config.max_outputs);
-        let due: Vec<String> = due.into_iter().map(|(_, key)| key.clone()).collect();
-        due.iter().filter_map(|key| self.release(key, now_ms)).collect()
+        let due: Vec<String> = due.into_iter().take(self.config.max_outputs).map(|(_, key)| key.clone()).collect();
+        let mut outputs = Vec::with_capacity(due.len());
+        let kept_bytes = self.kept_bytes;
+        for key in due {
+            outputs.extend(self.release(&key, now_ms, MAX_TICK_BYTES - (kept_bytes - self.kept_bytes)));
+        }
+        outputs
     }
 }
 
 impl Throttle {
-    /// The message held back for this key, as an output; it opens the key's next interval.
-    fn release(&mut self, key: &str, now_ms: u64) -> Option<Output> {
+    /// The message held back for this key, as an output, if it is no larger than this; it opens the key's next interval.
+    fn release(&mut self, key: &str, now_ms: u64, max_bytes: usize) -> Option<Output> {
         let window = self.keys.get_mut(key)?;
-        let message = window.kept.take()?;
+        let message = window.kept.take_if(|message| size_of(message) <= max_bytes)?;
         window.start_ms = now_ms;
         window.opened_by = message.id;
         self.kept_bytes -= size_of(&message);
@@ -184,7 +191,7 @@ impl Window {
 /// Keeps the message if there is room, and says under which reason it is dropped now.
 fn hold_back(window: &mut Window, message: Message, kept_bytes: &mut usize) -> &'static str {
     *kept_bytes -= window.keep(None);
-    if *kept_bytes + size_of(&message) > MAX_KEPT_BYTES {
+    if size_of(&message) > MAX_TICK_BYTES || *kept_bytes + size_of(&message) > MAX_KEPT_BYTES {
         return "throttled, no room to keep it";
     }
     *kept_bytes += size_of(&message);

@@ -98,18 +98,25 @@ fn keys_are_bounded() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn what_is_kept_and_sent_is_bounded() {
+    const LARGE: usize = 500 << 10;
     let mut plugin = throttle(r#"{"every": "1s"}"#);
-    let big = |topic: &str| Message::new(topic, vec![0; MAX_KEPT_BYTES / 2]).at(1_000);
-    let mut reasons = Vec::new();
-    for topic in ["a", "a", "b", "b", "a"] {
-        reasons.push(plugin.handle("home", big(topic)).unwrap());
+    let mut decide = |topic: usize, bytes: usize| {
+        let message = Message::new(topic.to_string(), vec![0; bytes]).at(1_000);
+        plugin.handle("home", message).unwrap()
+    };
+    let fitting = MAX_KEPT_BYTES / (LARGE + 1_000);
+    for topic in 0..=fitting {
+        assert_eq!(decide(topic, LARGE), Decision::Pass);
+        let expected = if topic < fitting { "throttled" } else { "throttled, no room to keep it" };
+        assert_eq!(decide(topic, LARGE), Decision::drop(expected));
     }
-    assert_eq!(reasons[1], Decision::drop("throttled"));
-    assert_eq!(reasons[3], Decision::drop("throttled, no room to keep it"));
-    assert_eq!(reasons[4], Decision::drop("throttled"));
-    assert_eq!(plugin.tick(2_000).len(), 1);
-    assert_eq!(plugin.kept_bytes, 0);
+    assert_eq!(decide(0, LARGE), Decision::drop("throttled"), "one takes the place of the other");
+    assert_eq!(decide(0, MAX_TICK_BYTES), Decision::drop("throttled, no room to keep it"));
+    for _ in 1..fitting {
+        assert_eq!(plugin.tick(2_000).len(), 1, "two would be more than one call may send");
+    }
+    assert_eq!((plugin.tick(2_000).len(), plugin.kept_bytes), (0, 0));
 }
 
 #[test]

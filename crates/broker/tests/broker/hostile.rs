@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Limits, Settings};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ReasonCode, Version};
+use tokio::io::AsyncWriteExt;
 
 #[test]
 fn bytes_that_are_no_mqtt_close_the_connection_and_nothing_else() {
@@ -157,5 +158,39 @@ fn a_storm_of_connections_leaves_nothing_behind() {
         server.until(|stats| stats.sessions == 0).await;
         let stats = server.broker.stats();
         assert_eq!((stats.connections, stats.subscriptions, stats.queued, stats.queued_bytes), (0, 0, 0, 0));
+    });
+}
+
+/// Not a parser test: those are in `tidegate-mqtt`. Here the rest of the house must stand.
+#[test]
+fn garbage_behind_a_good_beginning_never_brings_the_broker_down() {
+    with(anonymous(), |server| async move {
+        let _gateway = server.gateway(&[("#", QoS::ExactlyOnce)]);
+        let mut seed = 0x2545_F491_4F6C_DD1D_u64;
+        let mut random = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for round in 0..300 {
+            let mut raw = Raw::connect(server.addr, if round % 2 == 0 { 4 } else { 5 }).await;
+            let mut bytes: Vec<u8> = Vec::new();
+            for _ in 0..20 {
+                let first = [0x30, 0x31, 0x32, 0x34, 0x3A, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xC0, 0xE0]
+                    [random() as usize % 13];
+                let body: Vec<u8> =
+                    (0..random() % 12).map(|at| if at % 2 == 0 { 0 } else { random() as u8 % 64 }).collect();
+                bytes.extend([first, body.len() as u8]);
+                bytes.extend(body);
+            }
+            raw.send(&bytes).await;
+            let _ = raw.stream.shutdown().await;
+            while raw.packet().await.is_some() {}
+        }
+        server.until(|stats| stats.sessions == 0).await;
+        let stats = server.broker.stats();
+        assert_eq!((stats.connections, stats.subscriptions, stats.queued), (0, 0, 0));
+        server.device("well").await.subscribe("t", QoS::AtLeastOnce).await;
     });
 }

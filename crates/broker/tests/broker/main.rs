@@ -1,5 +1,7 @@
 //! The broker from outside, through sockets, and from inside, as the gateway. Each file is one promise or a few.
 
+#![allow(clippy::unwrap_used)] // a test may fail so
+
 mod basics; // versions, QoS, who gets what
 mod device; // not a test: a client on the session of `tidegate-mqtt`, and one that writes raw bytes
 mod hostile; // bytes that are no MQTT, floods, silence

@@ -1,7 +1,7 @@
 //! Answers a batch with the wrong number of results: one too few, or as many more as its configuration says.
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component uses it"))]
 
-use tidegate_sdk::bindings::{self, exports::tidegate::gateway::handler::Guest};
+use tidegate_sdk::bindings::exports::tidegate::gateway::handler::Guest;
 use tidegate_sdk::{Decision, Diagnostic, Failure, Message};
 
 /// The plugin's `config` table.
@@ -38,5 +38,5 @@ impl Guest for WrongCount {
 #[cfg(target_arch = "wasm32")]
 #[allow(unsafe_code)]
 const _: () = {
-    bindings::export_handler!(WrongCount with_types_in bindings);
+    tidegate_sdk::bindings::export_handler!(WrongCount with_types_in tidegate_sdk::bindings);
 };
