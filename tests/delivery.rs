@@ -1,1 +1,55 @@
-//! To come.
+//! Messages between real brokers: what arrives, as what, and what happens when something on the way goes away.
+//!
+//! | Module | What it shows |
+//! |---|---|
+//! | `qos` | every QoS and version on each side; what MQTT 5 says about a message |
+//! | `transports` | how a broker is reached, and the words when it is not |
+//! | `routes` | fan-out, remap, plugins, overlaps; QoS 0 with a target that is away |
+//! | `sets` | several brokers under one name |
+//! | `retained` | retained messages, wills, and that nothing echoes |
+//! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
+
+mod outages;
+mod qos;
+mod retained;
+mod routes;
+mod sets;
+mod transports;
+
+use crate::world::PATIENCE;
+use tidegate_testkit::{Client, ClientOptions, Id, Ledger, Received, Version, eventually};
+
+/// A client that subscribes to everything with QoS 2 before anything is sent.
+#[track_caller]
+fn listener(port: u16, name: &str) -> Client {
+    let mut client = Client::connect(port, &ClientOptions::new(Version::V311, name)).expect("the listener connects");
+    assert_eq!(client.subscribe(&[("#", 2)]).expect("the listener subscribes"), [2]);
+    client
+}
+
+/// The next `count` messages, and nothing behind them: a message of our own, published last, must be the next.
+#[track_caller]
+fn exactly(client: &mut Client, count: usize) -> Vec<Received> {
+    let mut all = Vec::new();
+    for n in 0..count {
+        let next = client.receive(PATIENCE).expect("the listener stays connected");
+        all.push(next.unwrap_or_else(|| panic!("{n} of {count} messages came: {all:?}")));
+    }
+    client.publish("the/end", b"", 0, false).expect("the listener publishes");
+    let last = client.receive(PATIENCE).expect("the listener stays connected").expect("the end");
+    assert_eq!(last.topic, "the/end", "more than {count} messages: {last:?}");
+    all
+}
+
+/// Publishes a last message at the source, with the QoS of those before it, and waits until it has come to the
+/// subscriber through everything that is queued between them.
+#[track_caller]
+fn last_of_all(port: u16, qos: u8, ledger: &Ledger, subscriber: &str) {
+    let id = Id::new("last", 0);
+    let mut client = Client::connect(port, &ClientOptions::new(Version::V5, "last")).expect("the source broker is up");
+    ledger.published(id.clone());
+    client.publish("dev/last/temp", &id.encode(0), qos, false).expect("published");
+    eventually("the last message arrives", PATIENCE, || {
+        ledger.check_of(subscriber, |id| id.key == "last").missing.is_empty()
+    });
+}

@@ -1,5 +1,10 @@
 //! What most tests need: two mosquitto brokers, a gateway between them, and its accounts at the end.
 
+mod witness;
+
+pub(crate) use witness::{Arrival, Witness};
+
+use std::process::Output;
 use std::time::Duration;
 use tidegate_testkit::{Metrics, Tidegate, eventually};
 
@@ -32,4 +37,40 @@ pub(crate) fn assert_balanced(tidegate: &Tidegate) -> Metrics {
     assert_eq!(came, went, "in = out + dropped + parked, when nothing is in flight\n{}", tidegate.log());
     assert_eq!(sum("tidegate_route_imbalance"), 0.0);
     metrics
+}
+
+/// Runs the binary with these arguments to its end, which must come within [`PATIENCE`].
+#[track_caller]
+pub(crate) fn run(args: &[&str]) -> Output {
+    let limit = PATIENCE.as_secs().to_string();
+    let mut command = std::process::Command::new("timeout");
+    command.args(["-k", "1", &limit]).arg(Tidegate::binary()).args(args).env_remove("RUST_LOG");
+    command.output().expect("timeout runs")
+}
+
+/// The most memory a process has had at a time, in bytes.
+pub(crate) fn memory_peak_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a kernel that counts memory");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+/// `[brokers.NAME]`: one at the end of a link, with more of its keys.
+pub(crate) fn broker(name: &str, url: &str, keys: &str) -> String {
+    format!("[brokers.{name}]\nurl = \"{url}\"\n{keys}\n")
+}
+
+/// `[[routes]]`, named `FROM-TO`: everything that the filters match goes to `to`, with more of its keys.
+pub(crate) fn route(from: &str, topics: &[&str], to: &[&str], keys: &str) -> String {
+    let name = format!("{from}-{}", to.join("-"));
+    named_route(&name, from, topics, 2, to, keys)
+}
+
+/// `[[routes]]` with a name and the QoS it subscribes with.
+pub(crate) fn named_route(name: &str, from: &str, topics: &[&str], qos: u8, to: &[&str], keys: &str) -> String {
+    format!(
+        "[[routes]]\nname = \"{name}\"\nfrom = {{ broker = \"{from}\", topics = {topics:?}, qos = {qos} }}\n\
+         to = {to:?}\n{keys}\n"
+    )
 }

@@ -182,7 +182,6 @@ mod tests {
             assert_eq!((phase.lost, phase.faults), (0, Faults::default()));
             assert!(phase.cpu_us > 0.5 && phase.per_s > 100.0, "{phase:?}");
         }
-        assert!(session.full.per_s > session.paced.per_s, "{session:?}");
         assert!(session.latencies_ns.len() > 30 && session.latencies_ns[0] > 1_000);
         assert!(session.peak_kib >= session.idle_kib && session.idle_kib > 1_000);
     }

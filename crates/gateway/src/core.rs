@@ -62,6 +62,17 @@ pub(crate) enum Kind {
     Gone,
 }
 
+impl Kind {
+    /// Stops taking messages from it, or goes on.
+    fn pause(&self, paused: bool) {
+        match self {
+            Self::Link(handle) => handle.pause(paused),
+            Self::Embedded { local, .. } => local.pause(paused),
+            Self::Gone => {}
+        }
+    }
+}
+
 /// One broker.
 pub(crate) struct BrokerSlot {
     pub(crate) name: Arc<str>,
@@ -396,10 +407,8 @@ impl Core {
     /// Stops reading from a source for a while.
     pub(crate) fn hold_back(&mut self, source: u16, until: Instant) {
         let slot = &mut self.brokers[usize::from(source)];
-        if slot.held_back_until.is_none()
-            && let Kind::Link(handle) = &slot.kind
-        {
-            handle.pause(true);
+        if slot.held_back_until.is_none() {
+            slot.kind.pause(true);
             slot.held_back_until = Some(until);
             self.hold_back.notify_one();
         }
@@ -417,9 +426,7 @@ impl Core {
                 continue;
             }
             slot.held_back_until = None;
-            if let Kind::Link(handle) = &slot.kind {
-                handle.pause(false);
-            }
+            slot.kind.pause(false);
         }
         next
     }

@@ -272,13 +272,13 @@ impl Core {
         let parked = Parked { route: slot.name.clone(), why, message: job.message, received_ms: job.received_ms };
         let (origin, plugin, kind) = (job.origin, parked.why.plugin.clone(), parked.why.kind);
         match self.parked.park(parked) {
-            Ok(number) => {
+            Some(number) => {
                 tracing::debug!(number, route = &*slot.name, plugin = &*plugin, kind, "parked a message");
                 slot.counters.parked += 1;
                 slot.counters.in_flight -= 1;
                 self.settle(origin);
             }
-            Err(_) => self.dropped(route, origin, "parking_full"),
+            None => self.dropped(route, origin, "parking_full"),
         }
     }
 

@@ -27,17 +27,17 @@ pub(crate) struct ParkedMessages {
 }
 
 impl ParkedMessages {
-    /// Keeps a message, if there is room.
-    pub(crate) fn park(&mut self, mut parked: Parked) -> Result<u64, Parked> {
+    /// Keeps a message if there is room, and says under which number.
+    pub(crate) fn park(&mut self, mut parked: Parked) -> Option<u64> {
         let weight = parked.message.weight_bytes() + parked.why.reason.len();
         if self.by_number.len() >= MESSAGES_MAX || self.bytes + weight > BYTES_MAX {
-            return Err(parked);
+            return None;
         }
         parked.message.detach();
         self.bytes += weight;
         self.last += 1;
         self.by_number.insert(self.last, parked);
-        Ok(self.last)
+        Some(self.last)
     }
 
     pub(crate) fn take(&mut self, number: u64) -> Option<Parked> {
@@ -69,11 +69,11 @@ mod tests {
             received_ms: 5,
         };
         let mut all = ParkedMessages::default();
-        let taken = std::iter::repeat_with(|| all.park(parked.clone())).take_while(Result::is_ok).count();
+        let taken = std::iter::repeat_with(|| all.park(parked.clone())).take_while(Option::is_some).count();
         assert_eq!(taken, 31, "32 MiB hold 31 messages of 1 MiB and something");
         assert_eq!(all.take(1).unwrap().message, parked.message);
         assert!(all.take(1).is_none());
-        assert!(all.park(parked).is_ok(), "there is room again");
+        assert!(all.park(parked).is_some(), "there is room again");
         for number in 1..=40 {
             all.take(number);
         }

@@ -28,6 +28,9 @@ pub(crate) struct Prepared {
     pub(crate) changed: Vec<String>,
 }
 
+/// A configured plugin, and the names of the targets it was granted.
+type Built = (tidegate_plugin::Instance, Arc<[Arc<str>]>);
+
 /// Builds plugins; remembers what is worth it from one reload to the next.
 pub(crate) struct Preparer {
     host: Host,
@@ -119,7 +122,7 @@ impl Preparer {
         name: &str,
         settings: &config::Plugin,
         component: &Component,
-    ) -> Result<(tidegate_plugin::Instance, Arc<[Arc<str>]>), tidegate_plugin::Error> {
+    ) -> Result<Built, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
         let spec = spec(name, settings, state);
         let targets = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();

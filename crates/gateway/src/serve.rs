@@ -58,7 +58,7 @@ fn make_data_dir(path: &Path) -> Result<(), Error> {
 /// Reloads whenever there is something new; never returns.
 async fn watch(path: &Path, gateway: &Gateway, reload: &Notify) {
     let mut watch = Watch::new();
-    let mut known = fingerprints(path, &gateway.config());
+    let mut known = fingerprints(path, gateway).await;
     loop {
         watch.set(known.keys().cloned());
         let asked = tokio::select! {
@@ -66,14 +66,14 @@ async fn watch(path: &Path, gateway: &Gateway, reload: &Notify) {
             () = reload.notified() => true,
             () = tokio::time::sleep(POLL) => false,
         };
-        let now = fingerprints(path, &gateway.config());
+        let now = fingerprints(path, gateway).await;
         if now == known && !asked {
             continue;
         }
         known = now;
         load(path, gateway).await;
         // Paths may be others now; what was saved while we loaded is seen in the next round.
-        for (path, print) in fingerprints(path, &gateway.config()) {
+        for (path, print) in fingerprints(path, gateway).await {
             known.entry(path).or_insert(print);
         }
         watch.changed.notify_one();
@@ -85,14 +85,22 @@ async fn quiet(changed: &Notify) {
     while tokio::time::timeout(DEBOUNCE, changed.notified()).await.is_ok() {}
 }
 
-fn fingerprints(path: &Path, config: &Config) -> BTreeMap<PathBuf, Fingerprint> {
-    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
-    plugins.chain([path.to_owned()]).map(|path| (path.clone(), Fingerprint::of(&path))).collect()
+/// What the files are now. Read on another thread: a component may be large.
+async fn fingerprints(path: &Path, gateway: &Gateway) -> BTreeMap<PathBuf, Fingerprint> {
+    let config = gateway.config();
+    let plugins = config.plugins.into_values().map(|plugin| plugin.path);
+    let paths: Vec<PathBuf> = plugins.chain([path.to_owned()]).collect();
+    let read = move || paths.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect();
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 /// Loads the file and applies it, or says everything that is wrong with it.
 async fn load(path: &Path, gateway: &Gateway) {
-    match tidegate_config::load(path) {
+    let file = path.to_owned();
+    let Ok(loaded) = tokio::task::spawn_blocking(move || tidegate_config::load(&file)).await else {
+        return tracing::error!("reading the configuration panicked, which is a bug; what ran keeps running");
+    };
+    match loaded {
         Ok(loaded) => match gateway.reload(loaded.config).await {
             Ok(changes) if changes.0.is_empty() => tracing::info!("reloaded, nothing has changed"),
             Ok(changes) => changes.0.iter().for_each(|change| tracing::info!(change, "reloaded")),

@@ -114,11 +114,15 @@ impl Gateway {
     async fn apply(&self, config: Config) -> Result<Changes, Vec<String>> {
         let inner = &self.inner;
         let _one_at_a_time = inner.reloading.lock().await;
-        let links = self.link_settings(&config)?;
-        let new_brokers = embedded::open(&config, &inner.config.borrow()).await?;
+        let wanted = config.clone();
+        let links = tokio::task::spawn_blocking(move || link_settings(&wanted))
+            .await
+            .map_err(|error| vec![format!("reading secrets panicked, which is a bug: {error}")])??;
+        let before = inner.config.borrow().clone();
+        let new_brokers = embedded::open(&config, &before).await?;
         let prepared = self.prepare(&config).await?;
         // From here on nothing can fail.
-        let difference = inner.config.borrow().difference(&config);
+        let difference = before.difference(&config);
         let mut changes = Changes::default();
         changes.0.extend(difference.needs_restart.iter().map(|key| format!("{key} changes at the next start")));
         for name in &difference.brokers.removed {
@@ -148,20 +152,6 @@ impl Gateway {
         }
         *inner.config.borrow_mut() = config;
         Ok(changes)
-    }
-
-    /// Reads secrets and certificates of every link that is new or changed.
-    fn link_settings(&self, config: &Config) -> Result<Vec<(String, tidegate_link::Settings)>, Vec<String>> {
-        let (mut ready, mut wrong) = (Vec::new(), Vec::new());
-        for (name, broker) in &config.brokers {
-            if let config::Broker::Link(link) = broker {
-                match settings::link(name, link) {
-                    Ok(settings) => ready.push((name.clone(), settings)),
-                    Err(error) => wrong.push(format!("broker `{name}`: {error}")),
-                }
-            }
-        }
-        if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.
@@ -453,6 +443,20 @@ impl Gateway {
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         left
     }
+}
+
+/// Reads secrets and certificates of every link there is.
+fn link_settings(config: &Config) -> Result<Vec<(String, tidegate_link::Settings)>, Vec<String>> {
+    let (mut ready, mut wrong) = (Vec::new(), Vec::new());
+    for (name, broker) in &config.brokers {
+        if let config::Broker::Link(link) = broker {
+            match settings::link(name, link) {
+                Ok(settings) => ready.push((name.clone(), settings)),
+                Err(error) => wrong.push(format!("broker `{name}`: {error}")),
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
 }
 
 /// Brings verdicts from the plugins' threads to the data path.

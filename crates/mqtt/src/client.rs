@@ -15,6 +15,10 @@ use tidegate_message::{ByteString, Message, QoS, TopicFilter};
 /// How many filters one SUBSCRIBE or UNSUBSCRIBE carries at most: some brokers refuse long ones.
 const FILTERS_PER_PACKET: usize = 8;
 
+/// How many QoS 2 messages a broker of MQTT 3.x is sent at a time: mosquitto 2.0 hangs up above its
+/// `max_inflight_messages`, which is 20 unless set, and 3.x has no way to ask.
+const EXACTLY_ONCE_MAX_V3: u16 = 20;
+
 /// How a client introduces itself, and what it takes.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
@@ -36,7 +40,7 @@ pub struct ClientConfig {
     pub will: Option<Will>,
     /// How long the broker keeps our session, in seconds (MQTT 5).
     pub session_expiry_s: u32,
-    /// How many unacknowledged messages we take (MQTT 5; at least 1).
+    /// How many unacknowledged messages we take (MQTT 5; at least 1), and send to a broker of 3.x, which cannot say.
     pub receive_maximum: u16,
     /// The largest packet we take, in bytes; announced in MQTT 5, enforced always.
     pub max_packet_size: u32,
@@ -84,6 +88,7 @@ pub struct ClientSession {
     ping_sent: Option<Instant>,
     clean_start: bool,
     topic_alias_max: u16,
+    receive_maximum: u16,
     next_control: u64,
 }
 
@@ -97,6 +102,7 @@ impl ClientSession {
             ping_sent: None,
             clean_start: true,
             topic_alias_max: 0,
+            receive_maximum: u16::MAX,
             next_control: 0,
         }
     }
@@ -112,6 +118,7 @@ impl ClientSession {
         self.keep_alive_s = config.keep_alive_s;
         self.ping_sent = None;
         self.clean_start = config.clean_start;
+        self.receive_maximum = config.receive_maximum.max(1);
         self.topic_alias_max = if v5 { config.topic_alias_max } else { 0 };
         let connect = Connect {
             version: config.version,
@@ -219,8 +226,10 @@ impl ClientSession {
         }
         // MQTT 3.1 cannot say that it has the session: trust it to have kept it.
         let session_present = ack.session_present || (self.connection.version == Version::V31 && !self.clean_start);
+        let v5 = self.connection.v5();
         let peer = PeerLimits {
-            receive_maximum: ack.receive_maximum,
+            receive_maximum: if v5 { ack.receive_maximum } else { self.receive_maximum },
+            exactly_once_maximum: if v5 { u16::MAX } else { EXACTLY_ONCE_MAX_V3 },
             max_packet_size: ack.max_packet_size.map_or(usize::MAX, |size| size as usize),
             max_qos: ack.max_qos,
             retain_available: ack.retain_available,

@@ -378,3 +378,53 @@ fn v5_qos(qos: QoS) -> rumqttc::v5::mqttbytes::QoS {
         QoS::ExactlyOnce => rumqttc::v5::mqttbytes::QoS::ExactlyOnce,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Frames;
+
+    fn frame(bytes: &[u8]) -> Frame {
+        Frames::cut(&mut BytesMut::from(bytes), usize::MAX, 1).next().unwrap().unwrap()
+    }
+
+    #[test]
+    fn rumqttc_and_we_read_each_others_connack() {
+        let ack = ConnAck {
+            session_expiry_s: Some(7),
+            receive_maximum: 9,
+            max_packet_size: Some(1000),
+            assigned_client_id: Some("box".into()),
+            topic_alias_max: 3,
+            words: Some("well met".into()),
+            server_keep_alive_s: Some(5),
+            ..ConnAck::plain(ReasonCode::SUCCESS, true)
+        };
+        let mut bytes = BytesMut::new();
+        encode_connack(&mut bytes, Version::V5, &ack);
+        assert_eq!(decode_connack(frame(&bytes), Version::V5).unwrap(), ack);
+        let v5::Packet::ConnAck(theirs) = v5::Packet::read(&mut bytes, None).unwrap() else { panic!() };
+        let found = theirs.properties.clone().unwrap();
+        assert_eq!((theirs.session_present, found.receive_max, found.max_packet_size), (true, Some(9), Some(1000)));
+        assert_eq!((found.topic_alias_max, found.server_keep_alive), (Some(3), Some(5)));
+        theirs.write(&mut bytes).unwrap();
+        assert_eq!(decode_connack(frame(&bytes), Version::V5).unwrap(), ack);
+    }
+
+    #[test]
+    fn rumqttc_reads_our_answers_and_our_goodbye() {
+        let codes = [ReasonCode::GRANTED_QOS_1, ReasonCode::NOT_AUTHORIZED];
+        let mut bytes = BytesMut::new();
+        encode_suback(&mut bytes, Version::V5, 7, &codes);
+        assert_eq!(decode_suback(frame(&bytes), Version::V5).unwrap(), (7, codes.to_vec()));
+        let v5::Packet::SubAck(theirs) = v5::Packet::read(&mut bytes, None).unwrap() else { panic!() };
+        assert_eq!((theirs.pkid, theirs.return_codes.len()), (7, 2));
+        encode_suback(&mut bytes, Version::V311, 7, &codes);
+        assert_eq!(bytes[..], [0x90, 4, 0, 7, 1, 0x80], "3.1.1 knows one error");
+        bytes.clear();
+        encode_unsuback(&mut bytes, Version::V5, 8, &[ReasonCode::SUCCESS]);
+        assert_eq!(decode_unsuback(frame(&bytes)).unwrap(), 8);
+        let v5::Packet::UnsubAck(theirs) = v5::Packet::read(&mut bytes, None).unwrap() else { panic!() };
+        assert_eq!(theirs.pkid, 8);
+    }
+}

@@ -53,6 +53,8 @@ pub enum PublishError {
 #[derive(Debug, Clone)]
 pub(crate) struct PeerLimits {
     pub(crate) receive_maximum: u16,
+    /// How many of these may be of QoS 2. MQTT 3.x has no way to say so, and mosquitto 2.0 hangs up above 20.
+    pub(crate) exactly_once_maximum: u16,
     pub(crate) max_packet_size: usize,
     pub(crate) max_qos: QoS,
     pub(crate) retain_available: bool,
@@ -63,6 +65,7 @@ impl Default for PeerLimits {
     fn default() -> Self {
         Self {
             receive_maximum: u16::MAX,
+            exactly_once_maximum: u16::MAX,
             max_packet_size: usize::MAX,
             max_qos: QoS::ExactlyOnce,
             retain_available: true,
@@ -115,6 +118,12 @@ enum State {
     WaitsForControl,
 }
 
+impl State {
+    const fn is_exactly_once(self) -> bool {
+        matches!(self, Self::WaitsForPubrec | Self::WaitsForPubcomp)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Entry {
     state: State,
@@ -137,6 +146,8 @@ pub(crate) struct Outgoing {
     base: u64,
     /// Messages sent on this connection that wait for PUBACK, PUBREC or PUBCOMP.
     in_flight: usize,
+    /// Those of them at QoS 2.
+    exactly_once: usize,
     /// Entries in state `Unsent` or `UnsentPubrel`; all at or behind `resend_at`.
     unsent: usize,
     resend_at: usize,
@@ -167,9 +178,18 @@ impl Wire<'_> {
 impl Outgoing {
     /// Whether a QoS 1 or 2 message would be taken now.
     pub(crate) fn has_room(&self, limits: &PeerLimits) -> bool {
-        self.unsent == 0
-            && self.in_flight < usize::from(limits.receive_maximum)
-            && (self.entries.len() as u64) < PACKET_IDS
+        self.unsent == 0 && self.window_has_room(limits) && (self.entries.len() as u64) < PACKET_IDS
+    }
+
+    fn window_has_room(&self, limits: &PeerLimits) -> bool {
+        self.in_flight < usize::from(limits.receive_maximum)
+            && self.exactly_once < usize::from(limits.exactly_once_maximum)
+    }
+
+    /// One more waits for the peer in this state.
+    fn count(&mut self, state: State) {
+        self.in_flight += 1;
+        self.exactly_once += usize::from(state.is_exactly_once());
     }
 
     /// How many messages wait for the peer, sent or not.
@@ -199,7 +219,7 @@ impl Outgoing {
         let state = sent_state(message.qos);
         let (key, message) = (Some(key), Some(message));
         self.entries.push_back(Entry { state, key, message, subscription_ids: subscription_ids.into() });
-        self.in_flight += 1;
+        self.count(state);
         Ok(Published::InFlight)
     }
 
@@ -269,7 +289,7 @@ impl Outgoing {
         let entry = &mut self.entries[at];
         (entry.state, entry.message) = (State::WaitsForPubcomp, None);
         self.unsent -= 1;
-        self.in_flight += 1;
+        self.count(State::WaitsForPubcomp);
         put_ack(out, PUBREL, packet_id(self.base + at as u64), ReasonCode::SUCCESS, v5);
     }
 
@@ -284,6 +304,7 @@ impl Outgoing {
 
     fn finish(&mut self, at: usize, reason: ReasonCode, completed: &mut Vec<Completion>) {
         let entry = &mut self.entries[at];
+        self.exactly_once -= usize::from(entry.state.is_exactly_once());
         (entry.state, entry.message) = (State::Done, None);
         completed.extend(entry.key.map(|key| Completion { key, reason }));
         self.in_flight -= 1;
@@ -322,17 +343,14 @@ impl Outgoing {
             };
             self.unsent += usize::from(entry.state != State::Done);
         }
-        (self.in_flight, self.resend_at) = (0, 0);
+        (self.in_flight, self.exactly_once, self.resend_at) = (0, 0, 0);
         self.pop_done();
         republished
     }
 
     /// Sends what a new connection owes the peer, as far as window and buffer allow.
     pub(crate) fn resend(&mut self, wire: &mut Wire<'_>, completed: &mut Vec<Completion>) {
-        while self.unsent > 0
-            && self.in_flight < usize::from(wire.limits.receive_maximum)
-            && wire.out.len() < RESEND_BUFFER_BYTES
-        {
+        while self.unsent > 0 && self.window_has_room(wire.limits) && wire.out.len() < RESEND_BUFFER_BYTES {
             let at = self.resend_at;
             self.resend_at += 1;
             let Some(entry) = self.entries.get_mut(at) else { return };
@@ -343,18 +361,21 @@ impl Outgoing {
                     message.qos = message.qos.min(wire.limits.max_qos);
                     message.retain &= wire.limits.retain_available;
                     let once = message.qos == QoS::AtMostOnce;
+                    let sent = sent_state(message.qos);
+                    let encoded = wire.encode(message, id, dup && !once, &entry.subscription_ids);
+                    entry.state = sent;
                     self.unsent -= 1;
-                    self.in_flight += 1;
-                    match wire.encode(message, id, dup && !once, &entry.subscription_ids) {
+                    self.count(sent);
+                    match encoded {
                         Ok(()) if once => self.finish(at, ReasonCode::SUCCESS, completed),
-                        Ok(()) => entry.state = sent_state(message.qos),
+                        Ok(()) => {}
                         Err(_) => self.finish(at, ReasonCode::PACKET_TOO_LARGE, completed),
                     }
                 }
                 (State::UnsentPubrel, _) => {
                     entry.state = State::WaitsForPubcomp;
                     self.unsent -= 1;
-                    self.in_flight += 1;
+                    self.count(State::WaitsForPubcomp);
                     put_ack(wire.out, PUBREL, id, ReasonCode::SUCCESS, wire.version == Version::V5);
                 }
                 _ => {}

@@ -163,6 +163,7 @@ impl ServerSession {
         self.keep_alive_s = connect.keep_alive_s;
         self.peer = PeerLimits {
             receive_maximum: connect.receive_maximum,
+            exactly_once_maximum: u16::MAX,
             max_packet_size: connect.max_packet_size.map_or(usize::MAX, |size| size as usize),
             max_qos: QoS::ExactlyOnce,
             retain_available: true,

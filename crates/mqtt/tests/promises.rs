@@ -179,6 +179,24 @@ fn tokens_of_a_session_that_the_broker_forgot_do_nothing() {
     assert_eq!(client.said(), [Frame::PubAck { id: 1, reason: 0 }]);
 }
 
+#[test]
+fn ids_of_a_session_that_the_broker_forgot_mean_nothing() {
+    for version in [Version::V311, V5] {
+        let sent = |id| publish(2, false, id, no_properties(version));
+        let mut client = Client::plain(version);
+        let old = client.hear(sent(1));
+        client.hear(sent(2));
+        client.session.ack(old.received[0].ack.unwrap());
+        client.connect(&config(version), no_limits(version));
+        client.said();
+        // 1 waited for its PUBREL, 2 for its owner.
+        for id in [1, 2] {
+            assert_eq!(client.hear(sent(id)).received.len(), 1);
+        }
+        assert_eq!(client.said(), []);
+    }
+}
+
 // Redelivery.
 
 #[test]
@@ -951,7 +969,7 @@ fn what_only_the_other_side_may_send_is_an_error() {
 #[test]
 fn a_long_redelivery_waits_for_the_buffer_to_drain() {
     let mut client = Client::plain(Version::V311);
-    for key in 0..100 {
+    for key in 0..99 {
         client.session.publish(key, message("a", vec![0; 8 * 1024], 1)).unwrap();
     }
     client.session.tx().clear();
@@ -965,6 +983,21 @@ fn a_long_redelivery_waits_for_the_buffer_to_drain() {
         let now = client.now;
         client.session.sent(now, &mut Batch::default());
     }
-    assert_eq!((sent, turns), (100, 4));
+    assert_eq!((sent, turns), (99, 4));
     assert!(client.session.has_room());
+}
+
+#[test]
+fn a_broker_of_3_x_is_sent_at_most_twenty_messages_of_qos_2_at_a_time_and_of_qos_1_as_many_as_configured() {
+    for (qos, window) in [(2, 20), (1, 100)] {
+        let mut client = Client::plain(Version::V311);
+        let mut sent = 0;
+        while client.session.has_room() {
+            client.session.publish(sent, message("a", vec![], qos)).unwrap();
+            sent += 1;
+        }
+        assert_eq!(sent, window, "QoS {qos}");
+        client.resume();
+        assert!(!client.session.has_room(), "what is sent again counts too");
+    }
 }

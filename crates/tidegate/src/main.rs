@@ -50,6 +50,9 @@ enum Command {
     Parked(parked::Arguments),
 }
 
+/// There is a bug.
+const EX_SOFTWARE: u8 = 70;
+
 /// How a command can end, with the code of `sysexits.h`.
 #[derive(Debug)]
 enum Failure {
@@ -73,7 +76,7 @@ impl Failure {
             Self::Found => 1,
             Self::Usage(_) => 64,
             Self::Unavailable(_) => 69,
-            Self::Bug(_) => 70,
+            Self::Bug(_) => EX_SOFTWARE,
             Self::Disk(_) => 74,
             Self::Config(_) => 78,
         }

@@ -37,11 +37,12 @@ fn order_is_kept_under_a_small_window() {
         subscriber.subscribe("t", QoS::ExactlyOnce).await;
         let mut publisher = server.device("from").await;
         for number in 0..300 {
-            publisher.send(message("t", &number.to_string(), QOS[1 + number % 2])).await;
+            publisher.send(message("t", &number.to_string(), QOS[number % 3])).await;
         }
+        // Also QoS 0 waits for its turn behind what came before it.
         let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
         assert_eq!(subscriber.next_payloads(300).await, expected);
-        for _ in 0..300 {
+        for _ in 0..200 {
             assert_eq!(publisher.next_completed().await.reason, ReasonCode::SUCCESS);
         }
     });

@@ -1,0 +1,153 @@
+//! Several brokers under one name.
+
+use super::last_of_all;
+use crate::world::{PATIENCE, assert_balanced, broker, route};
+use std::collections::{BTreeMap, BTreeSet};
+use tidegate_testkit::{
+    Client, ClientOptions, Ledger, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
+    Tidegate, Version, eventually,
+};
+
+/// Enough that a fair choice between two gives each at least one.
+const TOPICS: u64 = 40;
+
+struct Set {
+    home: Mosquitto,
+    office: Mosquitto,
+    backup: Mosquitto,
+    tidegate: Tidegate,
+}
+
+/// Everything under `dev` goes from `home` to the set of `office` and `backup`.
+#[track_caller]
+fn set(policy: &str) -> Set {
+    // What the members have taken over outlives them.
+    let start = || Mosquitto::builder().persistence(true).start();
+    let (home, office, backup) = (start(), start(), start());
+    let fast = "reconnect = { min = \"50ms\", max = \"200ms\" }";
+    let mut config = broker("home", &home.url(), "");
+    config += &(broker("office", &office.url(), fast) + &broker("backup", &backup.url(), fast));
+    config += &format!("[targets.upstream]\n{policy}\nmembers = [\"office\", \"backup\"]\n");
+    config += &route("home", &["dev/#"], &["upstream"], "");
+    let tidegate = Tidegate::start(&config);
+    Set { home, office, backup, tidegate }
+}
+
+#[track_caller]
+fn subscriber(mosquitto: &Mosquitto, name: &str, ledger: &Ledger) -> Subscriber {
+    let client = ClientOptions::new(Version::V5, name).clean(false);
+    Subscriber::start(mosquitto.port(), SubscriberOptions::new(client, name, "dev/+/temp", 1), ledger)
+}
+
+#[track_caller]
+fn publisher(mosquitto: &Mosquitto, ledger: &Ledger) -> Publisher {
+    let client = ClientOptions::new(Version::V5, "publisher").clean(false);
+    let mut options = PublisherOptions::new(client, "dev/{key}/temp");
+    options.rate = 1_000;
+    Publisher::start(mosquitto.port(), options, ledger)
+}
+
+#[test]
+fn failover_takes_the_second_while_the_first_is_away_and_loses_nothing() {
+    let Set { home, mut office, backup, tidegate } = set("policy = \"failover\"\nfailback = \"1s\"");
+    let ledger = Ledger::new();
+    let (at_office, at_backup) = (subscriber(&office, "office", &ledger), subscriber(&backup, "backup", &ledger));
+    let publisher = publisher(&home, &ledger);
+    eventually("the first gets it", PATIENCE, || at_office.received() > 500);
+    assert_eq!(at_backup.received(), 0, "the second gets nothing while the first is well");
+
+    office.stop();
+    eventually("the second gets it", PATIENCE, || at_backup.received() > 500);
+    office.restart();
+    let before = at_office.received();
+    eventually("the first gets it again", PATIENCE, || at_office.received() > before + 500);
+
+    publisher.stop();
+    last_of_all(home.port(), 1, &ledger, "office");
+    assert_balanced(&tidegate);
+    let at_backup = at_backup.stop();
+    eventually("everything has arrived", PATIENCE, || ledger.lost_by_all(&["office", "backup"]).is_empty());
+    at_office.stop();
+    assert!(at_backup > 500);
+    // What one member had taken when it went away may have gone to the other too; within one, order is kept.
+    for member in ["office", "backup"] {
+        ledger.check(member).assert_in_order();
+    }
+}
+
+#[test]
+fn balance_keeps_a_topic_on_one_member() {
+    let Set { home, office, backup, tidegate } = set("policy = \"balance\"");
+    let subs = [&office, &backup].map(|member| MosquittoSub::start(member.port(), &["-q", "1", "-t", "dev/#"]));
+    let mut client = Client::connect(home.port(), &ClientOptions::new(Version::V5, "publisher")).unwrap();
+    for n in 0..5 * TOPICS {
+        client.publish(&format!("dev/{}/temp", n % TOPICS), n.to_string().as_bytes(), 1, false).unwrap();
+    }
+    let all = || subs.iter().map(|sub| sub.lines().len()).sum::<usize>();
+    eventually("everything arrives", PATIENCE, || all() >= 5 * TOPICS as usize);
+    let metrics = assert_balanced(&tidegate);
+    assert_eq!(metrics.get("tidegate_route_out_total", &[]), Some(5.0 * TOPICS as f64));
+    let topics = subs.map(|sub| {
+        let mut topics: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for line in sub.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            topics.entry(words[0].to_owned()).or_default().push(words[3].parse().unwrap());
+        }
+        topics
+    });
+    assert!(topics.iter().all(|topics| !topics.is_empty()), "both members are used: {topics:?}");
+    assert_eq!(topics[0].len() + topics[1].len(), TOPICS as usize, "each topic is on one member: {topics:?}");
+    for numbers in topics.iter().flat_map(BTreeMap::values) {
+        assert!(numbers.len() == 5 && numbers.is_sorted(), "{topics:?}");
+    }
+}
+
+#[test]
+fn balance_moves_the_topics_of_a_member_that_is_away_and_loses_nothing() {
+    let Set { home, mut office, backup, tidegate } = set("policy = \"balance\"");
+    let ledger = Ledger::new();
+    let (at_office, at_backup) = (subscriber(&office, "office", &ledger), subscriber(&backup, "backup", &ledger));
+    let client = ClientOptions::new(Version::V5, "publisher").clean(false);
+    let mut options = PublisherOptions::new(client, "dev/{key}/temp");
+    (options.rate, options.keys) = (1_000, TOPICS);
+    let publisher = Publisher::start(home.port(), options, &ledger);
+    eventually("both get some", PATIENCE, || at_office.received() > 100 && at_backup.received() > 100);
+
+    office.stop();
+    let keys_of = |check: tidegate_testkit::Check| {
+        let missing: BTreeSet<String> = check.missing.into_iter().map(|id| id.key).collect();
+        TOPICS as usize - missing.len()
+    };
+    // From some moment on the member that is left gets every topic.
+    eventually("the other member gets all topics", PATIENCE, || {
+        let late = publisher.sent() / TOPICS;
+        crate::delivery::outages::wait_for(PATIENCE, || publisher.sent() / TOPICS > late + 2);
+        keys_of(ledger.check_of("backup", |id| id.n == late)) == TOPICS as usize
+    });
+    office.restart();
+    publisher.stop();
+    eventually("everything has arrived", PATIENCE, || ledger.lost_by_all(&["office", "backup"]).is_empty());
+    assert_balanced(&tidegate);
+    at_office.stop();
+    at_backup.stop();
+}
+
+#[test]
+fn all_gives_every_member_everything() {
+    let Set { home, office, backup, tidegate } = set("policy = \"all\"");
+    let ledger = Ledger::new();
+    let subscribers = [subscriber(&office, "office", &ledger), subscriber(&backup, "backup", &ledger)];
+    let publisher = publisher(&home, &ledger);
+    eventually("some are sent", PATIENCE, || publisher.sent() > 500);
+    publisher.stop();
+    let all = ledger.published_count();
+    for name in ["office", "backup"] {
+        eventually("everything arrives", PATIENCE, || ledger.received_count(name) >= all);
+    }
+    let metrics = assert_balanced(&tidegate);
+    assert_eq!(metrics.get("tidegate_route_out_total", &[]), Some(2.0 * all as f64));
+    for (subscriber, name) in subscribers.into_iter().zip(["office", "backup"]) {
+        subscriber.stop();
+        ledger.check(name).assert_exactly_once().assert_in_order().assert_published(500);
+    }
+}
