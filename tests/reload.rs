@@ -13,7 +13,7 @@ mod swaps;
 use crate::world::{PATIENCE, Witness, assert_balanced, plugin};
 use tidegate_testkit::{
     ClientOptions, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Tidegate, TidegateBuilder, Version,
-    eventually,
+    eventually, within,
 };
 
 /// Messages a second of the main route.
@@ -76,7 +76,8 @@ impl House {
     #[track_caller]
     fn assert_all_came(&self, folder: &str, publisher: Publisher, witness: &Witness, name: &str, at_least: usize) {
         let sent = publisher.stop() as usize;
-        eventually(&format!("all of {folder} is at {name}"), PATIENCE, || witness.count() >= sent);
+        // If not, the check says what is missing.
+        within(PATIENCE, || witness.count() >= sent);
         let check = self.ledger.check_of(name, |id| id.key.starts_with(folder));
         check.assert_exactly_once().assert_in_order().assert_nothing_missing().assert_published(at_least);
     }

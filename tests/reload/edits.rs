@@ -135,9 +135,10 @@ fn a_changed_broker_is_reconnected_and_loses_nothing_at_qos_2() {
     let house = House::new();
     let rest = MAIN.replace("topics = [\"dev/+/temp\"]", "topics = [\"dev/+/temp\"], qos = 2");
     let config = |number: usize| {
-        let keep_alive = format!("keep_alive = \"{}s\"", 30 + number / 2);
-        let changed = if number % 2 == 0 { "[brokers.home]\n" } else { "[brokers.office]\n" };
-        house.config(&rest).replacen(changed, &format!("{changed}{keep_alive}\n"), 1)
+        let (home, office) = (31 + number / 2, 31 + number.div_ceil(2));
+        let text = house.config(&rest);
+        let text = text.replace("[brokers.home]", &format!("[brokers.home]\nkeep_alive = \"{home}s\""));
+        text.replace("[brokers.office]", &format!("[brokers.office]\nkeep_alive = \"{office}s\""))
     };
     let tidegate = Tidegate::builder(&config(0)).file(PLUGIN, plugin("versioned-v1")).start();
     let witness = Witness::start_at(house.office.port(), "main", ("main/#", 2), &house.ledger);

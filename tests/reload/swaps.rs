@@ -44,7 +44,7 @@ fn save(tidegate: &Tidegate, way: Way, number: usize, bytes: &[u8]) {
 
 /// Puts a link there in one step, whatever was there before.
 fn link(to: &Path, place: &Path) {
-    let aside = place.with_extension("link");
+    let aside = place.with_file_name("link.aside");
     symlink(to, &aside).unwrap();
     std::fs::rename(&aside, place).unwrap();
 }

@@ -8,7 +8,7 @@ use crate::counters::RouteCounters;
 use crate::lane::{Lane, NO_ORIGIN};
 use crate::origin::Origins;
 use crate::parked::ParkedMessages;
-use crate::pipeline::{Inbox, Job, Outbox};
+use crate::pipeline::{Decided, Inbox, Job, Outbox};
 use crate::sets::{Choice, Health};
 use ahash::{AHashMap, RandomState};
 use bytes::BytesMut;
@@ -33,6 +33,38 @@ pub(crate) const HOLD_BACK: Duration = Duration::from_secs(1);
 
 /// How many topics a broker's route cache holds.
 const CACHED_TOPICS: usize = 1024;
+
+/// A few messages are waited for, for so long, before this thread goes to sleep: waking it again would cost more.
+const AWAITED_JOBS_MAX: usize = 8;
+const PATIENCE: Duration = Duration::from_micros(40);
+
+/// After a wait in vain so many chances to wait are passed over, then twice as many, up to the last.
+const VAIN_MIN: u32 = 8;
+const VAIN_MAX: u32 = 1024;
+
+/// Whether waiting for plugins has paid lately. A slow plugin costs the data path one short wait in a thousand batches.
+#[derive(Debug, Default)]
+struct Patience {
+    pass_over: u32,
+    next: u32,
+}
+
+impl Patience {
+    fn admits(&mut self) -> bool {
+        let admits = self.pass_over == 0;
+        self.pass_over = self.pass_over.saturating_sub(1);
+        admits
+    }
+
+    fn learn(&mut self, came: bool) {
+        if came {
+            self.next = VAIN_MIN;
+        } else {
+            self.pass_over = self.next.max(VAIN_MIN);
+            self.next = (self.pass_over * 2).min(VAIN_MAX);
+        }
+    }
+}
 
 /// How a source is told that a message is taken care of.
 #[derive(Debug, Clone, Copy)]
@@ -238,6 +270,8 @@ pub(crate) struct Core {
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) parked: ParkedMessages,
     pub(crate) draining: bool,
+    patience: Patience,
+    decided: Vec<(u16, Vec<Decided>)>,
     /// Somebody is held back: the supervisor looks again soon.
     pub(crate) hold_back: Rc<Notify>,
     pub(crate) hasher: RandomState,
@@ -259,6 +293,8 @@ impl Core {
             outbox,
             parked: ParkedMessages::default(),
             draining: false,
+            patience: Patience::default(),
+            decided: Vec::new(),
             hold_back: Rc::new(Notify::new()),
             hasher: RandomState::new(),
             scratch: BytesMut::new(),
@@ -380,10 +416,13 @@ impl Core {
 
     /// Wakes everybody who was given something, once.
     pub(crate) fn flush(&mut self, now: Instant) {
+        let seen = self.outbox.pushed();
+        let mut few = !self.dirty_routes.is_empty();
         while let Some(route) = self.dirty_routes.pop() {
             let slot = &mut self.routes[usize::from(route)];
             slot.dirty = false;
             let Some(inbox) = &slot.inbox else { continue };
+            few &= slot.in_pipeline <= AWAITED_JOBS_MAX;
             let over = slot.full_since.is_some_and(|since| now >= since + HOLD_BACK);
             // While sources hold back, what they had read already must go somewhere.
             let max = if over { PIPELINE_JOBS_MAX } else { 4 * PIPELINE_JOBS_MAX };
@@ -391,6 +430,13 @@ impl Core {
             slot.in_pipeline -= dropped.len();
             for job in dropped {
                 self.dropped(route, job.origin, "pipeline_full");
+            }
+        }
+        if few && self.patience.admits() {
+            let came = self.outbox.wait(seen, PATIENCE);
+            self.patience.learn(came);
+            if came {
+                self.take_decided(now);
             }
         }
         while let Some(broker) = self.dirty_brokers.pop() {
@@ -402,6 +448,16 @@ impl Core {
                 Kind::Gone => {}
             }
         }
+    }
+
+    /// Takes what the plugins have decided so far.
+    pub(crate) fn take_decided(&mut self, now: Instant) {
+        let mut decided = std::mem::take(&mut self.decided);
+        self.outbox.take(&mut decided);
+        for (route, decided) in decided.drain(..) {
+            self.decided(route, decided, now);
+        }
+        self.decided = decided;
     }
 
     /// Stops reading from a source for a while.
@@ -451,4 +507,25 @@ pub(crate) struct Arrival {
     now: Instant,
     received_us: u64,
     received_ms: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_in_vain_become_rare_and_one_that_pays_makes_them_common_again() {
+        let mut patience = Patience::default();
+        let mut waits = 0;
+        for _ in 0..10_000 {
+            if patience.admits() {
+                waits += 1;
+                patience.learn(false);
+            }
+        }
+        assert!(waits < 20, "{waits}");
+        while !patience.admits() {}
+        patience.learn(true);
+        assert!(patience.admits());
+    }
 }

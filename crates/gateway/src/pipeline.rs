@@ -6,6 +6,7 @@
 
 use crate::counters::StageCounters;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_message::{ByteString, Message};
@@ -204,17 +205,43 @@ fn merge(earlier: Swap, mut later: Swap) -> Swap {
 #[derive(Default)]
 pub(crate) struct Outbox {
     decided: Mutex<Vec<(u16, Vec<Decided>)>>,
+    /// How often something was put in.
+    pushed: AtomicU64,
+    /// The data path looks at `pushed` right now and need not be woken.
+    awaited: AtomicBool,
     pub(crate) ready: Notify,
 }
 
 impl Outbox {
     fn push(&self, route: u16, decided: Vec<Decided>) {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).push((route, decided));
-        self.ready.notify_one();
+        // These two and those in `wait` are in one total order: either we see that nobody waits any more, or whoever
+        // waited sees what we put in.
+        self.pushed.fetch_add(1, SeqCst);
+        if !self.awaited.load(SeqCst) {
+            self.ready.notify_one();
+        }
     }
 
     pub(crate) fn take(&self, into: &mut Vec<(u16, Vec<Decided>)>) {
         into.append(&mut self.decided.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How often something was put in so far.
+    pub(crate) fn pushed(&self) -> u64 {
+        self.pushed.load(SeqCst)
+    }
+
+    /// Looks for a moment whether something new was put in, without going to sleep. True if so.
+    pub(crate) fn wait(&self, seen: u64, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        self.awaited.store(true, SeqCst);
+        while self.pushed.load(SeqCst) == seen && Instant::now() < until {
+            // On a machine with one core the plugin needs it.
+            std::thread::yield_now();
+        }
+        self.awaited.store(false, SeqCst);
+        self.pushed.load(SeqCst) != seen
     }
 }
 

@@ -461,15 +461,11 @@ fn link_settings(config: &Config) -> Result<Vec<(String, tidegate_link::Settings
 
 /// Brings verdicts from the plugins' threads to the data path.
 async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
-    let mut decided = Vec::new();
     loop {
         outbox.ready.notified().await;
-        outbox.take(&mut decided);
         let now = Instant::now();
         let mut core = core.borrow_mut();
-        for (route, decided) in decided.drain(..) {
-            core.decided(route, decided, now);
-        }
+        core.take_decided(now);
         core.flush(now);
     }
 }
