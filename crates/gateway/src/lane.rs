@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use tidegate_message::Message;
+use tidegate_message::{Message, QoS};
 
 /// No source waits for this message.
 pub(crate) const NO_ORIGIN: u32 = u32::MAX;
@@ -59,14 +59,29 @@ impl Tag {
 /// delivered; they are never dropped here. Those without (QoS 0) are bounded by [`LaneLimits`].
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
-    held: VecDeque<(u64, Entry)>,
+    held: VecDeque<Waiting>,
     held_bytes: usize,
-    loose: VecDeque<(u64, Entry)>,
+    loose: VecDeque<Waiting>,
     loose_bytes: usize,
     arrivals: u64,
     limits: LaneLimits,
     /// Since when the loose queue is full; `None` once it has drained by half.
     full_since: Option<Instant>,
+}
+
+/// One place in a queue.
+#[derive(Debug)]
+struct Waiting {
+    /// Its number in the order of arrival.
+    at: u64,
+    weight_bytes: usize,
+    entry: Entry,
+}
+
+impl Waiting {
+    fn wants_room(&self) -> bool {
+        self.entry.message.qos != QoS::AtMostOnce
+    }
 }
 
 /// What happened to a message that was pushed.
@@ -82,14 +97,16 @@ pub(crate) enum Pushed {
 impl Lane {
     pub(crate) fn push(&mut self, entry: Entry, now: Instant) -> Pushed {
         self.arrivals += 1;
-        let weight = entry.message.weight_bytes();
-        if entry.tag.origin != NO_ORIGIN {
-            self.held_bytes += weight;
-            self.held.push_back((self.arrivals, entry));
+        let weight_bytes = entry.message.weight_bytes();
+        let is_loose = entry.tag.origin == NO_ORIGIN;
+        let waiting = Waiting { at: self.arrivals, weight_bytes, entry };
+        if !is_loose {
+            self.held_bytes += weight_bytes;
+            self.held.push_back(waiting);
             return Pushed::Taken;
         }
-        self.loose_bytes += weight;
-        self.loose.push_back((self.arrivals, entry));
+        self.loose_bytes += weight_bytes;
+        self.loose.push_back(waiting);
         if self.loose.len() <= self.limits.messages && self.loose_bytes <= self.limits.bytes {
             return Pushed::Taken;
         }
@@ -100,9 +117,9 @@ impl Lane {
             return Pushed::HoldBack(until);
         }
         match self.loose.pop_front() {
-            Some((_, oldest)) => {
-                self.loose_bytes -= oldest.message.weight_bytes();
-                Pushed::Dropped(oldest)
+            Some(oldest) => {
+                self.loose_bytes -= oldest.weight_bytes;
+                Pushed::Dropped(oldest.entry)
             }
             None => Pushed::Taken,
         }
@@ -110,27 +127,24 @@ impl Lane {
 
     /// The next message in the order of arrival; of those that need room in the window only if there is some.
     pub(crate) fn pop(&mut self, has_room: bool) -> Option<Entry> {
-        let wants_room = |entry: &Entry| entry.message.qos != tidegate_message::QoS::AtMostOnce;
-        let held = self.held.front().filter(|(_, e)| has_room || !wants_room(e)).map(|(at, _)| *at);
-        let loose = self.loose.front().filter(|(_, e)| has_room || !wants_room(e)).map(|(at, _)| *at);
-        let (_, entry) = match (held, loose) {
-            (Some(held), Some(loose)) if held < loose => self.held.pop_front()?,
-            (Some(_), None) => self.held.pop_front()?,
-            (_, Some(_)) => self.loose.pop_front()?,
-            (None, None) => return None,
-        };
-        if entry.tag.origin == NO_ORIGIN {
-            self.loose_bytes -= entry.message.weight_bytes();
-            if self.full_since.is_some()
-                && self.loose.len() <= self.limits.messages / 2
-                && self.loose_bytes <= self.limits.bytes / 2
-            {
-                self.full_since = None;
-            }
-        } else {
-            self.held_bytes -= entry.message.weight_bytes();
+        let may_go = |waiting: &&Waiting| has_room || !waiting.wants_room();
+        let held = self.held.front().filter(may_go).map(|waiting| waiting.at);
+        let loose = self.loose.front().filter(may_go).map(|waiting| waiting.at);
+        if held.is_some_and(|held| loose.is_none_or(|loose| held < loose)) {
+            let waiting = self.held.pop_front()?;
+            self.held_bytes -= waiting.weight_bytes;
+            return Some(waiting.entry);
         }
-        Some(entry)
+        loose?;
+        let waiting = self.loose.pop_front()?;
+        self.loose_bytes -= waiting.weight_bytes;
+        if self.full_since.is_some()
+            && self.loose.len() <= self.limits.messages / 2
+            && self.loose_bytes <= self.limits.bytes / 2
+        {
+            self.full_since = None;
+        }
+        Some(waiting.entry)
     }
 
     /// True while sources should hold back.
@@ -142,20 +156,20 @@ impl Lane {
     pub(crate) fn take(&mut self, wanted: impl Fn(Tag) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         for (queue, bytes) in [(&mut self.held, &mut self.held_bytes), (&mut self.loose, &mut self.loose_bytes)] {
-            for (at, entry) in std::mem::take(queue) {
-                if wanted(entry.tag) {
-                    *bytes -= entry.message.weight_bytes();
-                    taken.push((at, entry));
+            for waiting in std::mem::take(queue) {
+                if wanted(waiting.entry.tag) {
+                    *bytes -= waiting.weight_bytes;
+                    taken.push(waiting);
                 } else {
-                    queue.push_back((at, entry));
+                    queue.push_back(waiting);
                 }
             }
         }
         if self.loose.is_empty() {
             self.full_since = None;
         }
-        taken.sort_by_key(|(at, _)| *at);
-        taken.into_iter().map(|(_, entry)| entry).collect()
+        taken.sort_by_key(|waiting| waiting.at);
+        taken.into_iter().map(|waiting| waiting.entry).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -170,7 +184,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_message::{QoS, Topic};
+    use tidegate_message::Topic;
 
     fn entry(name: &str, origin: u32) -> Entry {
         let qos = if origin == NO_ORIGIN { QoS::AtMostOnce } else { QoS::AtLeastOnce };

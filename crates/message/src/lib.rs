@@ -115,6 +115,7 @@ impl Message {
     }
 
     /// What the message weighs in memory, in bytes, near enough for a quota.
+    #[inline]
     pub fn weight_bytes(&self) -> usize {
         const OVERHEAD_BYTES: usize = 160;
         let properties = self.properties.as_ref().map_or(0, |p| {

@@ -122,6 +122,19 @@ fn a_message_whose_owner_still_holds_it_is_not_delivered_again() {
 }
 
 #[test]
+fn an_id_of_qos_1_without_dup_is_another_message() {
+    let mut server = Server::plain(V5);
+    let given_up = server.hear(publish(1, false, 5, &[0]));
+    let mut server = server.resume();
+    let next = server.hear(publish(1, false, 5, &[0]));
+    assert_eq!(next.received.len(), 1);
+    server.ack(&given_up);
+    assert_eq!(server.said(), []);
+    server.ack(&next);
+    assert_eq!(server.said(), [Frame::PubAck { id: 5, reason: 0 }]);
+}
+
+#[test]
 fn acknowledgements_leave_in_the_order_of_receipt() {
     for version in VERSIONS {
         let mut server = Server::plain(version);
@@ -243,8 +256,13 @@ fn a_pubrec_that_comes_before_the_redelivery_counts() {
     let mut server = Server::up(LIMITS, &config(V5), None);
     server.session.publish(0, message("a", "x", 2), &[]).unwrap();
     server.session.publish(1, message("a", "y", 2), &[]).unwrap();
+    server.session.publish(2, message("a", "z", 2), &[]).unwrap();
+    server.hear(packet(0x50, &[0, 3]));
     let mut server = Server::up(LIMITS, &terms, Some(server.session.into_flow()));
-    assert_eq!(publishes(&server.said()).len(), 1, "the second waits for room");
+    assert_eq!(publishes(&server.said()).len(), 1, "the others wait for room");
+    server.hear(packet(0x50, &[0, 3]));
+    assert_eq!(server.said(), [Frame::PubRel { id: 3, reason: 0 }], "known from before");
+    assert_eq!(server.hear(packet(0x70, &[0, 3])).completed, [done(2)]);
     server.hear(packet(0x50, &[0, 2]));
     assert_eq!(server.said(), [Frame::PubRel { id: 2, reason: 0 }], "not: unknown");
     assert_eq!(server.hear(packet(0x70, &[0, 2])).completed, [done(1)]);
@@ -999,5 +1017,13 @@ fn a_broker_of_3_x_is_sent_at_most_twenty_messages_of_qos_2_at_a_time_and_of_qos
         assert_eq!(sent, window, "QoS {qos}");
         client.resume();
         assert!(!client.session.has_room(), "what is sent again counts too");
+        if qos == 2 {
+            client.hear(packet(0x50, &[0, 1]));
+            assert!(!client.session.has_room(), "PUBREC does not make room");
+            client.hear(packet(0x70, &[0, 1]));
+        } else {
+            client.hear(packet(0x40, &[0, 1]));
+        }
+        assert!(client.session.has_room());
     }
 }

@@ -539,7 +539,12 @@ impl World {
                 sent.seen = Some((connection, epoch));
                 assert_eq!(*ours.ids.entry(id).or_insert(n), n, "a packet id for two messages");
                 assert!(ours.window.insert(id));
-                let maximum = if v5 { terms.receive_maximum[1 - side] } else { u16::MAX };
+                // A client keeps its own maximum where the broker cannot say one.
+                let maximum = match (v5, side) {
+                    (true, _) => terms.receive_maximum[1 - side],
+                    (false, CLIENT) => terms.receive_maximum[CLIENT],
+                    (false, _) => u16::MAX,
+                };
                 assert!(ours.window.len() <= usize::from(maximum), "above the receive maximum");
             }
             Frame::PubRel { id, reason } => {
