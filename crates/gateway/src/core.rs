@@ -36,7 +36,7 @@ const CACHED_TOPICS: usize = 1024;
 
 /// A few messages are waited for, for so long, before this thread goes to sleep: waking it again would cost more.
 const AWAITED_JOBS_MAX: usize = 8;
-const PATIENCE: Duration = Duration::from_micros(40);
+const PATIENCE: Duration = Duration::from_micros(60);
 
 /// After a wait in vain so many chances to wait are passed over, then twice as many, up to the last.
 const VAIN_MIN: u32 = 8;
