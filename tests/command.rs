@@ -110,7 +110,7 @@ fn check_names_every_mistake_with_its_place_and_what_to_do() {
     };
     for (at, words, hint) in [
         ("datadir", "unknown key `datadir`", "did you mean `data_dir`?"),
-        ("\"mqt://", "`mqt", "mqtt://"),
+        ("\"mqt://", "`mqt` is not a scheme for brokers", "it is one of mqtt"),
         ("\"half an hour\"", "`keep_alive` cannot be", "\"30s\""),
         ("\"ofice\"", "there is no broker `ofice`", "did you mean \"office\"?"),
         ("\"convrt.wasm\"", "there is no file", "build the plugin"),
@@ -176,7 +176,10 @@ fn wrong_use_ends_with_64_and_help_with_0() {
         assert_ne!(stderr(&output), "", "{args:?} says why");
         assert!(!stderr(&output).contains("panicked"), "{args:?}: {output:?}");
     }
-    assert_contains(&stderr(&run(&["explain", "--config", &path, "--broker", "hme", "--topic", "a"])), &["hme", "home"]);
+    assert_contains(
+        &stderr(&run(&["explain", "--config", &path, "--broker", "hme", "--topic", "a"])),
+        &["hme", "home"],
+    );
     for args in [&["--help"][..], &["--version"], &["run", "--help"], &["parked", "replay", "--help"]] {
         assert_eq!(run(args).status.code(), Some(0), "{args:?}");
     }
@@ -206,7 +209,8 @@ fn a_port_that_is_taken_ends_run_with_78_and_its_name() {
     let output = with_config("run", &path, &[]);
     assert_eq!(output.status.code(), Some(CONFIGURATION), "{output:?}");
     assert_contains(&stderr(&output), &["admin"]);
-    let config = RULES.replace("url = \"mqtt://127.0.0.1:4\"", &format!("embedded = true\nlisten = [\"mqtt://{address}\"]"));
+    let config =
+        RULES.replace("url = \"mqtt://127.0.0.1:4\"", &format!("embedded = true\nlisten = [\"mqtt://{address}\"]"));
     let (_dir, path) = written(&config);
     let output = with_config("run", &path, &[]);
     assert_eq!(output.status.code(), Some(CONFIGURATION), "{output:?}");

@@ -1,1 +1,30 @@
-//! To come.
+//! The box's own broker: other people's clients are at home on it, and routes carry what they say.
+//!
+//! | Module | What it shows |
+//! |---|---|
+//! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws |
+//! | `carried` | from it, to it and between two of them; no acknowledgement before the target's |
+
+mod carried;
+mod clients;
+
+use tidegate_testkit::free_port;
+
+/// `[brokers.NAME]` of the box itself.
+struct Embedded {
+    name: &'static str,
+    port: u16,
+    ws_port: u16,
+}
+
+impl Embedded {
+    fn new(name: &'static str) -> Self {
+        Self { name, port: free_port(), ws_port: free_port() }
+    }
+
+    fn config(&self) -> String {
+        let Self { name, port, ws_port } = self;
+        let listen = format!("\"mqtt://127.0.0.1:{port}\", \"ws://127.0.0.1:{ws_port}\"");
+        format!("[brokers.{name}]\nembedded = true\nlisten = [{listen}]\n")
+    }
+}

@@ -3,10 +3,9 @@
 use super::last_of_all;
 use crate::world::{PATIENCE, assert_balanced, broker, route};
 use std::process::Command;
-use std::time::Duration;
 use tidegate_testkit::{
-    Check, Client, ClientOptions, Direction, FaultProxy, Id, Ledger, Mosquitto, Publisher, PublisherOptions,
-    Subscriber, SubscriberOptions, Tidegate, Version, eventually,
+    Client, ClientOptions, Direction, FaultProxy, Id, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber,
+    SubscriberOptions, Tidegate, Version, eventually,
 };
 
 /// Messages a second.
@@ -72,7 +71,7 @@ impl Line {
 
     /// Stops publishing, waits for the last message, and compares.
     #[track_caller]
-    fn finish(self) -> Check {
+    fn finish(self) {
         self.publisher.stop();
         last_of_all(self.home.port(), self.qos, &self.ledger, "office");
         let metrics = assert_balanced(&self.tidegate);
@@ -89,15 +88,11 @@ impl Line {
         let check = self.ledger.check("office");
         check.assert_at_least_once().assert_in_order().assert_published(2 * SOME as usize);
         if self.qos == 2 {
+            // Every session was kept. At QoS 1 what the target had received when its link was cut is sent again: nobody
+            // can know.
             check.assert_at_most_once();
         }
-        check
     }
-}
-
-/// Like `eventually`, where running out of time is for the caller to judge.
-pub(super) fn wait_for(deadline: Duration, condition: impl FnMut() -> bool) {
-    tidegate_testkit::within(deadline, condition);
 }
 
 /// What the broker has acknowledged is on disk from here on: mosquitto writes on SIGUSR1, before it serves anybody else.
@@ -217,8 +212,7 @@ fn cut(version: &str, qos: u8) {
     }
     line.carries_some();
     assert!(line.to_home.accepted() > 12 && line.to_office.accepted() > 12);
-    let check = line.finish();
-    assert!(check.repeated.is_empty(), "sessions were kept: nothing in flight is sent twice, {check}");
+    line.finish();
 }
 
 fn links_are_cut(qos: u8) {

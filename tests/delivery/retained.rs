@@ -4,8 +4,8 @@ use super::{exactly, listener};
 use crate::world::{PATIENCE, assert_balanced, broker, named_route, route};
 use std::collections::BTreeSet;
 use tidegate_testkit::{
-    Client, ClientOptions, Ledger, Mosquitto, Publisher, PublisherOptions, Received, Subscriber, SubscriberOptions,
-    Tidegate, Version, Will, eventually,
+    Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Received, Subscriber,
+    SubscriberOptions, Tidegate, Version, Will, eventually,
 };
 
 #[track_caller]
@@ -35,7 +35,7 @@ fn retained_arrives_as_retained(version: &str) {
     let mut config = broker("home", &home.url(), &version) + &broker("office", &office.url(), &version);
     config += &route("home", &["dev/#"], &["office"], "");
     let mut subscriber = listener(office.port(), "subscriber");
-    let mut tidegate = Tidegate::start(&config);
+    let tidegate = Tidegate::start(&config);
     exactly(&mut subscriber, 3);
     assert_eq!(found(&office, 3), retained([("dev/1", "before"), ("dev/2", "before"), ("dev/3", "before")]));
 
@@ -50,14 +50,41 @@ fn retained_arrives_as_retained(version: &str) {
         [("dev/1", text(b"after")), ("dev/2", text(b"")), ("dev/3", text(b"after"))].map(|(t, p)| (t.to_owned(), p))
     );
     assert_eq!(found(&office, 2), retained([("dev/1", "after"), ("dev/3", "before")]));
+    assert_balanced(&tidegate);
+}
 
-    // A session that was kept is not given them again.
+/// What was retained comes once with the subscription, and not again when a link comes back to its session.
+#[track_caller]
+fn retained_comes_once(version: &str) {
+    let (home, office) = (Mosquitto::start(), Mosquitto::start());
+    let to_home = FaultProxy::start(home.port());
+    let mut publisher = publisher(home.port());
+    publisher.publish("dev/1", b"before", 1, true).unwrap();
+    let keys = format!("version = \"{version}\"\nreconnect = {{ min = \"50ms\", max = \"200ms\" }}");
+    let mut config = broker("home", &to_home.url(), &keys) + &broker("office", &office.url(), "");
+    config += &route("home", &["dev/#"], &["office"], "");
+    let mut subscriber = listener(office.port(), "subscriber");
+    let tidegate = Tidegate::start(&config);
+    assert_eq!(exactly(&mut subscriber, 1)[0].payload, b"before");
+    let connects = || tidegate.metrics().get("tidegate_broker_connects_total", &[("broker", "home")]);
+    for round in 0..3 {
+        let before = connects();
+        to_home.reset();
+        eventually("the link comes back", PATIENCE, || connects() > before);
+        publisher.publish("dev/2", &[round], 1, false).unwrap();
+        assert_eq!(exactly(&mut subscriber, 1)[0].payload, [round]);
+    }
     assert_balanced(&tidegate);
-    assert_eq!(tidegate.terminate(PATIENCE).code(), Some(0));
-    tidegate.restart();
-    publisher.publish("dev/4", b"once", 1, false).unwrap();
-    assert_eq!(exactly(&mut subscriber, 1)[0].topic, "dev/4");
-    assert_balanced(&tidegate);
+}
+
+#[test]
+fn retained_messages_come_once_in_mqtt_5() {
+    retained_comes_once("5");
+}
+
+#[test]
+fn retained_messages_come_once_in_mqtt_3_1_1() {
+    retained_comes_once("3.1.1");
 }
 
 #[test]
@@ -169,7 +196,8 @@ fn nothing_echoes(home_version: &str, office_version: &str) {
     let metrics = assert_balanced(&tidegate);
     for (subscriber, name) in subscribers.into_iter().zip(["home", "office"]) {
         subscriber.stop();
-        ledger.check(name).assert_exactly_once().assert_nothing_missing().assert_in_order();
+        // Not in order: mosquitto 2.0 itself lets QoS 0, 1 and 2 of one subscriber overtake each other.
+        ledger.check(name).assert_exactly_once().assert_nothing_missing();
     }
     for (route, source) in [("up", "home"), ("down", "office")] {
         let came = metrics.get("tidegate_route_received_total", &[("route", route)]);

@@ -5,7 +5,7 @@ use crate::world::{PATIENCE, assert_balanced, broker, route};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_testkit::{
     Client, ClientOptions, Ledger, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
-    Tidegate, Version, eventually,
+    Tidegate, Version, eventually, within,
 };
 
 /// Enough that a fair choice between two gives each at least one.
@@ -121,7 +121,7 @@ fn balance_moves_the_topics_of_a_member_that_is_away_and_loses_nothing() {
     // From some moment on the member that is left gets every topic.
     eventually("the other member gets all topics", PATIENCE, || {
         let late = publisher.sent() / TOPICS;
-        crate::delivery::outages::wait_for(PATIENCE, || publisher.sent() / TOPICS > late + 2);
+        within(PATIENCE, || publisher.sent() / TOPICS > late + 2);
         keys_of(ledger.check_of("backup", |id| id.n == late)) == TOPICS as usize
     });
     office.restart();

@@ -122,6 +122,10 @@ pub(crate) struct BrokerSlot {
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) unrouted: u64,
+    /// Copies that it sent because several of our subscriptions overlap.
+    pub(crate) copies: u64,
+    /// The last message that bore a subscription identifier, and which it and its copies bore.
+    last_with_id: Option<(Message, Vec<u32>)>,
     pub(crate) connects: u64,
     pub(crate) sessions_lost: u64,
     dirty: bool,
@@ -144,10 +148,27 @@ impl BrokerSlot {
             received: 0,
             sent: 0,
             unrouted: 0,
+            copies: 0,
+            last_with_id: None,
             connects: 0,
             sessions_lost: 0,
             dirty: false,
         }
+    }
+
+    /// Whether a message is another copy of the last one, sent for another subscription that matches too: a broker may
+    /// send one for each (MQTT 5.0 section 3.3.4), one behind the other. Only subscriptions that overlap have identifiers.
+    fn is_copy(&mut self, message: &Message, id: u32) -> bool {
+        if let Some((last, ids)) = &mut self.last_with_id
+            && !ids.contains(&id)
+            && (&last.topic, &last.payload, &last.properties) == (&message.topic, &message.payload, &message.properties)
+        {
+            ids.push(id);
+            self.copies += 1;
+            return true;
+        }
+        self.last_with_id = Some((message.clone(), vec![id]));
+        false
     }
 
     /// The routes of a topic, from the cache or the index.
@@ -312,7 +333,15 @@ impl Core {
     /// A batch from a broker at the end of a link.
     pub(crate) fn received(&mut self, broker: u16, messages: &mut Vec<Received>, now: Instant) {
         let arrival = self.arrival(now);
-        for Received { message, ack, dup } in messages.drain(..) {
+        for Received { message, ack, dup, subscription_id } in messages.drain(..) {
+            if let Some(id) = subscription_id
+                && self.brokers[usize::from(broker)].is_copy(&message, id)
+            {
+                if let Some(token) = ack {
+                    self.ack(SourceAck { broker, token: Token::Link(token) });
+                }
+                continue;
+            }
             self.route(broker, message, ack.map(Token::Link), dup, arrival);
         }
         self.after_batch(broker, now);

@@ -89,13 +89,23 @@ pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<Subscr
                 other != filter && other.share().is_none() && other.covers(filter) && theirs >= qos
             })
     };
-    let kept = all.iter().filter(|one| !covered(one));
-    kept.map(|(filter, qos)| SubscribeFilter {
-        // What we publish there ourselves must not come back; a shared subscription cannot say so (MQTT-3.8.3-4).
-        no_local: filter.share().is_none(),
-        retain_as_published: true,
-        retain_handling: RetainHandling::SendIfNew,
-        ..SubscribeFilter::new(filter.clone(), *qos)
-    })
-    .collect()
+    let mut kept: Vec<_> = all.iter().filter(|one| !covered(one)).collect();
+    // Of several copies the first one counts: let it be the one with the highest QoS.
+    kept.sort_by_key(|(_, qos)| std::cmp::Reverse(*qos));
+    let overlaps = |at: usize| {
+        let others = kept.iter().enumerate().filter(|(other, _)| *other != at);
+        others.into_iter().any(|(_, (other, _))| other.overlaps(&kept[at].0))
+    };
+    let ids: Vec<_> = (0..kept.len()).map(|at| overlaps(at).then_some(at as u32 + 1)).collect();
+    let numbered = kept.iter().zip(ids);
+    numbered
+        .map(|((filter, qos), subscription_id)| SubscribeFilter {
+            // What we publish there ourselves must not come back; a shared subscription cannot say so (MQTT-3.8.3-4).
+            no_local: filter.share().is_none(),
+            retain_as_published: true,
+            retain_handling: RetainHandling::SendIfNew,
+            subscription_id,
+            ..SubscribeFilter::new(filter.clone(), *qos)
+        })
+        .collect()
 }

@@ -94,6 +94,8 @@ pub struct BrokerSnapshot {
     pub sent: u64,
     /// Messages from it that no route wanted.
     pub unrouted: u64,
+    /// Copies it sent because our subscriptions overlap.
+    pub copies: u64,
     /// Messages that wait for it.
     pub queued: usize,
     /// The same in bytes.
@@ -143,6 +145,7 @@ impl Core {
             received: broker.received,
             sent: broker.sent,
             unrouted: broker.unrouted,
+            copies: broker.copies,
             queued: broker.lane.len(),
             queued_bytes: broker.lane.bytes(),
             connects: broker.connects,
@@ -287,6 +290,12 @@ const FAMILIES: &[Family] = &[
         "counter",
         "Messages from the broker that no route wanted.",
         per_broker!(unrouted),
+    ),
+    (
+        "tidegate_broker_copies_total",
+        "counter",
+        "Copies of a message that the broker sent because several subscriptions match.",
+        per_broker!(copies),
     ),
     ("tidegate_broker_queued", "gauge", "Messages that wait for the broker.", per_broker!(queued)),
     ("tidegate_broker_queued_bytes", "gauge", "The same in bytes.", per_broker!(queued_bytes)),

@@ -3,6 +3,7 @@
 use crate::LinkError;
 use crate::settings::{Address, Settings};
 use crate::websocket::{ByteStream, SUBPROTOCOL};
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -43,12 +44,28 @@ pub(crate) async fn dial(settings: &Settings) -> Result<Transport, LinkError> {
     };
     let name = ServerName::try_from(tls.server_name.clone())
         .map_err(|_| LinkError::Tls(format!("`{}` is no server name", tls.server_name)))?;
-    let stream =
-        TlsConnector::from(tls.config.clone()).connect(name, tcp).await.map_err(|e| LinkError::Tls(e.to_string()))?;
+    let stream = TlsConnector::from(tls.config.clone()).connect(name, tcp).await.map_err(|error| tls_failed(&error))?;
     match &settings.websocket {
         Some(path) => Ok(Transport::Wss(Box::new(websocket(stream, "wss", host, port, path).await?))),
         None => Ok(Transport::Tls(Box::new(stream))),
     }
+}
+
+/// What the handshake says, and what that mostly means.
+pub(crate) fn tls_failed(error: &std::io::Error) -> LinkError {
+    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let hint = match cause {
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "; set `server_name` to a name that the broker's certificate has",
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) => "; renew the broker's certificate, or set this machine's clock",
+        Some(rustls::Error::InvalidCertificate(_)) => "; `ca` must be the issuer of the broker's certificate",
+        Some(rustls::Error::AlertReceived(_)) => "; it may want a client certificate that it trusts: `cert` and `key`",
+        _ => "",
+    };
+    LinkError::Tls(format!("{error}{hint}"))
 }
 
 async fn websocket<S: AsyncRead + AsyncWrite + Unpin>(

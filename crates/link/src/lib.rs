@@ -148,6 +148,10 @@ fn quoted(words: &Option<String>) -> String {
 
 impl From<std::io::Error> for LinkError {
     fn from(error: std::io::Error) -> Self {
-        Self::Io(error.to_string())
+        // With TLS 1.3 a refused certificate is heard of only when reading.
+        match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            true => dial::tls_failed(&error),
+            false => Self::Io(error.to_string()),
+        }
     }
 }

@@ -89,6 +89,7 @@ pub struct ClientSession {
     clean_start: bool,
     topic_alias_max: u16,
     receive_maximum: u16,
+    subscription_ids_available: bool,
     next_control: u64,
 }
 
@@ -103,6 +104,7 @@ impl ClientSession {
             clean_start: true,
             topic_alias_max: 0,
             receive_maximum: u16::MAX,
+            subscription_ids_available: true,
             next_control: 0,
         }
     }
@@ -113,7 +115,9 @@ impl ClientSession {
         self.connection.reset(config.version, now);
         let connection = &mut self.connection;
         connection.max_packet_size = config.max_packet_size as usize;
-        connection.receive_maximum = usize::from(if v5 { config.receive_maximum.max(1) } else { u16::MAX });
+        // Told to the broker, not held against it: mosquitto 2.0.11 sends more when many acknowledgements arrive at
+        // once, and hanging up on it would only make it start over. Packet ids are the bound then.
+        connection.receive_maximum = usize::from(u16::MAX);
         self.stage = Stage::Connecting;
         self.keep_alive_s = config.keep_alive_s;
         self.ping_sent = None;
@@ -239,6 +243,7 @@ impl ClientSession {
             self.keep_alive_s = seconds;
         }
         self.stage = Stage::Up;
+        self.subscription_ids_available = ack.subscription_ids_available;
         let had_session = self.connection.flow.in_flight() > 0;
         let connected = Connected {
             session_present,
@@ -285,11 +290,13 @@ impl ClientSession {
     /// each has, in order; each is answered by its own [`Control::Subscribed`].
     pub fn subscribe(&mut self, filters: &[SubscribeFilter]) -> Vec<(u64, usize)> {
         let mut ids = Vec::new();
-        for filters in filters.chunks(FILTERS_PER_PACKET) {
+        let alike = filters.chunk_by(|one, next| one.subscription_id == next.subscription_id);
+        for filters in alike.flat_map(|filters| filters.chunks(FILTERS_PER_PACKET)) {
             self.next_control += 1;
             let id = self.next_control;
             let Some(packet_id) = self.connection.flow.outgoing.control_id(id) else { break };
-            control::encode_subscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
+            let with_id = self.subscription_ids_available;
+            control::encode_subscribe(&mut self.connection.tx, self.connection.version, packet_id, filters, with_id);
             ids.push((id, filters.len()));
         }
         ids

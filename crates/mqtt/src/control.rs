@@ -36,6 +36,8 @@ pub struct SubscribeFilter {
     pub retain_as_published: bool,
     /// MQTT 5.
     pub retain_handling: RetainHandling,
+    /// What messages for this subscription shall bear (MQTT 5); a client's own choice, at most 268,435,455.
+    pub subscription_id: Option<u32>,
 }
 
 impl SubscribeFilter {
@@ -47,6 +49,7 @@ impl SubscribeFilter {
             no_local: false,
             retain_as_published: false,
             retain_handling: RetainHandling::Send,
+            subscription_id: None,
         }
     }
 }
@@ -66,6 +69,7 @@ pub(crate) struct ConnAck {
     pub(crate) topic_alias_max: u16,
     pub(crate) wildcards_available: bool,
     pub(crate) shared_available: bool,
+    pub(crate) subscription_ids_available: bool,
     pub(crate) server_keep_alive_s: Option<u16>,
     pub(crate) server_reference: Option<String>,
 }
@@ -85,6 +89,7 @@ impl ConnAck {
             topic_alias_max: 0,
             wildcards_available: true,
             shared_available: true,
+            subscription_ids_available: true,
             server_keep_alive_s: None,
             server_reference: None,
         }
@@ -121,10 +126,12 @@ pub(crate) fn decode_connack(frame: Frame, version: Version) -> Result<ConnAck, 
             (property::REASON_STRING, Value::Text(text)) => ack.words = Some(text.to_string()),
             (property::WILDCARDS_AVAILABLE, Value::Byte(flag @ 0..=1)) => ack.wildcards_available = flag == 1,
             (property::SHARED_AVAILABLE, Value::Byte(flag @ 0..=1)) => ack.shared_available = flag == 1,
+            (property::SUBSCRIPTION_IDS_AVAILABLE, Value::Byte(flag @ 0..=1)) => {
+                ack.subscription_ids_available = flag == 1
+            }
             (property::SERVER_KEEP_ALIVE, Value::Two(seconds)) => ack.server_keep_alive_s = Some(seconds),
             (property::SERVER_REFERENCE, Value::Text(text)) => ack.server_reference = Some(text.to_string()),
-            (property::SUBSCRIPTION_IDS_AVAILABLE, Value::Byte(0..=1))
-            | (property::USER | property::RESPONSE_INFO | property::AUTH_METHOD | property::AUTH_DATA, _) => {}
+            (property::USER | property::RESPONSE_INFO | property::AUTH_METHOD | property::AUTH_DATA, _) => {}
             _ => return Err(ProtocolError::Unexpected("property of CONNACK, or a limit that cannot be")),
         }
         Ok(())
@@ -179,9 +186,20 @@ pub(crate) fn encode_connack(out: &mut BytesMut, version: Version, ack: &ConnAck
     out.extend_from_slice(&properties);
 }
 
-/// Writes a SUBSCRIBE. The filters must be valid.
-pub(crate) fn encode_subscribe(out: &mut BytesMut, version: Version, pkid: u16, filters: &[SubscribeFilter]) {
-    let valid = filters.iter().filter_map(|f| Some((f.filter.as_ref().ok()?.as_str().to_owned(), f)));
+/// The identifier of a SUBSCRIBE: all its filters have the same.
+fn filters_id(filters: &[SubscribeFilter]) -> Option<u32> {
+    filters.first().and_then(|first| first.subscription_id)
+}
+
+/// Writes a SUBSCRIBE. The filters must be valid and have the same subscription identifier.
+pub(crate) fn encode_subscribe(
+    out: &mut BytesMut,
+    version: Version,
+    pkid: u16,
+    filters_asked: &[SubscribeFilter],
+    with_id: bool,
+) {
+    let valid = filters_asked.iter().filter_map(|f| Some((f.filter.as_ref().ok()?.as_str().to_owned(), f)));
     // Writing fails only for lengths that a checked filter cannot have.
     let _ = if version == Version::V5 {
         let filters = valid
@@ -197,7 +215,9 @@ pub(crate) fn encode_subscribe(out: &mut BytesMut, version: Version, pkid: u16, 
                 },
             })
             .collect();
-        v5::Subscribe { pkid, filters, properties: None }.write(out).map(drop).map_err(ProtocolError::from)
+        let id = filters_id(filters_asked).filter(|_| with_id);
+        let properties = id.map(|id| v5::SubscribeProperties { id: Some(id as usize), user_properties: Vec::new() });
+        v5::Subscribe { pkid, filters, properties }.write(out).map(drop).map_err(ProtocolError::from)
     } else {
         let filters = valid.map(|(path, f)| v4::SubscribeFilter { path, qos: v4_qos(f.qos) }).collect();
         v4::Subscribe { pkid, filters }.write(out).map(drop).map_err(ProtocolError::from)
@@ -240,6 +260,7 @@ pub(crate) fn decode_subscribe(frame: Frame, version: Version) -> Result<Control
                 2 => RetainHandling::Never,
                 _ => return Err(ProtocolError::Unexpected("retain handling 3")),
             },
+            subscription_id,
         });
     }
     if filters.is_empty() {

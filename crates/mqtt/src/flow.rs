@@ -164,7 +164,7 @@ impl Connection {
 
     fn on_publish(&mut self, frame: Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
         let found = publish::decode(frame, self.version)?;
-        if self.is_server && found.has_subscription_id {
+        if self.is_server && found.subscription_id.is_some() {
             return Err(ProtocolError::Unexpected("a subscription identifier from a client"));
         }
         let topic = match found.alias {
@@ -196,7 +196,7 @@ impl Connection {
             retain: found.retain,
             properties: found.properties,
         };
-        batch.received.push(Received { message, ack, dup: found.dup });
+        batch.received.push(Received { message, ack, dup: found.dup, subscription_id: found.subscription_id });
         Ok(())
     }
 }

@@ -39,6 +39,8 @@ pub struct Received {
     pub ack: Option<AckToken>,
     /// The peer sent it before; whether we received it then is another question.
     pub dup: bool,
+    /// The lowest identifier of the subscriptions it was sent for, if they have any (MQTT 5).
+    pub subscription_id: Option<u32>,
 }
 
 #[derive(Debug, Clone)]

@@ -20,7 +20,8 @@ pub(crate) struct Decoded {
     pub(crate) alias: Option<u16>,
     pub(crate) payload: Bytes,
     pub(crate) properties: Option<Box<Properties>>,
-    pub(crate) has_subscription_id: bool,
+    /// The lowest of those it bears.
+    pub(crate) subscription_id: Option<u32>,
 }
 
 pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, ProtocolError> {
@@ -33,7 +34,7 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Protocol
     let mut body = frame.body;
     let text = ByteString::try_from(take_binary(&mut body)?).map_err(|_| tidegate_message::TopicError::NotUtf8)?;
     let packet_id = if qos == QoS::AtMostOnce { 0 } else { take_packet_id(&mut body)? };
-    let (mut alias, mut has_subscription_id, mut properties) = (None, false, None);
+    let (mut alias, mut subscription_id, mut properties) = (None, None::<u32>, None);
     if version == Version::V5 {
         // One byte of zero is the common case: no properties.
         if body.first() == Some(&0) {
@@ -47,8 +48,9 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Protocol
                         alias = Some(number);
                         return Ok(());
                     }
-                    (property::SUBSCRIPTION_ID, Value::Varint(_)) => {
-                        has_subscription_id = true;
+                    (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
+                        let id = id as u32;
+                        subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
                         return Ok(());
                     }
                     (property::PAYLOAD_FORMAT, Value::Byte(0)) => {}
@@ -70,7 +72,7 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Protocol
         true => None,
         false => Some(Topic::new(text)?),
     };
-    Ok(Decoded { dup, qos, retain, packet_id, topic, alias, payload: body, properties, has_subscription_id })
+    Ok(Decoded { dup, qos, retain, packet_id, topic, alias, payload: body, properties, subscription_id })
 }
 
 /// What a PUBLISH says beside its message.

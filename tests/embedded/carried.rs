@@ -1,0 +1,187 @@
+//! From the box's own broker, to it, and between two of them.
+
+use super::Embedded;
+use crate::world::{PATIENCE, assert_balanced, broker, named_route};
+use tidegate_testkit::{
+    Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
+    Tidegate, Version, eventually,
+};
+
+/// Of each publisher.
+const MESSAGES: u64 = 500;
+
+/// Publishes with every QoS at the one, and compares what comes to the other.
+#[track_caller]
+fn carries(tidegate: &Tidegate, from: u16, to: u16, prefix: &str) {
+    for (version, name) in [(Version::V311, "3.1.1"), (Version::V5, "5")] {
+        let ledger = Ledger::new();
+        let client = ClientOptions::new(version, "subscriber");
+        let filter = format!("{prefix}dev/+/temp");
+        let subscriber = Subscriber::start(to, SubscriberOptions::new(client, "subscriber", &filter, 2), &ledger);
+        let publishers: Vec<_> = (0..=2)
+            .map(|qos| {
+                let client = ClientOptions::new(version, &format!("publisher-{qos}"));
+                let mut options = PublisherOptions::new(client, "dev/{key}/temp");
+                (options.qos, options.count) = (qos, Some(MESSAGES));
+                options.key_prefix = format!("{name}-{qos}-");
+                // A publisher of QoS 0 is not to outrun what lies before it.
+                options.rate = if qos == 0 { 2_000 } else { 0 };
+                Publisher::start(from, options, &ledger)
+            })
+            .collect();
+        for publisher in publishers {
+            assert_eq!(publisher.finish(PATIENCE), MESSAGES);
+        }
+        eventually("everything arrives", PATIENCE, || subscriber.received() >= 3 * MESSAGES);
+        assert_balanced(tidegate);
+        subscriber.stop();
+        ledger.check("subscriber").assert_exactly_once().assert_nothing_missing().assert_published(1_500);
+    }
+}
+
+#[test]
+fn everything_is_carried_from_the_box_to_a_broker() {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let mut config = device.config() + &broker("office", &office.url(), "");
+    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "remap = { prefix = \"site/\" }");
+    let tidegate = Tidegate::start(&config);
+    carries(&tidegate, device.port, office.port(), "site/");
+}
+
+#[test]
+fn everything_is_carried_from_a_broker_to_the_box() {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let mut config = device.config() + &broker("office", &office.url(), "");
+    config += &named_route("down", "office", &["dev/#"], 2, &["device"], "remap = { prefix = \"site/\" }");
+    let tidegate = Tidegate::start(&config);
+    carries(&tidegate, office.port(), device.port, "site/");
+}
+
+#[test]
+fn everything_is_carried_between_two_brokers_of_the_box() {
+    let (hall, attic) = (Embedded::new("hall"), Embedded::new("attic"));
+    let mut config = hall.config() + &attic.config();
+    config += &named_route("up", "hall", &["dev/#"], 2, &["attic"], "remap = { prefix = \"site/\" }");
+    let tidegate = Tidegate::start(&config);
+    carries(&tidegate, hall.port, attic.port, "site/");
+}
+
+#[test]
+fn nothing_echoes_between_the_box_and_a_broker() {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let mut config = device.config() + &broker("office", &office.url(), "");
+    config += &named_route("up", "device", &["#"], 2, &["office"], "");
+    config += &named_route("down", "office", &["#"], 2, &["device"], "");
+    let tidegate = Tidegate::start(&config);
+    let ledger = Ledger::new();
+    let subscribers = [(device.port, "device"), (office.port(), "office")].map(|(port, name)| {
+        let options = SubscriberOptions::new(ClientOptions::new(Version::V5, "subscriber"), name, "#", 2);
+        (Subscriber::start(port, options, &ledger), name)
+    });
+    let publishers = [(device.port, "d"), (office.port(), "o")].map(|(port, prefix)| {
+        let mut options = PublisherOptions::new(ClientOptions::new(Version::V5, "publisher"), "dev/{key}/temp");
+        (options.count, options.key_prefix) = (Some(MESSAGES), prefix.to_owned());
+        Publisher::start(port, options, &ledger)
+    });
+    for publisher in publishers {
+        publisher.finish(PATIENCE);
+    }
+    for (subscriber, _) in &subscribers {
+        eventually("everything is everywhere", PATIENCE, || subscriber.received() >= 2 * MESSAGES);
+    }
+    let metrics = assert_balanced(&tidegate);
+    for (subscriber, name) in subscribers {
+        subscriber.stop();
+        ledger.check(name).assert_exactly_once().assert_nothing_missing().assert_in_order();
+    }
+    for route in ["up", "down"] {
+        let came = metrics.get("tidegate_route_received_total", &[("route", route)]);
+        assert_eq!(came, Some(MESSAGES as f64), "{route}: nothing comes back");
+    }
+}
+
+/// A device is told that its message is taken care of when the target has it, and not before.
+#[track_caller]
+fn acknowledged_after_the_target(version: Version, qos: u8) {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let to_office = FaultProxy::start(office.port());
+    let keys = "keep_alive = \"2s\"\nconnect_timeout = \"2s\"\nreconnect = { min = \"50ms\", max = \"200ms\" }";
+    let mut config = device.config() + &broker("office", &to_office.url(), keys);
+    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "");
+    let tidegate = Tidegate::start(&config);
+    let mut subscriber = Client::connect(office.port(), &ClientOptions::new(Version::V5, "subscriber")).unwrap();
+    subscriber.subscribe(&[("dev/#", 2)]).unwrap();
+
+    to_office.black_hole(true);
+    let mut publisher = Client::connect(device.port, &ClientOptions::new(version, "device")).unwrap();
+    publisher.send("dev/1/temp", b"21.5", qos, false).unwrap();
+    publisher.flush().unwrap();
+    eventually("the gateway has it", PATIENCE, || tidegate.metrics().get("tidegate_route_in_flight", &[]) == Some(1.0));
+    // Answers come in order: with this one, an acknowledgement of what was sent before it would have come.
+    publisher.subscribe(&[("lab/#", 0)]).unwrap();
+    assert_eq!(publisher.in_flight(), 1, "acknowledged before the target has it");
+    assert!(publisher.completed().is_empty());
+    eventually("it is noticed that the target is silent", PATIENCE, || {
+        tidegate.metrics().get("tidegate_broker_up", &[("broker", "office")]) == Some(0.0)
+    });
+    publisher.subscribe(&[("lab/2/#", 0)]).unwrap();
+    assert_eq!(publisher.in_flight(), 1, "acknowledged while the target is away");
+
+    to_office.heal();
+    eventually("the device is told", PATIENCE, || {
+        publisher.turn(std::time::Duration::from_millis(5)).unwrap();
+        publisher.in_flight() == 0
+    });
+    let came = subscriber.receive(PATIENCE).unwrap().expect("the message");
+    assert_eq!((came.topic.as_str(), &came.payload[..], came.qos), ("dev/1/temp", &b"21.5"[..], qos));
+    assert_balanced(&tidegate);
+}
+
+#[test]
+fn a_device_is_told_after_the_target_has_it_at_qos_1_with_3_1_1() {
+    acknowledged_after_the_target(Version::V311, 1);
+}
+
+#[test]
+fn a_device_is_told_after_the_target_has_it_at_qos_1_with_5() {
+    acknowledged_after_the_target(Version::V5, 1);
+}
+
+#[test]
+fn a_device_is_told_after_the_target_has_it_at_qos_2_with_3_1_1() {
+    acknowledged_after_the_target(Version::V311, 2);
+}
+
+#[test]
+fn a_device_is_told_after_the_target_has_it_at_qos_2_with_5() {
+    acknowledged_after_the_target(Version::V5, 2);
+}
+
+#[test]
+fn no_loss_from_a_device_when_the_target_restarts() {
+    let device = Embedded::new("device");
+    let mut office = Mosquitto::builder().persistence(true).start();
+    let mut config = device.config();
+    config += &broker("office", &office.url(), "reconnect = { min = \"50ms\", max = \"200ms\" }");
+    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "");
+    let tidegate = Tidegate::start(&config);
+    let ledger = Ledger::new();
+    let client = ClientOptions::new(Version::V5, "subscriber").clean(false);
+    let options = SubscriberOptions::new(client, "office", "dev/+/temp", 1);
+    let subscriber = Subscriber::start(office.port(), options, &ledger);
+    let mut options = PublisherOptions::new(ClientOptions::new(Version::V5, "device").clean(false), "dev/{key}/temp");
+    options.rate = 1_500;
+    let publisher = Publisher::start(device.port, options, &ledger);
+    for _ in 0..3 {
+        let before = subscriber.received();
+        eventually("messages arrive", PATIENCE, || subscriber.received() >= before + MESSAGES);
+        office.restart();
+    }
+    let sent = publisher.stop();
+    eventually("everything has arrived", PATIENCE, || {
+        subscriber.received() >= sent && ledger.check("office").lost.is_empty()
+    });
+    assert_balanced(&tidegate);
+    subscriber.stop();
+    ledger.check("office").assert_at_least_once().assert_in_order().assert_published(1_500);
+}

@@ -1,0 +1,190 @@
+//! paho, mqtt.js and mosquitto's clients are at home on the box's own broker.
+
+use super::Embedded;
+use crate::world::{PATIENCE, assert_balanced, broker, route};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, mosquitto_pub};
+
+/// What `paho.py` and `mqtt.js` say when all is well, in this order.
+const CHECKS: [&str; 7] = ["every_qos", "retained", "will", "shared", "session", "properties", "office"];
+
+/// A script may take this long.
+const SCRIPT_S: &str = "90";
+
+/// `device`, the box's own, and `office`, a mosquitto: `dev` goes there, `cmd` comes from there.
+struct Box {
+    device: Embedded,
+    office: Mosquitto,
+    tidegate: Tidegate,
+}
+
+impl Box {
+    #[track_caller]
+    fn start() -> Self {
+        let (device, office) = (Embedded::new("device"), Mosquitto::start());
+        let mut config = device.config() + &broker("office", &office.url(), "");
+        config += &route("device", &["dev/#"], &["office"], "");
+        config += &route("office", &["cmd/#"], &["device"], "");
+        let tidegate = Tidegate::start(&config);
+        Self { device, office, tidegate }
+    }
+}
+
+/// A Python that has paho.
+#[track_caller]
+fn python() -> PathBuf {
+    let python = std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let version = "import paho.mqtt as p; assert int(p.__version__.split('.')[0]) >= 2";
+    let has_paho = Command::new(&python).args(["-c", version]).output().is_ok_and(|output| output.status.success());
+    assert!(
+        has_paho,
+        "{} has no paho-mqtt 2: run scripts/test, which installs it, or set TIDEGATE_TEST_PYTHON to a Python that has it",
+        python.display()
+    );
+    python
+}
+
+/// The `node_modules` that mqtt.js is in.
+#[track_caller]
+fn node_modules() -> PathBuf {
+    let install =
+        "run scripts/test, which installs it, or set TIDEGATE_TEST_NODE_MODULES to a node_modules with `mqtt`";
+    let Some(modules) = std::env::var_os("TIDEGATE_TEST_NODE_MODULES").map(PathBuf::from) else {
+        panic!("no mqtt.js: {install}");
+    };
+    assert!(modules.join("mqtt/package.json").is_file(), "no mqtt.js in {}: {install}", modules.display());
+    let node = Command::new("node").arg("--version").output();
+    assert!(node.is_ok_and(|output| output.status.success()), "no Node: install nodejs, or run scripts/test");
+    modules
+}
+
+/// Runs a script against the box's own broker, and looks at what has come to the office.
+#[track_caller]
+fn at_home(mut script: Command, transport: &str, version: &str) {
+    let Box { device, office, tidegate } = Box::start();
+    mosquitto_pub(office.port(), &["-t", "cmd/go", "-q", "1", "-r", "-m", "now"]);
+    let at_office = MosquittoSub::start(office.port(), &["-t", "dev/#", "-q", "2"]);
+    let port = if transport == "ws" { device.ws_port } else { device.port };
+    let output = script.args([&port.to_string(), transport, version]).output().expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.lines().collect::<Vec<_>>(), CHECKS, "the script ends with {}:\n{errors}", output.status);
+    let mut came = at_office.expect(3, PATIENCE);
+    came.sort();
+    assert_eq!(came, [0, 1, 2].map(|qos| format!("dev/{qos} {qos} 0 to the office")));
+    assert_balanced(&tidegate);
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded").join(name)
+}
+
+#[track_caller]
+fn paho(transport: &str, version: &str) {
+    let mut command = Command::new("timeout");
+    command.args(["-k", "1", SCRIPT_S]).arg(python()).arg(script("paho.py"));
+    at_home(command, transport, version);
+}
+
+#[track_caller]
+fn mqtt_js(transport: &str, version: &str) {
+    let mut command = Command::new("timeout");
+    command.env("NODE_PATH", node_modules());
+    command.args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt.js"));
+    at_home(command, transport, version);
+}
+
+#[test]
+fn paho_is_at_home_over_tcp_with_3_1_1() {
+    paho("tcp", "3.1.1");
+}
+
+#[test]
+fn paho_is_at_home_over_tcp_with_5() {
+    paho("tcp", "5");
+}
+
+#[test]
+fn paho_is_at_home_over_websockets_with_3_1_1() {
+    paho("ws", "3.1.1");
+}
+
+#[test]
+fn paho_is_at_home_over_websockets_with_5() {
+    paho("ws", "5");
+}
+
+#[test]
+fn mqtt_js_is_at_home_over_tcp_with_3_1_1() {
+    mqtt_js("tcp", "3.1.1");
+}
+
+#[test]
+fn mqtt_js_is_at_home_over_tcp_with_5() {
+    mqtt_js("tcp", "5");
+}
+
+#[test]
+fn mqtt_js_is_at_home_over_websockets_with_3_1_1() {
+    mqtt_js("ws", "3.1.1");
+}
+
+#[test]
+fn mqtt_js_is_at_home_over_websockets_with_5() {
+    mqtt_js("ws", "5");
+}
+
+#[track_caller]
+fn mosquitto_clients(version: &str) {
+    let Box { device, office, tidegate } = Box::start();
+    let port = device.port;
+    let at_office = MosquittoSub::start(office.port(), &["-t", "dev/#", "-q", "2"]);
+
+    let sub = MosquittoSub::start(port, &["-V", version, "-t", "lab/#", "-q", "2"]);
+    for qos in ["0", "1", "2"] {
+        for topic in ["lab/temp", "dev/temp"] {
+            mosquitto_pub(port, &["-V", version, "-t", topic, "-q", qos, "-m", "21.5"]);
+        }
+    }
+    assert_eq!(sub.expect(3, PATIENCE), ["lab/temp 0 0 21.5", "lab/temp 1 0 21.5", "lab/temp 2 0 21.5"]);
+
+    mosquitto_pub(port, &["-V", version, "-t", "lab/kept", "-q", "1", "-r", "-m", "kept"]);
+    let late = MosquittoSub::start(port, &["-V", version, "-t", "lab/kept", "-q", "1"]);
+    assert_eq!(late.expect(1, PATIENCE), ["lab/kept 1 1 kept"]);
+
+    // Killed when it is dropped.
+    let will = ["--will-topic", "lab/will", "--will-payload", "gone", "--will-qos", "1"];
+    drop(MosquittoSub::start(port, &[&["-V", version, "-t", "other"], &will[..]].concat()));
+    assert_eq!(sub.expect(5, PATIENCE)[4], "lab/will 1 0 gone");
+
+    let kept = ["-V", version, "-c", "-i", "kept", "-q", "1", "-t", "lab/session"];
+    drop(MosquittoSub::start(port, &kept));
+    mosquitto_pub(port, &["-V", version, "-t", "lab/session", "-q", "1", "-m", "while away"]);
+    let again = MosquittoSub::start(port, &kept);
+    assert_eq!(again.expect(1, PATIENCE), ["lab/session 1 0 while away"]);
+
+    let shared = ["-V", version, "-q", "1", "-t", "$share/group/lab/shared"];
+    let members = [MosquittoSub::start(port, &shared), MosquittoSub::start(port, &shared)];
+    mosquitto_pub(port, &["-V", version, "-t", "lab/shared", "-q", "1", "-m", "x", "--repeat", "10"]);
+    tidegate_testkit::eventually("each member has its share", PATIENCE, || {
+        members.iter().map(|member| member.lines().len()).sum::<usize>() >= 10
+    });
+    let shares = members.map(|member| member.lines().len());
+    assert!(shares[0] + shares[1] == 10 && shares.iter().all(|share| *share > 0), "{shares:?}");
+
+    let mut came = at_office.expect(3, PATIENCE);
+    came.sort();
+    assert_eq!(came, ["dev/temp 0 0 21.5", "dev/temp 1 0 21.5", "dev/temp 2 0 21.5"]);
+    assert_balanced(&tidegate);
+}
+
+#[test]
+fn mosquitto_clients_are_at_home_with_3_1_1() {
+    mosquitto_clients("mqttv311");
+}
+
+#[test]
+fn mosquitto_clients_are_at_home_with_5() {
+    mosquitto_clients("mqttv5");
+}
