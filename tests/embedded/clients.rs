@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, mosquitto_pub};
 
-/// What `paho.py` and `mqtt.js` say when all is well, in this order.
+/// What `paho_at_home.py` and `mqtt_js_at_home.js` say when all is well, in this order.
 const CHECKS: [&str; 7] = ["every_qos", "retained", "will", "shared", "session", "properties", "office"];
 
 /// A script may take this long.
@@ -83,7 +83,7 @@ fn script(name: &str) -> PathBuf {
 #[track_caller]
 fn paho(transport: &str, version: &str) {
     let mut command = Command::new("timeout");
-    command.args(["-k", "1", SCRIPT_S]).arg(python()).arg(script("paho.py"));
+    command.args(["-k", "1", SCRIPT_S]).arg(python()).arg(script("paho_at_home.py"));
     at_home(command, transport, version);
 }
 
@@ -91,7 +91,7 @@ fn paho(transport: &str, version: &str) {
 fn mqtt_js(transport: &str, version: &str) {
     let mut command = Command::new("timeout");
     command.env("NODE_PATH", node_modules());
-    command.args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt.js"));
+    command.args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt_js_at_home.js"));
     at_home(command, transport, version);
 }
 

@@ -71,25 +71,18 @@ fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, String> {
     Ok(TlsSettings { config, server_name: tls.server_name.unwrap_or_else(|| broker.url.host.clone()) })
 }
 
-/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for, and none that
-/// another one covers, for a broker may send a message once for each filter it matches.
+/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Filters that
+/// overlap have identifiers, for a broker may send a message once for each filter it matches.
 pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<SubscribeFilter> {
-    let mut all: Vec<(TopicFilter, tidegate_message::QoS)> = Vec::new();
+    let mut kept: Vec<(TopicFilter, tidegate_message::QoS)> = Vec::new();
     for route in config.routes.iter().filter(|route| route.from.broker == broker) {
         for filter in &route.from.topics {
-            match all.iter_mut().find(|(known, _)| known == filter) {
+            match kept.iter_mut().find(|(known, _)| known == filter) {
                 Some((_, qos)) => *qos = (*qos).max(route.from.qos),
-                None => all.push((filter.clone(), route.from.qos)),
+                None => kept.push((filter.clone(), route.from.qos)),
             }
         }
     }
-    let covered = |(filter, qos): &(TopicFilter, _)| {
-        filter.share().is_none()
-            && all.iter().any(|(other, theirs)| {
-                other != filter && other.share().is_none() && other.covers(filter) && theirs >= qos
-            })
-    };
-    let mut kept: Vec<_> = all.iter().filter(|one| !covered(one)).collect();
     // Of several copies the first one counts: let it be the one with the highest QoS.
     kept.sort_by_key(|(_, qos)| std::cmp::Reverse(*qos));
     let overlaps = |at: usize| {

@@ -1,7 +1,7 @@
 //! One turn after another of a live connection: read what is there, fill the write buffer, write it, wait.
 
 use crate::dial::Transport;
-use crate::run::{Ended, Shared, difference};
+use crate::run::{Ended, Shared, steps};
 use crate::{LinkError, Port, READ_BYTES, Status, WRITE_BYTES};
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -233,18 +233,22 @@ impl<P: Port> Drive<P> {
         }
         self.shared.wanted_changed.set(false);
         let wanted = self.shared.wanted.borrow().clone();
-        let (missing, gone) = difference(&self.subscribed, &wanted);
-        let mut session = self.shared.session.borrow_mut();
-        if !gone.is_empty() {
-            session.unsubscribe(&gone);
+        let steps = steps(&self.subscribed, &wanted);
+        self.ask(&steps.subscribe);
+        if !steps.unsubscribe.is_empty() {
+            self.shared.session.borrow_mut().unsubscribe(&steps.unsubscribe);
         }
-        let mut rest = &missing[..];
-        for (id, count) in session.subscribe(&missing) {
+        self.ask(&steps.subscribe_again);
+        self.subscribed = wanted;
+    }
+
+    fn ask(&mut self, filters: &[SubscribeFilter]) {
+        let mut rest = filters;
+        for (id, count) in self.shared.session.borrow_mut().subscribe(filters) {
             let (sent, later) = rest.split_at(count);
             self.subscribing.push_back((id, sent.to_vec()));
             rest = later;
         }
-        self.subscribed = wanted;
     }
 
     /// Fills the write buffer and writes it, until there is nothing left or the socket takes no more.

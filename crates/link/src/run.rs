@@ -253,15 +253,30 @@ fn speaks_of_version(error: &LinkError) -> bool {
     }
 }
 
-/// The filters of `wanted` that are not in `have`, and those of `have` that are not wanted any more.
-pub(crate) fn difference(
-    have: &[SubscribeFilter],
-    wanted: &[SubscribeFilter],
-) -> (Vec<SubscribeFilter>, Vec<TopicFilter>) {
-    let missing = wanted.iter().filter(|filter| !have.contains(filter)).cloned().collect();
-    let same_filter = |a: &SubscribeFilter, b: &SubscribeFilter| a.filter == b.filter;
-    let gone = have.iter().filter(|old| !wanted.iter().any(|new| same_filter(old, new)));
-    (missing, gone.filter_map(|old| old.filter.clone().ok()).collect())
+/// What to tell the broker, in this order, so that there is no moment at which a message is sent for none of our
+/// subscriptions, or for two of which one has no identifier.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Steps {
+    /// Subscriptions that are there and get an identifier or another option, then new ones.
+    pub(crate) subscribe: Vec<SubscribeFilter>,
+    /// Those not wanted any more.
+    pub(crate) unsubscribe: Vec<TopicFilter>,
+    /// Subscriptions that are there and need no identifier any more.
+    pub(crate) subscribe_again: Vec<SubscribeFilter>,
+}
+
+/// From what the broker has to what is wanted.
+pub(crate) fn steps(have: &[SubscribeFilter], wanted: &[SubscribeFilter]) -> Steps {
+    let is_there = |filter: &SubscribeFilter| have.iter().any(|old| old.filter == filter.filter);
+    let missing = || wanted.iter().filter(|filter| !have.contains(filter));
+    let (kept, new): (Vec<_>, Vec<_>) = missing().cloned().partition(|filter| is_there(filter));
+    let (first, last): (Vec<_>, Vec<_>) = kept.into_iter().partition(|filter| filter.subscription_id.is_some());
+    let gone = have.iter().filter(|old| !wanted.iter().any(|new| new.filter == old.filter));
+    Steps {
+        subscribe: first.into_iter().chain(new).collect(),
+        unsubscribe: gone.filter_map(|old| old.filter.clone().ok()).collect(),
+        subscribe_again: last,
+    }
 }
 
 #[cfg(test)]
@@ -286,8 +301,11 @@ mod tests {
         let filter = |text: &str, qos| SubscribeFilter::new(TopicFilter::new(text).unwrap(), qos);
         let have = [filter("a", QoS::AtMostOnce), filter("b", QoS::AtMostOnce), filter("c", QoS::AtMostOnce)];
         let wanted = [filter("b", QoS::AtLeastOnce), filter("c", QoS::AtMostOnce), filter("d", QoS::AtMostOnce)];
-        let (missing, gone) = difference(&have, &wanted);
-        assert_eq!(missing, [filter("b", QoS::AtLeastOnce), filter("d", QoS::AtMostOnce)]);
-        assert_eq!(gone, [TopicFilter::new("a").unwrap()]);
+        let found = steps(&have, &wanted);
+        assert_eq!(found.subscribe, [filter("d", QoS::AtMostOnce)]);
+        assert_eq!(found.unsubscribe, [TopicFilter::new("a").unwrap()]);
+        assert_eq!(found.subscribe_again, [filter("b", QoS::AtLeastOnce)]);
+        let numbered = SubscribeFilter { subscription_id: Some(1), ..filter("b", QoS::AtMostOnce) };
+        assert_eq!(steps(&have, &[numbered.clone()]).subscribe, [numbered]);
     }
 }

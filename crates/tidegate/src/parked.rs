@@ -7,8 +7,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The configuration file of the running gateway.
-    #[arg(long, short, global = true, required = false, default_value = "")]
-    config: PathBuf,
+    #[arg(long, short, global = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     what: What,
 }
@@ -27,10 +27,9 @@ enum What {
 
 /// Asks and prints the answer.
 pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
-    if arguments.config.as_os_str().is_empty() {
-        return Err(Failure::Usage("name the configuration file with --config FILE".to_owned()));
-    }
-    let config = check::load(&arguments.config)?;
+    let file =
+        arguments.config.ok_or_else(|| Failure::Usage("name the configuration with --config FILE".to_owned()))?;
+    let config = check::load(&file)?;
     let (method, path) = match arguments.what {
         What::List => ("GET", "/parked".to_owned()),
         What::Show { number } => ("GET", format!("/parked/{number}")),

@@ -148,7 +148,7 @@ def session():
     sub.subscribe("lab/session", 2)
     sub.close()
     for n in range(9):
-        pub.publish("lab/session", str(n), n % 2 + 1)
+        pub.publish("lab/session", str(n), 1 if n < 5 else 2)
     again = Client("kept", clean=False)
     assert again.connect() is True, "the session is kept"
     assert [int(again.next().payload) for _ in range(9)] == list(range(9))
