@@ -31,10 +31,10 @@ struct House {
 
 /// What differs from test to test: keys of `[plugins.bad]` and of its route, as lines of TOML.
 #[derive(Debug, Clone, Copy, Default)]
-struct Bad {
-    component: &'static str,
-    plugin: &'static str,
-    route: &'static str,
+struct Bad<'a> {
+    component: &'a str,
+    plugin: &'a str,
+    route: &'a str,
 }
 
 impl House {
@@ -43,7 +43,7 @@ impl House {
         Self { home: Mosquitto::start(), office: Mosquitto::start(), ledger: Ledger::new() }
     }
 
-    fn config(&self, bad: &Bad) -> String {
+    fn config(&self, bad: &Bad<'_>) -> String {
         let (home, office) = (self.home.url(), self.office.url());
         let Bad { plugin, route, .. } = bad;
         format!(
@@ -54,6 +54,7 @@ impl House {
             url = "{office}"
             [plugins.honest]
             path = "plugins/honest.wasm"
+            limits = {{ deadline = "5s" }}
             [plugins.bad]
             path = "plugins/bad.wasm"
             {plugin}
@@ -74,7 +75,7 @@ impl House {
         )
     }
 
-    fn gateway(&self, bad: &Bad) -> TidegateBuilder {
+    fn gateway(&self, bad: &Bad<'_>) -> TidegateBuilder {
         let builder = Tidegate::builder(&self.config(bad));
         builder.file("plugins/honest.wasm", plugin("versioned-v1")).file("plugins/bad.wasm", plugin(bad.component))
     }

@@ -26,6 +26,7 @@ const PLUGIN: &str = "plugins/marked.wasm";
 const MAIN: &str = r#"
     [plugins.marked]
     path = "plugins/marked.wasm"
+    limits = { deadline = "5s" }
     [[routes]]
     name = "main"
     from = { broker = "home", topics = ["dev/+/temp"] }

@@ -22,7 +22,7 @@ struct Set {
 #[track_caller]
 fn set(policy: &str) -> Set {
     // What the members have taken over outlives them.
-    let start = || Mosquitto::builder().persistence(true).start();
+    let start = || Mosquitto::builder().persistence(true).line("autosave_interval 0").start();
     let (home, office, backup) = (start(), start(), start());
     let fast = "reconnect = { min = \"50ms\", max = \"200ms\" }";
     let mut config = broker("home", &home.url(), "");

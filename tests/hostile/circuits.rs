@@ -3,7 +3,8 @@
 use super::*;
 
 /// Traps for a message with `poison` in it.
-const POISON: Bad = Bad { component: "hostile", plugin: r#"config = { mode = "trap", only = "poison" }"#, route: "" };
+const POISON: Bad<'_> =
+    Bad { component: "hostile", plugin: r#"config = { mode = "trap", only = "poison" }"#, route: "" };
 
 /// So many faults in a row open a circuit.
 const FAULTS_IN_A_ROW: usize = 8;
@@ -41,18 +42,20 @@ fn a_circuit_opens_on_repeated_failure_and_closes_when_messages_are_good_again()
     let metrics = settled(&tidegate, sent);
     assert_eq!(of_bad(&metrics, "tidegate_plugin_circuit_opened_total"), 1);
     assert!(tidegate.log().contains("its circuit opens"), "the log says so");
-    send(&mut client, ["good"]);
-    sent += 1;
-    let metrics = settled(&tidegate, sent);
-    assert_eq!(of_bad(&metrics, "tidegate_plugin_circuit_open_total"), 1, "not asked while it is open");
-    assert_eq!(of_bad(&metrics, "tidegate_route_parked_total"), sent);
+    eventually("a message comes while it is open, and is not shown to the plugin", PATIENCE, || {
+        send(&mut client, ["poison"]);
+        sent += 1;
+        of_bad(&settled(&tidegate, sent), "tidegate_plugin_circuit_open_total") > 0
+    });
+    let opened = of_bad(&tidegate.metrics(), "tidegate_plugin_circuit_opened_total");
 
     // Half open, it fails again; then it is given a good one.
     eventually("the circuit opens again after a bad probe", PATIENCE, || {
         send(&mut client, ["poison"]);
         sent += 1;
-        of_bad(&settled(&tidegate, sent), "tidegate_plugin_circuit_opened_total") == 2
+        of_bad(&settled(&tidegate, sent), "tidegate_plugin_circuit_opened_total") == opened + 1
     });
+    assert_eq!(of_bad(&tidegate.metrics(), "tidegate_route_parked_total"), sent, "asked or not, all are parked");
     eventually("a good probe closes it", PATIENCE, || {
         send(&mut client, ["good"]);
         sent += 1;
@@ -62,7 +65,7 @@ fn a_circuit_opens_on_repeated_failure_and_closes_when_messages_are_good_again()
     let metrics = settled(&tidegate, sent + 50);
     assert_eq!(of_bad(&metrics, "tidegate_route_out_total"), 51, "all that came after the probe was decided");
     eventually("it arrives", PATIENCE, || arrived.count() == 51);
-    assert_eq!(of_bad(&metrics, "tidegate_plugin_circuit_opened_total"), 2);
+    assert_eq!(of_bad(&metrics, "tidegate_plugin_circuit_opened_total"), opened + 1);
     house.assert_honest(honest);
     assert_balanced(&tidegate);
 }
@@ -85,7 +88,8 @@ fn a_circuit_closes_also_behind_a_plugin_that_drops() {
     let mut sent = FAULTS_IN_A_ROW as u64;
     assert_eq!(of_bad(&settled(&tidegate, sent), "tidegate_plugin_circuit_opened_total"), 1);
     eventually("a good message comes through", PATIENCE, || {
-        for topic in ["bad/0", "bad/0", "bad/0", "bad/1"] {
+        // So many that one of them comes when the time of the probe has come.
+        for topic in ["bad/0"; 50].into_iter().chain(["bad/1"]) {
             client.publish(topic, b"good", 1, false).unwrap();
             sent += 1;
             settled(&tidegate, sent);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const BASE: Bad = Bad { component: "hostile", plugin: "", route: "" };
+const BASE: Bad<'_> = Bad { component: "hostile", plugin: "", route: "" };
 
 #[test]
 fn a_granted_target_is_reached_and_no_other() {

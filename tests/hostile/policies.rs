@@ -104,7 +104,7 @@ fn blocked_and_resumed(messages: usize, home: &str) {
     let house = House::new();
     let route = "on_failure = \"block\"\nretry = { attempts = 1, min = \"10ms\", max = \"100ms\" }";
     let bad = Bad { component: "hostile", plugin: TRAP, route };
-    let config = |bad: &Bad| house.config(bad).replace("[brokers.home]", &format!("[brokers.home]\n{home}"));
+    let config = |bad: &Bad<'_>| house.config(bad).replace("[brokers.home]", &format!("[brokers.home]\n{home}"));
     let builder = Tidegate::builder(&config(&bad)).file("plugins/honest.wasm", plugin("versioned-v1"));
     let tidegate = builder.file("plugins/bad.wasm", plugin("hostile")).start();
     let honest = house.honest_traffic();

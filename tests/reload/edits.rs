@@ -18,7 +18,7 @@ struct Shape {
 impl Shape {
     /// The configuration without the brokers that are always there.
     fn text(&self) -> String {
-        let (tag, deadline_ms, side) = (self.tag, 100 + self.deadline_ms, self.side);
+        let (tag, deadline_ms, side) = (self.tag, 1000 + self.deadline_ms, self.side);
         let on_failure = if self.drops { "drop" } else { "park" };
         let mut text = format!(
             r#"
@@ -186,6 +186,22 @@ fn a_removed_broker_takes_only_its_own_messages_along() {
         value(&tidegate.metrics(), "tidegate_unacknowledged") == 0
     });
     assert_undisturbed(&metrics, &["home", "office"]);
+}
+
+/// Between the reading of the configuration and the first look for changes there are plugins to be compiled.
+#[test]
+fn what_is_saved_while_the_gateway_starts_is_followed() {
+    let house = House::new();
+    let mut tidegate = house.gateway(MAIN).spawn();
+    let (data, witness) = (tidegate.dir().join("data"), house.witness("main"));
+    eventually("it has read its configuration", PATIENCE, || data.exists());
+    let plugin = "[plugins.marked]\nconfig = { tag = \"-later\" }";
+    tidegate.edit_config(&house.config(&MAIN.replace("[plugins.marked]", plugin)));
+    tidegate.wait_ready(PATIENCE);
+    let publisher = house.publish("dev", 200);
+    eventually("the later configuration is in force", PATIENCE, || witness.last_mark() == " v1-later");
+    house.assert_all_came("dev", publisher, &witness, "main", 10);
+    assert_balanced(&tidegate);
 }
 
 #[test]
