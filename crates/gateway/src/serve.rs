@@ -31,6 +31,8 @@ pub async fn serve(
 ) -> Result<Served, Error> {
     make_data_dir(&config.gateway.data_dir)?;
     let admin_addr = config.admin.clone();
+    // Before anything is built: what is saved meanwhile is new.
+    let known = fingerprints(path, &config).await;
     let gateway = Gateway::start(config).await?;
     if let Some(admin) = &admin_addr {
         let addr = admin::serve(gateway.clone(), &admin.listen, stop.child_token()).await.map_err(Error::Admin)?;
@@ -40,7 +42,7 @@ pub async fn serve(
     }
     started(&gateway)?;
     tracing::info!(gateway = gateway.config().gateway.name, "running");
-    stop.run_until_cancelled(watch(path, &gateway, reload)).await;
+    stop.run_until_cancelled(watch(path, &gateway, reload, known)).await;
     tracing::info!("draining");
     let left = gateway.drain(drain_deadline).await;
     Ok(Served { left })
@@ -56,9 +58,9 @@ fn make_data_dir(path: &Path) -> Result<(), Error> {
 }
 
 /// Reloads whenever there is something new; never returns.
-async fn watch(path: &Path, gateway: &Gateway, reload: &Notify) {
+async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Fingerprints) {
     let mut watch = Watch::new();
-    let mut known = fingerprints(path, gateway).await;
+    watch.changed.notify_one();
     loop {
         watch.set(known.keys().cloned());
         let asked = tokio::select! {
@@ -66,14 +68,14 @@ async fn watch(path: &Path, gateway: &Gateway, reload: &Notify) {
             () = reload.notified() => true,
             () = tokio::time::sleep(POLL) => false,
         };
-        let now = fingerprints(path, gateway).await;
+        let now = fingerprints(path, &gateway.config()).await;
         if now == known && !asked {
             continue;
         }
         known = now;
         load(path, gateway).await;
         // Paths may be others now; what was saved while we loaded is seen in the next round.
-        for (path, print) in fingerprints(path, gateway).await {
+        for (path, print) in fingerprints(path, &gateway.config()).await {
             known.entry(path).or_insert(print);
         }
         watch.changed.notify_one();
@@ -85,10 +87,12 @@ async fn quiet(changed: &Notify) {
     while tokio::time::timeout(DEBOUNCE, changed.notified()).await.is_ok() {}
 }
 
+/// What each watched file was when it was looked at.
+type Fingerprints = BTreeMap<PathBuf, Fingerprint>;
+
 /// What the files are now. Read on another thread: a component may be large.
-async fn fingerprints(path: &Path, gateway: &Gateway) -> BTreeMap<PathBuf, Fingerprint> {
-    let config = gateway.config();
-    let plugins = config.plugins.into_values().map(|plugin| plugin.path);
+async fn fingerprints(path: &Path, config: &Config) -> Fingerprints {
+    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
     let paths: Vec<PathBuf> = plugins.chain([path.to_owned()]).collect();
     let read = move || paths.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect();
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
