@@ -205,6 +205,22 @@ fn a_wrong_password_is_refused_in_words_without_the_password() {
 }
 
 #[test]
+fn a_password_that_is_replaced_is_used_after_sighup_and_no_other_broker_is_disturbed() {
+    let (home, office) = (Mosquitto::builder().password(USER, PASSWORD).start(), Mosquitto::start());
+    let (_keep, file) = private_file("outdated-mule");
+    let login = format!("username = \"{USER}\"\npassword = {{ file = {file:?} }}");
+    let mut config = broker("home", &home.url(), &login) + &broker("office", &office.url(), "");
+    config += &route("home", &["dev/#"], &["office"], "");
+    let mut tidegate = refused(Tidegate::builder(&config), &["refused the connection"]);
+    std::fs::write(&file, PASSWORD).expect("the password replaced");
+    tidegate.sighup();
+    tidegate.wait_ready(PATIENCE);
+    assert!(tidegate.log().contains("brokers.home has another password"), "{}", tidegate.log());
+    let connects = tidegate.metrics().get("tidegate_broker_connects_total", &[("broker", "office")]);
+    assert_eq!(connects, Some(1.0));
+}
+
+#[test]
 fn a_server_of_another_authority_is_refused_in_words() {
     let (certs, strangers) = (Certs::new(), Certs::new());
     let (home, office) = (Mosquitto::builder().tls(&strangers).start(), Mosquitto::start());

@@ -9,6 +9,14 @@ use tidegate_mqtt::{RetainHandling, SubscribeFilter, Version, Will};
 /// How long a write to a broker may make no progress, unless the keep-alive is longer.
 const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
+/// What a link reads from elsewhere than the configuration: changes when a password or a certificate is replaced.
+pub(crate) fn material(broker: &config::LinkBroker) -> u64 {
+    let password = broker.password.as_ref().and_then(|secret| secret.read().ok());
+    let tls = broker.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
+    let files: Vec<_> = tls.map(|path| std::fs::read(path).ok()).collect();
+    ahash::RandomState::with_seeds(1, 3, 5, 7).hash_one((password.as_ref().map(config::SecretValue::expose), files))
+}
+
 /// Reads the secrets and certificates of a link. What is wrong comes back in words.
 pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, String> {
     use config::Scheme;

@@ -41,6 +41,8 @@ struct Inner {
     /// Away while a reload builds plugins.
     preparer: Cell<Option<Preparer>>,
     keys: RefCell<HashMap<String, Vec<StageKey>>>,
+    /// Of each link, what its passwords and certificates were when it was started.
+    material: RefCell<HashMap<String, u64>>,
     tasks: RefCell<HashMap<u16, BrokerTask>>,
     stop: CancellationToken,
     reloads: Cell<u64>,
@@ -82,6 +84,7 @@ impl Gateway {
                 config: RefCell::new(empty),
                 preparer: Cell::new(Some(preparer)),
                 keys: RefCell::default(),
+                material: RefCell::default(),
                 tasks: RefCell::default(),
                 stop: CancellationToken::new(),
                 reloads: Cell::new(0),
@@ -128,9 +131,13 @@ impl Gateway {
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
-        for (name, settings) in links {
+        for LinkSettings { name, settings, material } in links {
+            let rotated = inner.material.borrow_mut().insert(name.clone(), material).is_some_and(|old| old != material);
             let added = difference.brokers.added.contains(&name);
-            if added || difference.brokers.changed.contains(&name) {
+            if added || rotated || difference.brokers.changed.contains(&name) {
+                if rotated {
+                    changes.0.push(format!("brokers.{name} has another password or certificate"));
+                }
                 self.start_link(&name, settings);
             }
         }
@@ -445,13 +452,22 @@ impl Gateway {
     }
 }
 
+/// Everything about a link, read and ready.
+struct LinkSettings {
+    name: String,
+    settings: tidegate_link::Settings,
+    material: u64,
+}
+
 /// Reads secrets and certificates of every link there is.
-fn link_settings(config: &Config) -> Result<Vec<(String, tidegate_link::Settings)>, Vec<String>> {
+fn link_settings(config: &Config) -> Result<Vec<LinkSettings>, Vec<String>> {
     let (mut ready, mut wrong) = (Vec::new(), Vec::new());
     for (name, broker) in &config.brokers {
         if let config::Broker::Link(link) = broker {
             match settings::link(name, link) {
-                Ok(settings) => ready.push((name.clone(), settings)),
+                Ok(settings) => {
+                    ready.push(LinkSettings { name: name.clone(), settings, material: settings::material(link) });
+                }
                 Err(error) => wrong.push(format!("broker `{name}`: {error}")),
             }
         }

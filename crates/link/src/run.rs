@@ -306,6 +306,6 @@ mod tests {
         assert_eq!(found.unsubscribe, [TopicFilter::new("a").unwrap()]);
         assert_eq!(found.subscribe_again, [filter("b", QoS::AtLeastOnce)]);
         let numbered = SubscribeFilter { subscription_id: Some(1), ..filter("b", QoS::AtMostOnce) };
-        assert_eq!(steps(&have, &[numbered.clone()]).subscribe, [numbered]);
+        assert_eq!(steps(&have, std::slice::from_ref(&numbered)).subscribe, [numbered]);
     }
 }
