@@ -162,3 +162,28 @@ fn a_gateway_that_blocks_still_ends() {
     eventually("all five come", PATIENCE, || arrived.count() >= 5);
     assert_balanced(&tidegate);
 }
+
+#[test]
+fn a_blocked_route_that_is_removed_gives_its_messages_back_and_may_return_without_the_plugin() {
+    let house = House::new();
+    let bad = Bad { component: "hostile", plugin: TRAP, route: "on_failure = \"block\"" };
+    let tidegate = house.gateway(&bad).start();
+    send(&mut house.client(), ["x"; 5]);
+    eventually("it is stuck", PATIENCE, || of_bad(&tidegate.metrics(), "tidegate_plugin_retries_total") > 0);
+    let unacknowledged = || tidegate.metrics().get("tidegate_unacknowledged", &[]);
+    assert_eq!(unacknowledged(), Some(5.0));
+    let all = house.config(&bad);
+    let (without, _) = all.rsplit_once("[[routes]]").unwrap();
+    tidegate.edit_config(without);
+    eventually("their source has them back", PATIENCE, || unacknowledged() == Some(0.0));
+
+    // The same route again, a plain bridge now.
+    let arrived = Witness::start(house.office.port(), "bad", "from-bad/#", &Ledger::new());
+    tidegate.edit_config(&all.replace("plugins = [\"bad\"]", "plugins = []"));
+    eventually("the route is back", PATIENCE, || tidegate.log().contains("routes.bad added"));
+    send(&mut house.client(), ["y"; 5]);
+    eventually("it carries", PATIENCE, || arrived.count() >= 5);
+    let metrics = assert_balanced(&tidegate);
+    let dropped = metrics.get("tidegate_route_dropped_total", &[("route", "bad"), ("reason", "route_removed")]);
+    assert_eq!(dropped, Some(5.0));
+}

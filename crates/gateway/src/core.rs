@@ -275,7 +275,7 @@ impl RouteSlot {
 
     /// Whether a message may go straight to the targets: without plugins, and with none before it that is with them.
     fn is_direct(&self) -> bool {
-        !self.has_stages && self.in_pipeline == 0
+        !self.has_stages && (self.in_pipeline == 0 || self.inbox.is_none())
     }
 }
 

@@ -129,6 +129,7 @@ struct Waiting {
     jobs: VecDeque<Job>,
     swap: Option<Swap>,
     stop: bool,
+    retired: bool,
     /// The thread sleeps and wants to be woken.
     idle: bool,
 }
@@ -178,6 +179,12 @@ impl Inbox {
             None => swap,
         });
         waiting.idle = false;
+        self.ready.notify_one();
+    }
+
+    /// The route is no more: what is not decided yet is dropped, and the thread ends.
+    pub(crate) fn retire(&self) {
+        self.lock().retired = true;
         self.ready.notify_one();
     }
 
@@ -259,7 +266,7 @@ pub(crate) struct Worker {
     next_tick: Option<Instant>,
 }
 
-/// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty.
+/// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty, or by [`Inbox::retire`].
 pub(crate) fn spawn(route: u16, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
     let mut worker =
         Worker { route, inbox, outbox, source: "".into(), stages: Vec::new(), tick: None, next_tick: None };
@@ -277,6 +284,12 @@ impl Worker {
             }
             {
                 let mut waiting = self.inbox.lock();
+                if waiting.retired {
+                    let reason = || Verdict::Drop(ByteString::from_static("route_removed"));
+                    let dropped = waiting.jobs.drain(..).map(|job| Decided::Job(job, reason())).collect();
+                    drop(waiting);
+                    return self.outbox.push(self.route, dropped);
+                }
                 if let Some(swap) = waiting.swap.take() {
                     drop(waiting);
                     self.change(swap);
@@ -441,7 +454,7 @@ impl Worker {
         let until = Instant::now() + wait;
         let mut waiting = self.inbox.lock();
         loop {
-            if waiting.stop || waiting.swap.is_some() {
+            if waiting.stop || waiting.retired || waiting.swap.is_some() {
                 return Err(Interrupted);
             }
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {

@@ -204,6 +204,7 @@ impl Gateway {
             core.remove_broker(at);
             core.targets.remove(name);
         }
+        self.inner.material.borrow_mut().remove(name);
         if let Some(task) = self.inner.tasks.borrow_mut().remove(&at) {
             task.stop.cancel();
         }
@@ -315,8 +316,8 @@ impl Gateway {
             if slot.removed
                 && let Some(inbox) = slot.inbox.take()
             {
-                // It still works off what it has; its verdicts find the slot.
-                inbox.stop();
+                // What its plugins are deciding now still goes out: the verdicts find the slot.
+                inbox.retire();
                 slot.has_stages = false;
             }
         }
