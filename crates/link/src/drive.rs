@@ -1,6 +1,7 @@
 //! One turn after another of a live connection: read what is there, fill the write buffer, write it, wait.
 
 use crate::dial::Transport;
+use crate::gate::Gate;
 use crate::run::{Ended, Shared, steps};
 use crate::{LinkError, Port, READ_BYTES, Status, WRITE_BYTES};
 use bytes::{Buf, BytesMut};
@@ -49,6 +50,7 @@ struct Live {
     /// Since when bytes wait that the socket does not take.
     blocked_since: Option<Instant>,
     needs_flush: bool,
+    gate: Gate,
 }
 
 impl<P: Port> Drive<P> {
@@ -82,6 +84,7 @@ impl<P: Port> Drive<P> {
             connect_timeout,
             blocked_since: None,
             needs_flush: false,
+            gate: Gate::default(),
         };
         self.subscribing.clear();
         let result = match &mut stream {
@@ -89,7 +92,7 @@ impl<P: Port> Drive<P> {
             Transport::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,
             other => self.turns(Pin::new(other), &mut live, stop).await,
         };
-        self.say_goodbye(&mut stream, result.is_ok()).await;
+        self.say_goodbye(&mut stream, &mut live, result.is_ok()).await;
         Ended { error: result.err(), up_for: live.up_since.map(|since| since.elapsed()) }
     }
 
@@ -173,6 +176,14 @@ impl<P: Port> Drive<P> {
         let mut control = std::mem::take(&mut self.batch.control);
         let outcome = control.drain(..).try_for_each(|(_, control)| self.on_control(control, live, now));
         self.batch.control = control;
+        if !self.batch.taken_over.is_empty() {
+            self.port.borrow_mut().taken_over(&self.batch.taken_over);
+            self.batch.taken_over.clear();
+        }
+        if !self.batch.released.is_empty() {
+            self.port.borrow_mut().released(&self.batch.released);
+            self.batch.released.clear();
+        }
         if !self.batch.completed.is_empty() {
             self.port.borrow_mut().completed(&self.batch.completed, now);
             self.batch.completed.clear();
@@ -181,7 +192,22 @@ impl<P: Port> Drive<P> {
             self.port.borrow_mut().received(&mut self.batch.received, now);
             self.batch.received.clear();
         }
+        self.ask_gate(live);
         outcome
+    }
+
+    /// Holds what is in the write buffer, and what will be, for as long as the owner wants it. To be called after
+    /// whatever may have made the owner's log longer, and before the buffer is written.
+    fn ask_gate(&self, live: &mut Live) {
+        if live.up_since.is_some() {
+            let sequence = self.port.borrow_mut().gate();
+            live.gate.ask(sequence, self.shared.session.borrow_mut().tx().len());
+        }
+    }
+
+    /// How many bytes of the write buffer may leave.
+    fn allowed(&self, live: &mut Live) -> usize {
+        if live.gate.is_open() { usize::MAX } else { live.gate.allowed(self.port.borrow().durable()) }
     }
 
     fn on_control(&mut self, control: Control, live: &mut Live, now: Instant) -> Result<(), LinkError> {
@@ -262,13 +288,18 @@ impl<P: Port> Drive<P> {
         for _ in 0..WRITES_PER_TURN {
             if live.up_since.is_some() {
                 self.fill(&mut now);
+                self.ask_gate(live);
             }
+            let allowed = self.allowed(live);
             let mut session = self.shared.session.borrow_mut();
-            if session.tx().is_empty() {
+            let ready = session.tx().len().min(allowed);
+            if ready == 0 {
+                // What waits for the owner's log does not wait for the socket.
+                live.blocked_since = None;
                 turn = Turn::Wait;
                 break;
             }
-            let written = match stream.as_mut().poll_write(cx, session.tx()) {
+            let written = match stream.as_mut().poll_write(cx, &session.tx()[..ready]) {
                 Poll::Pending => {
                     drop(session);
                     live.blocked_since.get_or_insert_with(Instant::now);
@@ -282,6 +313,7 @@ impl<P: Port> Drive<P> {
                 Poll::Ready(written) => written?,
             };
             session.tx().advance(written);
+            live.gate.wrote(written);
             live.blocked_since = None;
             live.needs_flush = true;
             let mut stats = self.shared.stats.get();
@@ -318,7 +350,8 @@ impl<P: Port> Drive<P> {
                 Ok(Published::Sent) => {
                     self.completed.push(Completion { key: outgoing.key, reason: ReasonCode::SUCCESS });
                 }
-                Ok(Published::InFlight) => {}
+                Ok(Published::InFlight { exactly_once: Some(serial) }) => port.sent(outgoing.key, serial),
+                Ok(Published::InFlight { exactly_once: None }) => {}
                 Err(error) => port.refused(outgoing.key, &error),
             }
         }
@@ -358,8 +391,9 @@ impl<P: Port> Drive<P> {
         Ok(())
     }
 
-    /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it.
-    async fn say_goodbye(&mut self, stream: &mut Transport, by_will: bool) {
+    /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it. What
+    /// may not leave is not said, nor what is behind it.
+    async fn say_goodbye(&mut self, stream: &mut Transport, live: &mut Live, by_will: bool) {
         let last_words = {
             let mut session = self.shared.session.borrow_mut();
             if by_will {
@@ -368,6 +402,12 @@ impl<P: Port> Drive<P> {
             session.tx().split()
         };
         let goodbye = async {
+            while self.allowed(live) < last_words.len() {
+                if !by_will {
+                    return;
+                }
+                self.shared.wake.notified().await;
+            }
             let _ = stream.write_all(&last_words).await;
             let _ = stream.shutdown().await;
         };

@@ -8,6 +8,7 @@
 //! - a slow write never stops reading: both are polled in the same turn, neither awaits the other;
 //! - a received message is acknowledged only through [`LinkHandle::ack`];
 //! - every wait has a deadline: connect, TLS, WebSocket and MQTT handshake together, each write, and silence;
+//! - what relies on the owner's log leaves only once that is durable: see [`Port::gate`];
 //! - nothing of a link is shared between threads: links, routes and the box's broker live on one.
 //!
 //! Start reading at [`Link::run`] in `run.rs`, then `drive.rs` for the turn of a live connection.
@@ -15,6 +16,7 @@
 mod backoff;
 mod dial;
 mod drive;
+mod gate;
 mod run;
 mod settings;
 mod tls;
@@ -51,6 +53,40 @@ pub trait Port: 'static {
 
     /// The connection changed.
     fn status(&mut self, status: &Status);
+
+    /// A pulled QoS 2 message is in the write buffer, under this serial: see [`Published::InFlight`]. Without effect
+    /// unless implemented, as all below, which an owner needs whose exactly once outlives the process.
+    ///
+    /// [`Published::InFlight`]: tidegate_mqtt::Published::InFlight
+    fn sent(&mut self, key: u64, serial: u64) {
+        let _ = (key, serial);
+    }
+
+    /// Keys of our QoS 2 messages that the broker has taken over; PUBREL is in the write buffer. Called before
+    /// [`released`](Self::released), [`completed`](Self::completed) and [`received`](Self::received) with the rest of
+    /// what was read.
+    fn taken_over(&mut self, keys: &[u64]) {
+        let _ = keys;
+    }
+
+    /// Packet ids of received QoS 2 messages that the broker will use for others; PUBCOMP is in the write buffer.
+    fn released(&mut self, packet_ids: &[u16]) {
+        let _ = packet_ids;
+    }
+
+    /// The sequence number up to which the owner's log must be durable before what is in the write buffer now may
+    /// leave, and all behind it. 0, or a number asked for before on this connection, asks for nothing. Asked after every
+    /// call of the methods above that changed the buffer or may follow a change, [`status`](Self::status) of
+    /// [`Status::Up`] included.
+    fn gate(&mut self) -> u64 {
+        0
+    }
+
+    /// The sequence number up to which the owner's log is durable. The owner calls [`LinkHandle::wake`] when it has
+    /// risen: a link that holds something back waits for that without a deadline, but for the broker's silence.
+    fn durable(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// A message on its way out.

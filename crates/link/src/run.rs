@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, TopicFilter};
-use tidegate_mqtt::{AckToken, ClientConfig, ClientSession, ReasonCode, SubscribeFilter, Version};
+use tidegate_mqtt::{AckToken, ClientConfig, ClientSession, ReasonCode, Restored, SubscribeFilter, Version};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -51,7 +51,7 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
-    /// There is something to pull.
+    /// There is something to pull, or the owner's log has become durable.
     pub fn wake(&self) {
         self.shared.wake.notify_one();
     }
@@ -105,6 +105,11 @@ impl LinkHandle {
     /// Takes back what the broker has not taken over, to send it elsewhere: see [`ClientSession::abandon`].
     pub fn abandon(&self) -> (Vec<(u64, Message)>, Vec<u64>) {
         self.shared.session.borrow_mut().abandon()
+    }
+
+    /// Carries on with the session of a process that is gone, before the link runs: see [`ClientSession::restore`].
+    pub fn restore(&self, session: Restored) -> Vec<u64> {
+        self.shared.session.borrow_mut().restore(session)
     }
 
     /// Counters.

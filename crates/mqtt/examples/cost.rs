@@ -145,7 +145,7 @@ fn round(version: Version) -> f64 {
     let watch = Stopwatch::start();
     for first in (0..MESSAGES).step_by(WINDOW as usize) {
         for key in first..first + WINDOW {
-            assert_eq!(client.publish(key, message.clone()), Ok(Published::InFlight));
+            assert_eq!(client.publish(key, message.clone()), Ok(Published::InFlight { exactly_once: None }));
         }
         black_box(client.tx()).clear();
         rx.reserve(4 * WINDOW as usize);

@@ -6,6 +6,7 @@ use crate::flow::{Connection, Flow, silence_limit};
 use crate::incoming::AckToken;
 use crate::outgoing::{PeerLimits, PublishError, Published};
 use crate::reason::ReasonCode;
+use crate::restore::Restored;
 use crate::wire::{self, Frames, ProtocolError};
 use crate::{Batch, Control, Version};
 use bytes::{Bytes, BytesMut};
@@ -107,6 +108,19 @@ impl ClientSession {
             subscription_ids_available: true,
             next_control: 0,
         }
+    }
+
+    /// Carries on with the session of a process that is gone. To be called before the first [`connect`](Self::connect).
+    /// If the broker still has the session, our messages are sent again under their old packet ids, as PUBLISH with DUP
+    /// or as PUBREL, in the original order, and none that was received is delivered again; if not, our messages are
+    /// published as new, except those that the broker took over: they are completed.
+    ///
+    /// Returns the keys of messages in `session` that are finished, as a later one has their packet id. No
+    /// [`Completion`](crate::Completion) follows for them.
+    pub fn restore(&mut self, session: Restored) -> Vec<u64> {
+        let flow = &mut self.connection.flow;
+        flow.incoming.restore(session.received);
+        flow.outgoing.restore(session.sent)
     }
 
     /// Starts a connection: writes CONNECT. Whatever was left of the connection before is gone.

@@ -145,12 +145,14 @@ impl Connection {
             }
             PUBREC => {
                 let (id, reason) = take_ack(frame, self.version)?;
-                self.flow.outgoing.on_pubrec(id, reason, &mut self.tx, v5, &mut batch.completed);
+                self.flow.outgoing.on_pubrec(id, reason, &mut self.tx, v5, batch);
                 self.resend(&mut batch.completed);
             }
             PUBREL => {
                 let (id, _) = take_ack(frame, self.version)?;
-                self.flow.incoming.on_pubrel(id, &mut self.tx, v5);
+                if self.flow.incoming.on_pubrel(id, &mut self.tx, v5) {
+                    batch.released.push(id);
+                }
             }
             PUBCOMP => {
                 let (id, _) = take_ack(frame, self.version)?;

@@ -17,6 +17,19 @@ pub struct AckToken {
     serial: u64,
     generation: Generation,
     packet_id: u16,
+    exactly_once: bool,
+}
+
+impl AckToken {
+    /// The packet id of the message.
+    pub const fn packet_id(&self) -> u16 {
+        self.packet_id
+    }
+
+    /// True for QoS 2: what leaves is PUBREC, and the id is the message's until [`Batch::released`](crate::Batch) has it.
+    pub const fn exactly_once(&self) -> bool {
+        self.exactly_once
+    }
 }
 
 /// Tells the tokens of one session from those of any other, also of the same client's session before it was lost.
@@ -119,7 +132,7 @@ impl Incoming {
         }
         let serial = self.base + self.order.len() as u64;
         let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
-        let mut accept = Accept::Deliver(AckToken { serial, generation: self.generation, packet_id });
+        let mut accept = Accept::Deliver(AckToken { serial, generation: self.generation, packet_id, exactly_once });
         if !self.carried.is_empty()
             && let Some(carried) = self.carried.remove(&packet_id)
             && carried.exactly_once == exactly_once
@@ -185,14 +198,21 @@ impl Incoming {
     }
 
     /// PUBREL: the peer has seen our PUBREC. An unknown id is answered all the same, or the peer would ask for ever.
-    pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) {
+    /// Returns whether a message of ours had the id until now.
+    pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) -> bool {
         let known = self.received_2.remove(&packet_id) || self.received_2_before.remove(&packet_id);
-        if !known && self.carried.get(&packet_id).is_some_and(|carried| carried.exactly_once) {
-            // The peer gave up on a message that it never saw taken over, and will use the id for another.
-            self.carried.remove(&packet_id);
-        }
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
         put_ack(out, PUBCOMP, packet_id, reason, v5);
+        if !known && self.carried.get(&packet_id).is_some_and(|carried| carried.exactly_once) {
+            // The peer gave up on a message that it never saw taken over, and will use the id for another.
+            return self.carried.remove(&packet_id).is_some();
+        }
+        known
+    }
+
+    /// QoS 2 ids that an owner of before recorded, and that the peer has not released.
+    pub(crate) fn restore(&mut self, packet_ids: Vec<u16>) {
+        self.received_2_before.extend(packet_ids);
     }
 
     /// The connection is gone. What was not acknowledged on it may be sent again.

@@ -14,7 +14,8 @@
 //! - bytes from the peer never panic: they give events or a [`ProtocolError`].
 //!
 //! What outlives a connection is in [`Flow`]; [`ClientSession`] keeps its own, a server hands it from one
-//! [`ServerSession`] to the next. Start reading at [`ClientSession`], then `flow`.
+//! [`ServerSession`] to the next. What must outlive the process is told in [`Published::InFlight`], [`AckToken`] and
+//! [`Batch`], and comes back by [`ClientSession::restore`]. Start reading at [`ClientSession`], then `flow`.
 //!
 //! All packets are encoded and decoded here, except that `rumqttc`'s codec writes SUBSCRIBE and UNSUBSCRIBE; the tests
 //! hold the rest against it. Why: `docs/decisions/0003-codec.md`.
@@ -27,6 +28,7 @@ mod incoming;
 mod outgoing;
 mod publish;
 mod reason;
+mod restore;
 mod server;
 mod wire;
 
@@ -37,6 +39,7 @@ pub use flow::Flow;
 pub use incoming::{AckToken, Received};
 pub use outgoing::{Completion, PublishError, Published};
 pub use reason::ReasonCode;
+pub use restore::{Restored, RestoredMessage};
 pub use server::{Accept, ServerLimits, ServerSession};
 pub use wire::ProtocolError;
 
@@ -68,6 +71,11 @@ pub struct Batch {
     pub received: Vec<Received>,
     /// Messages of ours that need no more care.
     pub completed: Vec<Completion>,
+    /// Keys of our QoS 2 messages that the peer has taken over by its PUBREC: PUBREL is in the write buffer, for the
+    /// first time.
+    pub taken_over: Vec<u64>,
+    /// Packet ids of QoS 2 messages from the peer that its PUBREL sets free: PUBCOMP is in the write buffer.
+    pub released: Vec<u16>,
     /// Everything else, each with how many messages had been received before it.
     pub control: Vec<(usize, Control)>,
 }
@@ -77,12 +85,18 @@ impl Batch {
     pub fn clear(&mut self) {
         self.received.clear();
         self.completed.clear();
+        self.taken_over.clear();
+        self.released.clear();
         self.control.clear();
     }
 
     /// True when nothing happened.
     pub fn is_empty(&self) -> bool {
-        self.received.is_empty() && self.completed.is_empty() && self.control.is_empty()
+        self.received.is_empty()
+            && self.completed.is_empty()
+            && self.taken_over.is_empty()
+            && self.released.is_empty()
+            && self.control.is_empty()
     }
 }
 

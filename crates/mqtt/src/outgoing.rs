@@ -1,16 +1,17 @@
 //! Messages to the peer: packet ids, the window, and what must be sent again (MQTT 5.0 sections 2.2.1, 4.3, 4.4, 4.9).
 
-use crate::Version;
 use crate::publish::{self, Hop};
 use crate::reason::ReasonCode;
+use crate::restore::{RestoredMessage, alive};
 use crate::wire::{PUBREL, put_ack};
+use crate::{Batch, Version};
 use ahash::RandomState;
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use tidegate_message::{Message, QoS, Topic};
 
 /// Packet ids run from 1 to 65,535.
-const PACKET_IDS: u64 = 65_535;
+pub(crate) const PACKET_IDS: u64 = 65_535;
 
 /// Resending stops while this much is waiting to be written, and goes on behind it.
 const RESEND_BUFFER_BYTES: usize = 256 * 1024;
@@ -30,7 +31,11 @@ pub enum Published {
     /// QoS 0: in the write buffer, and that is all there is to it.
     Sent,
     /// QoS 1 or 2: a [`Completion`] with the same key will follow, on this connection or a later one.
-    InFlight,
+    InFlight {
+        /// For QoS 2 its serial, which counts all packet ids handed out: the id is the serial modulo 65,535, plus 1.
+        /// `None` for QoS 1.
+        exactly_once: Option<u64>,
+    },
 }
 
 /// Why a message was not taken.
@@ -135,6 +140,12 @@ struct Entry {
     subscription_ids: Box<[u32]>,
 }
 
+impl Entry {
+    fn done() -> Self {
+        Self { state: State::Done, key: None, message: None, subscription_ids: Box::default() }
+    }
+}
+
 /// The sending half of a session.
 ///
 /// Packet ids are handed out in a ring, in the order of sending, so an id is an index and the original order is the
@@ -214,13 +225,14 @@ impl Outgoing {
         if !self.has_room(wire.limits) {
             return Err(PublishError::Full);
         }
-        let packet_id = packet_id(self.base + self.entries.len() as u64);
-        wire.encode(&message, packet_id, false, subscription_ids)?;
+        let serial = self.base + self.entries.len() as u64;
+        wire.encode(&message, packet_id(serial), false, subscription_ids)?;
         let state = sent_state(message.qos);
+        let exactly_once = (message.qos == QoS::ExactlyOnce).then_some(serial);
         let (key, message) = (Some(key), Some(message));
         self.entries.push_back(Entry { state, key, message, subscription_ids: subscription_ids.into() });
         self.count(state);
-        Ok(Published::InFlight)
+        Ok(Published::InFlight { exactly_once })
     }
 
     /// A packet id for a SUBSCRIBE or UNSUBSCRIBE, remembered under `key`; `None` when all ids are taken.
@@ -255,20 +267,22 @@ impl Outgoing {
         reason: ReasonCode,
         out: &mut BytesMut,
         v5: bool,
-        completed: &mut Vec<Completion>,
+        batch: &mut Batch,
     ) {
         let state = self.find(packet_id).map(|at| (at, self.entries[at].state));
         match state {
-            Some((at, State::WaitsForPubrec)) if reason.is_error() => self.finish(at, reason, completed),
+            Some((at, State::WaitsForPubrec)) if reason.is_error() => self.finish(at, reason, &mut batch.completed),
             Some((at, State::WaitsForPubrec)) => {
                 let entry = &mut self.entries[at];
                 (entry.state, entry.message) = (State::WaitsForPubcomp, None);
+                batch.taken_over.extend(entry.key);
                 put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
             }
             Some((_, State::WaitsForPubcomp)) => put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5),
             // Brokers may repeat a PUBREC on a new connection before we get to repeat what it answers.
             Some((at, State::UnsentPubrel)) if !reason.is_error() => self.release(at, out, v5),
             Some((at, State::Unsent { dup: true })) if !reason.is_error() && self.is_exactly_once(at) => {
+                batch.taken_over.extend(self.entries[at].key);
                 self.release(at, out, v5);
             }
             _ if reason.is_error() => {}
@@ -317,6 +331,22 @@ impl Outgoing {
             self.base += 1;
             self.resend_at = self.resend_at.saturating_sub(1);
         }
+    }
+
+    /// Takes up what an owner of before recorded, as if its connection had just ended. Returns the keys of messages
+    /// that a later one with their packet id shows to be finished.
+    pub(crate) fn restore(&mut self, sent: Vec<RestoredMessage>) -> Vec<u64> {
+        debug_assert!(self.entries.is_empty(), "a session is restored before it is used");
+        let (sent, finished) = alive(sent);
+        self.base = sent.first().map_or(self.base, |first| first.serial);
+        for RestoredMessage { serial, key, message } in sent {
+            // Ids between were used by what nobody recorded, or what is finished.
+            self.entries.resize_with((serial - self.base) as usize, Entry::done);
+            let state = if message.is_some() { State::WaitsForPubrec } else { State::UnsentPubrel };
+            let message = message.map(|message| Message { qos: QoS::ExactlyOnce, ..message });
+            self.entries.push_back(Entry { state, key: Some(key), message, subscription_ids: Box::default() });
+        }
+        finished
     }
 
     /// A new connection: everything unfinished is to be sent on it, in the original order. Returns how many messages

@@ -307,8 +307,9 @@ impl World {
                 assert_eq!(qos, 0);
                 false
             }
-            Ok(Published::InFlight) => {
+            Ok(Published::InFlight { exactly_once }) => {
                 assert_ne!(qos, 0);
+                assert_eq!(exactly_once.is_some(), qos == 2);
                 true
             }
             Err(PublishError::Full) => return,
