@@ -7,14 +7,14 @@ use tidegate_mqtt::Version;
 /// In all, over the three versions; `TIDEGATE_CASES` or `PROPTEST_CASES` asks for more.
 const CASES: u32 = 20_000;
 
-fn config(tenths: u32) -> ProptestConfig {
+pub(crate) fn cases(tenths: u32) -> ProptestConfig {
     let asked = std::env::var("TIDEGATE_CASES").or_else(|_| std::env::var("PROPTEST_CASES"));
-    let cases = asked.ok().and_then(|text| text.parse().ok()).unwrap_or(CASES) * tenths / 10;
-    ProptestConfig { cases: cases.max(1), failure_persistence: None, max_shrink_iters: 20_000, ..Default::default() }
+    let count = asked.ok().and_then(|text| text.parse().ok()).unwrap_or(CASES) * tenths / 10;
+    ProptestConfig { cases: count.max(1), failure_persistence: None, max_shrink_iters: 20_000, ..Default::default() }
 }
 
 /// Any number of bytes, most often few or all.
-fn some_bytes() -> impl Strategy<Value = u16> {
+pub(crate) fn some_bytes() -> impl Strategy<Value = u16> {
     prop_oneof![0u16..12, 12u16..200, Just(u16::MAX)]
 }
 
@@ -70,7 +70,7 @@ fn handshake() -> [Step; 5] {
 }
 
 proptest! {
-    #![proptest_config(config(2))]
+    #![proptest_config(cases(2))]
     #[test]
     fn a_bad_wire_costs_no_promise_in_mqtt_3_1((terms, steps) in story(false)) {
         tell(Version::V31, terms, &steps);
@@ -78,7 +78,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(3))]
+    #![proptest_config(cases(3))]
     #[test]
     fn a_bad_wire_costs_no_promise_in_mqtt_3_1_1((terms, steps) in story(false)) {
         tell(Version::V311, terms, &steps);
@@ -86,7 +86,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(5))]
+    #![proptest_config(cases(5))]
     #[test]
     fn a_bad_wire_costs_no_promise_in_mqtt_5((terms, steps) in story(true)) {
         tell(Version::V5, terms, &steps);

@@ -63,9 +63,11 @@
 //! | a property written wrongly | `every_publish_property_is_carried_both_ways`, `wills_come_as_they_went` |
 #![allow(missing_docs, clippy::unwrap_used)] // both are a test's way
 
+mod crash;
 mod frames;
 mod hostile;
 mod lossy;
 mod pair;
 mod promises;
+mod restored;
 mod world;

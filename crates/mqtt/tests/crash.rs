@@ -1,0 +1,480 @@
+//! Stories of a client that is killed again and again, and carries on from a log of which the end may be lost.
+//!
+//! The server keeps its session, its memory and its owner's. The client's owner has only its log: what counts as
+//! received is what the log says at the end, and what counts as sent is what the server's owner was given.
+
+use crate::frames;
+use crate::lossy::{cases, some_bytes};
+use crate::pair::{config, message};
+use bytes::BytesMut;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+use tidegate_message::{Message, QoS};
+use tidegate_mqtt::{
+    Accept, AckToken, Batch, ClientSession, Control, Flow, Published, ReasonCode, Received, Restored, RestoredMessage,
+    ServerLimits, ServerSession, Version,
+};
+
+/// One step of a story. Numbers are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Step {
+    Connect,
+    /// The client's owner sends its next message.
+    Send {
+        qos: u8,
+    },
+    /// The server's owner sends its next message.
+    SendBack {
+        qos: u8,
+    },
+    /// So many more records become durable.
+    Sync {
+        records: u8,
+    },
+    /// The client writes what it may.
+    ClientFlush,
+    ServerFlush,
+    /// So many bytes come off the wire.
+    ToServer {
+        bytes: u16,
+    },
+    ToClient {
+        bytes: u16,
+    },
+    /// The client's owner acknowledges a message whose record is durable.
+    ClientAck {
+        pick: u8,
+    },
+    ServerAck {
+        pick: u8,
+    },
+    /// The connection breaks; so many bytes still arrive at the server.
+    Cut {
+        arrive: u16,
+    },
+    /// The client is killed; so many bytes still arrive at the server, and so many records turn out to be durable.
+    Kill {
+        arrive: u16,
+        records: u8,
+    },
+}
+
+/// What the client's owner writes down.
+#[derive(Debug, Clone)]
+enum Record {
+    Sent {
+        serial: u64,
+        key: u64,
+        message: Message,
+    },
+    TakenOver(u64),
+    /// Nothing waits for this one.
+    Completed(u64),
+    Received {
+        packet_id: u16,
+        n: u64,
+    },
+    Released(u16),
+}
+
+/// The client's owner's log.
+#[derive(Default)]
+struct Log {
+    records: Vec<Record>,
+    durable: usize,
+    /// How many records must be durable before the next byte leaves.
+    gate: usize,
+}
+
+impl Log {
+    fn push(&mut self, record: Record) {
+        let lazy = matches!(record, Record::Completed(_));
+        self.records.push(record);
+        if !lazy {
+            self.gate = self.records.len();
+        }
+    }
+
+    fn sync(&mut self, records: usize) {
+        self.durable = self.records.len().min(self.durable + records);
+    }
+
+    /// What a new process reads.
+    fn restored(&self) -> Restored {
+        let (mut sent, mut received) = (BTreeMap::new(), BTreeSet::new());
+        for record in &self.records {
+            match record {
+                Record::Sent { serial, key, message } => {
+                    let message = Some(message.clone());
+                    sent.insert(*key, RestoredMessage { serial: *serial, key: *key, message });
+                }
+                Record::TakenOver(key) => sent.get_mut(key).expect("sent before").message = None,
+                Record::Completed(key) => _ = sent.remove(key),
+                Record::Received { packet_id, .. } => _ = received.insert(*packet_id),
+                Record::Released(packet_id) => _ = received.remove(packet_id),
+            }
+        }
+        Restored { sent: sent.into_values().collect(), received: received.into_iter().collect() }
+    }
+
+    fn has_sent(&self, wanted: u64) -> bool {
+        self.records.iter().any(|record| matches!(record, Record::Sent { key, .. } if *key == wanted))
+    }
+}
+
+/// One way of the wire, as bytes.
+type Pipe = BytesMut;
+
+struct World {
+    version: Version,
+    now: Instant,
+    client: ClientSession,
+    server: Option<ServerSession>,
+    kept: Option<Flow>,
+    log: Log,
+    /// Messages of QoS 2 that the client's owner has still to send, for the first time or as the log knows nothing of it.
+    to_send: VecDeque<u64>,
+    sent: u64,
+    sent_back: u64,
+    /// Where in the client's write buffer what needs how many durable records.
+    marks: VecDeque<(usize, usize)>,
+    tapped: usize,
+    pipes: [Pipe; 2],
+    rx: [BytesMut; 2],
+    /// Tokens of the client's owner, each with the record that must be durable before it is used.
+    client_held: Vec<(AckToken, usize)>,
+    server_held: Vec<AckToken>,
+    /// How often each message of the client came out at the server.
+    arrived: BTreeMap<u64, usize>,
+    /// How often each QoS 1 message of the server came out.
+    arrived_back: BTreeMap<u64, usize>,
+    /// QoS of each message, both ways.
+    qos: [Vec<u8>; 2],
+}
+
+const LIMITS: ServerLimits = ServerLimits { receive_maximum: 6, max_packet_size: 10_000, topic_alias_max: 0 };
+
+impl World {
+    fn new(version: Version) -> Self {
+        let now = Instant::now();
+        Self {
+            version,
+            now,
+            client: ClientSession::new(now),
+            server: None,
+            kept: None,
+            log: Log::default(),
+            to_send: VecDeque::new(),
+            sent: 0,
+            sent_back: 0,
+            marks: VecDeque::new(),
+            tapped: 0,
+            pipes: Default::default(),
+            rx: Default::default(),
+            client_held: Vec::new(),
+            server_held: Vec::new(),
+            arrived: BTreeMap::new(),
+            arrived_back: BTreeMap::new(),
+            qos: Default::default(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Connect => self.connect(),
+            Step::Send { qos } => self.send(qos),
+            Step::SendBack { qos } => self.send_back(qos),
+            Step::Sync { records } => self.log.sync(usize::from(records)),
+            Step::ClientFlush => self.client_flush(),
+            Step::ServerFlush => self.server_flush(),
+            Step::ToServer { bytes } => self.to_server(usize::from(bytes)),
+            Step::ToClient { bytes } => self.to_client(usize::from(bytes)),
+            Step::ClientAck { pick } => self.client_ack(usize::from(pick)),
+            Step::ServerAck { pick } => self.server_ack(usize::from(pick)),
+            Step::Cut { arrive } => self.cut(usize::from(arrive)),
+            Step::Kill { arrive, records } => self.kill(usize::from(arrive), usize::from(records)),
+        }
+    }
+
+    fn connect(&mut self) {
+        if self.server.is_some() {
+            return;
+        }
+        self.client.connect(&config(self.version), self.now);
+        self.server = Some(ServerSession::new(LIMITS, self.now));
+        (self.marks, self.tapped) = (VecDeque::new(), 0);
+        (self.pipes, self.rx) = Default::default();
+        self.tap();
+    }
+
+    fn cut(&mut self, arrive: usize) {
+        self.to_server(arrive);
+        self.client.disconnected();
+        if let Some(server) = self.server.take().filter(ServerSession::is_up) {
+            self.kept = Some(server.into_flow());
+        }
+    }
+
+    fn kill(&mut self, arrive: usize, records: usize) {
+        self.cut(arrive);
+        self.log.sync(records);
+        self.log.records.truncate(self.log.durable);
+        self.log.gate = self.log.durable;
+        self.client_held.clear();
+        self.client = ClientSession::new(self.now);
+        assert_eq!(self.client.restore(self.log.restored()), [0; 0], "ids never went round");
+        // What the log does not know was never taken from the owner's source.
+        let all = (0..self.sent).filter(|n| self.qos[0][*n as usize] == 2);
+        self.to_send = all.filter(|n| !self.log.has_sent(*n)).collect();
+    }
+
+    fn send(&mut self, qos: u8) {
+        if !self.client.has_room() {
+            return;
+        }
+        let n = if qos == 2 { self.to_send.pop_front() } else { None };
+        let n = n.unwrap_or_else(|| {
+            self.qos[0].push(qos);
+            self.sent += 1;
+            self.sent - 1
+        });
+        let message = message("a", n.to_string(), qos);
+        let Ok(Published::InFlight { exactly_once }) = self.client.publish(n, message.clone()) else {
+            panic!("there was room")
+        };
+        if let Some(serial) = exactly_once {
+            self.log.push(Record::Sent { serial, key: n, message });
+        }
+        self.tap();
+    }
+
+    fn send_back(&mut self, qos: u8) {
+        let Some(server) = self.server.as_mut().filter(|server| server.has_room()) else { return };
+        server.publish(self.sent_back, message("b", self.sent_back.to_string(), qos), &[]).expect("there was room");
+        self.sent_back += 1;
+        self.qos[1].push(qos);
+    }
+
+    /// What the client has written just now needs every record so far.
+    fn tap(&mut self) {
+        let len = self.client.tx().len();
+        if self.server.is_some() && len > self.tapped {
+            self.marks.push_back((len, self.log.gate));
+            self.tapped = len;
+        }
+    }
+
+    fn client_flush(&mut self) {
+        if self.server.is_none() {
+            return;
+        }
+        let mut may = 0;
+        while let Some((to, _)) = self.marks.front().filter(|(_, gate)| *gate <= self.log.durable) {
+            may = *to;
+            self.marks.pop_front();
+        }
+        let bytes = self.client.tx().split_to(may);
+        self.pipes[0].extend_from_slice(&bytes);
+        self.marks.iter_mut().for_each(|(to, _)| *to -= may);
+        self.tapped -= may;
+        let mut batch = Batch::default();
+        self.client.sent(self.now, &mut batch);
+        self.take(batch);
+    }
+
+    fn server_flush(&mut self) {
+        if let Some(server) = &mut self.server {
+            self.pipes[1].extend_from_slice(&server.tx().split());
+            server.sent(&mut Vec::new());
+        }
+    }
+
+    fn to_client(&mut self, bytes: usize) {
+        if self.server.is_none() {
+            return;
+        }
+        let arrived = self.pipes[1].split_to(bytes.min(self.pipes[1].len()));
+        self.rx[1].extend_from_slice(&arrived);
+        let mut batch = Batch::default();
+        self.client.on_bytes(&mut self.rx[1], self.now, &mut batch).expect("the server keeps to the protocol");
+        self.take(batch);
+    }
+
+    /// The client's owner gets what its session found.
+    fn take(&mut self, batch: Batch) {
+        let lost = |control: &(usize, Control)| matches!(control.1, Control::SessionLost { .. });
+        assert!(!batch.control.iter().any(lost), "the server keeps its session");
+        batch.taken_over.iter().for_each(|key| self.log.push(Record::TakenOver(*key)));
+        batch.released.iter().for_each(|packet_id| self.log.push(Record::Released(*packet_id)));
+        for done in batch.completed.iter().filter(|done| self.qos[0][done.key as usize] == 2) {
+            assert_eq!(done.reason, ReasonCode::SUCCESS);
+            self.log.push(Record::Completed(done.key));
+        }
+        batch.received.iter().for_each(|received| self.client_received(received));
+        self.tap();
+    }
+
+    fn client_received(&mut self, received: &Received) {
+        let token = received.ack.expect("QoS 1 or 2");
+        let n = number(&received.message);
+        assert_eq!(token.exactly_once(), received.message.qos == QoS::ExactlyOnce);
+        if token.exactly_once() {
+            self.log.push(Record::Received { packet_id: token.packet_id(), n });
+        } else {
+            *self.arrived_back.entry(n).or_default() += 1;
+        }
+        self.client_held.push((token, self.log.records.len()));
+    }
+
+    fn client_ack(&mut self, pick: usize) {
+        if self.client_held.is_empty() {
+            return;
+        }
+        let at = pick % self.client_held.len();
+        if self.client_held[at].1 <= self.log.durable {
+            let (token, _) = self.client_held.remove(at);
+            self.client.ack(token);
+            self.tap();
+        }
+    }
+
+    fn to_server(&mut self, bytes: usize) {
+        let Some(server) = &mut self.server else { return };
+        let arrived = self.pipes[0].split_to(bytes.min(self.pipes[0].len()));
+        self.rx[0].extend_from_slice(&arrived);
+        let mut batch = Batch::default();
+        server.on_bytes(&mut self.rx[0], self.now, &mut batch).expect("the client keeps to the protocol");
+        for (_, control) in batch.control {
+            let Control::Connect(_) = control else { panic!("nobody asked for {control:?}") };
+            server.accept(Accept { resumed: self.kept.take(), ..Accept::default() }, &mut Vec::new());
+        }
+        for received in &batch.received {
+            *self.arrived.entry(number(&received.message)).or_default() += 1;
+            self.server_held.extend(received.ack);
+        }
+        if frames::frame_len(&self.rx[0]).is_some() {
+            self.to_server(0); // what stood behind CONNECT
+        }
+    }
+
+    fn server_ack(&mut self, pick: usize) {
+        if self.server_held.is_empty() {
+            return;
+        }
+        let token = self.server_held.remove(pick % self.server_held.len());
+        match (&mut self.server, &mut self.kept) {
+            (_, Some(flow)) => flow.ack(token, ReasonCode::SUCCESS),
+            (Some(server), None) => server.ack(token, ReasonCode::SUCCESS),
+            (None, None) => unreachable!("the server never forgets"),
+        }
+    }
+
+    /// No more kills, and a disk and owners that answer: everything comes to its end in bounded steps.
+    fn heal(&mut self) {
+        for _ in 0..(20 + 6 * (self.sent + self.sent_back)) {
+            self.connect();
+            if !self.to_send.is_empty() {
+                self.send(2);
+            }
+            self.log.sync(usize::MAX - self.log.durable);
+            self.client_flush();
+            self.to_server(usize::MAX);
+            (0..self.server_held.len()).for_each(|_| self.server_ack(0));
+            self.server_flush();
+            self.to_client(usize::MAX);
+            self.log.sync(usize::MAX - self.log.durable);
+            (0..self.client_held.len()).for_each(|_| self.client_ack(0));
+            if self.is_quiet() {
+                return self.check_the_end();
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn is_quiet(&mut self) -> bool {
+        let Some(server) = &mut self.server else { return false };
+        let unsent = self.client.tx().len() + server.tx().len();
+        let in_flight = self.client.in_flight() + server.in_flight();
+        self.client.is_up() && unsent + in_flight + self.to_send.len() == 0
+    }
+
+    fn check_the_end(&self) {
+        for (n, _) in self.qos[0].iter().enumerate().filter(|(_, qos)| **qos == 2) {
+            assert_eq!(self.arrived.get(&(n as u64)), Some(&1), "message {n} of the client");
+        }
+        let mut back = self.arrived_back.clone();
+        for record in &self.log.records {
+            if let Record::Received { n, .. } = record {
+                *back.entry(*n).or_default() += 1;
+            }
+        }
+        for (n, qos) in self.qos[1].iter().enumerate() {
+            let count = back.get(&(n as u64)).copied().unwrap_or(0);
+            assert!(count == 1 || count > 1 && *qos == 1, "message {n} of the server at QoS {qos} came {count} times");
+        }
+        assert_eq!(self.log.restored(), Restored::default(), "left over in the log");
+    }
+}
+
+fn number(message: &Message) -> u64 {
+    std::str::from_utf8(&message.payload).unwrap().parse().unwrap()
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let qos = || prop_oneof![1 => Just(1u8), 3 => Just(2u8)];
+    prop_oneof![
+        5 => Just(Step::Connect),
+        10 => qos().prop_map(|qos| Step::Send { qos }),
+        10 => qos().prop_map(|qos| Step::SendBack { qos }),
+        8 => prop_oneof![1u8..4, Just(u8::MAX)].prop_map(|records| Step::Sync { records }),
+        10 => Just(Step::ClientFlush),
+        10 => Just(Step::ServerFlush),
+        10 => some_bytes().prop_map(|bytes| Step::ToServer { bytes }),
+        10 => some_bytes().prop_map(|bytes| Step::ToClient { bytes }),
+        6 => any::<u8>().prop_map(|pick| Step::ClientAck { pick }),
+        6 => any::<u8>().prop_map(|pick| Step::ServerAck { pick }),
+        2 => some_bytes().prop_map(|arrive| Step::Cut { arrive }),
+        3 => (some_bytes(), 0u8..4).prop_map(|(arrive, records)| Step::Kill { arrive, records }),
+    ]
+}
+
+/// Stories start with a connection that stands.
+fn handshake() -> [Step; 5] {
+    let bytes = u16::MAX;
+    [Step::Connect, Step::ClientFlush, Step::ToServer { bytes }, Step::ServerFlush, Step::ToClient { bytes }]
+}
+
+fn tell(version: Version, steps: &[Step]) {
+    let mut world = World::new(version);
+    handshake().iter().chain(steps).for_each(|step| world.step(step));
+    world.heal();
+}
+
+fn story() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 0..120)
+}
+
+proptest! {
+    #![proptest_config(cases(1))]
+    #[test]
+    fn a_kill_costs_no_exactly_once_in_mqtt_3_1(steps in story()) {
+        tell(Version::V31, &steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1))]
+    #[test]
+    fn a_kill_costs_no_exactly_once_in_mqtt_3_1_1(steps in story()) {
+        tell(Version::V311, &steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(2))]
+    #[test]
+    fn a_kill_costs_no_exactly_once_in_mqtt_5(steps in story()) {
+        tell(Version::V5, &steps);
+    }
+}
