@@ -188,8 +188,8 @@ impl World {
             Step::Sync { records } => self.log.sync(usize::from(records)),
             Step::ClientFlush => self.client_flush(),
             Step::ServerFlush => self.server_flush(),
-            Step::ToServer { bytes } => self.to_server(usize::from(bytes)),
-            Step::ToClient { bytes } => self.to_client(usize::from(bytes)),
+            Step::ToServer { bytes } => self.reach_server(usize::from(bytes)),
+            Step::ToClient { bytes } => self.reach_client(usize::from(bytes)),
             Step::ClientAck { pick } => self.client_ack(usize::from(pick)),
             Step::ServerAck { pick } => self.server_ack(usize::from(pick)),
             Step::Cut { arrive } => self.cut(usize::from(arrive)),
@@ -209,7 +209,7 @@ impl World {
     }
 
     fn cut(&mut self, arrive: usize) {
-        self.to_server(arrive);
+        self.reach_server(arrive);
         self.client.disconnected();
         if let Some(server) = self.server.take().filter(ServerSession::is_up) {
             self.kept = Some(server.into_flow());
@@ -290,7 +290,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, bytes: usize) {
+    fn reach_client(&mut self, bytes: usize) {
         if self.server.is_none() {
             return;
         }
@@ -339,7 +339,7 @@ impl World {
         }
     }
 
-    fn to_server(&mut self, bytes: usize) {
+    fn reach_server(&mut self, bytes: usize) {
         let Some(server) = &mut self.server else { return };
         let arrived = self.pipes[0].split_to(bytes.min(self.pipes[0].len()));
         self.rx[0].extend_from_slice(&arrived);
@@ -354,7 +354,7 @@ impl World {
             self.server_held.extend(received.ack);
         }
         if frames::frame_len(&self.rx[0]).is_some() {
-            self.to_server(0); // what stood behind CONNECT
+            self.reach_server(0); // what stood behind CONNECT
         }
     }
 
@@ -379,10 +379,10 @@ impl World {
             }
             self.log.sync(usize::MAX - self.log.durable);
             self.client_flush();
-            self.to_server(usize::MAX);
+            self.reach_server(usize::MAX);
             (0..self.server_held.len()).for_each(|_| self.server_ack(0));
             self.server_flush();
-            self.to_client(usize::MAX);
+            self.reach_client(usize::MAX);
             self.log.sync(usize::MAX - self.log.durable);
             (0..self.client_held.len()).for_each(|_| self.client_ack(0));
             if self.is_quiet() {

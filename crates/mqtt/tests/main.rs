@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `lossy` | both sides of a session over a wire that slices, loses, repeats and breaks, owners that answer late, out of order or never, either end starting over: 20,000 stories (`TIDEGATE_CASES=1000000` for more) against the model in `world` |
 //! | `hostile` | arbitrary bytes, arbitrary packets and damaged streams, in every stage and version: no panic, nothing piles up |
-//! | `promises` | each promise by itself, byte for byte |
+//! | `crash` | a client that is killed and carries on from a log whose end may be lost, on a wire that slices and breaks: 8,000 stories in which exactly once holds both ways |
+//! | `promises` | each promise by itself, byte for byte; `restored`: those to an owner that keeps a log |
 //! | `world` | the wire and the model; `pair`: one side against packets written by hand; `frames`: a packet reader of the tests' own |
 //!
 //! # That these tests can fail
@@ -60,6 +61,15 @@
 //! | a trickle taken for silence | `a_packet_that_trickles_in_is_a_sign_of_life` |
 //! | pings pile up behind a blocked socket | `a_client_that_only_listens_pings_too_and_once_a_keep_alive` |
 //! | CONNACK of 3.1.1 taken for a yes to MQTT 5 | `a_broker_that_answers_mqtt_5_in_the_form_of_3_1_1_does_not_speak_it` |
+//! | bytes leave before the records they rely on are durable | `crash` |
+//! | received ids not restored | `crash`, `what_was_received_before_the_restart_is_acknowledged_and_not_delivered` |
+//! | a restored PUBREL not sent | `crash`, `a_restored_session_goes_on_in_the_original_order` |
+//! | ids between restored messages not left out | `crash`, `a_restored_session_goes_on_in_the_original_order` |
+//! | restored messages that cannot be under way kept, or the wrong ones dropped | `restored_messages_that_cannot_be_under_way_are_finished` |
+//! | PUBREC not told to the owner | `crash`, `a_pubrec_tells_once_that_the_peer_has_taken_over` |
+//! | an early PUBREC not told to the owner | `a_pubrec_before_its_redelivery_tells_that_the_peer_has_taken_over` |
+//! | PUBREL not told to the owner | `crash`, `a_pubrel_tells_that_the_id_is_free` |
+//! | PUBREL for what was never acknowledged not told | `a_pubrel_for_a_message_whose_pubrec_never_left_frees_the_id` |
 //! | a property written wrongly | `every_publish_property_is_carried_both_ways`, `wills_come_as_they_went` |
 #![allow(missing_docs, clippy::unwrap_used)] // both are a test's way
 
