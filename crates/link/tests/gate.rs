@@ -4,7 +4,7 @@
 //!
 //! | planted | caught by |
 //! |---|---|
-//! | the gate ignored | all but three |
+//! | the gate ignored | all but two |
 //! | the gate not asked after messages were taken from the port | `nothing_of_qos_2_leaves_before_its_record_is_durable` |
 //! | the gate not asked after what was read | `a_goodbye_after_an_error_says_nothing_that_may_not_leave` |
 //! | bytes that left not counted | `each_record_lets_go_what_relies_on_it_and_no_more` |
