@@ -1,0 +1,281 @@
+//! The two threads of a running spool, or none: in tests the same work is done step by step.
+
+use crate::engine::{DiskStats, Engine, EngineError, Op};
+use crate::reader::{Answer, Request, serve};
+use crate::storage::Storage;
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long to wait on a full disk before trying again.
+const FULL_RETRY: Duration = Duration::from_millis(250);
+
+/// How often the cursors are made durable while they move.
+const CURSOR_SYNC: Duration = Duration::from_millis(200);
+
+/// Called from another thread when there is something to [`poll`](crate::Spool::poll).
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// How the disk is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum DiskStatus {
+    /// It takes what it is given.
+    #[default]
+    Good,
+    /// There is no room. Nothing is acknowledged until there is.
+    Full,
+    /// A write or an fsync failed. Nothing will be acknowledged any more; only a restart finds out what is durable.
+    Failed(String),
+}
+
+#[derive(Default)]
+struct Shared {
+    ops: VecDeque<Op>,
+    stop: bool,
+    stopped: bool,
+    news: News,
+}
+
+/// What the writing half has to say.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct News {
+    pub(crate) durable: u64,
+    pub(crate) checkpoint: u64,
+    pub(crate) status: DiskStatus,
+    pub(crate) stats: DiskStats,
+}
+
+/// Who does the work on disk.
+pub(crate) enum Hands {
+    Threads(Threads),
+    /// Whoever calls [`Hands::step`].
+    Mine(Box<Mine>),
+}
+
+pub(crate) struct Mine {
+    engine: Engine,
+    storage: Arc<dyn Storage>,
+    ops: VecDeque<Op>,
+    requests: VecDeque<Request>,
+    answers: Vec<Answer>,
+    status: DiskStatus,
+}
+
+pub(crate) struct Threads {
+    shared: Arc<(Mutex<Shared>, Condvar)>,
+    requests: Sender<Request>,
+    answers: Receiver<Answer>,
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hands {
+    pub(crate) fn mine(engine: Engine, storage: Arc<dyn Storage>) -> Self {
+        Self::Mine(Box::new(Mine {
+            engine,
+            storage,
+            ops: VecDeque::new(),
+            requests: VecDeque::new(),
+            answers: Vec::new(),
+            status: DiskStatus::Good,
+        }))
+    }
+
+    pub(crate) fn threads(
+        engine: Engine,
+        storage: Arc<dyn Storage>,
+        delay: Duration,
+        wake: Wake,
+    ) -> std::io::Result<Self> {
+        let news = News { durable: engine.durable(), ..News::default() };
+        let shared = Arc::new((Mutex::new(Shared { news, ..Shared::default() }), Condvar::new()));
+        let (requests, to_serve) = channel::<Request>();
+        let (to_answer, answers) = channel();
+        let writer = Writer { engine, shared: shared.clone(), delay, wake: wake.clone() };
+        std::thread::Builder::new().name("spool-write".into()).spawn(move || writer.run())?;
+        std::thread::Builder::new().name("spool-read".into()).spawn(move || {
+            for request in to_serve {
+                if to_answer.send(serve(&*storage, request)).is_err() {
+                    return;
+                }
+                wake();
+            }
+        })?;
+        Ok(Self::Threads(Threads { shared, requests, answers }))
+    }
+
+    /// Hands over what is to be done; neighbouring writes become one.
+    pub(crate) fn push(&mut self, new: &mut Vec<Op>) {
+        if new.is_empty() {
+            return;
+        }
+        match self {
+            Self::Mine(mine) => new.drain(..).for_each(|op| add(&mut mine.ops, op)),
+            Self::Threads(threads) => {
+                let (mutex, ready) = &*threads.shared;
+                let mut shared = lock(mutex);
+                new.drain(..).for_each(|op| add(&mut shared.ops, op));
+                ready.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn request(&mut self, request: Request) {
+        match self {
+            Self::Mine(mine) => mine.requests.push_back(request),
+            // The reader goes only when the spool does.
+            Self::Threads(threads) => drop(threads.requests.send(request)),
+        }
+    }
+
+    pub(crate) fn news(&self) -> News {
+        match self {
+            Self::Mine(mine) => News {
+                durable: mine.engine.durable(),
+                checkpoint: mine.engine.checkpointed(),
+                status: mine.status.clone(),
+                stats: mine.engine.stats,
+            },
+            Self::Threads(threads) => lock(&threads.shared.0).news.clone(),
+        }
+    }
+
+    pub(crate) fn answers(&mut self, into: &mut Vec<Answer>) {
+        match self {
+            Self::Mine(mine) => into.append(&mut mine.answers),
+            Self::Threads(threads) => into.extend(threads.answers.try_iter()),
+        }
+    }
+
+    /// Does all the work there is, if nobody else does.
+    pub(crate) fn step(&mut self) {
+        let Self::Mine(mine) = self else { return };
+        if !matches!(mine.status, DiskStatus::Failed(_)) {
+            mine.status = match mine.engine.run(&mut mine.ops) {
+                Ok(()) => DiskStatus::Good,
+                Err(EngineError::Full) => DiskStatus::Full,
+                Err(EngineError::Failed(error)) => DiskStatus::Failed(error.to_string()),
+            };
+            mine.engine.prepare();
+        }
+        while let Some(request) = mine.requests.pop_front() {
+            mine.answers.push(serve(&*mine.storage, request));
+        }
+    }
+
+    /// Waits until everything is on disk, or cannot be. True if it is.
+    pub(crate) fn finish(&mut self, patience: Duration) -> bool {
+        match self {
+            Self::Mine(_) => {
+                self.step();
+                let Self::Mine(mine) = self else { return false };
+                let synced = mine.engine.sync_cursors().is_ok();
+                mine.ops.is_empty() && mine.status == DiskStatus::Good && synced
+            }
+            Self::Threads(threads) => {
+                let (mutex, ready) = &*threads.shared;
+                let mut shared = lock(mutex);
+                shared.stop = true;
+                ready.notify_all();
+                let done = ready.wait_timeout_while(shared, patience, |shared| !shared.stopped);
+                let (shared, _) = done.unwrap_or_else(PoisonError::into_inner);
+                shared.stopped && shared.ops.is_empty() && shared.news.status == DiskStatus::Good
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        lock(&self.shared.0).stop = true;
+        self.shared.1.notify_all();
+    }
+}
+
+fn add(ops: &mut VecDeque<Op>, op: Op) {
+    match (ops.back_mut(), op) {
+        (Some(Op::Write { bytes, last }), Op::Write { bytes: more, last: later }) => {
+            bytes.extend_from_slice(&more);
+            *last = later;
+        }
+        (Some(Op::Cursors { bytes }), Op::Cursors { bytes: newer }) => *bytes = newer,
+        (_, op) => ops.push_back(op),
+    }
+}
+
+struct Writer {
+    engine: Engine,
+    shared: Arc<(Mutex<Shared>, Condvar)>,
+    delay: Duration,
+    wake: Wake,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let (mutex, ready) = &*self.shared.clone();
+        let mut ops = VecDeque::new();
+        let mut cursors_synced = std::time::Instant::now();
+        let mut full = false;
+        loop {
+            let stop = {
+                let mut shared = lock(mutex);
+                while !full && shared.ops.is_empty() && !shared.stop {
+                    let (back, wait) = ready.wait_timeout(shared, CURSOR_SYNC).unwrap_or_else(PoisonError::into_inner);
+                    shared = back;
+                    if wait.timed_out() && self.engine.sync_cursors().is_err() {
+                        break; // the next write will say so
+                    }
+                }
+                if full && !shared.stop {
+                    shared = ready.wait_timeout(shared, FULL_RETRY).unwrap_or_else(PoisonError::into_inner).0;
+                }
+                let writes = shared.ops.iter().any(|op| matches!(op, Op::Write { .. }));
+                if !self.delay.is_zero() && writes && !shared.stop && !full {
+                    drop(shared);
+                    std::thread::sleep(self.delay);
+                    shared = lock(mutex);
+                }
+                for op in shared.ops.drain(..) {
+                    add(&mut ops, op);
+                }
+                shared.stop
+            };
+            let outcome = self.engine.run(&mut ops);
+            if cursors_synced.elapsed() >= CURSOR_SYNC && outcome.is_ok() {
+                cursors_synced = std::time::Instant::now();
+                let _ = self.engine.sync_cursors();
+            }
+            full = matches!(outcome, Err(EngineError::Full));
+            let failed = matches!(outcome, Err(EngineError::Failed(_)));
+            let status = match outcome {
+                Ok(()) => DiskStatus::Good,
+                Err(EngineError::Full) => DiskStatus::Full,
+                Err(EngineError::Failed(error)) => DiskStatus::Failed(error.to_string()),
+            };
+            let mut shared = lock(mutex);
+            shared.news = News {
+                durable: self.engine.durable(),
+                checkpoint: self.engine.checkpointed(),
+                status,
+                stats: self.engine.stats,
+            };
+            if failed || (stop && (shared.ops.is_empty() || full)) {
+                while let Some(op) = ops.pop_back() {
+                    shared.ops.push_front(op);
+                }
+                shared.stopped = true;
+                drop(shared);
+                let _ = self.engine.sync_cursors();
+                ready.notify_all();
+                (self.wake)();
+                return;
+            }
+            drop(shared);
+            (self.wake)();
+            self.engine.prepare();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The durable queue: one log on disk, many cursors.
+//!
+//! # Constraints
+//! - What was appended is durable once [`News::durable`] has reached its sequence, whatever happens to the machine then.
+//! - A transaction is one record: all of its deliveries, to whatever number of queues, happen or none does.
+//! - Each queue gets its items in the order of appending, after a restart, too.
+//! - A failed write or fsync ends all acknowledging ([`DiskStatus::Failed`]); no fsync is tried again. A full disk only
+//!   stops it until there is room ([`DiskStatus::Full`]).
+//! - Memory holds a window of each queue and never its backlog.
+//! - All disk access goes through [`Storage`].
+//!
+//! # Format
+//! A folder with these files, each with a header of 16 bytes (magic, version, CRC32C), then records as in `record.rs`:
+//! - `<first sequence>.log`: segments. Every one says at its head what the numbers of names mean. Sequences only rise.
+//! - `<sequence>.checkpoint`: what the log says up to a sequence, except the messages that wait: names, cursors, packet
+//!   ids, parked messages, plugin state. Two are kept.
+//! - `cursors-0`, `cursors-1`: what is done of each queue, written in turns. Losing one costs duplicates, never messages.
+//! - `next`: the next segment, room set aside. `lock`: locked while the folder is in use.
+//!
+//! # Write
+//! The data path encodes records into a buffer and hands it over once a batch ([`Spool::flush`]). The writer takes all
+//! that is there, writes it, syncs once, and says how far the log is durable; what came meanwhile is the next batch. A
+//! segment that is full is synced before the first byte of the next one, which was created and synced before, with its
+//! name. A checkpoint follows.
+//!
+//! # Read
+//! What becomes durable while its queue keeps pace goes to [`News::ready`] from memory. A queue that falls behind leaves
+//! the rest on disk; a reader fetches it by the window, from where it stopped. Recovery loads the newest whole checkpoint,
+//! replays the log behind it, cuts the torn tail, and starts a new segment. A record that does not match its checksum is
+//! passed over and counted; the next good one is found by its own.
+//!
+//! # Delete
+//! [`Spool::done`] moves a queue's cursor. A segment goes when every cursor has passed it and a checkpoint covers it, after
+//! the cursors were synced.
+//!
+//! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool.rs`.
+
+mod engine;
+mod flusher;
+mod queue;
+mod reader;
+mod record;
+mod recover;
+mod scan;
+mod spool;
+mod state;
+mod storage;
+
+pub use engine::DiskStats;
+pub use flusher::{DiskStatus, Wake};
+pub use record::{Delivery, ItemId, NameId, NameKind, Parked, StateWrite, Transaction};
+pub use recover::OpenError;
+pub use scan::FORMAT_VERSION;
+pub use spool::{DoneItem, Key, News, Ready, Settings, Spool, Waiting};
+pub use state::SentItem;
+pub use storage::{Disk, DiskError, File, Storage};
+
+/// A queue of one [`Spool`], by its place.
+pub type QueueId = u16;

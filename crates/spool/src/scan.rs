@@ -1,0 +1,155 @@
+//! Reads a file of records from front to back, over damage if there is some.
+
+use crate::record::{self, Found};
+use crate::storage::{File, read_full};
+use bytes::Bytes;
+use std::io;
+
+/// How much is read at a time, in bytes.
+const CHUNK: usize = 1024 * 1024;
+
+/// What every file starts with: eight bytes of magic, the version of the format, and a checksum of both.
+pub(crate) const HEADER: usize = 16;
+const MAGIC: &[u8; 8] = b"TIDEGATE";
+
+/// The version of the format that is written. Every older one is read, none so far.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// How far a sequence may jump, where the records between are damaged.
+const JUMP_MAX: u64 = 1 << 32;
+
+/// The header of a file.
+pub(crate) fn header() -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes[..12]);
+    bytes[12..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// What the header of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Header {
+    Good,
+    Newer(u32),
+    Damaged,
+}
+
+pub(crate) fn read_header(bytes: &[u8]) -> Header {
+    let Some((head, _)) = bytes.split_first_chunk::<HEADER>() else { return Header::Damaged };
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    if &head[..8] != MAGIC || crc32c::crc32c(&head[..12]) != word(12) {
+        return Header::Damaged;
+    }
+    if word(8) > FORMAT_VERSION { Header::Newer(word(8)) } else { Header::Good }
+}
+
+/// One piece of a file.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Record {
+        sequence: u64,
+        kind: u8,
+        body: Bytes,
+        /// Where the next one starts.
+        end: u64,
+    },
+    /// So many bytes were no record; good ones follow.
+    Damage,
+    /// So many bytes at the end are no record: torn, or rotten.
+    Tail,
+}
+
+/// A walk through one file.
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    chunk: Bytes,
+    /// Where in the file the chunk starts.
+    offset: u64,
+    at: usize,
+    last: u64,
+    ended: bool,
+}
+
+impl<'a> Scan<'a> {
+    /// From this place on; records before it had sequences up to `last`.
+    pub(crate) fn new(file: &'a dyn File, offset: u64, last: u64) -> Self {
+        Self { file, chunk: Bytes::new(), offset, at: 0, last, ended: false }
+    }
+
+    /// Where the next piece starts.
+    pub(crate) const fn place(&self) -> u64 {
+        self.offset + self.at as u64
+    }
+
+    /// The sequence of the last record seen.
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Piece>> {
+        if self.ended {
+            return Ok(None);
+        }
+        loop {
+            match record::find(&self.chunk, self.at) {
+                Found::Record { sequence, kind, body, end } if sequence > self.last => {
+                    (self.last, self.at) = (sequence, end);
+                    let body = self.chunk.slice(body.0..body.1);
+                    return Ok(Some(Piece::Record { sequence, kind, body, end: self.place() }));
+                }
+                // At the end of a chunk zeros may be the start of a record only by mistake, but there may be more.
+                Found::Nothing if self.chunk.len() - self.at < record::HEAD => {
+                    if !self.read(record::HEAD)? {
+                        self.ended = true;
+                        return Ok(None);
+                    }
+                }
+                Found::Partial { needs } => {
+                    if !self.read(needs)? {
+                        return self.resume();
+                    }
+                }
+                Found::Nothing | Found::Record { .. } | Found::Damage => return self.resume(),
+            }
+        }
+    }
+
+    /// Reads on, so that at least `needs` bytes are there from here; false if the file has no more.
+    fn read(&mut self, needs: usize) -> io::Result<bool> {
+        let kept = self.chunk.slice(self.at..);
+        let mut bytes = vec![0; needs.max(CHUNK)];
+        bytes[..kept.len()].copy_from_slice(&kept);
+        let count = read_full(self.file, self.place() + kept.len() as u64, &mut bytes[kept.len()..])?;
+        bytes.truncate(kept.len() + count);
+        self.offset = self.place();
+        (self.chunk, self.at) = (bytes.into(), 0);
+        Ok(self.chunk.len() >= needs)
+    }
+
+    /// Looks for the next good record behind damage.
+    fn resume(&mut self) -> io::Result<Option<Piece>> {
+        let rest = self.file.len()?.saturating_sub(self.place()) as usize;
+        self.read(rest)?;
+        if self.chunk.iter().all(|byte| *byte == 0) {
+            // Room that was set aside and not used.
+            self.ended = true;
+            return Ok(None);
+        }
+        for at in 1..self.chunk.len().saturating_sub(record::HEAD) {
+            let sequence = self.chunk.get(at + 8..at + 16).and_then(|bytes| bytes.try_into().ok());
+            let sequence = sequence.map_or(0, u64::from_le_bytes);
+            if sequence > self.last
+                && sequence - self.last < JUMP_MAX
+                && matches!(record::find(&self.chunk, at), Found::Record { .. })
+            {
+                self.at = at;
+                return Ok(Some(Piece::Damage));
+            }
+        }
+        self.ended = true;
+        Ok(Some(Piece::Tail))
+    }
+}

@@ -1,0 +1,648 @@
+//! The data path's side of the spool: what to write, what waits, what is done.
+
+use crate::engine::{Engine, Op, checkpoint_name, segment_name};
+use crate::flusher::{DiskStatus, Hands, Wake};
+use crate::queue::{Queue, Slot};
+use crate::reader::{Answer, Loaded, Request, serve};
+use crate::record::{ItemId, NameId, NameKind, Parked, QueueMark, Record, Transaction, queue_key, queue_text};
+use crate::recover::{Found, OpenError, recover};
+use crate::scan::{HEADER, header};
+use crate::state::{SentItem, State};
+use crate::storage::Storage;
+use crate::{DiskStats, QueueId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate_message::Message;
+
+/// How a spool works.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a segment becomes, in bytes.
+    pub segment_bytes: u64,
+    /// How long a flush waits for more.
+    pub commit_delay: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { segment_bytes: 8 * 1024 * 1024, commit_delay: Duration::ZERO }
+    }
+}
+
+/// A queue by what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// A broker or a set of them.
+    pub target: String,
+    /// Its class of priority; the lower leaves first.
+    pub class: u8,
+}
+
+/// An item that is durable and waits to be sent.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where it waits.
+    pub queue: QueueId,
+    /// Its number in the queue, for [`Spool::done`].
+    pub ordinal: u32,
+    /// The route it came through.
+    pub route: NameId,
+    /// When it was received, in milliseconds since the epoch.
+    pub received_ms: u64,
+    /// What to send.
+    pub message: Message,
+    /// It was being sent at QoS 2 when the gateway ended.
+    pub sent: Option<SentItem>,
+    /// It was appended before this start.
+    pub recovered: bool,
+}
+
+/// What happened since the last [`Spool::poll`].
+#[derive(Debug, Default)]
+pub struct News {
+    /// Everything up to this sequence is durable.
+    pub durable: u64,
+    /// What may be sent now, in order for each queue.
+    pub ready: Vec<Ready>,
+}
+
+/// What waits in one queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which.
+    pub key: Key,
+    /// How many messages wait or are being sent.
+    pub items: u64,
+    /// What they weigh, in bytes.
+    pub bytes: u64,
+    /// When the oldest was received, in milliseconds since the epoch; `None` if it is not in memory.
+    pub oldest_ms: Option<u64>,
+}
+
+struct Fresh {
+    queue: QueueId,
+    slot: Slot,
+    message: Message,
+}
+
+/// The spool of a running gateway. One thread owns it.
+pub struct Spool {
+    hands: Hands,
+    storage: Arc<dyn Storage>,
+    settings: Settings,
+    state: State,
+    queues: Vec<Queue>,
+    by_name: BTreeMap<NameId, QueueId>,
+    buffer: Vec<u8>,
+    ops: Vec<Op>,
+    /// Of the last record.
+    sequence: u64,
+    /// The first record of this run.
+    began: u64,
+    durable: u64,
+    next_name: NameId,
+    fresh: VecDeque<Fresh>,
+    /// First sequences of the segments.
+    segments: Vec<u64>,
+    segment_used: u64,
+    checkpoints: Vec<u64>,
+    checkpoint: u64,
+    since_checkpoint: u64,
+    generation: u64,
+    cursors_moved: bool,
+    damaged: u64,
+    found_damaged: u64,
+    read_error: Option<String>,
+    answers: Vec<Answer>,
+}
+
+impl Spool {
+    /// Opens the spool in a folder, with two threads that write and read; they call `wake`.
+    ///
+    /// # Errors
+    /// It was written by a later version, or the disk fails.
+    pub fn open(storage: Arc<dyn Storage>, settings: Settings, wake: Wake) -> Result<Self, OpenError> {
+        Self::build(storage, settings, |engine, storage| Hands::threads(engine, storage, settings.commit_delay, wake))
+    }
+
+    /// Opens the spool without threads: everything is written and read in [`step`](Self::step). For tests.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_stepwise(storage: Arc<dyn Storage>, settings: Settings) -> Result<Self, OpenError> {
+        Self::build(storage, settings, |engine, storage| Ok(Hands::mine(engine, storage)))
+    }
+
+    fn build(
+        storage: Arc<dyn Storage>,
+        settings: Settings,
+        hands: impl FnOnce(Engine, Arc<dyn Storage>) -> std::io::Result<Hands>,
+    ) -> Result<Self, OpenError> {
+        let found = recover(&*storage, true)?;
+        let Found { state, segments, checkpoint, checkpoints, last, older_cursors, cursor_generation, damaged, .. } =
+            found;
+        let engine = Engine::new(storage.clone(), settings.segment_bytes, last, older_cursors);
+        let hands = hands(engine, storage.clone());
+        let hands = hands.map_err(|error| OpenError::Io { file: "the threads of the spool".to_owned(), error })?;
+        let next_name = state.names.keys().max().map_or(0, |id| id + 1);
+        let mut spool = Self {
+            hands,
+            storage,
+            settings,
+            queues: Vec::new(),
+            by_name: BTreeMap::new(),
+            buffer: Vec::new(),
+            ops: Vec::new(),
+            sequence: last,
+            began: last + 1,
+            durable: last,
+            next_name,
+            fresh: VecDeque::new(),
+            segments,
+            segment_used: 0,
+            checkpoints,
+            checkpoint,
+            since_checkpoint: 0,
+            generation: cursor_generation,
+            cursors_moved: false,
+            damaged: 0,
+            found_damaged: damaged,
+            read_error: None,
+            answers: Vec::new(),
+            state,
+        };
+        let known: Vec<NameId> = spool.state.queues.keys().copied().collect();
+        for name in known {
+            spool.add_queue(name);
+        }
+        spool.roll();
+        spool.flush();
+        Ok(spool)
+    }
+
+    fn add_queue(&mut self, name: NameId) -> QueueId {
+        if let Some(id) = self.by_name.get(&name) {
+            return *id;
+        }
+        let found = self.state.queues.entry(name).or_default();
+        let mut queue = Queue::new(name, found);
+        // The state keeps only what is small; what waits is here.
+        found.beyond.clear();
+        if queue.backlog_until.is_none() {
+            queue.loaded = ItemId { sequence: self.sequence + 1, index: 0 };
+        }
+        self.queues.push(queue);
+        let id = (self.queues.len() - 1) as QueueId;
+        self.by_name.insert(name, id);
+        id
+    }
+
+    /// The number of a name; it is written down if it is new.
+    pub fn name(&mut self, kind: NameKind, text: &str) -> NameId {
+        if let Some(id) = self.state.id(kind, text) {
+            return id;
+        }
+        let id = self.next_name;
+        self.next_name += 1;
+        self.record(&Record::Name { id, kind, text: text.to_owned() });
+        id
+    }
+
+    /// What a number stands for.
+    pub fn text(&self, id: NameId) -> &str {
+        self.state.text(id).unwrap_or("?")
+    }
+
+    /// The queue of a target and class.
+    pub fn queue(&mut self, key: &Key) -> QueueId {
+        let name = self.name(NameKind::Queue, &queue_text(key));
+        self.add_queue(name)
+    }
+
+    /// The name of a queue, for [`Delivery::queues`](crate::Delivery).
+    pub fn queue_name(&self, queue: QueueId) -> NameId {
+        self.queues[usize::from(queue)].name
+    }
+
+    /// What a queue stands for.
+    pub fn key(&self, queue: QueueId) -> Key {
+        let text = self.state.text(self.queues[usize::from(queue)].name);
+        text.and_then(queue_key).unwrap_or(Key { target: "?".to_owned(), class: 0 })
+    }
+
+    /// All queues there are.
+    pub fn queues(&self) -> impl Iterator<Item = QueueId> + use<> {
+        0..self.queues.len() as QueueId
+    }
+
+    /// Writes a record and returns its sequence: once [`News::durable`] has reached it, all of it has happened.
+    pub fn append(&mut self, transaction: Transaction) -> u64 {
+        let record = Record::Transaction(transaction);
+        let sequence = self.record(&record);
+        let Record::Transaction(transaction) = record else { return sequence };
+        let mut index = 0;
+        for delivery in transaction.deliveries {
+            let bytes = delivery.message.weight_bytes() as u32;
+            for name in &delivery.queues {
+                let id = self.add_queue(*name);
+                let queue = &mut self.queues[usize::from(id)];
+                queue.appended.items += 1;
+                queue.appended.bytes += u64::from(bytes);
+                let item = ItemId { sequence, index };
+                index += 1;
+                if let Some(until) = &mut queue.backlog_until {
+                    if until.sequence != u64::MAX {
+                        *until = item;
+                    }
+                    continue;
+                }
+                if !queue.has_room() {
+                    queue.backlog_until = Some(item);
+                    continue;
+                }
+                queue.fresh += 1;
+                queue.fresh_bytes += u64::from(bytes);
+                let slot =
+                    Slot { item, route: delivery.route, bytes, received_ms: transaction.received_ms, done: false };
+                self.fresh.push_back(Fresh { queue: id, slot, message: delivery.message.clone() });
+            }
+        }
+        sequence
+    }
+
+    fn record(&mut self, record: &Record) -> u64 {
+        self.sequence += 1;
+        let before = self.buffer.len();
+        record.encode(self.sequence, &mut self.buffer);
+        let length = (self.buffer.len() - before) as u64;
+        self.state.apply(record);
+        self.segment_used += length;
+        self.since_checkpoint += length;
+        if self.segment_used >= self.settings.segment_bytes {
+            self.roll();
+        }
+        self.sequence
+    }
+
+    /// An item is about to be sent at QoS 2. Returns the sequence that must be durable before it is.
+    pub fn sent(&mut self, queue: QueueId, ordinal: u32, link: NameId, serial: u64) -> u64 {
+        let queue = &self.queues[usize::from(queue)];
+        let Some(slot) = queue.slot(ordinal) else { return 0 };
+        self.record(&Record::Sent { link, serial, queue: queue.name, item: slot.item })
+    }
+
+    /// The target has taken an item over. Returns the sequence that must be durable before PUBREL is sent.
+    pub fn taken_over(&mut self, queue: QueueId, ordinal: u32) -> u64 {
+        let queue = &self.queues[usize::from(queue)];
+        let Some(slot) = queue.slot(ordinal) else { return 0 };
+        let Some(SentItem { link, serial, .. }) = self.state.sent.get(&(queue.name, slot.item)).copied() else {
+            return 0;
+        };
+        self.record(&Record::TakenOver { link, serial })
+    }
+
+    /// A source has seen our PUBREC. Returns the sequence that must be durable before PUBCOMP is sent.
+    pub fn released(&mut self, source: NameId, packet_id: u16) -> u64 {
+        if !self.state.taken.get(&source).is_some_and(|ids| ids.contains(&packet_id)) {
+            return 0;
+        }
+        self.record(&Record::Released { source, packet_id })
+    }
+
+    /// A source has forgotten our session. Returns the sequence that must be durable before anything is sent there.
+    pub fn forgotten(&mut self, source: NameId) -> u64 {
+        if self.state.taken.get(&source).is_none_or(|ids| ids.is_empty()) {
+            return 0;
+        }
+        self.record(&Record::Forgotten { source })
+    }
+
+    /// The packet ids of a source's QoS 2 messages that were taken over and not released.
+    pub fn taken(&self, source: NameId) -> Vec<u16> {
+        self.state.taken.get(&source).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
+    }
+
+    /// An item needs no more care. Returns what it was; `None` if it was done before.
+    pub fn done(&mut self, queue: QueueId, ordinal: u32) -> Option<DoneItem> {
+        let queue = &mut self.queues[usize::from(queue)];
+        let slot = queue.finish(ordinal)?;
+        let name = queue.name;
+        self.state.finished(name, slot.item);
+        self.cursors_moved = true;
+        Some(DoneItem { route: slot.route, received_ms: slot.received_ms })
+    }
+
+    /// What waits in a queue and what it weighs in bytes.
+    pub fn pending(&self, queue: QueueId) -> (u64, u64) {
+        let pending = self.queues[usize::from(queue)].pending();
+        (pending.items, pending.bytes)
+    }
+
+    /// The oldest item in memory that is not done: its ordinal, and when it was received, in milliseconds since the epoch.
+    pub fn oldest(&self, queue: QueueId, from: u32) -> Option<(u32, u64)> {
+        let queue = &self.queues[usize::from(queue)];
+        let skip = from.wrapping_sub(queue.base) as usize;
+        let skip = if skip < queue.window.len() { skip } else { 0 };
+        let at = queue.window.iter().skip(skip).position(|slot| !slot.done)? + skip;
+        Some((queue.base.wrapping_add(at as u32), queue.window[at].received_ms))
+    }
+
+    /// Whether an item is in the window and not done.
+    pub fn waits(&self, queue: QueueId, ordinal: u32) -> bool {
+        self.queues[usize::from(queue)].slot(ordinal).is_some_and(|slot| !slot.done)
+    }
+
+    /// True if some of a queue is only on disk.
+    pub fn has_backlog(&self, queue: QueueId) -> bool {
+        self.queues[usize::from(queue)].backlog_until.is_some()
+    }
+
+    /// What waits, queue by queue.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let one = |id: QueueId| {
+            let (items, bytes) = self.pending(id);
+            let oldest_ms = self.queues[usize::from(id)].window.front().map(|slot| slot.received_ms);
+            Waiting { key: self.key(id), items, bytes, oldest_ms }
+        };
+        self.queues().map(one).collect()
+    }
+
+    /// Parked messages by number.
+    pub fn parked(&self) -> &BTreeMap<u64, Parked> {
+        &self.state.parked
+    }
+
+    /// A number for the next parked message.
+    pub fn next_parked(&self) -> u64 {
+        self.state.last_parked + 1
+    }
+
+    /// The state of a plugin.
+    pub fn plugin_state(&self, plugin: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.state.plugins.get(&self.state.id(NameKind::Plugin, plugin)?)
+    }
+
+    /// The names of all plugins that have state.
+    pub fn plugins_with_state(&self) -> Vec<String> {
+        let named = |id: &NameId| self.state.text(*id).map(str::to_owned);
+        let with = self.state.plugins.iter().filter(|(_, keys)| !keys.is_empty());
+        with.filter_map(|(id, _)| named(id)).collect()
+    }
+
+    /// The sequence of the last record.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Everything up to here is durable, as of the last [`poll`](Self::poll).
+    pub const fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// How the disk is doing.
+    pub fn status(&self) -> DiskStatus {
+        match &self.read_error {
+            Some(error) => DiskStatus::Failed(error.clone()),
+            None => self.hands.news().status,
+        }
+    }
+
+    /// Counted since the start.
+    pub fn stats(&self) -> DiskStats {
+        self.hands.news().stats
+    }
+
+    /// Records and pieces of files that are damaged: found at the start and since.
+    pub const fn damaged(&self) -> u64 {
+        self.damaged + self.found_damaged
+    }
+
+    /// How many segments there are.
+    pub fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Starts a new segment, with all names at its head, and a checkpoint behind it.
+    fn roll(&mut self) {
+        self.take_buffer();
+        let upto = self.sequence;
+        let first = upto + 1;
+        let mut head = header().to_vec();
+        let mut names: Vec<_> = self.state.names.iter().collect();
+        names.sort_unstable_by_key(|(id, _)| **id);
+        for (id, (kind, text)) in names {
+            self.sequence += 1;
+            Record::Name { id: *id, kind: *kind, text: text.clone() }.encode(self.sequence, &mut head);
+        }
+        if self.sequence == upto {
+            // A segment has a record, so that the next one has another name.
+            self.sequence += 1;
+            Record::End { records: 0 }.encode(self.sequence, &mut head);
+        }
+        self.segment_used = head.len() as u64;
+        self.segments.push(first);
+        self.ops.push(Op::Roll { first, head, last: self.sequence });
+        self.checkpoint_if_due(upto);
+    }
+
+    /// A checkpoint of everything up to here, if it is small beside what was written since the last one.
+    fn checkpoint_if_due(&mut self, upto: u64) {
+        let marks: Vec<QueueMark> = self.queues.iter().map(Queue::mark).collect();
+        let mut bytes = header().to_vec();
+        let mut records = self.state.records(&marks);
+        let count = records.len() as u64;
+        records.push(Record::End { records: count });
+        for (at, record) in records.iter().enumerate() {
+            record.encode(at as u64 + 1, &mut bytes);
+        }
+        if self.since_checkpoint < bytes.len() as u64 * 8 && self.checkpoint > 0 && self.since_checkpoint < 1 << 28 {
+            return;
+        }
+        self.since_checkpoint = 0;
+        self.checkpoints.push(upto);
+        self.ops.push(Op::Checkpoint { sequence: upto, bytes });
+    }
+
+    fn take_buffer(&mut self) {
+        if !self.buffer.is_empty() {
+            let bytes = std::mem::take(&mut self.buffer);
+            self.ops.push(Op::Write { bytes, last: self.sequence });
+        }
+    }
+
+    /// Hands everything over to be written. Call it once for each batch.
+    pub fn flush(&mut self) {
+        self.take_buffer();
+        if std::mem::take(&mut self.cursors_moved) {
+            self.generation += 1;
+            let mut bytes = header().to_vec();
+            for queue in &self.queues {
+                if queue.appended.items > 0 {
+                    Record::Mark(queue.mark()).encode(self.generation, &mut bytes);
+                }
+            }
+            self.ops.push(Op::Cursors { bytes });
+        }
+        self.hands.push(&mut self.ops);
+    }
+
+    /// Does the work of the threads, where there are none.
+    pub fn step(&mut self) {
+        self.flush();
+        self.hands.step();
+    }
+
+    /// Takes what has become durable and what was read, asks for more, gives space back.
+    pub fn poll(&mut self, news: &mut News) {
+        let hands = self.hands.news();
+        self.durable = hands.durable;
+        self.checkpoint = self.checkpoint.max(hands.checkpoint);
+        news.durable = self.durable;
+        while let Some(fresh) = self.fresh.front() {
+            if fresh.slot.item.sequence > self.durable {
+                break;
+            }
+            let Some(Fresh { queue: id, slot, message }) = self.fresh.pop_front() else { break };
+            let queue = &mut self.queues[usize::from(id)];
+            queue.fresh -= 1;
+            queue.fresh_bytes -= u64::from(slot.bytes);
+            let ordinal = queue.push(slot);
+            let Slot { route, received_ms, .. } = slot;
+            news.ready.push(Ready { queue: id, ordinal, route, received_ms, message, sent: None, recovered: false });
+        }
+        let mut answers = std::mem::take(&mut self.answers);
+        self.hands.answers(&mut answers);
+        for answer in answers.drain(..) {
+            self.answered(answer, &mut news.ready);
+        }
+        self.answers = answers;
+        for at in 0..self.queues.len() {
+            if self.queues[at].wants_more() {
+                let request = self.request(at);
+                if request.until >= request.from.sequence {
+                    self.queues[at].is_reading = true;
+                    self.hands.request(request);
+                }
+            }
+        }
+        self.give_back();
+    }
+
+    fn request(&self, at: usize) -> Request {
+        let queue = &self.queues[at];
+        Request {
+            queue: queue.name,
+            from: queue.loaded,
+            place: queue.place,
+            segments: self.segments.clone(),
+            until: self.durable,
+            skip: queue.done_beyond.clone(),
+            max_items: crate::queue::WINDOW_ITEMS / 2,
+            max_bytes: crate::queue::WINDOW_BYTES as usize / 2,
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, ready: &mut Vec<Ready>) {
+        let Some(id) = self.by_name.get(&answer.queue).copied() else { return };
+        self.damaged += answer.damaged;
+        if let Some(error) = answer.error {
+            self.read_error.get_or_insert_with(|| format!("reading the spool: {error}"));
+        }
+        let began = self.began;
+        let queue = &mut self.queues[usize::from(id)];
+        queue.is_reading = false;
+        queue.place = answer.place;
+        for Loaded { item, route, received_ms, message } in answer.items {
+            let sent = self.state.sent.get(&(answer.queue, item)).copied();
+            let bytes = message.weight_bytes() as u32;
+            let ordinal = queue.push(Slot { item, route, bytes, received_ms, done: false });
+            let recovered = item.sequence < began;
+            ready.push(Ready { queue: id, ordinal, route, received_ms, message, sent, recovered });
+        }
+        queue.loaded = queue.loaded.max(answer.next);
+        queue.done_beyond = queue.done_beyond.split_off(&queue.loaded);
+        let caught_up = match queue.backlog_until {
+            // Nothing of it came after the start.
+            Some(until) if until.sequence == u64::MAX => queue.loaded.sequence > self.sequence,
+            Some(until) => queue.loaded > until,
+            None => true,
+        };
+        if caught_up {
+            queue.backlog_until = None;
+            if queue.is_empty() {
+                queue.done = queue.appended;
+            }
+        } else if let Some(until) = &mut queue.backlog_until
+            && until.sequence == u64::MAX
+            && queue.loaded.sequence >= began
+        {
+            // From here on every item appended is known: up to the last record there is.
+            *until = ItemId { sequence: self.sequence, index: u32::MAX - 1 };
+        }
+    }
+
+    /// Reads, now, until everything is in memory that was being sent at QoS 2. To be called once, before anything is sent.
+    pub fn recover_sent(&mut self) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        for at in 0..self.queues.len() {
+            let name = self.queues[at].name;
+            let last = self.state.sent.keys().filter(|(queue, _)| *queue == name).map(|(_, item)| *item).max();
+            let Some(last) = last else { continue };
+            // One pass after another as long as there is progress: the window may grow over its limit here.
+            while self.queues[at].loaded <= last && self.queues[at].backlog_until.is_some() {
+                let mut request = self.request(at);
+                request.until = self.began - 1;
+                let from = request.from;
+                let answer = serve(&*self.storage, request);
+                self.answered(answer, &mut ready);
+                if self.queues[at].loaded <= from || self.read_error.is_some() {
+                    break;
+                }
+            }
+        }
+        ready
+    }
+
+    /// Removes segments that every queue has passed and a checkpoint covers.
+    fn give_back(&mut self) {
+        if self.segments.len() < 2 {
+            return;
+        }
+        let waits = self.queues.iter().filter(|queue| !queue.is_empty()).map(|queue| queue.cursor().sequence).min();
+        let needed = waits.unwrap_or(u64::MAX).min(self.checkpoint + 1).min(self.durable);
+        let mut names = Vec::new();
+        while self.segments.len() > 1 && self.segments[1] <= needed {
+            names.push(segment_name(self.segments.remove(0)));
+        }
+        let old = self.checkpoints.iter().filter(|sequence| **sequence < self.checkpoint).count();
+        // One more than is needed: if the newest rots, the one before it is better than none.
+        for _ in 1..old {
+            names.push(checkpoint_name(self.checkpoints.remove(0)));
+        }
+        if !names.is_empty() {
+            self.cursors_moved = true;
+            self.flush();
+            self.ops.push(Op::Remove { names });
+            self.hands.push(&mut self.ops);
+        }
+    }
+
+    /// Writes everything there is, and ends. False if it could not all be written.
+    pub fn close(mut self, patience: Duration) -> bool {
+        self.cursors_moved = true;
+        self.flush();
+        self.hands.finish(patience)
+    }
+}
+
+/// What was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DoneItem {
+    /// The route it came through.
+    pub route: NameId,
+    /// When it was received, in milliseconds since the epoch.
+    pub received_ms: u64,
+}
+
+const _: () = assert!(HEADER == 16);
