@@ -2,6 +2,7 @@
 
 use crate::broker::{EmbeddedLimits, Reconnect};
 use crate::checked::{Limits, Retry};
+use crate::spool::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
 /// The largest configuration file that is read, in bytes.
@@ -68,8 +69,14 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const WEEK_S: u64 = 7 * 24 * 3600;
+/// Of 365.25 days, as a duration's text has them.
+const YEAR: u64 = 31_557_600 * SECOND;
 /// 0xFFFF_FFFF means for ever, which nobody should have to wait for (MQTT 5.0 section 3.1.2.11.2).
 const LONGEST_EXPIRY_S: u64 = 0xFFFF_FFFE;
+
+// The gateway.
+pub(crate) const COMMIT_DELAY: Period = span(0, 0, SECOND);
+pub(crate) const SEGMENT_SIZE: Number = number(8 * MIB, MIB, 256 * MIB);
 
 // Links.
 pub(crate) const KEEP_ALIVE: Period = seconds(30, 65_535);
@@ -86,6 +93,13 @@ pub(crate) const CONNECTIONS: Number = number(1024, 1, 1_000_000);
 pub(crate) const SESSION_QUEUE: Number = number(10_000, 1, 1_000_000);
 pub(crate) const RETAINED: Number = number(100_000, 0, 10_000_000);
 pub(crate) const CLIENT_RECEIVE_MAXIMUM: Number = number(1000, 1, 65_535);
+
+// Spools. Without a key there is no bound, so all defaults but the first are never used.
+pub(crate) const SPOOL_BYTES: Number = number(GIB, MIB, 1024 * GIB);
+pub(crate) const SPOOL_MESSAGES: Number = number(1, 1, 1_000_000_000);
+pub(crate) const SPOOL_AGE: Period = span(DAY, SECOND, 10 * YEAR);
+pub(crate) const DRAIN_RATE: Number = number(1, 1, 1_000_000);
+pub(crate) const MARK_LATE: Period = span(SECOND, SECOND, 10 * YEAR);
 
 // Target sets.
 pub(crate) const FAILBACK: Period = Period { zero: true, ..span(30 * SECOND, 1, DAY) };
@@ -123,6 +137,19 @@ impl Default for EmbeddedLimits {
 impl Default for Reconnect {
     fn default() -> Self {
         Self { min: RECONNECT_MIN.default, max: RECONNECT_MAX.default }
+    }
+}
+
+impl Default for SpoolSettings {
+    fn default() -> Self {
+        Self {
+            max_bytes: SPOOL_BYTES.default,
+            max_messages: None,
+            max_age: None,
+            when_full: WhenFull::Block,
+            drain_rate: None,
+            mark_late: None,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Checked brokers: those at the end of a link, and the box's own.
 
 use crate::secret::Secret;
+use crate::spool::SpoolSettings;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +32,25 @@ impl Broker {
         match self {
             Self::Link(_) => None,
             Self::Embedded(embedded) => Some(embedded),
+        }
+    }
+
+    /// What waits for it.
+    pub fn spool(&self) -> SpoolSettings {
+        match self {
+            Self::Link(link) => link.spool,
+            Self::Embedded(embedded) => embedded.spool,
+        }
+    }
+
+    /// Whether nothing else than `spool` differs, so that connections and listeners can stay as they are.
+    pub fn same_but_spool(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Link(before), Self::Link(after)) => LinkBroker { spool: after.spool, ..before.clone() } == *after,
+            (Self::Embedded(before), Self::Embedded(after)) => {
+                EmbeddedBroker { spool: after.spool, ..before.clone() } == *after
+            }
+            _ => false,
         }
     }
 }
@@ -70,6 +90,8 @@ pub struct LinkBroker {
     pub topic_alias_max: u16,
     /// What the broker publishes when it loses us.
     pub will: Option<Will>,
+    /// What waits for it.
+    pub spool: SpoolSettings,
 }
 
 /// Where a broker is: `scheme://host:port/path`, or `unix:///path`.
@@ -222,6 +244,8 @@ pub struct EmbeddedBroker {
     pub users: Option<PathBuf>,
     /// How much of everything its clients may use.
     pub limits: EmbeddedLimits,
+    /// What waits for it, as a target. What waits for its clients is in `limits`.
+    pub spool: SpoolSettings,
 }
 
 /// Where the box's own broker listens.

@@ -2,6 +2,7 @@
 
 use crate::broker::Broker;
 use crate::remap::Remap;
+use crate::spool::SpoolSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +39,16 @@ impl Config {
         }
     }
 
+    /// What waits for a broker or a target set of this name; the default for a name that is neither.
+    ///
+    /// A target set of policy `all` has none of its own: what is sent to it waits for each of its members.
+    pub fn spool_of(&self, target: &str) -> SpoolSettings {
+        match self.targets.get(target) {
+            Some(set) => set.spool,
+            None => self.brokers.get(target).map(Broker::spool).unwrap_or_default(),
+        }
+    }
+
     /// The route of this name.
     pub fn route(&self, name: &str) -> Option<&Route> {
         self.routes.iter().find(|route| route.name == name)
@@ -49,8 +60,12 @@ impl Config {
 pub struct Gateway {
     /// Unique among gateways: it names client ids.
     pub name: String,
-    /// Compile cache, plugin state, parked messages. Absolute.
+    /// Spool, compile cache, plugin state, parked messages. Absolute.
     pub data_dir: PathBuf,
+    /// How long a flush to disk waits for more messages; zero: not at all.
+    pub commit_delay: Duration,
+    /// How long a file of the spool grows, in bytes.
+    pub segment_size: u64,
 }
 
 /// A name for several brokers.
@@ -62,6 +77,8 @@ pub struct TargetSet {
     pub members: Vec<String>,
     /// How long a preferred member must be well before it takes over again.
     pub failback: Duration,
+    /// What waits for the set. The default with policy `all`: there the members have theirs.
+    pub spool: SpoolSettings,
 }
 
 /// Which members of a target set get a message.
@@ -149,6 +166,10 @@ pub struct Route {
     pub qos: Option<QoS>,
     /// What becomes of the retain flag.
     pub retain: Retain,
+    /// Whether messages of QoS 0 are spooled too. Never with `Ack::Delivered`.
+    pub persist_qos0: bool,
+    /// Which of what is spooled leaves first.
+    pub priority: Priority,
 }
 
 impl Route {
@@ -176,6 +197,17 @@ pub enum Ack {
     Spooled,
     /// Once the required targets have acknowledged.
     Delivered,
+}
+
+/// What leaves first of what is spooled for a target: all of a class before any of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Before the others.
+    High,
+    /// In between.
+    Normal,
+    /// After the others.
+    Low,
 }
 
 /// What becomes of a message that a plugin cannot decide.

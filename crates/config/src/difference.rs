@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 /// configured; whether its file has changed is for those to find out who read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Of the brokers.
+    /// Of the brokers; those in `spools_changed` are not among them.
     pub brokers: Changes,
+    /// Brokers of which nothing differs but `spool`: no connection has to end for it.
+    pub spools_changed: Vec<String>,
     /// Of the target sets.
     pub targets: Changes,
     /// Of the plugins.
@@ -67,10 +69,20 @@ impl Config {
         let restart = [
             ("gateway.name", self.gateway.name != new.gateway.name),
             ("gateway.data_dir", self.gateway.data_dir != new.gateway.data_dir),
+            ("gateway.commit_delay", self.gateway.commit_delay != new.gateway.commit_delay),
+            ("gateway.segment_size", self.gateway.segment_size != new.gateway.segment_size),
             ("admin", self.admin != new.admin),
         ];
+        let only_spool = |name: &String| match (self.brokers.get(name), new.brokers.get(name)) {
+            (Some(before), Some(after)) => before.same_but_spool(after),
+            _ => false,
+        };
+        let mut brokers = Changes::between(&self.brokers, &new.brokers);
+        let (spools_changed, changed) = brokers.changed.into_iter().partition(only_spool);
+        brokers.changed = changed;
         Difference {
-            brokers: Changes::between(&self.brokers, &new.brokers),
+            brokers,
+            spools_changed,
             targets: Changes::between(&self.targets, &new.targets),
             plugins: Changes::between(&self.plugins, &new.plugins),
             routes: Changes::between(&routes(self), &routes(new)),

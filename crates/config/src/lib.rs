@@ -24,9 +24,11 @@ mod problem;
 mod read;
 mod read_broker;
 mod read_route;
+mod read_spool;
 mod reader;
 mod remap;
 mod secret;
+mod spool;
 mod values;
 
 pub use bounds::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
@@ -35,13 +37,14 @@ pub use broker::{
     Scheme, Tls, Version, Will,
 };
 pub use checked::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Retain, Retry, Route, Source,
-    TargetSet,
+    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,
+    Source, TargetSet,
 };
 pub use difference::{Changes, Difference};
 pub use problem::{Problem, Problems, Severity};
 pub use remap::{Remap, RemapError};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
+pub use spool::{SpoolSettings, WhenFull};
 
 use crate::reader::Reader;
 use std::io::Read;

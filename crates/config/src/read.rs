@@ -6,7 +6,9 @@ use crate::checked::{Admin, AdminAddr, Config, Gateway, Grants, Limits, Plugin, 
 use crate::problem::Span;
 use crate::read_broker::read_broker;
 use crate::read_route::{RouteMarks, read_route};
+use crate::read_spool::read_spool;
 use crate::reader::{At, FileKind, Reader, Section};
+use crate::spool::SpoolSettings;
 use crate::values::{self, why_and_hint};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -114,7 +116,12 @@ pub(crate) fn read(reader: &Reader<'_>, root: &DeTable<'_>) -> Draft {
 }
 
 fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
-    let mut gateway = Gateway { name: String::new(), data_dir: PathBuf::new() };
+    let mut gateway = Gateway {
+        name: String::new(),
+        data_dir: PathBuf::new(),
+        commit_delay: bounds::COMMIT_DELAY.default,
+        segment_size: bounds::SEGMENT_SIZE.default,
+    };
     let reader = root.reader;
     let value = root.take("gateway");
     if value.is_none() {
@@ -129,6 +136,8 @@ fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         if let Some(dir) = section.require("data_dir", "\"/var/lib/tidegate\"").and_then(|value| value.path()) {
             gateway.data_dir = dir.value;
         }
+        gateway.commit_delay = section.duration("commit_delay", bounds::COMMIT_DELAY);
+        gateway.segment_size = section.size("segment_size", bounds::SEGMENT_SIZE);
         section.finish();
     }
     gateway
@@ -162,8 +171,18 @@ fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSet, Vec<Span
     }
     let (members, at) = split(names(section.reader, "members", members.unwrap_or_default()));
     let failback = section.duration("failback", bounds::FAILBACK);
+    let spool_at = section.take("spool");
+    let mut spool = read_spool(spool_at.as_ref());
+    if policy == Policy::All
+        && let Some(value) = spool_at
+    {
+        let what = "nothing waits for a set of policy \"all\": each of its members has its own spool";
+        let example = members.first().map_or("office", String::as_str);
+        value.error(what, format!("write `spool` at the members, as in `[brokers.{example}.spool]`"));
+        spool = SpoolSettings::default();
+    }
     section.finish();
-    (TargetSet { policy, members, failback }, at)
+    (TargetSet { policy, members, failback, spool }, at)
 }
 
 fn read_plugin(mut section: Section<'_, '_, '_, '_>) -> (Plugin, Vec<Span>) {

@@ -6,6 +6,7 @@ use crate::broker::{
 };
 use crate::problem::Span;
 use crate::read_route::read_qos;
+use crate::read_spool::read_spool;
 use crate::reader::{At, FileKind, Reader, Section, Value};
 use crate::secret::Secret;
 use crate::values::{self, why_and_hint};
@@ -78,6 +79,15 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
     let tls = read_tls(&mut section, url.as_ref());
     let bridge =
         section.choice("bridge", &[("auto", BridgeMode::Auto), ("on", BridgeMode::On), ("off", BridgeMode::Off)]);
+    let spool_at = section.take("spool");
+    let spool = read_spool(spool_at.as_ref());
+    if let Some(value) = &spool_at
+        && spool.mark_late.is_some()
+        && matches!(version, Version::V31 | Version::V311)
+    {
+        let hint = "leave it out, or set `version = \"5\"` if the broker speaks that";
+        reader.warning(&value.at, "`mark_late` adds a property to messages, which only MQTT 5 has", hint);
+    }
     let session_expiry = section.duration("session_expiry", bounds::SESSION_EXPIRY);
     let broker = LinkBroker {
         url: url.unwrap_or(BrokerUrl { scheme: Scheme::Mqtt, host: String::new(), port: 0, path: String::new() }),
@@ -99,6 +109,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
         bridge,
         topic_alias_max: section.number("topic_alias_max", bounds::TOPIC_ALIAS_MAX) as u16,
         will: section.section("will", "will = { topic = \"gone\", payload = \"\" }").and_then(read_will),
+        spool,
     };
     section.finish_beside(&EMBEDDED_KEYS, "add `embedded = true` if this is the box's own broker, or leave it out");
     broker
@@ -277,8 +288,9 @@ fn read_embedded(mut section: Section<'_, '_, '_, '_>) -> EmbeddedBroker {
         reader.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
     }
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
+    let spool = read_spool(section.take("spool").as_ref());
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
-    EmbeddedBroker { listen, users: users.map(|path| path.value), limits }
+    EmbeddedBroker { listen, users: users.map(|path| path.value), limits, spool }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {

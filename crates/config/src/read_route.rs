@@ -1,7 +1,7 @@
 //! Reads `[[routes]]`.
 
 use crate::bounds;
-use crate::checked::{Ack, OnFailure, Retain, Retry, Route, Source};
+use crate::checked::{Ack, OnFailure, Priority, Retain, Retry, Route, Source};
 use crate::problem::Span;
 use crate::read::{filters, names, split};
 use crate::read_broker::check_order;
@@ -48,7 +48,10 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>) -> (Route, RouteM
         .section("remap", "remap = { strip = \"dev/\", prefix = \"site/\" }")
         .map(|inner| (inner.at.clone(), read_remap(inner)));
     let (remap_at, remap) = remap.unzip();
-    let ack = read_ack(&mut section);
+    let ack = section.choice("ack", &[("spooled", Ack::Spooled), ("delivered", Ack::Delivered)]);
+    let persist_qos0 = read_persist_qos0(&mut section, ack);
+    let priority =
+        section.choice("priority", &[("normal", Priority::Normal), ("high", Priority::High), ("low", Priority::Low)]);
     let on_failure = section.choice(
         "on_failure",
         &[("park", OnFailure::Park), ("drop", OnFailure::Drop), ("pass", OnFailure::Pass), ("block", OnFailure::Block)],
@@ -69,7 +72,23 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>) -> (Route, RouteM
     section.finish();
     let name = name.map(|name| name.value.to_owned()).unwrap_or_default();
     let remap = remap.flatten();
-    (Route { name, from, plugins, to, required, remap, ack, on_failure, retry, tick, qos, retain }, marks)
+    let route = Route {
+        name,
+        from,
+        plugins,
+        to,
+        required,
+        remap,
+        ack,
+        on_failure,
+        retry,
+        tick,
+        qos,
+        retain,
+        persist_qos0,
+        priority,
+    };
+    (route, marks)
 }
 
 fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Span, Vec<Span>) {
@@ -131,13 +150,16 @@ fn read_remap(mut section: Section<'_, '_, '_, '_>) -> Option<Remap> {
     Some(Remap { strip, prefix })
 }
 
-fn read_ack(section: &mut Section<'_, '_, '_, '_>) -> Ack {
-    let Some(value) = section.take("ack") else { return Ack::Delivered };
-    let ack = value.choice(&[("delivered", Ack::Delivered), ("spooled", Ack::Spooled)]);
-    if ack == Some(Ack::Spooled) {
-        value.error("there is no spool yet, so nothing can be `ack = \"spooled\"`", "write `ack = \"delivered\"`");
+/// Only where there is a spool to keep them in.
+fn read_persist_qos0(section: &mut Section<'_, '_, '_, '_>, ack: Ack) -> bool {
+    let Some(value) = section.take("persist_qos0") else { return false };
+    let persist = value.flag().unwrap_or(false);
+    if persist && ack == Ack::Delivered {
+        let what = "`persist_qos0` keeps messages in the spool, which `ack = \"delivered\"` does without";
+        value.error(what, "write `ack = \"spooled\"`, or leave out `persist_qos0`");
+        return false;
     }
-    ack.unwrap_or(Ack::Delivered)
+    persist
 }
 
 fn read_retry(mut section: Section<'_, '_, '_, '_>) -> Retry {

@@ -43,7 +43,7 @@ proptest! {
         pieces in prop::collection::vec(
             prop::sample::select(vec![
                 "[", "]", "[[", "]]", "{", "}", "=", ",", ".", "\n", "\"", "'", "0", "-1", "1e9", "inf", "true", "#", " ",
-                "routes", "brokers", "plugins", "targets", "gateway", "from", "to", "url", "a", "\"x/#\"", "remap",
+                "routes", "brokers", "plugins", "targets", "spool", "gateway", "from", "to", "url", "a", "\"x/#\"", "remap",
                 "1979-05-27", "0x1F", "\\u0000", "$share/g/", "é", "\r\n", "\0",
             ]),
             0..60,

@@ -5,6 +5,7 @@
 //! - `reference`: the files in `config/` are right.
 //! - `any_text`: no text makes it panic.
 //! - `reload`: the difference between two configurations.
+//! - `spool`: what is kept on disk, and for how long.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may panic
 
 mod any_text;
@@ -12,3 +13,4 @@ mod files;
 mod golden;
 mod reference;
 mod reload;
+mod spool;

@@ -1,7 +1,7 @@
 //! The files in `config/` are right.
 
 use std::path::{Path, PathBuf};
-use tidegate_config::{Config, EmbeddedLimits, Limits, Reconnect, Retry, Secret, parse};
+use tidegate_config::{Config, EmbeddedLimits, Limits, Reconnect, Retry, Secret, SpoolSettings, parse};
 
 fn shipped(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name);
@@ -14,6 +14,7 @@ fn shipped(name: &str) -> Config {
 #[test]
 fn the_reference_says_the_defaults_that_are() {
     let (reference, minimal) = (shipped("tidegate.toml"), shipped("minimal.toml"));
+    assert_eq!(reference.gateway, minimal.gateway);
     let mut home = reference.brokers["home"].link().unwrap().clone();
     assert_eq!(home.password, Some(Secret::File("/etc/tidegate/home.pass".into())));
     (home.username, home.password, home.will) = (None, None, None);
@@ -21,9 +22,15 @@ fn the_reference_says_the_defaults_that_are() {
     assert_eq!(home.reconnect, Reconnect::default());
     assert_eq!(reference.plugins["celsius"].limits, Limits::default());
     assert_eq!(reference.brokers["device"].embedded().unwrap().limits, EmbeddedLimits::default());
+    let spool = reference.targets["upstream"].spool;
+    assert!(spool.max_messages.is_some() && spool.max_age.is_some());
+    assert!(spool.drain_rate.is_some() && spool.mark_late.is_some());
+    let bounded = SpoolSettings { max_bytes: spool.max_bytes, when_full: spool.when_full, ..SpoolSettings::default() };
+    assert_eq!(bounded, SpoolSettings::default(), "the keys that have a default say it");
     let (full, least) = (&reference.routes[0], &minimal.routes[0]);
     assert_eq!((full.retry, full.retry), (Retry::default(), least.retry));
     assert_eq!((full.ack, full.on_failure, full.retain), (least.ack, least.on_failure, least.retain));
+    assert_eq!((full.persist_qos0, full.priority), (least.persist_qos0, least.priority));
     assert_eq!((full.from.qos, full.required()), (least.from.qos, &full.to[..]));
     assert_eq!(reference.admin.is_some(), minimal.admin.is_none());
 }

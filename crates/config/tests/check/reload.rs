@@ -1,7 +1,7 @@
 //! The difference between two configurations.
 
 use std::path::Path;
-use tidegate_config::{Changes, Config, parse};
+use tidegate_config::{Changes, Config, Difference, parse};
 
 const BEFORE: &str = r#"
 [gateway]
@@ -67,4 +67,39 @@ fn what_needs_a_restart_is_named() {
     assert_eq!(difference("9180", "9181"), ["admin"]);
     assert_eq!(difference("[admin]\nlisten = \"127.0.0.1:9180\"", ""), ["admin"]);
     assert_eq!(difference("\"g\"", "\"h\""), ["gateway.name"]);
+    assert_eq!(difference("\"/d\"", "\"/d\"\ncommit_delay = \"2ms\""), ["gateway.commit_delay"]);
+    assert_eq!(difference("\"/d\"", "\"/d\"\nsegment_size = \"1MiB\""), ["gateway.segment_size"]);
+}
+
+#[test]
+fn a_spool_changes_without_its_broker() {
+    let box_ = "[brokers.box]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:0\"]\n";
+    let before = format!("{BEFORE}{box_}");
+    let difference = |edits: &[(&str, &str)]| {
+        let after = edits.iter().fold(before.clone(), |text, (from, to)| text.replace(from, to));
+        config(&before).difference(&config(&after))
+    };
+    let (b, boxes) = (
+        ("mqtt://b\"", "mqtt://b\"\nspool = { drain_rate = 9 }"),
+        ("listen = [", "spool.max_age = \"1h\"\nlisten = ["),
+    );
+    let only = difference(&[b, boxes]);
+    assert_eq!(only, Difference { spools_changed: vec!["b".into(), "box".into()], ..Difference::default() });
+    assert!(!only.is_empty());
+    let moved = difference(&[b, ("mqtt://b", "mqtt://d")]);
+    assert_eq!((moved.brokers, moved.spools_changed.is_empty()), (only_changed("b"), true));
+    let set = difference(&[("[\"b\", \"c\"]", "[\"b\", \"c\"]\nspool = { max_messages = 7 }")]);
+    assert_eq!(set, Difference { targets: only_changed("t"), ..Difference::default() });
+    let added =
+        difference(&[("[brokers.c]", "[brokers.d]\nurl = \"mqtt://d\"\nspool = { drain_rate = 9 }\n[brokers.c]")]);
+    assert_eq!((added.brokers.added, added.spools_changed.is_empty()), (vec!["d".to_owned()], true));
+}
+
+#[test]
+fn what_a_route_keeps_changes_that_route_only() {
+    for edit in ["ack = \"delivered\"", "persist_qos0 = true", "priority = \"low\""] {
+        let after = BEFORE.replace("name = \"r\"", &format!("name = \"r\"\n{edit}"));
+        let difference = config(BEFORE).difference(&config(&after));
+        assert_eq!(difference, Difference { routes: only_changed("r"), ..Difference::default() }, "{edit}");
+    }
 }
