@@ -106,15 +106,15 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
         Question::Ready => ready(gateway),
         Question::Parked => {
             let core = gateway.core().borrow();
-            let list: Vec<_> = core.parked.iter().map(|(number, parked)| describe(number, parked)).collect();
+            let list: Vec<_> = core.spool.parked().iter().map(|(number, parked)| describe(*number, parked)).collect();
             (StatusCode::OK, JSON, json!(list).to_string() + "\n")
         }
         Question::ShowParked(number) => {
             let core = gateway.core().borrow();
-            let found = core.parked.iter().find(|(known, _)| *known == number);
+            let found = core.spool.parked().get(&number);
             found.map_or_else(
                 || unknown(number),
-                |(number, parked)| {
+                |parked| {
                     let mut shown = describe(number, parked);
                     let payload = &parked.message.payload;
                     let part = &payload[..payload.len().min(PAYLOAD_SHOWN_BYTES)];
@@ -135,9 +135,11 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
             }
         }
         Question::Delete(number) => {
-            let deleted = gateway.core().borrow_mut().parked.take(number);
-            deleted
-                .map_or_else(|| unknown(number), |_| (StatusCode::OK, TEXT, format!("message {number} is deleted\n")))
+            if gateway.core().borrow_mut().delete_parked(number) {
+                (StatusCode::OK, TEXT, format!("message {number} is deleted\n"))
+            } else {
+                unknown(number)
+            }
         }
     }
 }
@@ -146,13 +148,13 @@ fn unknown(number: u64) -> Answer {
     (StatusCode::NOT_FOUND, TEXT, format!("no message {number} is parked\n"))
 }
 
-fn describe(number: u64, parked: &crate::parked::Parked) -> serde_json::Value {
+fn describe(number: u64, parked: &tidegate_spool::Parked) -> serde_json::Value {
     json!({
         "number": number,
-        "route": &*parked.route,
-        "plugin": &*parked.why.plugin,
-        "kind": parked.why.kind,
-        "reason": parked.why.reason,
+        "route": parked.route,
+        "plugin": parked.plugin,
+        "kind": parked.kind,
+        "reason": parked.reason,
         "topic": parked.message.topic.as_str(),
         "qos": parked.message.qos as u8,
         "retain": parked.message.retain,

@@ -5,21 +5,25 @@
 //! [`Core::completed`] acknowledges the source.
 
 use crate::counters::RouteCounters;
+use crate::durable::{Merged, Pace, QueueSlot};
 use crate::lane::{Lane, NO_ORIGIN};
 use crate::origin::Origins;
-use crate::parked::ParkedMessages;
 use crate::pipeline::{Decided, Inbox, Job, Outbox};
 use crate::sets::{Choice, Health};
-use ahash::{AHashMap, RandomState};
+use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_broker::{Local, LocalAck, LocalReceived};
+use tidegate_config::SpoolSettings;
 use tidegate_link::LinkHandle;
 use tidegate_message::{Message, QoS, SubscriptionIndex, Topic, TopicFilter};
 use tidegate_mqtt::{AckToken, Received};
+use tidegate_spool::{DiskStatus, NameId, NameKind, News, Spool, StateWrite};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// How many jobs a route's plugins may have before them. Beyond, sources hold back, then the oldest that nobody waits for
 /// is dropped.
@@ -77,6 +81,10 @@ pub(crate) struct SourceAck {
 pub(crate) enum Token {
     Link(AckToken),
     Embedded(LocalAck),
+    /// A parked message that enters its route again.
+    Replayed,
+    /// Nobody waits, and it goes into the spool all the same.
+    Nobody,
 }
 
 /// What a broker is.
@@ -128,6 +136,15 @@ pub(crate) struct BrokerSlot {
     last_with_id: Option<(Message, Vec<u32>)>,
     pub(crate) connects: u64,
     pub(crate) sessions_lost: u64,
+    /// In the log, as a source and as a link; `None` for the box's own broker, whose sessions end with the process.
+    pub(crate) source_id: Option<NameId>,
+    pub(crate) link_id: Option<NameId>,
+    /// What must be durable before the link may write what it has in its buffer.
+    pub(crate) gate: u64,
+    /// How fast a backlog may leave.
+    pub(crate) pace: Option<Pace>,
+    /// A backlog waits for `pace`.
+    pub(crate) paced: bool,
     dirty: bool,
 }
 
@@ -152,6 +169,11 @@ impl BrokerSlot {
             last_with_id: None,
             connects: 0,
             sessions_lost: 0,
+            source_id: None,
+            link_id: None,
+            gate: 0,
+            pace: None,
+            paced: false,
             dirty: false,
         }
     }
@@ -209,7 +231,7 @@ pub(crate) struct RouteTarget {
 }
 
 /// A broker or a set of them, by its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Target {
     Broker(u16),
     Set(u16),
@@ -240,6 +262,13 @@ pub(crate) struct RouteSlot {
     pub(crate) counters: RouteCounters,
     pub(crate) plugins: Vec<PluginInfo>,
     pub(crate) removed: bool,
+    /// What a source waits for goes through the spool.
+    pub(crate) spooled: bool,
+    /// What nobody waits for does, too.
+    pub(crate) persist_qos0: bool,
+    pub(crate) class: u8,
+    /// In the log.
+    pub(crate) name_id: NameId,
     dirty: bool,
 }
 
@@ -269,6 +298,10 @@ impl RouteSlot {
             counters: RouteCounters::default(),
             plugins: Vec::new(),
             removed: false,
+            spooled: false,
+            persist_qos0: false,
+            class: crate::lane::NORMAL,
+            name_id: 0,
             dirty: false,
         }
     }
@@ -289,7 +322,31 @@ pub(crate) struct Core {
     pub(crate) targets: AHashMap<Arc<str>, Target>,
     pub(crate) origins: Origins<SourceAck>,
     pub(crate) outbox: Arc<Outbox>,
-    pub(crate) parked: ParkedMessages,
+    pub(crate) spool: Spool,
+    pub(crate) news: News,
+    /// Origins whose record is written and not durable, with its sequence.
+    pub(crate) written: VecDeque<(u64, u32)>,
+    /// Origins that wait for room in a queue, with their source, in order.
+    pub(crate) blocked: VecDeque<(u16, u32)>,
+    pub(crate) queues: Vec<QueueSlot>,
+    pub(crate) queue_ids: AHashMap<(Target, u8), u16>,
+    pub(crate) spool_settings: HashMap<String, SpoolSettings>,
+    pub(crate) routes_by_id: AHashMap<NameId, u16>,
+    /// Messages in the spool that the routes' accounts know of.
+    pub(crate) in_spool: u64,
+    pub(crate) parked_bytes: usize,
+    pub(crate) last_parked: u64,
+    /// Parked messages that are in their routes again.
+    pub(crate) replaying: AHashSet<u64>,
+    pub(crate) disk: DiskStatus,
+    /// Cancelled when the disk has failed: only a restart finds out what is durable.
+    pub(crate) disk_failed: CancellationToken,
+    /// What plugins want remembered with the record that is being made.
+    pub(crate) state_writes: Vec<StateWrite>,
+    pub(crate) batching: bool,
+    pub(crate) batch: Merged,
+    pub(crate) batch_origins: Vec<u32>,
+    started_us: u64,
     pub(crate) draining: bool,
     patience: Patience,
     decided: Vec<(u16, Vec<Decided>)>,
@@ -303,7 +360,8 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(outbox: Arc<Outbox>) -> Self {
+    pub(crate) fn new(outbox: Arc<Outbox>, spool: Spool) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
         Self {
             started: Instant::now(),
             brokers: Vec::new(),
@@ -312,7 +370,25 @@ impl Core {
             targets: AHashMap::new(),
             origins: Origins::default(),
             outbox,
-            parked: ParkedMessages::default(),
+            spool,
+            news: News::default(),
+            written: VecDeque::new(),
+            blocked: VecDeque::new(),
+            queues: Vec::new(),
+            queue_ids: AHashMap::new(),
+            spool_settings: HashMap::new(),
+            routes_by_id: AHashMap::new(),
+            in_spool: 0,
+            parked_bytes: 0,
+            last_parked: 0,
+            replaying: AHashSet::new(),
+            disk: DiskStatus::Good,
+            disk_failed: CancellationToken::new(),
+            state_writes: Vec::new(),
+            batching: false,
+            batch: Merged::default(),
+            batch_origins: Vec::new(),
+            started_us: since_epoch,
             draining: false,
             patience: Patience::default(),
             decided: Vec::new(),
@@ -320,14 +396,24 @@ impl Core {
             hasher: RandomState::new(),
             scratch: BytesMut::new(),
             // Numbers of different runs do not meet: a microsecond a message, since the epoch.
-            next_id: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64),
+            next_id: since_epoch,
             dirty_brokers: Vec::new(),
             dirty_routes: Vec::new(),
         }
     }
 
-    pub(crate) fn since_start_us(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.started).as_micros() as u64
+    /// In microseconds since the epoch, by a clock that was right at the start and never jumps afterwards.
+    pub(crate) fn now_us(&self, now: Instant) -> u64 {
+        self.started_us + now.saturating_duration_since(self.started).as_micros() as u64
+    }
+
+    /// Writes down what a broker, or a route, is called.
+    pub(crate) fn name_broker(&mut self, broker: u16) {
+        let slot = &mut self.brokers[usize::from(broker)];
+        if matches!(slot.kind, Kind::Link(_)) {
+            slot.source_id = Some(self.spool.name(NameKind::Source, &slot.name));
+            slot.link_id = Some(self.spool.name(NameKind::Link, &slot.name));
+        }
     }
 
     /// A batch from a broker at the end of a link.
@@ -358,7 +444,7 @@ impl Core {
 
     fn arrival(&self, now: Instant) -> Arrival {
         let received_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        Arrival { now, received_us: self.since_start_us(now), received_ms }
+        Arrival { now, received_us: self.now_us(now), received_ms }
     }
 
     fn route(&mut self, broker: u16, message: Message, token: Option<Token>, redelivered: bool, arrival: Arrival) {
@@ -468,6 +554,7 @@ impl Core {
                 self.take_decided(now);
             }
         }
+        self.spool.flush();
         while let Some(broker) = self.dirty_brokers.pop() {
             let slot = &mut self.brokers[usize::from(broker)];
             slot.dirty = false;

@@ -46,7 +46,7 @@ impl StageCounters {
 }
 
 /// The accounts of one route. The identity
-/// `received + replayed + ticked + copies = out + dropped + parked + in flight` holds at any time.
+/// `received + replayed + ticked + recovered + copies = out + dropped + parked + in flight` holds at any time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RouteCounters {
     /// Messages that entered the route.
@@ -55,6 +55,8 @@ pub(crate) struct RouteCounters {
     pub(crate) replayed: u64,
     /// Messages that plugins made on a tick.
     pub(crate) ticked: u64,
+    /// Found in the spool at the start, from an earlier run.
+    pub(crate) recovered: u64,
     /// What a fan-out or a plugin made of a message beyond the first.
     pub(crate) copies: u64,
     /// Delivered: QoS 0 written, QoS 1 and 2 acknowledged by the target.
@@ -88,7 +90,7 @@ impl RouteCounters {
 
     /// How far the accounts are off: 0 unless there is a bug.
     pub(crate) fn imbalance(&self) -> i64 {
-        let came = self.received + self.replayed + self.ticked + self.copies;
+        let came = self.received + self.replayed + self.ticked + self.recovered + self.copies;
         let went = self.out + self.dropped_total() + self.parked + self.in_flight;
         came as i64 - went as i64
     }

@@ -1,14 +1,14 @@
 //! The second half of the data path: from a decision to the lanes, from a lane to a session, and back to the source.
 
-use crate::core::{Core, Kind, RouteTarget, Target};
-use crate::lane::{Entry, NO_ORIGIN, NO_SET, Pushed, Tag};
-use crate::parked::Parked;
-use crate::pipeline::{Decided, Job, Parking, To, Verdict};
+use crate::core::{Core, Kind, RouteTarget, SourceAck, Target, Token};
+use crate::durable::LATE_US;
+use crate::lane::{Entry, NO_ORIGIN, NO_SET, Pushed, SPOOLED, Tag};
+use crate::pipeline::{Decided, Job, To, Verdict};
 use crate::sets::Policy;
 use std::time::Instant;
 use tidegate_link::Outgoing;
-use tidegate_message::{ByteString, Message, QoS, Topic};
-use tidegate_mqtt::{Completion, PublishError, ReasonCode};
+use tidegate_message::{ByteString, Message, Properties, QoS, Topic};
+use tidegate_mqtt::{Completion, PublishError};
 
 /// How much the arena for remapped topics takes at a time, in bytes.
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -16,19 +16,28 @@ const SCRATCH_BYTES: usize = 16 * 1024;
 impl Core {
     /// What the plugins of a route have decided.
     pub(crate) fn decided(&mut self, route: u16, decided: Vec<Decided>, now: Instant) {
+        // What plugins remember is part of the record of what they decided with it.
+        let remembers = decided.iter().any(|one| matches!(one, Decided::Remember(..)));
+        if remembers {
+            self.begin_record();
+        }
         for one in decided {
             match one {
+                Decided::Remember(plugin, writes) => self.remember(&plugin, writes),
                 Decided::Job(job, verdict) => self.verdict(route, job, verdict, now),
                 Decided::Tick(outputs) => {
                     let counters = &mut self.routes[usize::from(route)].counters;
                     counters.ticked += outputs.len() as u64;
                     counters.in_flight += outputs.len() as u64;
-                    let received_us = self.since_start_us(now);
+                    let received_us = self.now_us(now);
                     for (to, message) in outputs {
                         self.output(route, to, message, NO_ORIGIN, received_us, now);
                     }
                 }
             }
+        }
+        if remembers {
+            self.end_record();
         }
     }
 
@@ -135,33 +144,69 @@ impl Core {
             message.qos = qos;
         }
         message.retain &= !slot.clear_retain;
+        let class = slot.class;
+        let is_durable = slot.spooled && (origin != NO_ORIGIN || slot.persist_qos0 || message.qos > QoS::AtMostOnce);
+        if is_durable {
+            return self.stash_for(route, target.to, message, origin, received_us);
+        }
         if !target.required {
-            self.settle(origin);
+            self.settle_decided(origin);
             origin = NO_ORIGIN;
         }
-        match target.to {
-            Target::Broker(broker) => {
-                let tag = Tag { origin, route, set: NO_SET };
-                self.push(broker, Entry { message, tag, received_us }, now);
-            }
-            Target::Set(set) => {
-                self.deliver_to_set(set, Entry { message, tag: Tag { origin, route, set }, received_us }, now)
-            }
+        let (brokers, set) = match target.to {
+            Target::Broker(broker) => ((broker, Vec::new()), NO_SET),
+            Target::Set(set) => match self.choose(set, &message.topic, now) {
+                Some(brokers) => (brokers, set),
+                None => return self.dropped(route, origin, "target_removed"),
+            },
+        };
+        let (first, others) = brokers;
+        if !others.is_empty() {
+            self.copies(route, origin, others.len() + 1);
         }
+        let tag = Tag { origin, route, set };
+        for other in others {
+            self.hand_over(other, Entry { message: message.clone(), tag, received_us, class }, now);
+        }
+        self.hand_over(first, Entry { message, tag, received_us, class }, now);
     }
 
-    fn deliver_to_set(&mut self, set: u16, entry: Entry, now: Instant) {
-        let Some((broker, others)) = self.choose(set, &entry.message.topic, now) else {
-            return self.dropped(entry.tag.route, entry.tag.origin, "target_removed");
+    /// Into the queue of a target; of a set whose members all get everything, into that of each.
+    fn stash_for(&mut self, route: u16, target: Target, message: Message, origin: u32, received_us: u64) {
+        let members = match target {
+            Target::Set(set) if self.sets[usize::from(set)].choice.policy == Policy::All => {
+                self.sets[usize::from(set)].members.clone()
+            }
+            _ => return self.stash(route, target, message, origin, received_us),
+        };
+        let Some((last, others)) = members.split_last() else {
+            return self.dropped(route, origin, "target_removed");
         };
         if !others.is_empty() {
-            self.copies(entry.tag.route, entry.tag.origin, others.len() + 1);
+            self.copies(route, origin, members.len());
         }
         for other in others {
-            let entry = Entry { message: entry.message.clone(), tag: entry.tag, received_us: entry.received_us };
-            self.push(other, entry, now);
+            self.stash(route, Target::Broker(*other), message.clone(), origin, received_us);
+        }
+        self.stash(route, Target::Broker(*last), message, origin, received_us);
+    }
+
+    /// Into a lane; the source waits for the delivery.
+    fn hand_over(&mut self, broker: u16, entry: Entry, now: Instant) {
+        let origin = entry.tag.origin;
+        if self.origins.hand_over(origin) == crate::origin::Step::Decided {
+            self.commit(origin);
         }
         self.push(broker, entry, now);
+    }
+
+    /// To the member of a set whose turn it is.
+    pub(crate) fn deliver_to_set(&mut self, set: u16, entry: Entry, now: Instant) {
+        match self.choose(set, &entry.message.topic, now) {
+            // Of a set whose members all get everything, each has a queue of its own.
+            Some((broker, _)) => self.push(broker, entry, now),
+            None => self.drop_entry(entry.tag, "target_removed"),
+        }
     }
 
     /// The members of a set that get a message: one, or one and all others.
@@ -185,16 +230,17 @@ impl Core {
     pub(crate) fn push(&mut self, broker: u16, entry: Entry, now: Instant) {
         let slot = &mut self.brokers[usize::from(broker)];
         if slot.is_gone() {
-            return self.dropped(entry.tag.route, entry.tag.origin, "target_removed");
+            return self.drop_entry(entry.tag, "target_removed");
         }
-        let route = entry.tag.route;
+        let tag = entry.tag;
         match slot.lane.push(entry, now) {
             Pushed::Taken => {}
             Pushed::HoldBack(until) => {
-                let source = self.routes[usize::from(route)].source;
+                // Only what is not in the spool can fill a lane.
+                let source = self.routes[usize::from(tag.route)].source;
                 self.hold_back(source, until);
             }
-            Pushed::Dropped(oldest) => self.dropped(oldest.tag.route, oldest.tag.origin, "lane_full"),
+            Pushed::Dropped(oldest) => self.drop_entry(oldest.tag, "lane_full"),
         }
         self.touch(broker);
     }
@@ -202,13 +248,20 @@ impl Core {
     /// The next message for a broker.
     pub(crate) fn pull(&mut self, broker: u16, has_room: bool, now: Instant) -> Option<Outgoing> {
         loop {
+            let now_us = self.now_us(now);
             let slot = &mut self.brokers[usize::from(broker)];
             let held_back = slot.lane.holds_back(now);
-            let Entry { mut message, tag, received_us } = slot.lane.pop(has_room)?;
+            let late = now_us.saturating_sub(LATE_US);
+            let may_drain = slot.pace.as_mut().is_none_or(|pace| pace.admits(now));
+            slot.paced = !may_drain;
+            let Entry { mut message, tag, received_us, .. } = slot.lane.pop(has_room, (!may_drain).then_some(late))?;
+            if let Some(pace) = slot.pace.as_mut().filter(|_| received_us < late) {
+                pace.take();
+            }
             if held_back && !slot.lane.holds_back(now) {
                 self.hold_back.notify_one();
             }
-            let waited_us = self.since_start_us(now).saturating_sub(received_us);
+            let waited_us = now_us.saturating_sub(received_us);
             if let Some(properties) = &mut message.properties
                 && let Some(expiry) = &mut properties.message_expiry_seconds
             {
@@ -216,12 +269,21 @@ impl Core {
                 match u64::from(*expiry).checked_sub(waited_us / 1_000_000).filter(|left| *left > 0) {
                     Some(left) => *expiry = left as u32,
                     None => {
-                        self.dropped(tag.route, tag.origin, "expired");
+                        self.drop_entry(tag, "expired");
                         continue;
                     }
                 }
             }
-            if message.qos == QoS::AtMostOnce {
+            if tag.is_spooled() {
+                let settings = &self.queues[usize::from(tag.route)].settings;
+                if settings.max_age.is_some_and(|age| u128::from(waited_us) >= age.as_micros()) {
+                    self.drop_entry(tag, "too_old");
+                    continue;
+                }
+                if settings.mark_late.is_some_and(|late| u128::from(waited_us) >= late.as_micros()) {
+                    mark_late(&mut message, waited_us / 1_000_000);
+                }
+            } else if message.qos == QoS::AtMostOnce {
                 self.routes[usize::from(tag.route)].counters.latency.record(waited_us);
             }
             return Some(Outgoing { key: tag.key(), message });
@@ -230,90 +292,96 @@ impl Core {
 
     /// Deliveries that are done.
     pub(crate) fn completed(&mut self, broker: u16, completions: &[Completion], now: Instant) {
-        let now_us = self.since_start_us(now);
         self.brokers[usize::from(broker)].sent += completions.len() as u64;
         for Completion { key, reason } in completions {
             let tag = Tag::from_key(*key);
             if reason.is_error() {
-                self.dropped(tag.route, tag.origin, "refused_by_target");
-                continue;
+                self.drop_entry(tag, "refused_by_target");
+            } else {
+                self.completed_one(tag, now);
             }
-            let received_us = self.origins.received_us(tag.origin);
-            let counters = &mut self.routes[usize::from(tag.route)].counters;
-            counters.out += 1;
-            counters.in_flight -= 1;
-            if let Some(received_us) = received_us {
-                counters.latency.record(now_us.saturating_sub(received_us));
-            }
-            self.settle(tag.origin);
+        }
+        self.spool.flush();
+    }
+
+    /// One delivery is done.
+    pub(crate) fn completed_one(&mut self, tag: Tag, now: Instant) {
+        let now_us = self.now_us(now);
+        let (route, received_us) = if tag.is_spooled() {
+            let Some((route, received_us)) = self.spool_done(tag) else { return };
+            (route, Some(received_us))
+        } else {
+            (tag.route, self.origins.received_us(tag.origin))
+        };
+        let counters = &mut self.routes[usize::from(route)].counters;
+        counters.out += 1;
+        counters.in_flight -= 1;
+        if let Some(received_us) = received_us {
+            counters.latency.record(now_us.saturating_sub(received_us));
+        }
+        if !tag.is_spooled() {
+            self.settle_delivered(tag.origin);
         }
     }
 
     /// A message that a broker can never take.
     pub(crate) fn refused(&mut self, key: u64, error: &PublishError) {
-        let tag = Tag::from_key(key);
         let reason = match error {
             PublishError::TooLarge { .. } => "too_large_for_target",
             PublishError::Full => "target_full",
         };
-        self.dropped(tag.route, tag.origin, reason);
+        self.drop_entry(Tag::from_key(key), reason);
     }
 
-    /// A message, or one copy of it, ends here.
+    /// A message that waited in a lane or a session ends here.
+    pub(crate) fn drop_entry(&mut self, tag: Tag, reason: &str) {
+        let route = if tag.is_spooled() {
+            let Some((route, _)) = self.spool_done(tag) else { return };
+            route
+        } else {
+            tag.route
+        };
+        let counters = &mut self.routes[usize::from(route)].counters;
+        counters.dropped(reason);
+        counters.in_flight -= 1;
+        if !tag.is_spooled() {
+            self.settle_delivered(tag.origin);
+        }
+    }
+
+    /// A message, or one copy of it, ends here before it is on its way to a target.
     pub(crate) fn dropped(&mut self, route: u16, origin: u32, reason: &str) {
         let counters = &mut self.routes[usize::from(route)].counters;
         counters.dropped(reason);
         counters.in_flight -= 1;
-        self.settle(origin);
+        self.settle_decided(origin);
     }
 
-    fn park(&mut self, route: u16, job: Job, why: Parking) {
-        let slot = &mut self.routes[usize::from(route)];
-        let parked = Parked { route: slot.name.clone(), why, message: job.message, received_ms: job.received_ms };
-        let (origin, plugin, kind) = (job.origin, parked.why.plugin.clone(), parked.why.kind);
-        match self.parked.park(parked) {
-            Some(number) => {
-                tracing::debug!(number, route = &*slot.name, plugin = &*plugin, kind, "parked a message");
-                slot.counters.parked += 1;
-                slot.counters.in_flight -= 1;
-                self.settle(origin);
-            }
-            None => self.dropped(route, origin, "parking_full"),
-        }
-    }
-
-    /// A parked message enters its route again.
+    /// A parked message enters its route again. It stays parked until it is taken care of.
     pub(crate) fn replay(&mut self, number: u64, now: Instant) -> Result<(), ReplayError> {
-        let parked = self.parked.take(number).ok_or(ReplayError::Unknown)?;
-        let found = self.routes.iter().position(|route| route.name == parked.route && !route.removed);
-        let Some(route) = found.map(|at| at as u16) else {
-            let name = parked.route.to_string();
-            // There was room for it before.
-            let _ = self.parked.park(parked);
-            return Err(ReplayError::NoRoute(name));
-        };
-        let (id, received_us) = (self.new_id(), self.since_start_us(now));
+        let parked = self.spool.parked().get(&number).ok_or(ReplayError::Unknown)?.clone();
+        let found = self.routes.iter().position(|route| *route.name == *parked.route && !route.removed);
+        let Some(route) = found.map(|at| at as u16) else { return Err(ReplayError::NoRoute(parked.route)) };
+        if !self.replaying.insert(number) {
+            return Err(ReplayError::Unknown);
+        }
+        let (id, received_us) = (self.new_id(), self.now_us(now));
+        let origin = self.origins.insert(SourceAck { broker: 0, token: Token::Replayed }, received_us, 0);
+        if let Some(origin) = self.origins.get_mut(origin) {
+            origin.stash.unparked.push(number);
+        }
         let slot = &mut self.routes[usize::from(route)];
         slot.counters.replayed += 1;
         slot.counters.in_flight += 1;
+        let tidegate_spool::Parked { message, received_ms, .. } = parked;
         if slot.has_stages {
-            let Parked { message, received_ms, .. } = parked;
-            let job = Job { message, origin: NO_ORIGIN, id, received_ms, received_us, redelivered: true };
+            let job = Job { message, origin, id, received_ms, received_us, redelivered: true };
             self.queue_job(route, job, now);
         } else {
-            self.onward(route, parked.message, NO_ORIGIN, received_us, now);
+            self.onward(route, message, origin, received_us, now);
         }
         self.flush(now);
         Ok(())
-    }
-
-    /// One delivery of a source's message is done; the last one acknowledges it.
-    pub(crate) fn settle(&mut self, origin: u32) {
-        if let Some(done) = self.origins.done(origin) {
-            let slot = &mut self.brokers[usize::from(done.ack.broker)];
-            slot.held_bytes = slot.held_bytes.saturating_sub(done.weight_bytes);
-            self.ack(done.ack);
-        }
     }
 
     /// A broker has been away for too long: what waits for it as a member of a set goes to the others.
@@ -326,20 +394,30 @@ impl Core {
                 set.choice.policy != Policy::All && set.members.len() > 1 && set.members.contains(&broker)
             })
             .collect();
+        let sets: Vec<Option<u16>> = (0..self.queues.len() as u16)
+            .map(|queue| self.set_of(Tag { origin: 0, route: queue, set: SPOOLED }))
+            .collect();
+        let is_movable = |tag: Tag| {
+            let set = if tag.is_spooled() { sets[usize::from(tag.route)] } else { Some(tag.set) };
+            set.is_some_and(|set| movable.contains(&set))
+        };
         let slot = &mut self.brokers[usize::from(broker)];
         let mut moved = Vec::new();
         if let Kind::Link(handle) = &slot.kind {
+            let handle = handle.clone();
             // What was sent and not acknowledged may have arrived: at least once is what is left of QoS 2 here.
-            for (key, message) in handle.take_back(|key| movable.contains(&Tag::from_key(key).set)) {
+            for (key, message) in handle.take_back(|key| is_movable(Tag::from_key(key))) {
                 let tag = Tag::from_key(key);
-                let received_us = self.origins.received_us(tag.origin).unwrap_or_default();
-                moved.push(Entry { message, tag, received_us });
+                moved.push(self.entry(tag, message));
             }
         }
-        moved.extend(slot.lane.take(|tag| movable.contains(&tag.set)));
+        moved.extend(self.brokers[usize::from(broker)].lane.take(is_movable));
         let count = moved.len();
         for entry in moved {
-            self.deliver_to_set(entry.tag.set, entry, now);
+            match self.set_of(entry.tag) {
+                Some(set) => self.deliver_to_set(set, entry, now),
+                None => self.drop_entry(entry.tag, "target_removed"),
+            }
         }
         self.flush(now);
         count
@@ -347,23 +425,50 @@ impl Core {
 
     /// A broker is no longer configured: what waits for it ends here.
     pub(crate) fn remove_broker(&mut self, broker: u16) {
+        let now = Instant::now();
         let slot = &mut self.brokers[usize::from(broker)];
         let kind = std::mem::replace(&mut slot.kind, Kind::Gone);
-        let waiting: Vec<Tag> = slot.lane.take(|_| true).into_iter().map(|entry| entry.tag).collect();
-        for tag in waiting {
-            self.dropped(tag.route, tag.origin, "target_removed");
-        }
+        let mut waiting = Vec::new();
+        let mut released = Vec::new();
         if let Kind::Link(handle) = kind {
-            let (unfinished, released) = handle.abandon();
-            for (key, _) in unfinished {
-                let tag = Tag::from_key(key);
-                self.dropped(tag.route, tag.origin, "target_removed");
+            let (unfinished, done) = handle.abandon();
+            waiting.extend(unfinished.into_iter().map(|(key, message)| self.entry(Tag::from_key(key), message)));
+            released = done;
+        }
+        waiting.extend(self.brokers[usize::from(broker)].lane.take(|_| true));
+        for entry in waiting {
+            if entry.tag.is_spooled() {
+                // It is durable: it waits for the broker to come back, or goes to another of its set.
+                self.forget_target(Target::Broker(broker));
+                self.place(entry.tag.route, entry, now);
+            } else {
+                self.drop_entry(entry.tag, "target_removed");
             }
-            let done: Vec<Completion> =
-                released.into_iter().map(|key| Completion { key, reason: ReasonCode::SUCCESS }).collect();
-            self.completed(broker, &done, Instant::now());
+        }
+        for key in released {
+            self.completed_one(Tag::from_key(key), now);
         }
     }
+
+    /// A message that was in a session, as an entry again.
+    fn entry(&self, tag: Tag, message: Message) -> Entry {
+        let (received_us, class) = if tag.is_spooled() {
+            let received_ms = self.spool.received_ms(tag.route, tag.origin).unwrap_or_default();
+            (received_ms * 1000, self.queues[usize::from(tag.route)].class)
+        } else {
+            let class = self.routes[usize::from(tag.route)].class;
+            (self.origins.received_us(tag.origin).unwrap_or_default(), class)
+        };
+        Entry { message, tag, received_us, class }
+    }
+}
+
+/// The user property that says how late a message is, in seconds.
+const LATE: ByteString = ByteString::from_static("tidegate-late");
+
+fn mark_late(message: &mut Message, seconds: u64) {
+    let properties = message.properties.get_or_insert_with(|| Box::new(Properties::default()));
+    properties.user.push((LATE, ByteString::from(seconds.to_string())));
 }
 
 /// How many members of a set are looked at.

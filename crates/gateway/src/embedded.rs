@@ -30,7 +30,7 @@ pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>
     let (mut opened, mut wrong) = (Vec::new(), Vec::new());
     for (name, broker) in &config.brokers {
         let config::Broker::Embedded(embedded) = broker else { continue };
-        if before.brokers.get(name) == Some(broker) {
+        if before.brokers.get(name).is_some_and(|before| before.same_but_spool(broker)) {
             continue;
         }
         let taken = match before.brokers.get(name) {

@@ -42,8 +42,8 @@ impl fmt::Display for Explanation {
 pub fn explain(config: &Config, sample: &Sample) -> Result<Explanation, Error> {
     let cache = config.gateway.data_dir.join("cache");
     // Explaining must work for somebody who may not write where the gateway does.
-    let mut preparer = Preparer::new(Some(cache))
-        .or_else(|_| Preparer::new(None))
+    let mut preparer = Preparer::new(Some(cache), HashMap::default())
+        .or_else(|_| Preparer::new(None, HashMap::default()))
         .map_err(|error| Error::Engine(error.to_string()))?;
     let matching = |route: &&config::Route| {
         route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))

@@ -10,6 +10,13 @@ pub(crate) const NO_ORIGIN: u32 = u32::MAX;
 /// The message was addressed to a broker, not to a set of them.
 pub(crate) const NO_SET: u16 = u16::MAX;
 
+/// The message waits in the spool: `origin` is its number in its queue, `route` is the queue.
+pub(crate) const SPOOLED: u16 = u16::MAX - 1;
+
+/// Classes of priority.
+pub(crate) const CLASSES: usize = 3;
+pub(crate) const NORMAL: u8 = 1;
+
 /// How long a full lane holds its sources back before it drops its oldest.
 pub(crate) const PUSH_BACK: Duration = Duration::from_secs(1);
 
@@ -31,8 +38,10 @@ impl Default for LaneLimits {
 pub(crate) struct Entry {
     pub(crate) message: Message,
     pub(crate) tag: Tag,
-    /// When it was received, in microseconds since the gateway started.
+    /// When it was received, in microseconds since the epoch, by the clock of this run.
     pub(crate) received_us: u64,
+    /// Its class of priority; the lower leaves first.
+    pub(crate) class: u8,
 }
 
 /// What a message is to the accounts, small enough to be the key that a session hands back.
@@ -48,6 +57,16 @@ impl Tag {
         self.origin as u64 | (self.route as u64) << 32 | (self.set as u64) << 48
     }
 
+    /// True if it waits in the spool.
+    pub(crate) const fn is_spooled(self) -> bool {
+        self.set == SPOOLED
+    }
+
+    /// True if nobody would miss it: no source waits for it and the spool does not have it.
+    pub(crate) const fn is_loose(self) -> bool {
+        self.origin == NO_ORIGIN && !self.is_spooled()
+    }
+
     pub(crate) const fn from_key(key: u64) -> Self {
         Self { origin: key as u32, route: (key >> 32) as u16, set: (key >> 48) as u16 }
     }
@@ -59,7 +78,8 @@ impl Tag {
 /// delivered; they are never dropped here. Those without (QoS 0) are bounded by [`LaneLimits`].
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
-    held: VecDeque<Waiting>,
+    /// By class.
+    held: [VecDeque<Waiting>; CLASSES],
     held_bytes: usize,
     loose: VecDeque<Waiting>,
     loose_bytes: usize,
@@ -98,11 +118,12 @@ impl Lane {
     pub(crate) fn push(&mut self, entry: Entry, now: Instant) -> Pushed {
         self.arrivals += 1;
         let weight_bytes = entry.message.weight_bytes();
-        let is_loose = entry.tag.origin == NO_ORIGIN;
+        let is_loose = entry.tag.is_loose();
+        let class = usize::from(entry.class).min(CLASSES - 1);
         let waiting = Waiting { at: self.arrivals, weight_bytes, entry };
         if !is_loose {
             self.held_bytes += weight_bytes;
-            self.held.push_back(waiting);
+            self.held[class].push_back(waiting);
             return Pushed::Taken;
         }
         self.loose_bytes += weight_bytes;
@@ -125,15 +146,24 @@ impl Lane {
         }
     }
 
-    /// The next message in the order of arrival; of those that need room in the window only if there is some.
-    pub(crate) fn pop(&mut self, has_room: bool) -> Option<Entry> {
+    /// The next message: of the highest class, then in the order of arrival. Of those that need room in the window only
+    /// if there is some, and late ones, received before `late_us`, only if they may go.
+    pub(crate) fn pop(&mut self, has_room: bool, late_us: Option<u64>) -> Option<Entry> {
         let may_go = |waiting: &&Waiting| has_room || !waiting.wants_room();
-        let held = self.held.front().filter(may_go).map(|waiting| waiting.at);
+        let in_time = |waiting: &&Waiting| late_us.is_none_or(|late| waiting.entry.received_us >= late);
         let loose = self.loose.front().filter(may_go).map(|waiting| waiting.at);
-        if held.is_some_and(|held| loose.is_none_or(|loose| held < loose)) {
-            let waiting = self.held.pop_front()?;
-            self.held_bytes -= waiting.weight_bytes;
-            return Some(waiting.entry);
+        for (class, queue) in self.held.iter_mut().enumerate() {
+            let Some(at) = queue.front().filter(may_go).filter(in_time).map(|waiting| waiting.at) else { continue };
+            let first = match (class as u8).cmp(&NORMAL) {
+                std::cmp::Ordering::Less => true,
+                std::cmp::Ordering::Equal => loose.is_none_or(|loose| at < loose),
+                std::cmp::Ordering::Greater => loose.is_none(),
+            };
+            if first {
+                let waiting = queue.pop_front()?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
         }
         loose?;
         let waiting = self.loose.pop_front()?;
@@ -147,6 +177,30 @@ impl Lane {
         Some(waiting.entry)
     }
 
+    /// Takes out the first that is wanted among those that are never dropped here.
+    pub(crate) fn take_first(&mut self, wanted: impl Fn(Tag) -> bool) -> Option<Entry> {
+        for queue in &mut self.held {
+            if let Some(at) = queue.iter().position(|waiting| wanted(waiting.entry.tag)) {
+                let waiting = queue.remove(at)?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
+        }
+        None
+    }
+
+    /// Takes out the first of a class if it is wanted.
+    pub(crate) fn take_front(&mut self, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        for queue in &mut self.held {
+            if queue.front().is_some_and(|waiting| wanted(&waiting.entry)) {
+                let waiting = queue.pop_front()?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
+        }
+        None
+    }
+
     /// True while sources should hold back.
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
         self.full_since.is_some_and(|since| now < since + PUSH_BACK)
@@ -155,7 +209,8 @@ impl Lane {
     /// Takes out what is wanted, in the order of arrival.
     pub(crate) fn take(&mut self, wanted: impl Fn(Tag) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
-        for (queue, bytes) in [(&mut self.held, &mut self.held_bytes), (&mut self.loose, &mut self.loose_bytes)] {
+        let Self { held, held_bytes, loose, loose_bytes, .. } = self;
+        let mut sift = |queue: &mut VecDeque<Waiting>, bytes: &mut usize| {
             for waiting in std::mem::take(queue) {
                 if wanted(waiting.entry.tag) {
                     *bytes -= waiting.weight_bytes;
@@ -164,7 +219,9 @@ impl Lane {
                     queue.push_back(waiting);
                 }
             }
-        }
+        };
+        held.iter_mut().for_each(|queue| sift(queue, held_bytes));
+        sift(loose, loose_bytes);
         if self.loose.is_empty() {
             self.full_since = None;
         }
@@ -173,7 +230,7 @@ impl Lane {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.held.len() + self.loose.len()
+        self.held.iter().map(VecDeque::len).sum::<usize>() + self.loose.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -189,7 +246,7 @@ mod tests {
     fn entry(name: &str, origin: u32) -> Entry {
         let qos = if origin == NO_ORIGIN { QoS::AtMostOnce } else { QoS::AtLeastOnce };
         let message = Message::new(Topic::new(name).unwrap(), "", qos);
-        Entry { message, tag: Tag { origin, route: 0, set: NO_SET }, received_us: 0 }
+        Entry { message, tag: Tag { origin, route: 0, set: NO_SET }, received_us: 0, class: NORMAL }
     }
 
     fn names(entries: Vec<Entry>) -> Vec<String> {
@@ -209,7 +266,7 @@ mod tests {
             lane.push(entry(name, origin), now);
         }
         let mut out = Vec::new();
-        while let Some(entry) = lane.pop(true) {
+        while let Some(entry) = lane.pop(true, None) {
             out.push(entry);
         }
         assert_eq!(names(out), ["a", "b", "c", "d"]);
@@ -220,9 +277,9 @@ mod tests {
         let (mut lane, now) = (Lane::default(), Instant::now());
         lane.push(entry("a", 1), now);
         lane.push(entry("b", NO_ORIGIN), now);
-        assert_eq!(lane.pop(false).unwrap().message.topic.as_str(), "b");
-        assert!(lane.pop(false).is_none());
-        assert_eq!(lane.pop(true).unwrap().message.topic.as_str(), "a");
+        assert_eq!(lane.pop(false, None).unwrap().message.topic.as_str(), "b");
+        assert!(lane.pop(false, None).is_none());
+        assert_eq!(lane.pop(true, None).unwrap().message.topic.as_str(), "a");
     }
 
     #[test]
@@ -243,11 +300,31 @@ mod tests {
         assert_eq!(dropped.message.topic.as_str(), "a");
         // Drained by half, it starts over.
         for _ in 0..4 {
-            lane.pop(true);
+            lane.pop(true, None);
         }
         assert!(!lane.holds_back(later));
         assert_eq!(lane.full_since, None);
         assert_eq!((lane.len(), lane.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_high_class_goes_first_and_a_low_one_last() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin, class) in [("low", 1, 2), ("loose", NO_ORIGIN, 1), ("normal", 2, 1), ("high", 3, 0)] {
+            lane.push(Entry { class, ..entry(name, origin) }, now);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
+        assert_eq!(names(order), ["high", "loose", "normal", "low"]);
+    }
+
+    #[test]
+    fn late_ones_stay_while_they_may_not_go() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.push(entry("late", 1), now);
+        lane.push(entry("loose", NO_ORIGIN), now);
+        assert_eq!(lane.pop(true, Some(1)).unwrap().message.topic.as_str(), "loose");
+        assert!(lane.pop(true, Some(1)).is_none());
+        assert!(lane.pop(true, Some(0)).is_some());
     }
 
     #[test]

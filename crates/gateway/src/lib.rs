@@ -8,7 +8,7 @@
 //! Invariants:
 //! - the data path is one thread: no lock, channel or atomic between a socket read and a socket write without plugins;
 //! - a source is acknowledged when everything made of its message is delivered, dropped or parked, never before;
-//! - every message is accounted for: `received + replayed + ticked + copies = out + dropped + parked + in flight`;
+//! - every message is accounted for: `received + replayed + ticked + recovered + copies = out + dropped + parked + in flight`;
 //! - per source topic and target, order is kept: one lane a target, one pipeline a route, also across reloads;
 //! - a reload is built completely before anything of it is applied, and then applied as a difference;
 //! - compiling, reading files and resolving names never happen on the data path.
@@ -19,11 +19,11 @@ mod admin;
 mod core;
 mod counters;
 mod deliver;
+mod durable;
 mod embedded;
 mod explain;
 mod lane;
 mod origin;
-mod parked;
 mod pipeline;
 mod prepare;
 mod serve;
@@ -36,7 +36,7 @@ mod watch;
 pub use explain::{Explanation, Sample, explain};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, RouteSnapshot, Snapshot};
-pub use supervisor::{Changes, Gateway};
+pub use supervisor::{Changes, Gateway, Left};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,12 @@ pub enum Error {
     /// The admin listener cannot be opened.
     #[error("admin listener: {0}")]
     Admin(std::io::Error),
+    /// The spool cannot be opened.
+    #[error("spool: {0}")]
+    Spool(String),
+    /// The disk failed while the gateway ran.
+    #[error("the disk failed: {0}")]
+    Disk(String),
     /// The data directory cannot be made.
     #[error("data directory {path}: {error}")]
     DataDir {

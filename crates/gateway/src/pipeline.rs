@@ -63,6 +63,8 @@ pub(crate) struct Parking {
 /// A decided job, or what a tick had to say.
 #[derive(Debug)]
 pub(crate) enum Decided {
+    /// What a plugin wants remembered together with the decisions behind it: keys, and values or `None` to forget.
+    Remember(Arc<str>, Vec<(String, Option<Vec<u8>>)>),
     Job(Job, Verdict),
     Tick(Vec<(To, Message)>),
 }
@@ -309,7 +311,8 @@ impl Worker {
             }
             match self.decide(&jobs) {
                 Ok(verdicts) => {
-                    let decided = jobs.drain(..).zip(verdicts).map(|(job, verdict)| finish(job, verdict)).collect();
+                    let mut decided = self.written();
+                    decided.extend(jobs.drain(..).zip(verdicts).map(|(job, verdict)| finish(job, verdict)));
                     self.outbox.push(self.route, decided);
                 }
                 Err(Interrupted) => {
@@ -326,7 +329,21 @@ impl Worker {
         }
     }
 
+    /// What plugins have written into their state, to go into the record of the decisions behind it.
+    fn written(&mut self) -> Vec<Decided> {
+        let one = |stage: &mut Stage| {
+            let writes = stage.instance.take_written();
+            (!writes.is_empty()).then(|| Decided::Remember(stage.name.clone(), writes))
+        };
+        self.stages.iter_mut().filter_map(one).collect()
+    }
+
     fn change(&mut self, swap: Swap) {
+        let written = self.written();
+        if !written.is_empty() {
+            // Of calls whose decisions a swap has interrupted.
+            self.outbox.push(self.route, written);
+        }
         let mut old: Vec<Stage> = std::mem::take(&mut self.stages);
         for stage in swap.stages {
             match stage {
@@ -465,6 +482,14 @@ impl Worker {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.call_timers(now);
+        let written = self.written();
+        if !written.is_empty() {
+            self.outbox.push(self.route, written);
+        }
+    }
+
+    fn call_timers(&mut self, now: Instant) {
         self.next_tick = self.tick.map(|every| now + every);
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         for stage in self.stages.iter_mut().filter(|stage| stage.instance.plugin().has_timer()) {
@@ -486,7 +511,10 @@ impl Worker {
                         })
                         .collect();
                     if !out.is_empty() {
-                        self.outbox.push(self.route, vec![Decided::Tick(out)]);
+                        let writes = stage.instance.take_written();
+                        let written = (!writes.is_empty()).then(|| Decided::Remember(stage.name.clone(), writes));
+                        let decided = written.into_iter().chain([Decided::Tick(out)]).collect();
+                        self.outbox.push(self.route, decided);
                     }
                 }
                 Err(fault) => stage.record(&fault, now),

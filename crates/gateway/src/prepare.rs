@@ -45,9 +45,12 @@ struct Compiled {
 }
 
 impl Preparer {
-    pub(crate) fn new(cache_dir: Option<PathBuf>) -> Result<Self, tidegate_plugin::Error> {
+    pub(crate) fn new(
+        cache_dir: Option<PathBuf>,
+        states: HashMap<String, StateStore>,
+    ) -> Result<Self, tidegate_plugin::Error> {
         let host = Host::new(&HostConfig { cache_dir })?;
-        Ok(Self { host, components: HashMap::new(), states: HashMap::new(), counters: HashMap::new() })
+        Ok(Self { host, components: HashMap::new(), states, counters: HashMap::new() })
     }
 
     /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.

@@ -1,6 +1,6 @@
 //! A gateway from its configuration file to the end: start, watch, reload, drain.
 
-use crate::supervisor::Gateway;
+use crate::supervisor::{Gateway, Left};
 use crate::watch::{DEBOUNCE, Fingerprint, POLL, Watch};
 use crate::{Error, admin};
 use std::collections::BTreeMap;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// How the end came.
 #[derive(Debug, Clone, Copy)]
 pub struct Served {
-    /// Messages that were under way when the time to drain was over.
-    pub left: u64,
+    /// What was under way when the time to drain was over.
+    pub left: Left,
 }
 
 /// Runs a gateway on this thread's `LocalSet` until `stop`, reloading when its files are saved or `reload` is notified.
@@ -42,7 +42,18 @@ pub async fn serve(
     }
     started(&gateway)?;
     tracing::info!(gateway = gateway.config().gateway.name, "running");
-    stop.run_until_cancelled(watch(path, &gateway, reload, known)).await;
+    let disk_failed = gateway.core().borrow().disk_failed.clone();
+    tokio::select! {
+        Some(()) = stop.run_until_cancelled(watch(path, &gateway, reload, known)) => {}
+        () = stop.cancelled() => {}
+        () = disk_failed.cancelled() => {
+            // Nothing more is acknowledged: what is not durable is sent again by its sources.
+            let tidegate_spool::DiskStatus::Failed(error) = gateway.core().borrow().disk.clone() else {
+                return Err(Error::Disk("it is not known how".to_owned()));
+            };
+            return Err(Error::Disk(error));
+        }
+    }
     tracing::info!("draining");
     let left = gateway.drain(drain_deadline).await;
     Ok(Served { left })

@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub reloads_refused: u64,
 }
 
-/// The accounts of a route: `received + replayed + ticked + copies = out + dropped + parked + in_flight`.
+/// The accounts of a route: `received + replayed + ticked + recovered + copies = out + dropped + parked + in_flight`.
 #[derive(Debug, Clone, Default)]
 pub struct RouteSnapshot {
     /// Its name.
@@ -32,6 +32,8 @@ pub struct RouteSnapshot {
     pub replayed: u64,
     /// Messages that plugins made on a tick.
     pub ticked: u64,
+    /// Found in the spool at the start, from an earlier run.
+    pub recovered: u64,
     /// What fan-out and plugins made of a message beyond the first.
     pub copies: u64,
     /// Delivered.
@@ -124,6 +126,7 @@ impl Core {
                 received: c.received,
                 replayed: c.replayed,
                 ticked: c.ticked,
+                recovered: c.recovered,
                 copies: c.copies,
                 out: c.out,
                 parked: c.parked,
@@ -158,7 +161,7 @@ impl Core {
         Snapshot {
             routes: routes.collect(),
             brokers: brokers.collect(),
-            parked_now: self.parked.len(),
+            parked_now: self.spool.parked().len(),
             unacknowledged: self.origins.len(),
             ..Snapshot::default()
         }
@@ -242,7 +245,7 @@ const FAMILIES: &[Family] = &[
     (
         "tidegate_route_imbalance",
         "gauge",
-        "received + replayed + ticked + copies - out - dropped - parked - in_flight: 0 unless there is a bug.",
+        "received + replayed + ticked + recovered + copies - out - dropped - parked - in_flight: 0 unless there is a bug.",
         per_route!(imbalance),
     ),
     ("tidegate_route_dropped_total", "counter", "Messages that ended in the route, by reason.", |s, out| {

@@ -1,6 +1,7 @@
 //! Owns every task of a running gateway, and changes them when the configuration changes.
 
 use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Target};
+use crate::durable::Pace;
 use crate::pipeline::{self, Inbox, Outbox};
 use crate::prepare::{Prepared, Preparer, StageKey};
 use crate::sets::{Choice, Policy};
@@ -17,6 +18,8 @@ use tidegate_config::{self as config, Config};
 use tidegate_link::{Link, Outgoing, Port, Status};
 use tidegate_message::SubscriptionIndex;
 use tidegate_mqtt::{Completion, PublishError, Received};
+use tidegate_plugin::StateStore;
+use tidegate_spool::{Disk, Spool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +28,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// How long the tasks of a link may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long the last write to the spool may take.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Looks at least this often whether a source may be read again or a broker is to be given up.
 const MAINTENANCE: Duration = Duration::from_millis(500);
@@ -45,6 +51,8 @@ struct Inner {
     material: RefCell<HashMap<String, u64>>,
     tasks: RefCell<HashMap<u16, BrokerTask>>,
     stop: CancellationToken,
+    /// What an earlier run left has been looked at.
+    recovered: Cell<bool>,
     reloads: Cell<u64>,
     reloads_refused: Cell<u64>,
     reloading: tokio::sync::Mutex<()>,
@@ -55,6 +63,15 @@ struct BrokerTask {
     task: JoinHandle<()>,
     /// Where the box's own broker listens.
     addresses: Vec<SocketAddr>,
+}
+
+/// What was not delivered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Messages whose sources were not told that they are taken care of.
+    pub messages: u64,
+    /// Messages that are in the spool, for the next start.
+    pub spooled: u64,
 }
 
 /// What a reload changed, in words.
@@ -68,9 +85,15 @@ impl Gateway {
     /// Everything that is wrong, in words; nothing has been started then.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let cache = config.gateway.data_dir.join("cache");
-        let preparer = Preparer::new(Some(cache)).map_err(|error| Error::Engine(error.to_string()))?;
+        let durable = Arc::new(tokio::sync::Notify::new());
+        let spool = open_spool(&config, durable.clone()).await?;
+        let saved = spool.plugins_with_state().into_iter().filter_map(|plugin| {
+            let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
+            Some((plugin, state))
+        });
+        let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.to_string()))?;
         let outbox = Arc::new(Outbox::default());
-        let core = Rc::new(RefCell::new(Core::new(outbox.clone())));
+        let core = Rc::new(RefCell::new(Core::new(outbox.clone(), spool)));
         let empty = Config {
             brokers: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -87,13 +110,15 @@ impl Gateway {
                 material: RefCell::default(),
                 tasks: RefCell::default(),
                 stop: CancellationToken::new(),
+                recovered: Cell::new(false),
                 reloads: Cell::new(0),
                 reloads_refused: Cell::new(0),
                 reloading: tokio::sync::Mutex::new(()),
             }),
         };
         tokio::task::spawn_local(collect(core.clone(), outbox));
-        tokio::task::spawn_local(maintain(core));
+        tokio::task::spawn_local(maintain(core.clone()));
+        tokio::task::spawn_local(follow_spool(core, durable));
         gateway.apply(config).await.map_err(Error::Config)?;
         Ok(gateway)
     }
@@ -128,6 +153,8 @@ impl Gateway {
         let difference = before.difference(&config);
         let mut changes = Changes::default();
         changes.0.extend(difference.needs_restart.iter().map(|key| format!("{key} changes at the next start")));
+        changes.0.extend(difference.spools_changed.iter().map(|name| format!("brokers.{name}.spool changed")));
+        self.set_spools(&config);
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
@@ -145,7 +172,15 @@ impl Gateway {
             self.start_embedded(opened);
         }
         self.set_sets(&config);
+        self.set_paces(&config);
         self.set_routes(&config, prepared, &mut changes);
+        {
+            let mut core = self.inner.core.borrow_mut();
+            core.adopt_queues();
+            if !self.inner.recovered.replace(true) {
+                core.recover(Instant::now());
+            }
+        }
         self.subscribe(&config);
         for (what, names) in [
             ("brokers", &difference.brokers),
@@ -194,6 +229,7 @@ impl Gateway {
         let at = core.brokers.len() as u16;
         core.brokers.push(BrokerSlot::new(name.clone(), kind));
         core.targets.insert(name, Target::Broker(at));
+        core.name_broker(at);
         at
     }
 
@@ -260,6 +296,24 @@ impl Gateway {
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
+    /// How much may wait for each target, and how fast it leaves.
+    fn set_spools(&self, config: &Config) {
+        let names = config.brokers.keys().chain(config.targets.keys());
+        let settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
+        self.inner.core.borrow_mut().spool_settings = settings;
+    }
+
+    /// The slowest drain of a broker's own queue and of the sets it is in.
+    fn set_paces(&self, config: &Config) {
+        let mut core = self.inner.core.borrow_mut();
+        for slot in &mut core.brokers {
+            let name = &*slot.name;
+            let sets = config.targets.iter().filter(|(_, set)| set.members.iter().any(|member| member == name));
+            let rates = sets.filter_map(|(_, set)| set.spool.drain_rate).chain(config.spool_of(name).drain_rate);
+            slot.pace = rates.min().map(|rate| Pace::new(rate, Instant::now()));
+        }
+    }
+
     fn set_sets(&self, config: &Config) {
         let mut core = self.inner.core.borrow_mut();
         let gone: Vec<Arc<str>> = core
@@ -270,6 +324,7 @@ impl Gateway {
             .collect();
         for name in gone {
             if let Some(Target::Set(at)) = core.targets.remove(&name) {
+                core.forget_target(Target::Set(at));
                 core.sets[usize::from(at)].members.clear();
             }
         }
@@ -340,8 +395,18 @@ impl Gateway {
                     Some(RouteTarget { to, required: required(name) })
                 })
                 .collect();
+            let name_id = core.spool.name(tidegate_spool::NameKind::Route, &route.name);
+            core.routes_by_id.insert(name_id, at as u16);
             let slot = &mut core.routes[at];
             slot.removed = false;
+            slot.name_id = name_id;
+            slot.spooled = route.ack == config::Ack::Spooled;
+            slot.persist_qos0 = route.persist_qos0;
+            slot.class = match route.priority {
+                config::Priority::High => 0,
+                config::Priority::Normal => crate::lane::NORMAL,
+                config::Priority::Low => 2,
+            };
             slot.source = source;
             slot.targets = targets;
             slot.qos = route.qos;
@@ -427,15 +492,14 @@ impl Gateway {
     }
 
     /// Takes no more messages, delivers what is under way until the deadline, then says goodbye to every broker.
-    /// Returns how many messages were left; their sources were not told that they are taken care of.
-    pub async fn drain(&self, deadline: Duration) -> u64 {
+    pub async fn drain(&self, deadline: Duration) -> Left {
         self.inner.core.borrow_mut().draining = true;
         let until = Instant::now() + deadline;
-        let in_flight = || self.inner.core.borrow().routes.iter().map(|r| r.counters.in_flight).sum::<u64>();
-        while in_flight() > 0 && Instant::now() < until {
+        let under_way = || self.inner.core.borrow().under_way();
+        while under_way() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let left = in_flight();
+        let left = self.inner.core.borrow().not_durable();
         for route in &self.inner.core.borrow().routes {
             if let Some(inbox) = &route.inbox {
                 inbox.stop();
@@ -449,7 +513,8 @@ impl Gateway {
             }
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-        left
+        let spooled = self.inner.core.borrow_mut().close_spool(CLOSE);
+        Left { messages: left, spooled }
     }
 }
 
@@ -474,6 +539,54 @@ fn link_settings(config: &Config) -> Result<Vec<LinkSettings>, Vec<String>> {
         }
     }
     if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+}
+
+/// Opens the spool on a thread of its own: reading it takes a moment.
+async fn open_spool(config: &Config, durable: Arc<tokio::sync::Notify>) -> Result<Spool, Error> {
+    let folder = config.gateway.data_dir.join("spool");
+    let settings = tidegate_spool::Settings {
+        segment_bytes: config.gateway.segment_size,
+        commit_delay: config.gateway.commit_delay,
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let disk = Disk::open(folder).map_err(|error| Error::Spool(error.to_string()))?;
+        let place = disk.folder().display().to_string();
+        let wake = Arc::new(move || durable.notify_one());
+        Spool::open(Arc::new(disk), settings, wake).map_err(|error| Error::Spool(format!("{place}: {error}")))
+    });
+    opened.await.map_err(|error| Error::Spool(format!("opening it panicked, which is a bug: {error}")))?
+}
+
+/// How often a backlog that leaves at a pace is looked at, and old messages are looked for.
+const PACE: Duration = Duration::from_millis(20);
+const AGE: Duration = Duration::from_secs(1);
+
+/// Brings what has become durable to the data path.
+async fn follow_spool(core: Rc<RefCell<Core>>, durable: Arc<tokio::sync::Notify>) {
+    let mut looked = Instant::now();
+    loop {
+        let (paced, ages) = {
+            let core = core.borrow();
+            (core.brokers.iter().any(|slot| slot.paced), core.queues.iter().any(|slot| slot.settings.max_age.is_some()))
+        };
+        let wait = if paced { PACE } else { AGE };
+        if paced || ages {
+            let _ = tokio::time::timeout(wait, durable.notified()).await;
+        } else {
+            durable.notified().await;
+        }
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        core.spool_news(now);
+        if now - looked >= AGE {
+            looked = now;
+            core.drop_old(now);
+        }
+        if paced {
+            core.wake_paced();
+        }
+        core.flush(now);
+    }
 }
 
 /// Brings verdicts from the plugins' threads to the data path.
@@ -548,6 +661,26 @@ impl Port for BrokerPort {
         self.core.borrow_mut().refused(key, error);
     }
 
+    fn sent(&mut self, key: u64, serial: u64) {
+        self.core.borrow_mut().sent_once(self.broker, key, serial);
+    }
+
+    fn taken_over(&mut self, keys: &[u64]) {
+        self.core.borrow_mut().taken_over(self.broker, keys);
+    }
+
+    fn released(&mut self, packet_ids: &[u16]) {
+        self.core.borrow_mut().released_ids(self.broker, packet_ids);
+    }
+
+    fn gate(&mut self) -> u64 {
+        self.core.borrow_mut().gate(self.broker)
+    }
+
+    fn durable(&self) -> u64 {
+        self.core.borrow().spool.durable()
+    }
+
     fn status(&mut self, status: &Status) {
         let mut core = self.core.borrow_mut();
         let core = &mut *core;
@@ -560,6 +693,9 @@ impl Port for BrokerPort {
                 slot.health = crate::sets::Health { up_since: Some(Instant::now()), given_up: false };
                 (slot.down_since, slot.last_error, slot.version) = (None, None, Some(speaks));
                 slot.connects += 1;
+                if !connected.session_present {
+                    core.forgotten(self.broker);
+                }
                 core.return_to_members();
             }
             Status::SessionLost { republished } => {

@@ -4,7 +4,7 @@ use crate::contract::tidegate::gateway::{log, state, types};
 use crate::log::{Level, PluginLog};
 use crate::outcome::Fault;
 use crate::spec::Limits;
-use crate::state::{Overlay, StateStore};
+use crate::state::{Overlay, StateStore, Write};
 use crate::wasi::Wasi;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ pub(crate) struct Guest {
     log: Arc<PluginLog>,
     state: StateStore,
     pub(crate) overlay: Overlay,
+    /// What calls that returned have written, for the owner to make durable.
+    pub(crate) written: Vec<Write>,
     pub(crate) wasi: Wasi,
     memory_bytes: usize,
     table_elements: usize,
@@ -38,6 +40,7 @@ impl Guest {
             log,
             state,
             overlay: Overlay::default(),
+            written: Vec::new(),
             wasi: Wasi::default(),
             memory_bytes: 0,
             table_elements: 0,
@@ -60,7 +63,7 @@ impl Guest {
 
     /// The call returned: what it wrote becomes visible.
     pub(crate) fn commit(&mut self) {
-        self.overlay.commit(&self.state);
+        self.overlay.commit(&self.state, &mut self.written);
     }
 
     /// Linear memory in use, in bytes.

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
 use crate::plugin::Plugin;
 use crate::spec::Limits;
+use crate::state::Write;
 use crate::ticker::{Running, ticks};
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS};
@@ -65,6 +66,8 @@ pub struct Instance {
     lost: Duration,
     /// Calls cut at their deadline within the `handle` in progress.
     cut: u32,
+    /// What calls have written into the plugin's state and nobody has taken yet.
+    written: Vec<Write>,
     /// Kept for its allocation between calls; always empty.
     messages: Vec<wit::Message<'static>>,
 }
@@ -109,8 +112,14 @@ impl Instance {
             stats: Stats::default(),
             lost: Duration::ZERO,
             cut: 0,
+            written: Vec::new(),
             messages: Vec::new(),
         }
+    }
+
+    /// What calls have written into the plugin's state since this was asked last, in order.
+    pub fn take_written(&mut self) -> Vec<Write> {
+        std::mem::take(&mut self.written)
     }
 
     /// Decides messages from one source: pushes exactly one outcome for each, in order.
@@ -270,7 +279,9 @@ impl Instance {
         let fault = match answer {
             Ok(Ok(answer)) => {
                 self.pace(messages, took);
-                live.store.data_mut().commit();
+                let guest = live.store.data_mut();
+                guest.commit();
+                self.written.append(&mut guest.written);
                 live.fresh = false;
                 self.live = Some(live);
                 return Ok(answer);

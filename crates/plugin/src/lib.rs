@@ -39,7 +39,7 @@ pub use instance::{Input, Instance, MAX_BATCH_MESSAGES, Stats};
 pub use outcome::{Destination, Fault, Outcome, Output, Outputs};
 pub use plugin::Plugin;
 pub use spec::{Grants, Limits, Spec};
-pub use state::StateStore;
+pub use state::{StateStore, Write};
 
 use std::fmt;
 

@@ -1,8 +1,9 @@
 //! The key-value state of a plugin: shared by its instances and by the versions that follow one another.
 //!
 //! What a call writes is held back in an [`Overlay`] and applied when the call has returned, or forgotten when it
-//! traps. For now the state lives in memory and is empty after a restart of the gateway; [`StateStore::apply`] is
-//! where it becomes durable together with the decisions of the call.
+//! traps. The state itself lives in memory; what was written is handed to the owner with the decisions of the call, who
+//! makes both durable together ([`Instance::take_written`](crate::Instance::take_written)), and comes back at the start
+//! ([`StateStore::restored`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,12 @@ impl StateStore {
         Self::default()
     }
 
+    /// A state as it was written down.
+    pub fn restored(map: BTreeMap<String, Vec<u8>>) -> Self {
+        let bytes = map.iter().map(|(key, value)| key.len() + value.len()).sum();
+        Self { inner: Arc::new(Mutex::new(Entries { map, bytes })) }
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.lock().map.len()
@@ -49,10 +56,11 @@ impl StateStore {
         self.lock().map.get(key).cloned()
     }
 
-    /// Makes what a call wrote visible, all at once.
-    fn apply(&self, overlay: &mut Overlay) {
+    /// Makes what a call wrote visible, all at once, and files it in `written`.
+    fn apply(&self, overlay: &mut Overlay, written: &mut Vec<Write>) {
         let mut entries = self.lock();
         while let Some((key, value)) = overlay.writes.pop_first() {
+            written.push((key.clone(), value.clone()));
             let key_bytes = key.len();
             let before = match value {
                 Some(value) => {
@@ -70,6 +78,9 @@ impl StateStore {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A key, and its new value or `None` if it is deleted.
+pub type Write = (String, Option<Vec<u8>>);
 
 /// What the call in progress has written, `None` for a key it deleted.
 #[derive(Debug, Default)]
@@ -119,9 +130,9 @@ impl Overlay {
         keys
     }
 
-    pub(crate) fn commit(&mut self, store: &StateStore) {
+    pub(crate) fn commit(&mut self, store: &StateStore, written: &mut Vec<Write>) {
         if !self.writes.is_empty() {
-            store.apply(self);
+            store.apply(self, written);
         }
         self.grows = 0;
     }
@@ -139,15 +150,19 @@ mod tests {
         assert!(call.set(&store, 100, "b".into(), Some(vec![3])));
         assert_eq!(call.get(&store, "a/1"), Some(vec![1]));
         assert!(store.is_empty());
-        call.commit(&store);
+        let mut written = Vec::new();
+        call.commit(&store, &mut written);
         assert_eq!((store.len(), store.bytes()), (3, 10));
+        let map = written.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let again = StateStore::restored(map);
+        assert_eq!((again.get("a/2"), again.bytes()), (Some(vec![2]), 10), "what was written makes the same state");
 
         let mut call = Overlay::default();
         assert!(call.set(&store, 100, "a/1".into(), None));
         assert!(call.set(&store, 100, "a/3".into(), Some(vec![])));
         assert_eq!(call.keys(&store, "a/"), ["a/2", "a/3"]);
         assert_eq!(store.get("a/1"), Some(vec![1]));
-        call.commit(&store);
+        call.commit(&store, &mut Vec::new());
         assert_eq!((store.get("a/1"), store.len(), store.bytes()), (None, 3, 9));
     }
 
@@ -165,11 +180,11 @@ mod tests {
         let (store, mut call) = (StateStore::new(), Overlay::default());
         assert!(call.set(&store, 10, "k".into(), Some(vec![0; 9])));
         assert!(!call.set(&store, 10, "l".into(), Some(vec![])));
-        call.commit(&store);
+        call.commit(&store, &mut Vec::new());
         assert!(!call.set(&store, 10, "k".into(), Some(vec![0; 10])));
         assert!(call.set(&store, 10, "k".into(), Some(vec![0; 3])));
         assert!(call.set(&store, 10, "l".into(), Some(vec![0; 5])));
-        call.commit(&store);
+        call.commit(&store, &mut Vec::new());
         assert_eq!(store.bytes(), 10);
     }
 }

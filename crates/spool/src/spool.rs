@@ -353,6 +353,11 @@ impl Spool {
         self.queues[usize::from(queue)].slot(ordinal).is_some_and(|slot| !slot.done)
     }
 
+    /// When an item in the window was received, in milliseconds since the epoch.
+    pub fn received_ms(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
+        Some(self.queues[usize::from(queue)].slot(ordinal)?.received_ms)
+    }
+
     /// True if some of a queue is only on disk.
     pub fn has_backlog(&self, queue: QueueId) -> bool {
         self.queues[usize::from(queue)].backlog_until.is_some()
@@ -630,6 +635,11 @@ impl Spool {
 
     /// Writes everything there is, and ends. False if it could not all be written.
     pub fn close(mut self, patience: Duration) -> bool {
+        self.finish(patience)
+    }
+
+    /// As [`close`](Self::close), for an owner that cannot let go of it: nothing is written from here on.
+    pub fn finish(&mut self, patience: Duration) -> bool {
         self.cursors_moved = true;
         self.flush();
         self.hands.finish(patience)

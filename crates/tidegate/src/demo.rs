@@ -75,8 +75,8 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
         } {
             println!("{summary}");
         }
-        if served.left > 0 {
-            println!("{} messages were still under way at the end", served.left);
+        if served.left.messages > 0 {
+            println!("{} messages were still under way at the end", served.left.messages);
         }
         Ok(())
     })

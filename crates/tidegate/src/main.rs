@@ -100,7 +100,7 @@ impl From<tidegate_gateway::Error> for Failure {
         let words = error.to_string();
         match error {
             Error::Config(_) | Error::Admin(_) => Self::Config(words),
-            Error::DataDir { .. } => Self::Disk(words),
+            Error::DataDir { .. } | Error::Spool(_) | Error::Disk(_) => Self::Disk(words),
             Error::Engine(_) => Self::Unavailable(words),
         }
     }

@@ -31,9 +31,12 @@ pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Fail
             served = serving => served?,
             failure = signals => return Err(failure),
         };
-        if served.left > 0 {
+        if served.left.spooled > 0 {
+            tracing::info!(messages = served.left.spooled, "in the spool for the next start");
+        }
+        if served.left.messages > 0 {
             tracing::warn!(
-                messages = served.left,
+                messages = served.left.messages,
                 "not delivered in time; their brokers were not told otherwise and keep those of QoS 1 and 2"
             );
         }
