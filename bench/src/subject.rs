@@ -19,6 +19,8 @@ pub(crate) enum Subject {
     Mosquitto,
     /// Tidegate, the topic rewritten by the route
     Plain,
+    /// Tidegate, the topic rewritten by the route, acknowledged when it is on disk
+    Spooled,
     /// Tidegate, the topic rewritten by a plugin
     Topic,
     /// Tidegate, a JSON field converted by a plugin, the topic rewritten by the route
@@ -26,7 +28,8 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Self; 5] = [Self::Least, Self::Mosquitto, Self::Plain, Self::Topic, Self::Convert];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Least, Self::Mosquitto, Self::Plain, Self::Spooled, Self::Topic, Self::Convert];
 
     /// As it stands in the tables.
     pub(crate) fn name(self) -> &'static str {
@@ -34,13 +37,14 @@ impl Subject {
             Self::Least => "the least bridge",
             Self::Mosquitto => "mosquitto's bridge",
             Self::Plain => "Tidegate, no plugin",
+            Self::Spooled => "Tidegate, on disk",
             Self::Topic => "Tidegate, topic plugin",
             Self::Convert => "Tidegate, convert",
         }
     }
 
     pub(crate) fn is_tidegate(self) -> bool {
-        self.plugin().is_some() || self == Self::Plain
+        self.plugin().is_some() || matches!(self, Self::Plain | Self::Spooled)
     }
 
     /// The component in `plugins/dist`.
@@ -48,7 +52,7 @@ impl Subject {
         match self {
             Self::Topic => Some("retopic.wasm"),
             Self::Convert => Some("convert.wasm"),
-            Self::Least | Self::Mosquitto | Self::Plain => None,
+            Self::Least | Self::Mosquitto | Self::Plain | Self::Spooled => None,
         }
     }
 
@@ -62,6 +66,8 @@ impl Subject {
         let targets = match self {
             Self::Least | Self::Mosquitto => return None,
             Self::Plain => [0.4, 0.8],
+            // QoS 0 is not spooled.
+            Self::Spooled => [0.4, 2.0],
             Self::Topic => [1.0, 1.5],
             Self::Convert => [2.5, 3.0],
         };
@@ -71,7 +77,7 @@ impl Subject {
     /// Median latency in µs that it must not exceed at 10,000 a second.
     pub(crate) fn p50_target_us(self) -> Option<f64> {
         match self {
-            Self::Least | Self::Mosquitto => None,
+            Self::Least | Self::Mosquitto | Self::Spooled => None,
             Self::Plain => Some(40.0),
             Self::Topic | Self::Convert => Some(50.0),
         }
@@ -101,7 +107,7 @@ impl Setting {
         match subject {
             Subject::Least => None,
             Subject::Mosquitto => need(Path::new(MOSQUITTO), "apt-get install mosquitto"),
-            Subject::Plain => need(&self.tidegate, "cargo build --release -p tidegate"),
+            Subject::Plain | Subject::Spooled => need(&self.tidegate, "cargo build --release -p tidegate"),
             Subject::Topic | Subject::Convert => {
                 need(&self.tidegate, "cargo build --release -p tidegate").or_else(|| {
                     let component = subject.plugin().map(|plugin| self.plugins.join(plugin));
@@ -128,7 +134,7 @@ impl Setting {
                 command = Command::new(MOSQUITTO);
                 command.arg("-c").arg(&config);
             }
-            Subject::Plain | Subject::Topic | Subject::Convert => {
+            Subject::Plain | Subject::Spooled | Subject::Topic | Subject::Convert => {
                 let config = config.with_extension("toml");
                 fs::write(&config, self.tidegate_toml(subject, &dir, source_port, sink_port, qos))?;
                 command = Command::new(&self.tidegate);
@@ -147,6 +153,7 @@ impl Setting {
         let Self { mqtt, window, .. } = self;
         let data_dir = dir.join("data");
         let data_dir = data_dir.display();
+        let ack = if subject == Subject::Spooled { "spooled" } else { "delivered" };
         let remap = format!(r#"remap = {{ strip = "{SOURCE_PREFIX}", prefix = "{SINK_PREFIX}" }}"#);
         let component = subject.plugin().map(|plugin| self.plugins.join(plugin).display().to_string());
         let component = component.unwrap_or_default();
@@ -184,7 +191,7 @@ version = "{mqtt}"
 name = "telemetry"
 from = {{ broker = "source", topics = ["{FILTER}"], qos = {qos} }}
 to = ["sink"]
-ack = "delivered"
+ack = "{ack}"
 {route}
 "#
         )

@@ -193,7 +193,7 @@ fn the_target_is_killed(qos: u8) {
     // Some messages are under way from us, unacknowledged.
     freeze(&line.to_office, true);
     eventually("messages gather", PATIENCE, || {
-        line.tidegate.metrics().get("tidegate_unacknowledged", &[]).unwrap_or(0.0) >= 500.0
+        line.tidegate.metrics().get("tidegate_spool_queued", &[("target", "office")]).unwrap_or(0.0) >= 500.0
     });
     // Everything that the broker has is with the subscriber: the second of these is handled after all of its answers.
     let mut client = Client::connect(line.office.port(), &ClientOptions::new(Version::V5, "quiet")).unwrap();

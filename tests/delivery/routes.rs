@@ -100,7 +100,7 @@ fn a_required_target_that_is_away_holds_its_source_and_nothing_is_lost() {
     let mut config = broker("home", &home.url(), &format!("receive_maximum = {WINDOW}"));
     config += &broker("office", &office.url(), "");
     config += &broker("backup", &to_backup.url(), "reconnect = { min = \"50ms\", max = \"200ms\" }");
-    config += &route("home", &["dev/#"], &["office", "backup"], "");
+    config += &route("home", &["dev/#"], &["office", "backup"], "ack = \"delivered\"");
     let tidegate = Tidegate::start(&config);
     let ledger = Ledger::new();
     let at_office = subscriber(office.port(), "office", "dev/+/temp", &ledger);

@@ -107,7 +107,7 @@ fn acknowledged_after_the_target(version: Version, qos: u8) {
     let to_office = FaultProxy::start(office.port());
     let keys = "keep_alive = \"2s\"\nconnect_timeout = \"2s\"\nreconnect = { min = \"50ms\", max = \"200ms\" }";
     let mut config = device.config() + &broker("office", &to_office.url(), keys);
-    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "");
+    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "ack = \"delivered\"");
     let tidegate = Tidegate::start(&config);
     let mut subscriber = Client::connect(office.port(), &ClientOptions::new(Version::V5, "subscriber")).unwrap();
     subscriber.subscribe(&[("dev/#", 2)]).unwrap();

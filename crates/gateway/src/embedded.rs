@@ -1,7 +1,7 @@
 //! The box's own broker as a part of the gateway: opened, run, and fed without a socket.
 
 use crate::core::{Core, Kind};
-use crate::supervisor::BrokerPort;
+use crate::port::BrokerPort;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;

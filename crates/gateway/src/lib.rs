@@ -25,17 +25,19 @@ mod explain;
 mod lane;
 mod origin;
 mod pipeline;
+mod port;
 mod prepare;
 mod serve;
 mod sets;
 mod settings;
 mod snapshot;
 mod supervisor;
+mod tasks;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
 pub use serve::{Served, serve};
-pub use snapshot::{BrokerSnapshot, PluginSnapshot, RouteSnapshot, Snapshot};
+pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
 pub use supervisor::{Changes, Gateway, Left};
 
 /// Why a gateway does not start.

@@ -3,6 +3,7 @@
 use crate::core::{Core, Kind};
 use crate::prepare::short;
 use std::fmt::Write;
+use tidegate_spool::DiskStatus;
 
 /// The state of everything at one moment.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +14,18 @@ pub struct Snapshot {
     pub brokers: Vec<BrokerSnapshot>,
     /// Messages kept aside now.
     pub parked_now: usize,
+    /// What waits on disk, by target and class of priority.
+    pub queues: Vec<QueueSnapshot>,
+    /// How the disk is doing: 0 good, 1 full, 2 failed.
+    pub disk_status: u8,
+    /// What was done to it.
+    pub disk: tidegate_spool::DiskStats,
+    /// Files of the log.
+    pub segments: usize,
+    /// Pieces of the log that did not match their checksum.
+    pub damaged: u64,
+    /// Received messages that wait for room in a full queue.
+    pub blocked: usize,
     /// Received messages whose source waits for its acknowledgement.
     pub unacknowledged: usize,
     /// Reloads that were applied.
@@ -77,6 +90,21 @@ pub struct PluginSnapshot {
     pub circuit_opened: u64,
     /// Faults and rejects together.
     pub failures: u64,
+}
+
+/// One queue of the spool.
+#[derive(Debug, Clone, Default)]
+pub struct QueueSnapshot {
+    /// A broker or a target set.
+    pub target: String,
+    /// `high`, `normal` or `low`.
+    pub priority: &'static str,
+    /// Messages in it, those being sent included.
+    pub messages: u64,
+    /// What they weigh in memory, in bytes.
+    pub bytes: u64,
+    /// How long the oldest has waited, in seconds.
+    pub oldest_s: f64,
 }
 
 /// One broker.
@@ -158,7 +186,25 @@ impl Core {
                 _ => (0, 0),
             },
         });
+        let now_ms = self.now_us(std::time::Instant::now()) / 1000;
+        let queues = self.spool.waiting().into_iter().map(|queue| QueueSnapshot {
+            target: queue.key.target,
+            priority: ["high", "normal", "low"].get(usize::from(queue.key.class)).copied().unwrap_or("low"),
+            messages: queue.items,
+            bytes: queue.bytes,
+            oldest_s: queue.oldest_ms.map_or(0.0, |since| now_ms.saturating_sub(since) as f64 / 1000.0),
+        });
         Snapshot {
+            queues: queues.collect(),
+            disk_status: match self.disk {
+                DiskStatus::Good => 0,
+                DiskStatus::Full => 1,
+                DiskStatus::Failed(_) => 2,
+            },
+            disk: self.spool.stats(),
+            segments: self.spool.segments(),
+            damaged: self.spool.damaged(),
+            blocked: self.blocked.len(),
             routes: routes.collect(),
             brokers: brokers.collect(),
             parked_now: self.spool.parked().len(),
@@ -210,6 +256,16 @@ macro_rules! per_route {
 macro_rules! per_broker {
     ($field:ident) => {
         |s, out| s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.$field as f64))
+    };
+}
+
+macro_rules! per_queue {
+    ($field:ident) => {
+        |s, out| {
+            for queue in &s.queues {
+                out.add(&[("target", &queue.target), ("priority", queue.priority)], queue.$field as f64);
+            }
+        }
     };
 }
 
@@ -316,6 +372,34 @@ const FAMILIES: &[Family] = &[
         s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.1 as f64));
     }),
     ("tidegate_parked", "gauge", "Messages kept aside now.", |s, out| out.add(&[], s.parked_now as f64)),
+    ("tidegate_spool_queued", "gauge", "Messages in the spool for a target, by priority.", per_queue!(messages)),
+    ("tidegate_spool_queued_bytes", "gauge", "What they weigh in memory.", per_queue!(bytes)),
+    ("tidegate_spool_oldest_seconds", "gauge", "How long the oldest has waited.", per_queue!(oldest_s)),
+    ("tidegate_spool_segments", "gauge", "Files of the log.", |s, out| out.add(&[], s.segments as f64)),
+    ("tidegate_spool_written_bytes_total", "counter", "Bytes written to the spool.", |s, out| {
+        out.add(&[], s.disk.written_bytes as f64);
+    }),
+    ("tidegate_spool_syncs_total", "counter", "Times the log was made durable.", |s, out| {
+        out.add(&[], s.disk.syncs as f64);
+    }),
+    ("tidegate_spool_sync_seconds_total", "counter", "How long that took together.", |s, out| {
+        out.add(&[], s.disk.sync_us as f64 / 1e6);
+    }),
+    ("tidegate_spool_damaged_total", "counter", "Pieces of the log that did not match their checksum.", |s, out| {
+        out.add(&[], s.damaged as f64);
+    }),
+    (
+        "tidegate_spool_disk_status",
+        "gauge",
+        "0: the disk takes what it is given, 1: it is full, 2: it failed.",
+        |s, out| {
+            out.add(&[], f64::from(s.disk_status));
+        },
+    ),
+    ("tidegate_spool_blocked", "gauge", "Received messages that wait for room in a full queue.", |s, out| {
+        out.add(&[], s.blocked as f64);
+    }),
+    ("tidegate_route_recovered_total", "counter", "Messages found in the spool at the start.", per_route!(recovered)),
     ("tidegate_unacknowledged", "gauge", "Received messages whose source waits for its acknowledgement.", |s, out| {
         out.add(&[], s.unacknowledged as f64)
     }),

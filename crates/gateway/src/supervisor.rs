@@ -3,9 +3,11 @@
 use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Target};
 use crate::durable::Pace;
 use crate::pipeline::{self, Inbox, Outbox};
+use crate::port::BrokerPort;
 use crate::prepare::{Prepared, Preparer, StageKey};
 use crate::sets::{Choice, Policy};
 use crate::snapshot::Snapshot;
+use crate::tasks::{collect, follow_spool, maintain, open_spool};
 use crate::{Error, embedded, settings};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -13,27 +15,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_broker::LocalReceived;
 use tidegate_config::{self as config, Config};
-use tidegate_link::{Link, Outgoing, Port, Status};
+use tidegate_link::Link;
 use tidegate_message::SubscriptionIndex;
-use tidegate_mqtt::{Completion, PublishError, Received};
 use tidegate_plugin::StateStore;
-use tidegate_spool::{Disk, Spool};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// A broker that has been away for this long loses what waits for it to the other members of its sets.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// How long the tasks of a link may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long the last write to the spool may take.
 const CLOSE: Duration = Duration::from_secs(5);
-
-/// Looks at least this often whether a source may be read again or a broker is to be given up.
-const MAINTENANCE: Duration = Duration::from_millis(500);
 
 /// A running gateway. Clones are the same gateway; all of it lives on the thread that started it.
 #[derive(Clone)]
@@ -539,207 +532,4 @@ fn link_settings(config: &Config) -> Result<Vec<LinkSettings>, Vec<String>> {
         }
     }
     if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
-}
-
-/// Opens the spool on a thread of its own: reading it takes a moment.
-async fn open_spool(config: &Config, durable: Arc<tokio::sync::Notify>) -> Result<Spool, Error> {
-    let folder = config.gateway.data_dir.join("spool");
-    let settings = tidegate_spool::Settings {
-        segment_bytes: config.gateway.segment_size,
-        commit_delay: config.gateway.commit_delay,
-    };
-    let opened = tokio::task::spawn_blocking(move || {
-        let disk = Disk::open(folder).map_err(|error| Error::Spool(error.to_string()))?;
-        let place = disk.folder().display().to_string();
-        let wake = Arc::new(move || durable.notify_one());
-        Spool::open(Arc::new(disk), settings, wake).map_err(|error| Error::Spool(format!("{place}: {error}")))
-    });
-    opened.await.map_err(|error| Error::Spool(format!("opening it panicked, which is a bug: {error}")))?
-}
-
-/// How often a backlog that leaves at a pace is looked at, and old messages are looked for.
-const PACE: Duration = Duration::from_millis(20);
-const AGE: Duration = Duration::from_secs(1);
-
-/// Brings what has become durable to the data path.
-async fn follow_spool(core: Rc<RefCell<Core>>, durable: Arc<tokio::sync::Notify>) {
-    let mut looked = Instant::now();
-    loop {
-        let (paced, ages) = {
-            let core = core.borrow();
-            (core.brokers.iter().any(|slot| slot.paced), core.queues.iter().any(|slot| slot.settings.max_age.is_some()))
-        };
-        let wait = if paced { PACE } else { AGE };
-        if paced || ages {
-            let _ = tokio::time::timeout(wait, durable.notified()).await;
-        } else {
-            durable.notified().await;
-        }
-        let now = Instant::now();
-        let mut core = core.borrow_mut();
-        core.spool_news(now);
-        if now - looked >= AGE {
-            looked = now;
-            core.drop_old(now);
-        }
-        if paced {
-            core.wake_paced();
-        }
-        core.flush(now);
-    }
-}
-
-/// Brings verdicts from the plugins' threads to the data path.
-async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
-    loop {
-        outbox.ready.notified().await;
-        let now = Instant::now();
-        let mut core = core.borrow_mut();
-        core.take_decided(now);
-        core.flush(now);
-    }
-}
-
-/// Reads on from sources that were held back, and gives brokers up that stay away.
-async fn maintain(core: Rc<RefCell<Core>>) {
-    let wake = core.borrow().hold_back.clone();
-    let mut next = None;
-    loop {
-        let wait =
-            next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
-        let idle = {
-            let core = core.borrow();
-            next.is_none() && core.brokers.iter().all(|broker| broker.down_since.is_none())
-        };
-        if idle {
-            wake.notified().await;
-        } else {
-            let _ = tokio::time::timeout(wait, wake.notified()).await;
-        }
-        let now = Instant::now();
-        let mut core = core.borrow_mut();
-        next = core.release(now);
-        for broker in 0..core.brokers.len() as u16 {
-            let slot = &core.brokers[usize::from(broker)];
-            let lost = slot.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER);
-            if lost && !slot.health.given_up {
-                let name = slot.name.clone();
-                let moved = core.give_up(broker, now);
-                if moved > 0 {
-                    tracing::warn!(
-                        broker = &*name,
-                        messages = moved,
-                        "still away: its messages go to the other members"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// The data path's side of one broker.
-pub(crate) struct BrokerPort {
-    core: Rc<RefCell<Core>>,
-    broker: u16,
-    name: Arc<str>,
-}
-
-impl Port for BrokerPort {
-    fn received(&mut self, messages: &mut Vec<Received>, now: Instant) {
-        self.core.borrow_mut().received(self.broker, messages, now);
-    }
-
-    fn completed(&mut self, completions: &[Completion], now: Instant) {
-        self.core.borrow_mut().completed(self.broker, completions, now);
-    }
-
-    fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing> {
-        self.core.borrow_mut().pull(self.broker, has_room, now)
-    }
-
-    fn refused(&mut self, key: u64, error: &PublishError) {
-        self.core.borrow_mut().refused(key, error);
-    }
-
-    fn sent(&mut self, key: u64, serial: u64) {
-        self.core.borrow_mut().sent_once(self.broker, key, serial);
-    }
-
-    fn taken_over(&mut self, keys: &[u64]) {
-        self.core.borrow_mut().taken_over(self.broker, keys);
-    }
-
-    fn released(&mut self, packet_ids: &[u16]) {
-        self.core.borrow_mut().released_ids(self.broker, packet_ids);
-    }
-
-    fn gate(&mut self) -> u64 {
-        self.core.borrow_mut().gate(self.broker)
-    }
-
-    fn durable(&self) -> u64 {
-        self.core.borrow().spool.durable()
-    }
-
-    fn status(&mut self, status: &Status) {
-        let mut core = self.core.borrow_mut();
-        let core = &mut *core;
-        let slot = &mut core.brokers[usize::from(self.broker)];
-        let broker = &*self.name;
-        match status {
-            Status::Up { version, bridge, connected } => {
-                let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
-                tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
-                slot.health = crate::sets::Health { up_since: Some(Instant::now()), given_up: false };
-                (slot.down_since, slot.last_error, slot.version) = (None, None, Some(speaks));
-                slot.connects += 1;
-                if !connected.session_present {
-                    core.forgotten(self.broker);
-                }
-                core.return_to_members();
-            }
-            Status::SessionLost { republished } => {
-                slot.sessions_lost += 1;
-                tracing::warn!(broker, republished, "the broker had forgotten our session: sending again");
-            }
-            Status::SubscribeRefused { filter, reason } => {
-                tracing::error!(broker, %filter, %reason, "the broker does not let us subscribe");
-            }
-            Status::Down { error, retry_in, was_up } => {
-                let words = error.to_string();
-                // The same again is not news.
-                if *was_up || slot.last_error.as_ref() != Some(&words) {
-                    tracing::warn!(broker, error = words, retry_in = ?retry_in, "not connected");
-                }
-                slot.last_error = Some(words);
-                slot.health.up_since = None;
-                if slot.down_since.is_none() {
-                    slot.down_since = Some(Instant::now());
-                    core.hold_back.notify_one();
-                }
-            }
-        }
-    }
-}
-
-impl tidegate_broker::LocalSink for BrokerPort {
-    fn received(&mut self, messages: &mut Vec<LocalReceived>) {
-        self.core.borrow_mut().received_locally(self.broker, messages, Instant::now());
-    }
-}
-
-impl Core {
-    /// A member came up: what waits for members that were given up can go to it.
-    fn return_to_members(&mut self) {
-        let given_up: Vec<u16> = (0..self.brokers.len() as u16)
-            .filter(|at| {
-                let slot = &self.brokers[usize::from(*at)];
-                slot.health.given_up && slot.lane.len() > 0
-            })
-            .collect();
-        let now = Instant::now();
-        for broker in given_up {
-            self.give_up(broker, now);
-        }
-    }
 }

@@ -1,0 +1,113 @@
+//! The tasks beside those of the brokers: they bring to the data path what other threads have done, and the time.
+
+use crate::Error;
+use crate::core::Core;
+use crate::pipeline::Outbox;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_config::Config;
+use tidegate_spool::{Disk, Spool};
+
+/// A broker that has been away for this long loses what waits for it to the other members of its sets.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
+
+/// Looks at least this often whether a source may be read again or a broker is to be given up.
+const MAINTENANCE: Duration = Duration::from_millis(500);
+
+/// Opens the spool on a thread of its own: reading it takes a moment.
+pub(crate) async fn open_spool(config: &Config, durable: Arc<tokio::sync::Notify>) -> Result<Spool, Error> {
+    let folder = config.gateway.data_dir.join("spool");
+    let settings = tidegate_spool::Settings {
+        segment_bytes: config.gateway.segment_size,
+        commit_delay: config.gateway.commit_delay,
+    };
+    let opened = tokio::task::spawn_blocking(move || {
+        let disk = Disk::open(folder).map_err(|error| Error::Spool(error.to_string()))?;
+        let place = disk.folder().display().to_string();
+        let wake = Arc::new(move || durable.notify_one());
+        Spool::open(Arc::new(disk), settings, wake).map_err(|error| Error::Spool(format!("{place}: {error}")))
+    });
+    opened.await.map_err(|error| Error::Spool(format!("opening it panicked, which is a bug: {error}")))?
+}
+
+/// How often a backlog that leaves at a pace is looked at, and old messages are looked for.
+const PACE: Duration = Duration::from_millis(20);
+const AGE: Duration = Duration::from_secs(1);
+
+/// Brings what has become durable to the data path.
+pub(crate) async fn follow_spool(core: Rc<RefCell<Core>>, durable: Arc<tokio::sync::Notify>) {
+    let mut looked = Instant::now();
+    loop {
+        let (paced, ages) = {
+            let core = core.borrow();
+            (core.brokers.iter().any(|slot| slot.paced), core.queues.iter().any(|slot| slot.settings.max_age.is_some()))
+        };
+        let wait = if paced { PACE } else { AGE };
+        if paced || ages {
+            let _ = tokio::time::timeout(wait, durable.notified()).await;
+        } else {
+            durable.notified().await;
+        }
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        core.spool_news(now);
+        if now - looked >= AGE {
+            looked = now;
+            core.drop_old(now);
+        }
+        if paced {
+            core.wake_paced();
+        }
+        core.flush(now);
+    }
+}
+
+/// Brings verdicts from the plugins' threads to the data path.
+pub(crate) async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
+    loop {
+        outbox.ready.notified().await;
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        core.take_decided(now);
+        core.flush(now);
+    }
+}
+
+/// Reads on from sources that were held back, and gives brokers up that stay away.
+pub(crate) async fn maintain(core: Rc<RefCell<Core>>) {
+    let wake = core.borrow().hold_back.clone();
+    let mut next = None;
+    loop {
+        let wait =
+            next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
+        let idle = {
+            let core = core.borrow();
+            next.is_none() && core.brokers.iter().all(|broker| broker.down_since.is_none())
+        };
+        if idle {
+            wake.notified().await;
+        } else {
+            let _ = tokio::time::timeout(wait, wake.notified()).await;
+        }
+        let now = Instant::now();
+        let mut core = core.borrow_mut();
+        next = core.release(now);
+        for broker in 0..core.brokers.len() as u16 {
+            let slot = &core.brokers[usize::from(broker)];
+            let lost = slot.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER);
+            if lost && !slot.health.given_up {
+                let name = slot.name.clone();
+                let moved = core.give_up(broker, now);
+                if moved > 0 {
+                    tracing::warn!(
+                        broker = &*name,
+                        messages = moved,
+                        "still away: its messages go to the other members"
+                    );
+                }
+            }
+        }
+    }
+}
