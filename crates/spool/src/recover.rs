@@ -4,7 +4,7 @@ use crate::engine::{CURSORS, NEXT, checkpoint_name, checkpoint_sequence, is_full
 use crate::record::{QueueMark, Record};
 use crate::scan::{HEADER, Header, Piece, Scan, read_header};
 use crate::state::State;
-use crate::storage::{File, Storage, read_full};
+use crate::storage::{File, Storage, read_full, write_all};
 use std::io;
 
 /// Why a spool cannot be opened.
@@ -263,7 +263,14 @@ fn replay(file: &dyn File, first: u64, is_newest: bool, mend: bool, found: &mut 
             _ => {}
         }
     }
-    // Whoever wrote the end may have been killed before it was durable.
+    // Whoever wrote it may have been killed before it was durable, or have ended because an fsync failed. After that a
+    // system may take for written what is only in memory, so it is written once more.
+    let mut bytes = vec![0; end.min(length) as usize];
+    let count = read_full(file, 0, &mut bytes)?;
+    match write_all(file, 0, &bytes[..count]) {
+        Err(error) if !is_full(&error) => return Err(error),
+        _ => {}
+    }
     file.sync()
 }
 

@@ -202,6 +202,8 @@ impl State {
             .into_iter()
             .map(|(id, (kind, text))| Record::Name { id: *id, kind: *kind, text: text.clone() })
             .collect();
+        // Numbers are not used again, also of names that were lost. Nothing is taken yet, so that this forgets nothing.
+        records.push(Record::Forgotten { source: self.highest_name });
         records.extend(marks.iter().cloned().map(Record::Mark));
         let mut one = Transaction::default();
         for (source, ids) in &self.taken {
@@ -227,8 +229,6 @@ impl State {
             let unparked = vec![self.last_parked];
             records.push(Record::Transaction(Transaction { unparked, ..Transaction::default() }));
         }
-        // Nor are numbers of names, also of those that were lost.
-        records.push(Record::Forgotten { source: self.highest_name });
         for (plugin, keys) in &self.plugins {
             for (key, value) in keys {
                 let state =

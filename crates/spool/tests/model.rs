@@ -61,6 +61,8 @@ pub(crate) struct Model {
     pub(crate) done: BTreeMap<Place, bool>,
     /// Done, and came back: whether it was sent nobody knows.
     pub(crate) fuzzy: BTreeSet<Place>,
+    /// What is done may come back: it is not forgotten.
+    pub(crate) keeps_done: bool,
 }
 
 /// What should be there besides messages in queues.
@@ -72,8 +74,14 @@ pub(crate) struct Small {
 }
 
 impl Model {
-    /// Forgets what a crash has taken: of what was not reported durable, any part. What is left is durable now.
+    /// Forgets what a crash has taken. What is left is durable once it was opened.
     pub(crate) fn survive(&mut self, raw: &Raw) {
+        self.lose(raw);
+        self.acked = self.events.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0).max(self.acked);
+    }
+
+    /// Forgets what a crash has taken: of what was not reported durable, any part.
+    pub(crate) fn lose(&mut self, raw: &Raw) {
         let acked = self.acked;
         let knows = |kind: NameKind, text: &str| raw.names.contains(&(kind as u8, text.to_owned()));
         self.events.retain_mut(|(sequence, what)| {
@@ -103,11 +111,13 @@ impl Model {
                 _ => true,
             }
         });
-        self.acked = self.events.iter().map(|(sequence, _)| *sequence).max().unwrap_or(0).max(acked);
     }
 
     /// What is done for good is of no interest any more, but that it must not come back.
     pub(crate) fn forget_done(&mut self) {
+        if self.keeps_done {
+            return;
+        }
         let done = &mut self.done;
         for (_, what) in &mut self.events {
             if let Happened::Appended(appended) = what {

@@ -1,6 +1,6 @@
 //! A spool on a simulated disk, and the model beside it.
 
-use crate::disk::open;
+use crate::disk::{SEGMENT_BYTES, open};
 use crate::model::*;
 use crate::raw;
 use std::collections::VecDeque;
@@ -119,7 +119,7 @@ impl World {
             Step::Flush => self.spool.flush(),
             Step::Step => self.work(),
             Step::Poll => self.poll(),
-            Step::Close => self.close(),
+            Step::Close => assert!(self.close(self.next_number % 3 == 0), "the disk is good"),
             Step::Kill => self.reopen(self.disk.killed()),
             Step::Crash { choice } => self.reopen(self.disk.crash(choice)),
         }
@@ -292,7 +292,9 @@ impl World {
                 let missing = self.expected[at].iter().find(|(.., maybe)| !maybe);
                 assert!(missing.is_none(), "{missing:?} is missing in queue {at}");
                 self.expected[at].clear();
-                assert_eq!(self.spool.pending(queue).0, self.live[at].len() as u64, "what waits in queue {at}");
+                if self.spool.damaged() == 0 {
+                    assert_eq!(self.spool.pending(queue).0, self.live[at].len() as u64, "what waits in queue {at}");
+                }
             }
         }
     }
@@ -340,22 +342,35 @@ impl World {
         self.model.done.keys().filter(|place| !open(place)).copied().collect()
     }
 
-    fn close(&mut self) {
-        let disk = self.disk.clone();
+    /// Closes it and opens it again, perhaps after a power loss; false if either fails.
+    pub(crate) fn close(&mut self, loses_power: bool) -> bool {
+        if !self.shut() {
+            return false;
+        }
+        let next = self.next_number + 1;
+        let disk = if loses_power { self.disk.crash(0) } else { self.disk.clone() };
+        match Self::with(disk, self.model.clone(), self.window, next) {
+            Ok(world) => *self = world,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Closes it. Only model and disk mean anything after that.
+    pub(crate) fn shut(&mut self) -> bool {
         let sequence = self.spool.sequence();
         let finished = self.finished();
-        let (model, window, next) = (self.model.clone(), self.window, self.next_number + 1);
-        // Another spool takes its place for a moment.
+        // Another spool takes its place.
         let spool = std::mem::replace(&mut self.spool, open(&SimDisk::new()).expect("a spool"));
-        assert!(spool.close(Duration::ZERO), "the disk is good");
-        let mut model = model;
-        model.acked = sequence;
-        for place in finished {
-            model.done.insert(place, true);
+        if !spool.close(Duration::ZERO) {
+            return false;
         }
-        model.forget_done();
-        let disk = if next % 3 == 0 { disk.crash(0) } else { disk };
-        *self = Self::with(disk, model, window, next).expect("a spool");
+        self.model.acked = sequence;
+        for place in finished {
+            self.model.done.insert(place, true);
+        }
+        self.model.forget_done();
+        true
     }
 
     /// Everything is delivered.
@@ -385,7 +400,13 @@ impl World {
         self.drain();
         self.append(0b101, 10, false, 0);
         self.drain();
-        self.close();
+        assert!(self.close(true), "the disk is good");
+        self.drain();
+    }
+
+    /// The same in short.
+    pub(crate) fn works_on_a_little(&mut self) {
+        self.append(0b110, 20, false, 0b1001);
         self.drain();
     }
 
@@ -408,7 +429,11 @@ impl World {
         let files = self.disk.files();
         let segments = files.iter().filter(|(name, _)| name.ends_with(".log")).count();
         assert_eq!(segments, self.spool.segments());
-        assert!(segments <= 24, "{segments} segments are left: {files:?}");
+        // Two checkpoints are covered, and one is written when the log has grown by eight times its length.
+        let bytes: u64 = files.iter().filter(|(name, _)| name.ends_with(".log")).map(|(_, bytes)| bytes).sum();
+        let longest = files.iter().filter(|(name, _)| name.ends_with(".checkpoint")).map(|(_, bytes)| *bytes).max();
+        let enough = 2 * (longest.unwrap_or(0) * 8 + 3 * SEGMENT_BYTES);
+        assert!(bytes <= enough, "{bytes} bytes are left where {enough} suffice: {files:?}");
         let checkpoints = files.iter().filter(|(name, _)| name.ends_with(".checkpoint")).count();
         assert!(checkpoints <= 3, "{checkpoints} checkpoints are left");
     }

@@ -249,6 +249,11 @@ impl SimDisk {
         inner.read_fault = Some(inner.reads + after);
     }
 
+    /// True after the power was cut by [`Fault::PowerOff`].
+    pub fn is_off(&self) -> bool {
+        self.lock().is_off
+    }
+
     /// No room for anything that is longer than what is there, or room again.
     pub fn fill(&self, is_full: bool) {
         self.lock().is_full = is_full;
