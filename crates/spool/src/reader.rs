@@ -67,9 +67,8 @@ pub(crate) fn serve(storage: &dyn Storage, request: Request) -> Answer {
 }
 
 fn read(storage: &dyn Storage, request: &Request, answer: &mut Answer) -> io::Result<()> {
-    let start = if request.place.segment == 0 { request.from.sequence } else { request.place.segment };
-    // The segment that holds the start is the last one that begins before it.
-    let at = request.segments.partition_point(|first| *first <= start).saturating_sub(1);
+    // The segment that holds the start is the last one that begins before it. Others may be gone by now.
+    let at = request.segments.partition_point(|first| *first <= request.from.sequence).saturating_sub(1);
     let mut bytes = 0;
     for first in request.segments.get(at..).unwrap_or_default() {
         if *first > request.until {

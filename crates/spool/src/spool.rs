@@ -3,7 +3,7 @@
 use crate::engine::{Engine, Op, checkpoint_name, segment_name};
 use crate::flusher::{DiskStatus, Hands, Wake};
 use crate::queue::{Queue, Slot, WINDOW_BYTES, WINDOW_ITEMS};
-use crate::reader::{Answer, Loaded, Place, Request, serve};
+use crate::reader::{Answer, Loaded, Request, serve};
 use crate::record::{ItemId, NameId, NameKind, Parked, QueueMark, Record, Transaction, queue_key, queue_text};
 use crate::recover::{Found, OpenError, recover};
 use crate::scan::{HEADER, header};
@@ -214,7 +214,6 @@ impl Spool {
                 }
                 if !queue.has_room() {
                     queue.backlog_until = Some(item);
-                    queue.place = Place::default();
                     continue;
                 }
                 queue.fresh += 1;

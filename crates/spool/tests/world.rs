@@ -324,9 +324,8 @@ impl World {
                 assert!(sequence <= self.spool.durable(), "message {number} is not durable");
             }
             if maybe {
-                self.model.done.remove(&place);
+                // It stays one that was done: the word of it may be on the disk still, and come back as well.
                 self.model.fuzzy.insert(place);
-                self.marked.iter_mut().for_each(|marked| marked.retain(|one| *one != place));
             }
             if !self.model.fuzzy.contains(&place) {
                 let wanted = self.model.sent(place);
@@ -336,9 +335,12 @@ impl World {
         }
     }
 
-    /// What is done as far as this spool knows: not what may still come back from the life before.
+    /// What is done as far as this spool knows: not what may still come back from the life before, or has.
     fn finished(&self) -> Vec<Place> {
-        let open = |place: &Place| self.expected[place.0].iter().any(|(.., item, _)| item.number == place.1);
+        let open = |place: &Place| {
+            self.expected[place.0].iter().any(|(.., item, _)| item.number == place.1)
+                || self.live[place.0].iter().any(|live| live.number == place.1)
+        };
         self.model.done.keys().filter(|place| !open(place)).copied().collect()
     }
 
