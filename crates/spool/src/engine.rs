@@ -81,7 +81,7 @@ pub(crate) struct Engine {
     written: u64,
     durable: u64,
     checkpoint: u64,
-    /// A sync failed behind the back of `run`.
+    /// Something failed. From then on nothing is synced: it would seem to succeed.
     broken: bool,
     has_next: bool,
     /// Which of the two files of cursors is being written, and whether it is there and not durable.
@@ -122,8 +122,14 @@ impl Engine {
 
     /// Does what it can. What is done leaves `ops`.
     pub(crate) fn run(&mut self, ops: &mut VecDeque<Op>) -> Result<(), EngineError> {
+        let outcome = self.run_all(ops);
+        self.broken |= matches!(outcome, Err(EngineError::Failed(_)));
+        outcome
+    }
+
+    fn run_all(&mut self, ops: &mut VecDeque<Op>) -> Result<(), EngineError> {
         if self.broken {
-            return Err(EngineError::Failed(io::Error::other("fsync of the cursors failed")));
+            return Err(EngineError::Failed(io::Error::other("the disk has failed before")));
         }
         while let Some(op) = ops.front_mut() {
             let done = match op {
@@ -149,7 +155,7 @@ impl Engine {
             };
             if let Err(error) = done.map_err(classify) {
                 if matches!(error, EngineError::Full) {
-                    self.make_room(ops)?;
+                    self.make_room(ops).map_err(EngineError::Failed)?;
                 }
                 return Err(error);
             }
@@ -158,17 +164,21 @@ impl Engine {
         self.sync().map_err(classify)
     }
 
-    /// On a full disk removing may overtake writing: what is removed is done with, whatever is written behind.
-    fn make_room(&mut self, ops: &mut VecDeque<Op>) -> Result<(), EngineError> {
+    /// On a full disk removing may overtake writing: what is removed is done with, whatever is written behind. So may
+    /// cursors, which speak only of what is durable.
+    fn make_room(&mut self, ops: &mut VecDeque<Op>) -> io::Result<()> {
         let mut outcome = Ok(());
-        ops.retain(|op| match op {
-            Op::Remove { names } if outcome.is_ok() => {
-                outcome = self.sync_cursors().and_then(|()| names.iter().try_for_each(|name| self.remove(name)));
-                false
-            }
-            _ => true,
+        ops.retain(|op| {
+            outcome = match (&outcome, op) {
+                (Ok(()), Op::Cursors { bytes }) => self.write_cursors(bytes),
+                (Ok(()), Op::Remove { names }) => {
+                    self.sync_cursors().and_then(|()| names.iter().try_for_each(|name| self.remove(name)))
+                }
+                _ => return true,
+            };
+            false
         });
-        outcome.map_err(EngineError::Failed)
+        outcome
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -259,7 +269,7 @@ impl Engine {
 
     /// Makes the cursors durable; from then on the other file is written, so that one is always whole.
     pub(crate) fn sync_cursors(&mut self) -> io::Result<()> {
-        if !self.cursors_dirty {
+        if !self.cursors_dirty || self.broken {
             return Ok(());
         }
         let at = self.cursors_at;
@@ -283,7 +293,7 @@ impl Engine {
 
     /// Work for a quiet moment: the next segment.
     pub(crate) fn prepare(&mut self) {
-        if !self.has_next && self.segment.is_some() && self.end > self.segment_bytes / 2 {
+        if !self.broken && !self.has_next && self.segment.is_some() && self.end > self.segment_bytes / 2 {
             self.has_next = self.storage.create(NEXT, self.segment_bytes).is_ok();
         }
     }

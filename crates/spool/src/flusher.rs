@@ -159,7 +159,9 @@ impl Hands {
                 Err(EngineError::Full) => DiskStatus::Full,
                 Err(EngineError::Failed(error)) => DiskStatus::Failed(error.to_string()),
             };
-            mine.engine.prepare();
+            if mine.status == DiskStatus::Good {
+                mine.engine.prepare();
+            }
         }
         while let Some(request) = mine.requests.pop_front() {
             mine.answers.push(serve(&*mine.storage, request));
@@ -172,8 +174,8 @@ impl Hands {
             Self::Mine(_) => {
                 self.step();
                 let Self::Mine(mine) = self else { return false };
-                let synced = mine.engine.sync_cursors().is_ok();
-                mine.ops.is_empty() && mine.status == DiskStatus::Good && synced
+                let was_good = mine.ops.is_empty() && mine.status == DiskStatus::Good;
+                mine.engine.sync_cursors().is_ok() && was_good
             }
             Self::Threads(threads) => {
                 let (mutex, ready) = &*threads.shared;
@@ -225,8 +227,14 @@ impl Writer {
                 while !full && shared.ops.is_empty() && !shared.stop {
                     let (back, wait) = ready.wait_timeout(shared, CURSOR_SYNC).unwrap_or_else(PoisonError::into_inner);
                     shared = back;
-                    if wait.timed_out() && self.engine.sync_cursors().is_err() {
-                        break; // the next write will say so
+                    if wait.timed_out() && shared.ops.is_empty() {
+                        // Whoever has something to be written does not wait for this.
+                        drop(shared);
+                        let synced = self.engine.sync_cursors();
+                        shared = lock(mutex);
+                        if synced.is_err() {
+                            break; // `run` says so
+                        }
                     }
                 }
                 if full && !shared.stop {
@@ -275,7 +283,9 @@ impl Writer {
             }
             drop(shared);
             (self.wake)();
-            self.engine.prepare();
+            if !full {
+                self.engine.prepare();
+            }
         }
     }
 }

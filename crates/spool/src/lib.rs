@@ -35,8 +35,10 @@
 //!
 //! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool.rs`.
 
+mod edit;
 mod engine;
 mod flusher;
+mod inspect;
 mod queue;
 mod reader;
 mod record;
@@ -45,15 +47,19 @@ mod scan;
 mod spool;
 mod state;
 mod storage;
+mod types;
 
+pub use edit::{EditError, Editor};
 pub use engine::DiskStats;
 pub use flusher::{DiskStatus, Wake};
+pub use inspect::{Damage, ExportedItem, Report, export, verify};
 pub use record::{Delivery, ItemId, NameId, NameKind, Parked, StateWrite, Transaction};
 pub use recover::OpenError;
 pub use scan::FORMAT_VERSION;
-pub use spool::{DoneItem, Key, News, Ready, Settings, Spool, Waiting};
+pub use spool::Spool;
 pub use state::SentItem;
 pub use storage::{Disk, DiskError, File, Storage};
+pub use types::{DoneItem, Key, News, Ready, Settings, Waiting};
 
 /// A queue of one [`Spool`], by its place.
 pub type QueueId = u16;

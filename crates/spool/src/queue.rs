@@ -36,15 +36,17 @@ pub(crate) struct Queue {
     pub(crate) backlog_until: Option<ItemId>,
     pub(crate) place: Place,
     pub(crate) is_reading: bool,
-    /// Done behind what is loaded, as found at the start.
+    /// Done behind the cursor, as found at the start; these do not come into the window.
     pub(crate) done_beyond: BTreeSet<ItemId>,
     pub(crate) done: Totals,
     pub(crate) appended: Totals,
+    /// How much of it is in memory at most.
+    pub(crate) window_items: usize,
 }
 
 impl Queue {
     pub(crate) fn new(name: NameId, found: &Done) -> Self {
-        let waits = found.appended.items > found.done.items;
+        let waits = found.may_wait();
         Self {
             name,
             window: VecDeque::new(),
@@ -58,20 +60,21 @@ impl Queue {
             place: Place::default(),
             is_reading: false,
             done_beyond: found.beyond.clone(),
-            done: found.done,
+            done: if waits { found.done } else { found.appended },
             appended: found.appended,
+            window_items: WINDOW_ITEMS,
         }
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.window.len() + self.fresh < WINDOW_ITEMS && self.window_bytes + self.fresh_bytes < WINDOW_BYTES
+        self.window.len() + self.fresh < self.window_items && self.window_bytes + self.fresh_bytes < WINDOW_BYTES
     }
 
     pub(crate) fn wants_more(&self) -> bool {
         self.backlog_until.is_some()
             && !self.is_reading
             && self.fresh == 0
-            && self.window.len() < WINDOW_ITEMS / 2
+            && self.window.len() < self.window_items.div_ceil(2)
             && self.window_bytes < WINDOW_BYTES / 2
     }
 
@@ -104,6 +107,7 @@ impl Queue {
         if self.is_empty() {
             // What rotted on disk will never be done.
             self.done = self.appended;
+            self.done_beyond.clear();
         }
         Some(slot)
     }
@@ -112,6 +116,7 @@ impl Queue {
         self.window.is_empty() && self.fresh == 0 && self.backlog_until.is_none()
     }
 
+    /// Everything before it is done.
     pub(crate) fn cursor(&self) -> ItemId {
         self.window.front().map_or(self.loaded, |slot| slot.item)
     }
@@ -125,7 +130,8 @@ impl Queue {
 
     pub(crate) fn mark(&self) -> QueueMark {
         let mut beyond: Vec<ItemId> = self.window.iter().filter(|slot| slot.done).map(|slot| slot.item).collect();
-        beyond.extend(self.done_beyond.range(self.loaded..));
-        QueueMark { queue: self.name, cursor: self.cursor(), beyond, done: self.done, appended: self.appended }
+        let cursor = self.cursor();
+        beyond.extend(self.done_beyond.range(cursor..));
+        QueueMark { queue: self.name, cursor, beyond, done: self.done, appended: self.appended }
     }
 }

@@ -67,9 +67,8 @@ pub(crate) fn serve(storage: &dyn Storage, request: Request) -> Answer {
 }
 
 fn read(storage: &dyn Storage, request: &Request, answer: &mut Answer) -> io::Result<()> {
-    let start = if request.place.segment == 0 { request.from.sequence } else { request.place.segment };
-    // The segment that holds the start is the last one that begins before it.
-    let at = request.segments.partition_point(|first| *first <= start).saturating_sub(1);
+    // The segment that holds the start is the last one that begins before it. Others may be gone by now.
+    let at = request.segments.partition_point(|first| *first <= request.from.sequence).saturating_sub(1);
     let mut bytes = 0;
     for first in request.segments.get(at..).unwrap_or_default() {
         if *first > request.until {
@@ -86,8 +85,15 @@ fn read(storage: &dyn Storage, request: &Request, answer: &mut Answer) -> io::Re
             }
             match scan.next()? {
                 None => break,
-                Some(Piece::Tail | Piece::Damage) => answer.damaged += 1,
-                Some(Piece::Record { sequence, .. }) if sequence > request.until => return Ok(()),
+                Some(Piece::Tail | Piece::Damage) => {
+                    answer.damaged += 1;
+                    answer.place.offset = scan.place();
+                }
+                Some(Piece::Record { sequence, .. }) if sequence > request.until => {
+                    // Between here and the end of what was asked for, all is damaged.
+                    answer.next = answer.next.max(ItemId { sequence: request.until + 1, index: 0 });
+                    return Ok(());
+                }
                 Some(Piece::Record { sequence, kind, body, end }) => {
                     answer.place = Place { segment: *first, offset: end, last: sequence };
                     answer.next = answer.next.max(ItemId { sequence: sequence + 1, index: 0 });
@@ -118,7 +124,8 @@ fn read(storage: &dyn Storage, request: &Request, answer: &mut Answer) -> io::Re
             }
         }
         // What is damaged at the end of a segment is passed over.
-        if let Some(next) = request.segments.iter().find(|next| **next > *first) {
+        let next = request.segments.iter().find(|next| **next > *first);
+        if let Some(next) = next.filter(|next| **next <= request.until + 1) {
             answer.place = Place { segment: *next, offset: HEADER as u64, last: next - 1 };
             answer.next = answer.next.max(ItemId { sequence: *next, index: 0 });
         }

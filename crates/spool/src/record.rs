@@ -322,6 +322,12 @@ pub(crate) fn find(bytes: &[u8], at: usize) -> Found {
     Found::Record { sequence, kind: head[16], body: (at + HEAD, at + 8 + length), end: at + 8 + length }
 }
 
+/// How long the record at this place says it is, with its frame, in bytes.
+pub(crate) fn length(bytes: &[u8], at: usize) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?) as usize;
+    (HEAD - 8..=RECORD_MAX).contains(&length).then_some(8 + length)
+}
+
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);

@@ -1,10 +1,10 @@
 //! What a folder holds after whatever happened to it.
 
 use crate::engine::{CURSORS, NEXT, checkpoint_name, checkpoint_sequence, is_full, segment_first, segment_name};
-use crate::record::Record;
+use crate::record::{QueueMark, Record};
 use crate::scan::{HEADER, Header, Piece, Scan, read_header};
 use crate::state::State;
-use crate::storage::{File, Storage, read_full};
+use crate::storage::{File, Storage, read_full, write_all};
 use std::io;
 
 /// Why a spool cannot be opened.
@@ -38,10 +38,16 @@ pub(crate) struct Found {
     pub(crate) state: State,
     /// First sequences of the segments, ascending.
     pub(crate) segments: Vec<u64>,
-    /// The sequence of the newest whole checkpoint.
+    /// The sequence of the newest whole checkpoint, and of the one before it; 0 if there is none.
     pub(crate) checkpoint: u64,
+    pub(crate) previous: u64,
     /// All checkpoints, ascending.
     pub(crate) checkpoints: Vec<u64>,
+    /// Some of them are torn or rotten: another one is wanted soon.
+    pub(crate) wants_checkpoint: bool,
+    /// What was read behind the checkpoint, in bytes.
+    pub(crate) replayed_bytes: u64,
+    /// No record has, or had, a higher sequence.
     pub(crate) last: u64,
     /// Which file of cursors is the older one.
     pub(crate) older_cursors: usize,
@@ -50,99 +56,173 @@ pub(crate) struct Found {
     pub(crate) damaged: u64,
     /// Bytes cut off at the end.
     pub(crate) torn_bytes: u64,
-    pub(crate) disk_bytes: u64,
 }
 
-fn named(file: &str) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn named(file: &str) -> impl FnOnce(io::Error) -> OpenError {
     let file = file.to_owned();
     move |error| OpenError::Io { file, error }
 }
 
-/// Reads the folder. With `mend`, cuts what is torn and removes what is left over.
+/// Reads the folder. With `mend`, cuts what is torn, removes what is left over, and makes durable what it relies on.
 pub(crate) fn recover(storage: &dyn Storage, mend: bool) -> Result<Found, OpenError> {
     let names = storage.list().map_err(named("the folder of the spool"))?;
     let mut segments: Vec<u64> = names.iter().filter_map(|name| segment_first(name)).collect();
     let mut checkpoints: Vec<u64> = names.iter().filter_map(|name| checkpoint_sequence(name)).collect();
     segments.sort_unstable();
     checkpoints.sort_unstable();
+    // Before anything is changed.
+    let damaged = check_headers(storage, &names)?;
     if mend && names.iter().any(|name| name == NEXT) {
         storage.remove(NEXT).map_err(named(NEXT))?;
     }
     let mut found = Found {
         state: State::default(),
         checkpoint: 0,
-        last: segments.last().map_or(0, |first| first - 1),
+        previous: 0,
+        wants_checkpoint: false,
+        replayed_bytes: 0,
+        // Every segment has a record, if only one that rotted.
+        last: segments.last().copied().unwrap_or(0),
         older_cursors: 0,
         cursor_generation: 0,
-        damaged: 0,
+        damaged,
         torn_bytes: 0,
-        disk_bytes: 0,
         segments,
         checkpoints,
     };
-    for sequence in found.checkpoints.clone().into_iter().rev() {
-        let (state, whole, damaged) = read_checkpoint(storage, sequence)?;
-        found.damaged += damaged;
-        if whole {
-            (found.state, found.checkpoint) = (state, sequence);
-            break;
-        }
-    }
+    let mut marks = choose_checkpoint(storage, &mut found)?;
     found.last = found.last.max(found.checkpoint);
     let replay_from = found.segments.partition_point(|first| *first <= found.checkpoint + 1).saturating_sub(1);
-    for at in 0..found.segments.len() {
+    for at in replay_from..found.segments.len() {
         let first = found.segments[at];
         let name = segment_name(first);
         let file = storage.open(&name).map_err(named(&name))?;
-        found.disk_bytes += file.len().map_err(named(&name))?;
-        if at >= replay_from {
-            let is_newest = at + 1 == found.segments.len();
-            replay(&*file, first, is_newest && mend, &mut found).map_err(|error| error.into_open(&name))?;
-        } else if let Header::Newer(version) = header_of(&*file).map_err(named(&name))? {
-            return Err(newer(&name, version));
+        let is_newest = at + 1 == found.segments.len();
+        replay(&*file, first, is_newest, mend, &mut found).map_err(named(&name))?;
+    }
+    if mend && found.checkpoint > 0 {
+        // Whoever wrote it may have been killed before it was durable.
+        let name = checkpoint_name(found.checkpoint);
+        storage.open(&name).and_then(|file| file.sync()).map_err(named(&name))?;
+    }
+    if mend {
+        storage.sync_dir().map_err(named("the folder of the spool"))?;
+    }
+    read_cursors(storage, &names, &mut found, &mut marks)?;
+    for mark in &marks {
+        // What is done was durable. If the log does not reach that far any more, its end rotted: no sequence comes twice.
+        let beyond = mark.beyond.iter().map(|item| item.sequence).max().unwrap_or(0);
+        found.last = found.last.max(mark.cursor.sequence.saturating_sub(1)).max(beyond);
+        if found.state.text(mark.queue).is_some() {
+            found.state.mark(mark, false);
         }
     }
-    read_cursors(storage, &names, &mut found)?;
     found.state.settle();
     Ok(found)
-}
-
-enum Trouble {
-    Io(io::Error),
-    Newer(u32),
-}
-
-impl Trouble {
-    fn into_open(self, name: &str) -> OpenError {
-        match self {
-            Self::Io(error) => named(name)(error),
-            Self::Newer(version) => newer(name, version),
-        }
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
 }
 
 fn newer(file: &str, found: u32) -> OpenError {
     OpenError::Newer { file: file.to_owned(), found, known: crate::FORMAT_VERSION }
 }
 
-fn header_of(file: &dyn File) -> io::Result<Header> {
-    let mut bytes = [0; HEADER];
-    let count = read_full(file, 0, &mut bytes)?;
-    Ok(if count < HEADER || bytes == [0; HEADER] { Header::Damaged } else { read_header(&bytes) })
+/// Refuses what a later version wrote; returns how many headers of segments are damaged. It is the records that count.
+pub(crate) fn check_headers(storage: &dyn Storage, names: &[String]) -> Result<u64, OpenError> {
+    let mut damaged = 0;
+    for name in names {
+        let is_segment = segment_first(name).is_some();
+        if !is_segment && checkpoint_sequence(name).is_none() && !CURSORS.contains(&&**name) && name != NEXT {
+            continue;
+        }
+        let header = storage.open(name).and_then(|file| header_of(&*file)).map_err(named(name))?;
+        match header {
+            Header::Newer(version) => return Err(newer(name, version)),
+            Header::Damaged if is_segment => damaged += 1,
+            _ => {}
+        }
+    }
+    Ok(damaged)
 }
 
-fn replay(file: &dyn File, first: u64, may_cut: bool, found: &mut Found) -> Result<(), Trouble> {
-    match header_of(file)? {
-        Header::Newer(version) => return Err(Trouble::Newer(version)),
-        Header::Damaged if file.len()? > 0 => found.damaged += 1,
-        _ => {}
+pub(crate) fn header_of(file: &dyn File) -> io::Result<Header> {
+    let mut bytes = [0; HEADER];
+    let count = read_full(file, 0, &mut bytes)?;
+    Ok(read_header(&bytes[..count]))
+}
+
+/// Takes the newest checkpoint that is as it was written. What is left of others only tells what is done. The log reaches
+/// back to the one before the newest, so that one of them may rot.
+fn choose_checkpoint(storage: &dyn Storage, found: &mut Found) -> Result<Vec<QueueMark>, OpenError> {
+    let mut marks = Vec::new();
+    let mut best = None;
+    for at in (0..found.checkpoints.len()).rev() {
+        let sequence = found.checkpoints[at];
+        let checkpoint = read_checkpoint(storage, sequence)?;
+        if checkpoint.is_intact() {
+            (found.state, found.checkpoint) = (checkpoint.state, sequence);
+            found.previous = at.checked_sub(1).map_or(0, |before| found.checkpoints[before]);
+            return Ok(marks);
+        }
+        found.wants_checkpoint = true;
+        if checkpoint.end.is_some() {
+            // One that was torn is none at all, and nothing depends on it.
+            found.damaged += checkpoint.damaged.max(1);
+        }
+        marks.extend(checkpoint.marks);
+        if best.is_none() && checkpoint.end.is_some() {
+            best = Some((checkpoint.state, sequence));
+        }
     }
+    // The whole log says more than half a checkpoint.
+    if let Some(best) = best.filter(|_| found.segments.first() != Some(&1)) {
+        (found.state, found.checkpoint) = best;
+    }
+    Ok(marks)
+}
+
+struct Checkpoint {
+    state: State,
+    marks: Vec<QueueMark>,
+    records: u64,
+    /// How many records it should have.
+    end: Option<u64>,
+    damaged: u64,
+}
+
+impl Checkpoint {
+    /// True if it is as it was written. Writes reach a disk in any order: that its end is there does not suffice.
+    fn is_intact(&self) -> bool {
+        self.end == Some(self.records) && self.damaged == 0
+    }
+}
+
+fn read_checkpoint(storage: &dyn Storage, sequence: u64) -> Result<Checkpoint, OpenError> {
+    let name = checkpoint_name(sequence);
+    let file = storage.open(&name).map_err(named(&name))?;
+    let mut checkpoint = Checkpoint { state: State::default(), marks: Vec::new(), records: 0, end: None, damaged: 0 };
+    if header_of(&*file).map_err(named(&name))? != Header::Good {
+        checkpoint.damaged += 1;
+    }
+    let mut scan = Scan::new(&*file, HEADER as u64, 0);
+    while let Some(piece) = scan.next().map_err(named(&name))? {
+        match piece {
+            Piece::Damage | Piece::Tail => checkpoint.damaged += 1,
+            Piece::Record { kind, body, .. } => match Record::decode(kind, &body) {
+                Some(Record::End { records }) => checkpoint.end = Some(records),
+                Some(record) => {
+                    checkpoint.state.apply(0, &record);
+                    checkpoint.records += 1;
+                    if let Record::Mark(mark) = record {
+                        checkpoint.marks.push(mark);
+                    }
+                }
+                None => checkpoint.damaged += 1,
+            },
+        }
+    }
+    Ok(checkpoint)
+}
+
+fn replay(file: &dyn File, first: u64, is_newest: bool, mend: bool, found: &mut Found) -> io::Result<()> {
     let mut scan = Scan::new(file, HEADER as u64, first.saturating_sub(1));
     let mut end = HEADER as u64;
     let mut torn = false;
@@ -151,90 +231,78 @@ fn replay(file: &dyn File, first: u64, may_cut: bool, found: &mut Found) -> Resu
             Piece::Damage => found.damaged += 1,
             Piece::Tail => torn = true,
             Piece::Record { sequence, kind, body, end: after } => {
+                if sequence > found.checkpoint {
+                    found.replayed_bytes += after - end;
+                }
                 end = after;
                 found.last = found.last.max(sequence);
                 match Record::decode(kind, &body) {
                     // What names mean is said again at the start of each segment.
-                    Some(record @ Record::Name { .. }) => found.state.apply(&record),
-                    Some(record) if sequence > found.checkpoint => found.state.apply(&record),
+                    Some(record @ Record::Name { .. }) => found.state.apply(sequence, &record),
+                    Some(record) if sequence > found.checkpoint => found.state.apply(sequence, &record),
                     Some(_) => {}
                     None => found.damaged += 1,
                 }
             }
         }
     }
+    if !is_newest {
+        found.damaged += u64::from(torn);
+        return Ok(());
+    }
     let length = file.len()?;
     if torn {
         found.torn_bytes += length.saturating_sub(end);
     }
-    if torn && !may_cut {
-        found.damaged += 1;
+    if !mend {
+        return Ok(());
     }
-    if may_cut && length > end {
-        match file.set_len(end).and_then(|()| file.sync()) {
-            Err(error) if !is_full(&error) => return Err(error.into()),
+    if length > end {
+        match file.set_len(end) {
+            Err(error) if !is_full(&error) => return Err(error),
             _ => {}
         }
     }
-    Ok(())
+    // Whoever wrote it may have been killed before it was durable, or have ended because an fsync failed. After that a
+    // system may take for written what is only in memory, so it is written once more.
+    let mut bytes = vec![0; end.min(length) as usize];
+    let count = read_full(file, 0, &mut bytes)?;
+    match write_all(file, 0, &bytes[..count]) {
+        Err(error) if !is_full(&error) => return Err(error),
+        _ => {}
+    }
+    file.sync()
 }
 
-/// The state a checkpoint holds, whether it is whole, and how much of it is damaged.
-fn read_checkpoint(storage: &dyn Storage, sequence: u64) -> Result<(State, bool, u64), OpenError> {
-    let name = checkpoint_name(sequence);
-    let file = storage.open(&name).map_err(named(&name))?;
-    let mut state = State::default();
-    let (mut records, mut damaged, mut whole) = (0, 0, false);
-    match header_of(&*file).map_err(named(&name))? {
-        Header::Newer(version) => return Err(newer(&name, version)),
-        // It is the records that count.
-        Header::Damaged => damaged += 1,
-        Header::Good => {}
-    }
-    let mut scan = Scan::new(&*file, HEADER as u64, 0);
-    while let Some(piece) = scan.next().map_err(named(&name))? {
-        match piece {
-            Piece::Damage | Piece::Tail => damaged += 1,
-            Piece::Record { kind, body, .. } => match Record::decode(kind, &body) {
-                // A record that rotted is lost, the others are not. A file that was not finished has no end.
-                Some(Record::End { records: all }) => whole = all >= records,
-                Some(record) => {
-                    state.apply(&record);
-                    records += 1;
-                }
-                None => damaged += 1,
-            },
-        }
-    }
-    // A torn one is none at all, and nothing depends on it.
-    Ok((state, whole, if whole { damaged } else { 0 }))
-}
-
-fn read_cursors(storage: &dyn Storage, names: &[String], found: &mut Found) -> Result<(), OpenError> {
-    let mut generations = [0; 2];
+fn read_cursors(
+    storage: &dyn Storage,
+    names: &[String],
+    found: &mut Found,
+    marks: &mut Vec<QueueMark>,
+) -> Result<(), OpenError> {
+    let mut whole = [0; 2];
     for (at, name) in CURSORS.into_iter().enumerate() {
         if !names.iter().any(|there| there == name) {
             continue;
         }
         let file = storage.open(name).map_err(named(name))?;
-        if let Header::Newer(version) = header_of(&*file).map_err(named(name))? {
-            return Err(newer(name, version));
-        }
-        let mut scan = Scan::new(&*file, HEADER as u64, 0);
+        let mut scan = Scan::unordered(&*file, HEADER as u64);
+        let mut count = 0;
         // Each mark is true by itself, also one that is left over from a longer list or stands in a torn file.
         while let Some(piece) = scan.next().map_err(named(name))? {
-            if let Piece::Record { sequence, kind, body, .. } = piece
-                && let Some(Record::Mark(mark)) = Record::decode(kind, &body)
-            {
-                generations[at] = generations[at].max(sequence);
-                // What is done was durable: a cursor beyond the end of the log is not one of this log.
-                if mark.cursor.sequence <= found.last + 1 && found.state.text(mark.queue).is_some() {
-                    found.state.mark(&mark);
+            let Piece::Record { sequence: generation, kind, body, .. } = piece else { continue };
+            found.cursor_generation = found.cursor_generation.max(generation);
+            match Record::decode(kind, &body) {
+                Some(Record::Mark(mark)) => {
+                    marks.push(mark);
+                    count += 1;
                 }
+                Some(Record::End { records }) if records == count => whole[at] = whole[at].max(generation),
+                _ => {}
             }
         }
     }
-    found.older_cursors = usize::from(generations[0] > generations[1]);
-    found.cursor_generation = generations[0].max(generations[1]);
+    // The one to be written next: never the only one that is whole.
+    found.older_cursors = usize::from(whole[0] > whole[1]);
     Ok(())
 }

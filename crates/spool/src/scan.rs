@@ -69,13 +69,20 @@ pub(crate) struct Scan<'a> {
     offset: u64,
     at: usize,
     last: u64,
+    /// Sequences rise from record to record.
+    is_ordered: bool,
     ended: bool,
 }
 
 impl<'a> Scan<'a> {
     /// From this place on; records before it had sequences up to `last`.
     pub(crate) fn new(file: &'a dyn File, offset: u64, last: u64) -> Self {
-        Self { file, chunk: Bytes::new(), offset, at: 0, last, ended: false }
+        Self { file, chunk: Bytes::new(), offset, at: 0, last, is_ordered: true, ended: false }
+    }
+
+    /// All records from this place on, whatever their sequences: each stands for itself.
+    pub(crate) fn unordered(file: &'a dyn File, offset: u64) -> Self {
+        Self { is_ordered: false, ..Self::new(file, offset, 0) }
     }
 
     /// Where the next piece starts.
@@ -95,7 +102,7 @@ impl<'a> Scan<'a> {
         }
         loop {
             match record::find(&self.chunk, self.at) {
-                Found::Record { sequence, kind, body, end } if sequence > self.last => {
+                Found::Record { sequence, kind, body, end } if self.may_follow(sequence) => {
                     (self.last, self.at) = (sequence, end);
                     let body = self.chunk.slice(body.0..body.1);
                     return Ok(Some(Piece::Record { sequence, kind, body, end: self.place() }));
@@ -117,39 +124,61 @@ impl<'a> Scan<'a> {
         }
     }
 
+    const fn may_follow(&self, sequence: u64) -> bool {
+        !self.is_ordered || (sequence > self.last && sequence - self.last < JUMP_MAX)
+    }
+
     /// Reads on, so that at least `needs` bytes are there from here; false if the file has no more.
     fn read(&mut self, needs: usize) -> io::Result<bool> {
+        let rest = self.file.len()?.saturating_sub(self.place()) as usize;
+        if needs > rest {
+            // A length that rotted must not ask for memory.
+            return Ok(self.read_to(rest)? >= needs);
+        }
+        Ok(self.read_to(needs.max(CHUNK).min(rest))? >= needs)
+    }
+
+    fn read_to(&mut self, length: usize) -> io::Result<usize> {
         let kept = self.chunk.slice(self.at..);
-        let mut bytes = vec![0; needs.max(CHUNK)];
+        if kept.len() >= length {
+            return Ok(kept.len());
+        }
+        let mut bytes = vec![0; length];
         bytes[..kept.len()].copy_from_slice(&kept);
         let count = read_full(self.file, self.place() + kept.len() as u64, &mut bytes[kept.len()..])?;
         bytes.truncate(kept.len() + count);
         self.offset = self.place();
         (self.chunk, self.at) = (bytes.into(), 0);
-        Ok(self.chunk.len() >= needs)
+        Ok(self.chunk.len())
     }
 
     /// Looks for the next good record behind damage.
     fn resume(&mut self) -> io::Result<Option<Piece>> {
         let rest = self.file.len()?.saturating_sub(self.place()) as usize;
-        self.read(rest)?;
-        if self.chunk.iter().all(|byte| *byte == 0) {
+        self.read_to(rest)?;
+        if self.chunk[self.at..].iter().all(|byte| *byte == 0) {
             // Room that was set aside and not used.
             self.ended = true;
             return Ok(None);
         }
-        for at in 1..self.chunk.len().saturating_sub(record::HEAD) {
-            let sequence = self.chunk.get(at + 8..at + 16).and_then(|bytes| bytes.try_into().ok());
-            let sequence = sequence.map_or(0, u64::from_le_bytes);
-            if sequence > self.last
-                && sequence - self.last < JUMP_MAX
-                && matches!(record::find(&self.chunk, at), Found::Record { .. })
-            {
+        // If its length is not what rotted, the next one follows: nothing inside is mistaken for a record.
+        let hop = record::length(&self.chunk, self.at).map(|length| self.at + length).filter(|at| self.is_record(*at));
+        let search = self.at + 1..self.chunk.len().saturating_sub(record::HEAD);
+        match hop.or_else(|| search.into_iter().find(|at| self.is_record(*at))) {
+            Some(at) => {
                 self.at = at;
-                return Ok(Some(Piece::Damage));
+                Ok(Some(Piece::Damage))
+            }
+            None => {
+                self.ended = true;
+                Ok(Some(Piece::Tail))
             }
         }
-        self.ended = true;
-        Ok(Some(Piece::Tail))
+    }
+
+    fn is_record(&self, at: usize) -> bool {
+        let sequence = self.chunk.get(at + 8..at + 16).and_then(|bytes| bytes.try_into().ok());
+        sequence.map(u64::from_le_bytes).is_some_and(|sequence| self.may_follow(sequence))
+            && matches!(record::find(&self.chunk, at), Found::Record { .. })
     }
 }

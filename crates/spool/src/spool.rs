@@ -2,83 +2,22 @@
 
 use crate::engine::{Engine, Op, checkpoint_name, segment_name};
 use crate::flusher::{DiskStatus, Hands, Wake};
-use crate::queue::{Queue, Slot};
+use crate::queue::{Queue, Slot, WINDOW_BYTES, WINDOW_ITEMS};
 use crate::reader::{Answer, Loaded, Request, serve};
 use crate::record::{ItemId, NameId, NameKind, Parked, QueueMark, Record, Transaction, queue_key, queue_text};
 use crate::recover::{Found, OpenError, recover};
 use crate::scan::{HEADER, header};
 use crate::state::{SentItem, State};
 use crate::storage::Storage;
+use crate::types::{DoneItem, Key, News, Ready, Settings, Waiting};
 use crate::{DiskStats, QueueId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_message::Message;
 
-/// How a spool works.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// How long a segment becomes, in bytes.
-    pub segment_bytes: u64,
-    /// How long a flush waits for more.
-    pub commit_delay: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { segment_bytes: 8 * 1024 * 1024, commit_delay: Duration::ZERO }
-    }
-}
-
-/// A queue by what it stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    /// A broker or a set of them.
-    pub target: String,
-    /// Its class of priority; the lower leaves first.
-    pub class: u8,
-}
-
-/// An item that is durable and waits to be sent.
-#[derive(Debug)]
-pub struct Ready {
-    /// Where it waits.
-    pub queue: QueueId,
-    /// Its number in the queue, for [`Spool::done`].
-    pub ordinal: u32,
-    /// The route it came through.
-    pub route: NameId,
-    /// When it was received, in milliseconds since the epoch.
-    pub received_ms: u64,
-    /// What to send.
-    pub message: Message,
-    /// It was being sent at QoS 2 when the gateway ended.
-    pub sent: Option<SentItem>,
-    /// It was appended before this start.
-    pub recovered: bool,
-}
-
-/// What happened since the last [`Spool::poll`].
-#[derive(Debug, Default)]
-pub struct News {
-    /// Everything up to this sequence is durable.
-    pub durable: u64,
-    /// What may be sent now, in order for each queue.
-    pub ready: Vec<Ready>,
-}
-
-/// What waits in one queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// Which.
-    pub key: Key,
-    /// How many messages wait or are being sent.
-    pub items: u64,
-    /// What they weigh, in bytes.
-    pub bytes: u64,
-    /// When the oldest was received, in milliseconds since the epoch; `None` if it is not in memory.
-    pub oldest_ms: Option<u64>,
-}
+/// How much room for the next batch is made at once, in bytes, if the last one was as long.
+const BUFFER_KEPT: usize = 1024 * 1024;
 
 struct Fresh {
     queue: QueueId,
@@ -107,14 +46,18 @@ pub struct Spool {
     segments: Vec<u64>,
     segment_used: u64,
     checkpoints: Vec<u64>,
+    /// The newest that is durable, and the one before it.
     checkpoint: u64,
+    previous: u64,
     since_checkpoint: u64,
     generation: u64,
     cursors_moved: bool,
     damaged: u64,
     found_damaged: u64,
+    torn_bytes: u64,
     read_error: Option<String>,
     answers: Vec<Answer>,
+    window_items: usize,
 }
 
 impl Spool {
@@ -140,12 +83,11 @@ impl Spool {
         hands: impl FnOnce(Engine, Arc<dyn Storage>) -> std::io::Result<Hands>,
     ) -> Result<Self, OpenError> {
         let found = recover(&*storage, true)?;
-        let Found { state, segments, checkpoint, checkpoints, last, older_cursors, cursor_generation, damaged, .. } =
-            found;
-        let engine = Engine::new(storage.clone(), settings.segment_bytes, last, older_cursors);
+        let engine = Engine::new(storage.clone(), settings.segment_bytes, found.last, found.older_cursors);
         let hands = hands(engine, storage.clone());
         let hands = hands.map_err(|error| OpenError::Io { file: "the threads of the spool".to_owned(), error })?;
-        let next_name = state.names.keys().max().map_or(0, |id| id + 1);
+        let Found { state, segments, checkpoint, previous, checkpoints, last, .. } = found;
+        let next_name = if last == 0 { 0 } else { state.highest_name + 1 };
         let mut spool = Self {
             hands,
             storage,
@@ -163,16 +105,21 @@ impl Spool {
             segment_used: 0,
             checkpoints,
             checkpoint,
-            since_checkpoint: 0,
-            generation: cursor_generation,
+            previous,
+            since_checkpoint: if found.wants_checkpoint { u64::MAX / 2 } else { found.replayed_bytes },
+            generation: found.cursor_generation,
             cursors_moved: false,
             damaged: 0,
-            found_damaged: damaged,
+            found_damaged: found.damaged,
+            torn_bytes: found.torn_bytes,
             read_error: None,
             answers: Vec::new(),
+            window_items: WINDOW_ITEMS,
             state,
         };
-        let known: Vec<NameId> = spool.state.queues.keys().copied().collect();
+        // A queue whose name was torn off has only what was not durable.
+        let known = |name: &&NameId| spool.state.names.contains_key(name);
+        let known: Vec<NameId> = spool.state.queues.keys().filter(known).copied().collect();
         for name in known {
             spool.add_queue(name);
         }
@@ -192,6 +139,7 @@ impl Spool {
         if queue.backlog_until.is_none() {
             queue.loaded = ItemId { sequence: self.sequence + 1, index: 0 };
         }
+        queue.window_items = self.window_items;
         self.queues.push(queue);
         let id = (self.queues.len() - 1) as QueueId;
         self.by_name.insert(name, id);
@@ -205,7 +153,11 @@ impl Spool {
         }
         let id = self.next_name;
         self.next_name += 1;
-        self.record(&Record::Name { id, kind, text: text.to_owned() });
+        // Twice: what rots of it must not take with it all that goes by this name.
+        let record = Record::Name { id, kind, text: text.to_owned() };
+        self.record(&record);
+        self.record(&record);
+        self.roll_if_full();
         id
     }
 
@@ -238,6 +190,9 @@ impl Spool {
 
     /// Writes a record and returns its sequence: once [`News::durable`] has reached it, all of it has happened.
     pub fn append(&mut self, transaction: Transaction) -> u64 {
+        for name in transaction.deliveries.iter().flat_map(|delivery| &delivery.queues) {
+            self.add_queue(*name);
+        }
         let record = Record::Transaction(transaction);
         let sequence = self.record(&record);
         let Record::Transaction(transaction) = record else { return sequence };
@@ -268,6 +223,8 @@ impl Spool {
                 self.fresh.push_back(Fresh { queue: id, slot, message: delivery.message.clone() });
             }
         }
+        // Not before: a checkpoint counts what is in the queues.
+        self.roll_if_full();
         sequence
     }
 
@@ -276,20 +233,29 @@ impl Spool {
         let before = self.buffer.len();
         record.encode(self.sequence, &mut self.buffer);
         let length = (self.buffer.len() - before) as u64;
-        self.state.apply(record);
+        self.state.apply(self.sequence, record);
         self.segment_used += length;
         self.since_checkpoint += length;
+        self.sequence
+    }
+
+    fn roll_if_full(&mut self) {
         if self.segment_used >= self.settings.segment_bytes {
             self.roll();
         }
-        self.sequence
+    }
+
+    fn record_alone(&mut self, record: &Record) -> u64 {
+        let sequence = self.record(record);
+        self.roll_if_full();
+        sequence
     }
 
     /// An item is about to be sent at QoS 2. Returns the sequence that must be durable before it is.
     pub fn sent(&mut self, queue: QueueId, ordinal: u32, link: NameId, serial: u64) -> u64 {
         let queue = &self.queues[usize::from(queue)];
-        let Some(slot) = queue.slot(ordinal) else { return 0 };
-        self.record(&Record::Sent { link, serial, queue: queue.name, item: slot.item })
+        let Some(slot) = queue.slot(ordinal).filter(|slot| !slot.done) else { return 0 };
+        self.record_alone(&Record::Sent { link, serial, queue: queue.name, item: slot.item })
     }
 
     /// The target has taken an item over. Returns the sequence that must be durable before PUBREL is sent.
@@ -299,7 +265,7 @@ impl Spool {
         let Some(SentItem { link, serial, .. }) = self.state.sent.get(&(queue.name, slot.item)).copied() else {
             return 0;
         };
-        self.record(&Record::TakenOver { link, serial })
+        self.record_alone(&Record::TakenOver { link, serial })
     }
 
     /// A source has seen our PUBREC. Returns the sequence that must be durable before PUBCOMP is sent.
@@ -307,7 +273,7 @@ impl Spool {
         if !self.state.taken.get(&source).is_some_and(|ids| ids.contains(&packet_id)) {
             return 0;
         }
-        self.record(&Record::Released { source, packet_id })
+        self.record_alone(&Record::Released { source, packet_id })
     }
 
     /// A source has forgotten our session. Returns the sequence that must be durable before anything is sent there.
@@ -315,7 +281,7 @@ impl Spool {
         if self.state.taken.get(&source).is_none_or(|ids| ids.is_empty()) {
             return 0;
         }
-        self.record(&Record::Forgotten { source })
+        self.record_alone(&Record::Forgotten { source })
     }
 
     /// The packet ids of a source's QoS 2 messages that were taken over and not released.
@@ -423,6 +389,19 @@ impl Spool {
         self.damaged + self.found_damaged
     }
 
+    /// How much was cut off at the end of the log at the start, in bytes: torn by a power loss, or rotten.
+    pub const fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    /// Keeps this many items of each queue in memory at most, 8,192 if nothing is said.
+    pub fn set_window_items(&mut self, items: usize) {
+        self.window_items = items.max(1);
+        for queue in &mut self.queues {
+            queue.window_items = self.window_items;
+        }
+    }
+
     /// How many segments there are.
     pub fn segments(&self) -> usize {
         self.segments.len()
@@ -471,7 +450,9 @@ impl Spool {
 
     fn take_buffer(&mut self) {
         if !self.buffer.is_empty() {
-            let bytes = std::mem::take(&mut self.buffer);
+            // The next batch will be about as long.
+            let room = self.buffer.len().min(BUFFER_KEPT);
+            let bytes = std::mem::replace(&mut self.buffer, Vec::with_capacity(room));
             self.ops.push(Op::Write { bytes, last: self.sequence });
         }
     }
@@ -482,11 +463,15 @@ impl Spool {
         if std::mem::take(&mut self.cursors_moved) {
             self.generation += 1;
             let mut bytes = header().to_vec();
-            for queue in &self.queues {
-                if queue.appended.items > 0 {
-                    Record::Mark(queue.mark()).encode(self.generation, &mut bytes);
-                }
+            let mut records = 0;
+            for queue in self.queues.iter().filter(|queue| queue.appended.items > 0) {
+                let mut mark = queue.mark();
+                // Cursors may reach the disk when the log does not: they speak only of what is durable.
+                mark.cursor = mark.cursor.min(ItemId { sequence: self.durable + 1, index: 0 });
+                Record::Mark(mark).encode(self.generation, &mut bytes);
+                records += 1;
             }
+            Record::End { records }.encode(self.generation, &mut bytes);
             self.ops.push(Op::Cursors { bytes });
         }
         self.hands.push(&mut self.ops);
@@ -502,7 +487,9 @@ impl Spool {
     pub fn poll(&mut self, news: &mut News) {
         let hands = self.hands.news();
         self.durable = hands.durable;
-        self.checkpoint = self.checkpoint.max(hands.checkpoint);
+        if hands.checkpoint > self.checkpoint {
+            (self.previous, self.checkpoint) = (self.checkpoint, hands.checkpoint);
+        }
         news.durable = self.durable;
         while let Some(fresh) = self.fresh.front() {
             if fresh.slot.item.sequence > self.durable {
@@ -542,9 +529,9 @@ impl Spool {
             place: queue.place,
             segments: self.segments.clone(),
             until: self.durable,
-            skip: queue.done_beyond.clone(),
-            max_items: crate::queue::WINDOW_ITEMS / 2,
-            max_bytes: crate::queue::WINDOW_BYTES as usize / 2,
+            skip: queue.done_beyond.range(queue.loaded..).copied().collect(),
+            max_items: queue.window_items.div_ceil(2),
+            max_bytes: WINDOW_BYTES as usize / 2,
         }
     }
 
@@ -566,7 +553,7 @@ impl Spool {
             ready.push(Ready { queue: id, ordinal, route, received_ms, message, sent, recovered });
         }
         queue.loaded = queue.loaded.max(answer.next);
-        queue.done_beyond = queue.done_beyond.split_off(&queue.loaded);
+        queue.done_beyond = queue.done_beyond.split_off(&queue.cursor());
         let caught_up = match queue.backlog_until {
             // Nothing of it came after the start.
             Some(until) if until.sequence == u64::MAX => queue.loaded.sequence > self.sequence,
@@ -609,22 +596,26 @@ impl Spool {
         ready
     }
 
-    /// Removes segments that every queue has passed and a checkpoint covers.
+    /// Removes segments that every queue has passed and two checkpoints cover: if the newest rots, the log reaches back to
+    /// the one before it.
     fn give_back(&mut self) {
         if self.segments.len() < 2 {
             return;
         }
         let waits = self.queues.iter().filter(|queue| !queue.is_empty()).map(|queue| queue.cursor().sequence).min();
-        let needed = waits.unwrap_or(u64::MAX).min(self.checkpoint + 1).min(self.durable);
+        let needed = waits.unwrap_or(u64::MAX).min(self.previous + 1).min(self.durable);
         let mut names = Vec::new();
         while self.segments.len() > 1 && self.segments[1] <= needed {
             names.push(segment_name(self.segments.remove(0)));
         }
-        let old = self.checkpoints.iter().filter(|sequence| **sequence < self.checkpoint).count();
-        // One more than is needed: if the newest rots, the one before it is better than none.
-        for _ in 1..old {
-            names.push(checkpoint_name(self.checkpoints.remove(0)));
-        }
+        let (checkpoint, previous) = (self.checkpoint, self.previous);
+        self.checkpoints.retain(|sequence| {
+            let goes = *sequence < checkpoint && *sequence != previous;
+            if goes {
+                names.push(checkpoint_name(*sequence));
+            }
+            !goes
+        });
         if !names.is_empty() {
             self.cursors_moved = true;
             self.flush();
@@ -644,15 +635,6 @@ impl Spool {
         self.flush();
         self.hands.finish(patience)
     }
-}
-
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DoneItem {
-    /// The route it came through.
-    pub route: NameId,
-    /// When it was received, in milliseconds since the epoch.
-    pub received_ms: u64,
 }
 
 const _: () = assert!(HEADER == 16);

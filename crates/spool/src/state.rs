@@ -23,9 +23,18 @@ pub(crate) struct Done {
     pub(crate) beyond: BTreeSet<ItemId>,
     pub(crate) done: Totals,
     pub(crate) appended: Totals,
+    /// The last item that was seen in the log.
+    pub(crate) last: ItemId,
 }
 
 impl Done {
+    /// False if it is certain that nothing waits. The counts alone are not: what rotted is in one and not in the other.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.appended.items > self.done.items
+            || !self.beyond.is_empty()
+            || (self.last != ItemId::default() && !self.is_done(self.last))
+    }
+
     pub(crate) fn is_done(&self, item: ItemId) -> bool {
         item < self.cursor || self.beyond.contains(&item)
     }
@@ -35,7 +44,9 @@ impl Done {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct State {
     pub(crate) names: AHashMap<NameId, (NameKind, String)>,
-    pub(crate) by_name: AHashMap<(NameKind, String), NameId>,
+    by_name: [AHashMap<String, NameId>; 5],
+    /// The highest number that stands, or stood, for a name. One whose name was lost still is not free.
+    pub(crate) highest_name: NameId,
     pub(crate) queues: BTreeMap<NameId, Done>,
     /// QoS 2 packet ids between their transaction and their PUBREL, by source.
     pub(crate) taken: AHashMap<NameId, AHashSet<u16>>,
@@ -47,11 +58,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn apply(&mut self, record: &Record) {
+    pub(crate) fn apply(&mut self, sequence: u64, record: &Record) {
         match record {
             Record::Name { id, kind, text } => self.name(*id, *kind, text),
-            Record::Transaction(transaction) => self.transaction(transaction),
-            Record::Sent { link, serial, queue, item } => self.sent(*link, *serial, *queue, *item),
+            Record::Transaction(transaction) => self.transaction(sequence, transaction),
+            Record::Sent { link, serial, queue, item } => {
+                self.saw(*queue);
+                self.saw(*link);
+                self.sent(*link, *serial, *queue, *item);
+            }
             Record::TakenOver { link, serial } => {
                 if let Some(key) = self.by_serial.get(&(*link, *serial))
                     && let Some(sent) = self.sent.get_mut(key)
@@ -65,27 +80,39 @@ impl State {
                 }
             }
             Record::Forgotten { source } => {
+                self.saw(*source);
                 self.taken.remove(source);
             }
-            Record::Mark(mark) => self.mark(mark),
+            Record::Mark(mark) => self.mark(mark, true),
             Record::End { .. } => {}
         }
     }
 
-    fn name(&mut self, id: NameId, kind: NameKind, text: &str) {
-        self.names.insert(id, (kind, text.to_owned()));
-        self.by_name.insert((kind, text.to_owned()), id);
+    fn saw(&mut self, id: NameId) {
+        self.highest_name = self.highest_name.max(id);
     }
 
-    fn transaction(&mut self, transaction: &Transaction) {
+    fn name(&mut self, id: NameId, kind: NameKind, text: &str) {
+        self.saw(id);
+        self.names.insert(id, (kind, text.to_owned()));
+        self.by_name[kind as usize].insert(text.to_owned(), id);
+    }
+
+    fn transaction(&mut self, sequence: u64, transaction: &Transaction) {
         for (source, packet_id) in &transaction.taken {
+            self.saw(*source);
             self.taken.entry(*source).or_default().insert(*packet_id);
         }
+        let mut index = 0;
         for delivery in &transaction.deliveries {
+            self.saw(delivery.route);
             for queue in &delivery.queues {
-                let appended = &mut self.queues.entry(*queue).or_default().appended;
-                appended.items += 1;
-                appended.bytes += delivery.message.weight_bytes() as u64;
+                self.saw(*queue);
+                let done = self.queues.entry(*queue).or_default();
+                done.appended.items += 1;
+                done.appended.bytes += delivery.message.weight_bytes() as u64;
+                done.last = ItemId { sequence, index };
+                index += 1;
             }
         }
         for (number, parked) in &transaction.parked {
@@ -99,6 +126,7 @@ impl State {
             self.parked.remove(number);
         }
         for write in &transaction.state {
+            self.saw(write.plugin);
             let keys = self.plugins.entry(write.plugin).or_default();
             match &write.value {
                 Some(value) => {
@@ -133,16 +161,19 @@ impl State {
         }
     }
 
-    /// Takes what is done of a queue from a checkpoint or a file of cursors, if that knows more.
-    pub(crate) fn mark(&mut self, mark: &QueueMark) {
+    /// Takes what is done of a queue from a checkpoint or a file of cursors, if that knows more; what went into the queue
+    /// only from a checkpoint, for the log may have lost what a file of cursors still counts.
+    pub(crate) fn mark(&mut self, mark: &QueueMark, knows_appended: bool) {
+        self.saw(mark.queue);
         let done = self.queues.entry(mark.queue).or_default();
-        let knows_more = (mark.done.items, mark.cursor) >= (done.done.items, done.cursor);
+        // Cursors only move on; behind one that stands, only more can be done.
+        let knows_more = (mark.cursor, mark.beyond.len()) >= (done.cursor, done.beyond.len());
         if knows_more {
             done.cursor = mark.cursor;
             done.beyond = mark.beyond.iter().copied().collect();
             done.done = mark.done;
         }
-        if mark.appended.items > done.appended.items {
+        if knows_appended && mark.appended.items > done.appended.items {
             done.appended = mark.appended;
         }
     }
@@ -157,6 +188,10 @@ impl State {
             }
             keep
         });
+        for done in queues.values_mut() {
+            done.appended.items = done.appended.items.max(done.done.items);
+            done.appended.bytes = done.appended.bytes.max(done.done.bytes);
+        }
     }
 
     /// Everything as records that make this state again, in the order they must be read.
@@ -167,6 +202,8 @@ impl State {
             .into_iter()
             .map(|(id, (kind, text))| Record::Name { id: *id, kind: *kind, text: text.clone() })
             .collect();
+        // Numbers are not used again, also of names that were lost. Nothing is taken yet, so that this forgets nothing.
+        records.push(Record::Forgotten { source: self.highest_name });
         records.extend(marks.iter().cloned().map(Record::Mark));
         let mut one = Transaction::default();
         for (source, ids) in &self.taken {
@@ -203,7 +240,7 @@ impl State {
     }
 
     pub(crate) fn id(&self, kind: NameKind, text: &str) -> Option<NameId> {
-        self.by_name.get(&(kind, text.to_owned())).copied()
+        self.by_name[kind as usize].get(text).copied()
     }
 
     pub(crate) fn text(&self, id: NameId) -> Option<&str> {

@@ -1,0 +1,87 @@
+//! The power is cut after every single operation on disk, and whatever may be left is opened.
+
+use crate::disk::open;
+use crate::model::Model;
+use crate::raw;
+use crate::script::{At, Dice, Told, script, tell};
+use crate::world::World;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tidegate_testkit::{Fault, SimDisk};
+
+/// How many states of the disk are opened; `TIDEGATE_CASES` over 10,000 asks for more in proportion.
+const STATES: u64 = 100_000;
+const SCRIPTS: u64 = 12;
+const STEPS: usize = 60;
+
+/// Opens what is left, checks it against the model, and works on with it.
+fn look(disk: SimDisk, model: &Model, choice: u64) {
+    let mut model = model.clone();
+    model.survive(&raw::read(&disk));
+    let window = if choice % 2 == 0 { 8192 } else { 3 };
+    let mut world = World::with(disk, model, window, 1_000_000 + choice).expect("a spool");
+    if choice % 16 == 5 { world.works_on() } else { world.works_on_a_little() }
+}
+
+fn points(seed: u64) -> u64 {
+    match tell(&script(seed, STEPS, true), u64::MAX, Fault::PowerOff, 8192) {
+        Told::ToTheEnd(world) => world.disk.operations(),
+        Told::Over(..) => panic!("nothing went wrong"),
+    }
+}
+
+fn cut_everywhere(seed: u64, each: u64) -> u64 {
+    let script = script(seed, STEPS, true);
+    let (mut states, mut point) = (0, 0);
+    loop {
+        let (disk, model) = match tell(&script, point, Fault::PowerOff, if seed % 2 == 0 { 8192 } else { 4 }) {
+            Told::Over(disk, model) => (disk, model),
+            Told::ToTheEnd(_) => return states,
+        };
+        let mut dice = Dice(seed << 32 | point);
+        for choice in 0..each {
+            // Every disk is another one: 0 and 1 are the extremes.
+            let choice = if choice < 2 { choice } else { dice.below(u64::MAX) | 2 };
+            let _at = At(format!("script {seed}, cut after operation {point}, crash {choice}"));
+            let left = disk.crash(choice);
+            if choice % 4 == 3 {
+                // It is cut again while it is being opened, or soon after.
+                let mut model = model.clone();
+                model.lose(&raw::read(&left));
+                left.fail(dice.below(9), Fault::PowerOff);
+                if let Ok(mut spool) = open(&left) {
+                    spool.step();
+                }
+                look(left.crash(dice.below(u64::MAX)), &model, choice);
+            } else {
+                look(left, &model, choice);
+            }
+            states += 1;
+        }
+        point += 1;
+    }
+}
+
+#[test]
+fn whatever_a_power_loss_leaves_after_any_operation_has_all_that_was_acknowledged() {
+    let asked = std::env::var("TIDEGATE_CASES").ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let wanted = STATES * asked.max(10_000) / 10_000;
+    let all: u64 = (0..SCRIPTS).map(points).sum();
+    let each = wanted / all + 8;
+    let (next, states) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= SCRIPTS {
+                        return;
+                    }
+                    states.fetch_add(cut_everywhere(seed, each), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let states = states.into_inner();
+    println!("{states} states after {all} operations");
+    assert!(states >= wanted, "only {states} states were looked at");
+}

@@ -1,0 +1,167 @@
+//! The disk fails or fills up at every single operation.
+
+use crate::disk::open;
+use crate::model::Model;
+use crate::raw;
+use crate::script::{At, Told, script, tell};
+use crate::world::{Step, World};
+use tidegate_spool::{DiskStatus, OpenError};
+use tidegate_testkit::{Fault, SimDisk, What};
+
+const SCRIPTS: u64 = 8;
+const STEPS: usize = 60;
+
+/// Calls `look` with every place in some stories that a fault can have.
+fn at_every_operation(closes: bool, fault: Fault, mut look: impl FnMut(u64, &[Step], Told)) {
+    for seed in 100..100 + SCRIPTS {
+        let script = script(seed, STEPS, closes);
+        let Told::ToTheEnd(whole) = tell(&script, u64::MAX, fault, 8192) else { panic!("nothing went wrong") };
+        for point in 0..whole.disk.operations() {
+            let _at = At(format!("script {seed}, {fault:?} at operation {point}"));
+            look(point, &script, tell(&script, point, fault, if seed % 2 == 0 { 8192 } else { 4 }));
+        }
+    }
+}
+
+fn reopens(disk: SimDisk, model: &Model) {
+    let mut model = model.clone();
+    model.survive(&raw::read(&disk));
+    World::with(disk, model, 8192, 1_000_000).expect("a spool").works_on();
+}
+
+fn is_sync(what: What) -> bool {
+    matches!(what, What::Sync | What::SyncDir)
+}
+
+#[test]
+fn after_a_failed_write_or_fsync_nothing_is_acknowledged_and_nothing_is_synced() {
+    let mut failed = 0;
+    at_every_operation(false, Fault::Io, |point, _, told| {
+        let Told::ToTheEnd(mut world) = told else {
+            // Opening says so, too.
+            assert!(point < 4, "only opening may end early");
+            return;
+        };
+        let journal = world.disk.journal(point);
+        assert!(!journal[0].is_done);
+        world.work();
+        if matches!(journal[0].what, What::Write) || is_sync(journal[0].what) {
+            failed += 1;
+            assert!(matches!(world.spool.status(), DiskStatus::Failed(_)), "{:?}", world.spool.status());
+        }
+        if let DiskStatus::Failed(_) = world.spool.status() {
+            world.poll();
+            let durable = world.spool.durable();
+            for _ in 0..3 {
+                world.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
+                world.work();
+                world.poll();
+            }
+            assert_eq!(world.spool.durable(), durable, "nothing is acknowledged any more");
+            let model = world.model.clone();
+            assert!(!world.shut(), "closing says that not all was written");
+            let later = world.disk.journal(point + 1);
+            assert!(!later.iter().any(|entry| is_sync(entry.what)), "no fsync may be tried again: {later:?}");
+            for choice in 0..8 {
+                reopens(world.disk.crash(choice), &model);
+            }
+            // The process ends, the system lives on: what it takes for written may be only in memory.
+            let killed = world.disk.killed();
+            let mut survivor = model.clone();
+            survivor.survive(&raw::read(&killed));
+            let world = World::with(killed, survivor, 8192, 1_000_000).expect("a spool");
+            for choice in 0..4 {
+                reopens(world.disk.crash(choice), &world.model);
+            }
+        }
+    });
+    assert!(failed > 200, "only {failed} operations failed");
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_moment_loses_nothing() {
+    for fault in [Fault::Full, Fault::Short] {
+        at_every_operation(false, fault, |_, _, told| {
+            let Told::ToTheEnd(mut world) = told else { panic!("a full disk ended it") };
+            world.drain();
+            assert_eq!(world.spool.status(), DiskStatus::Good);
+            world.works_on();
+        });
+    }
+}
+
+#[test]
+fn nothing_is_acknowledged_on_a_full_disk_and_everything_goes_on_when_there_is_room() {
+    let mut full = 0;
+    at_every_operation(false, Fault::FullForGood, |_, _, told| {
+        let Told::ToTheEnd(mut world) = told else { panic!("a full disk ended it") };
+        world.work();
+        world.poll();
+        let durable = world.spool.durable();
+        // More than a segment was set aside for.
+        for _ in 0..12 {
+            world.step(&Step::Append { to: 7, pad: 900, rich: false, extra: 0 });
+        }
+        world.work();
+        world.poll();
+        assert_eq!(world.spool.status(), DiskStatus::Full);
+        if world.spool.durable() == durable {
+            full += 1;
+        }
+        for choice in 0..4 {
+            reopens(world.disk.crash(choice), &world.model);
+        }
+        reopens(world.disk.killed(), &world.model);
+        world.disk.fill(false);
+        world.drain();
+        assert_eq!(world.spool.status(), DiskStatus::Good);
+        world.gives_back();
+        world.works_on();
+    });
+    assert!(full > 200, "the disk was full only {full} times");
+}
+
+#[test]
+fn a_spool_opens_on_a_full_disk() {
+    for seed in 200..230 {
+        let Told::ToTheEnd(world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+            panic!("nothing went wrong")
+        };
+        for choice in 0..20 {
+            let disk = world.disk.crash(choice);
+            disk.fill(true);
+            let mut model = world.model.clone();
+            model.survive(&raw::read(&disk));
+            let mut world = World::with(disk.clone(), model, 8192, 1_000_000).expect("a spool");
+            world.work();
+            world.poll();
+            assert_eq!(world.spool.status(), DiskStatus::Full);
+            world.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
+            world.work();
+            world.poll();
+            disk.fill(false);
+            world.drain();
+            world.works_on();
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_is_told_and_changes_nothing() {
+    for seed in 300..310 {
+        let Told::ToTheEnd(world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+            panic!("nothing went wrong")
+        };
+        for after in 0..1000 {
+            let _at = At(format!("script {seed}, read {after} fails"));
+            let disk = world.disk.killed();
+            disk.fail_read(after);
+            match open(&disk) {
+                Err(error) => assert!(matches!(error, OpenError::Io { .. }), "{error}"),
+                Ok(_) => break,
+            }
+            reopens(disk.killed(), &world.model);
+            assert!(after < 999, "opening ends");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests of the spool from outside, on a disk that forgets, tears and fails. The index:
+
+mod crash;
+mod disk;
+mod faults;
+mod model;
+mod raw;
+mod script;
+mod stories;
+mod world;
