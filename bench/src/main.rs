@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`session::run`].
 
+mod disk;
 mod least;
 mod machine;
 mod report;
@@ -74,12 +75,24 @@ enum Part {
     /// The floor to measure others by; started by the benchmark itself
     #[command(hide = true)]
     LeastBridge { source_port: u16, sink_port: u16, qos: u8 },
+    /// Measure the spool: bytes on disk, opening it, emptying it
+    Spool {
+        /// How many messages
+        #[arg(long, default_value_t = 4_000_000)]
+        messages: u64,
+        /// On the disk of this folder
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.part {
         Some(Part::LeastBridge { source_port, sink_port, qos }) => least::run(source_port, sink_port, qos),
+        Some(Part::Spool { messages, ref dir }) => {
+            disk::run(&tidegate(arguments.tidegate.as_deref(), &[])?, messages, dir.as_deref())
+        }
         None => run(arguments),
     }
 }

@@ -7,6 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -26,6 +28,7 @@ enum Question {
     Metrics,
     Ready,
     Parked,
+    State,
     ShowParked(u64),
     Replay(u64),
     Delete(u64),
@@ -59,6 +62,7 @@ pub(crate) async fn serve(
         // Answers as long as the process serves requests at all.
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(plain(Question::Ready)))
+        .route("/state", get(plain(Question::State)))
         .route("/parked", get(plain(Question::Parked)))
         .route("/parked/{number}", get(number(Question::ShowParked)).delete(number(Question::Delete)))
         .route("/parked/{number}/replay", post(number(Question::Replay)))
@@ -104,6 +108,20 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
     match question {
         Question::Metrics => (StatusCode::OK, PROMETHEUS, gateway.snapshot().prometheus()),
         Question::Ready => ready(gateway),
+        Question::State => {
+            let core = gateway.core().borrow();
+            let all: serde_json::Map<String, serde_json::Value> = core
+                .spool
+                .plugins_with_state()
+                .into_iter()
+                .map(|plugin| {
+                    let keys = core.spool.plugin_state(&plugin).into_iter().flatten();
+                    let keys = keys.map(|(key, value)| (key.clone(), json!(BASE64.encode(value)))).collect();
+                    (plugin, serde_json::Value::Object(keys))
+                })
+                .collect();
+            (StatusCode::OK, JSON, json!(all).to_string() + "\n")
+        }
         Question::Parked => {
             let core = gateway.core().borrow();
             let list: Vec<_> = core.spool.parked().iter().map(|(number, parked)| describe(*number, parked)).collect();
@@ -163,12 +181,13 @@ fn describe(number: u64, parked: &tidegate_spool::Parked) -> serde_json::Value {
     })
 }
 
-/// Ready when every broker is connected.
+/// Ready when every broker is connected and has answered to our subscriptions.
 fn ready(gateway: &Gateway) -> Answer {
     let snapshot = gateway.snapshot();
     let mut words = String::new();
-    for broker in snapshot.brokers.iter().filter(|broker| !broker.up) {
-        let error = broker.error.as_deref().unwrap_or("connecting");
+    for broker in snapshot.brokers.iter().filter(|broker| !broker.ready) {
+        let doing = if broker.up { "subscribing" } else { "connecting" };
+        let error = broker.error.as_deref().unwrap_or(doing);
         words.push_str(&format!("broker {}: {error}\n", broker.name));
     }
     if words.is_empty() {

@@ -509,6 +509,15 @@ impl Core {
     /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
     pub(crate) fn recover(&mut self, now: Instant) {
         self.adopt_queues();
+        for slot in self.spool.waiting() {
+            if slot.items > 0 && !self.targets.contains_key(slot.key.target.as_str()) {
+                tracing::warn!(
+                    target_name = slot.key.target,
+                    messages = slot.items,
+                    "wait for a target that is not configured"
+                );
+            }
+        }
         self.parked_bytes = self.spool.parked().values().map(parked_weight).sum();
         let mut sent: Vec<Vec<RestoredMessage>> = self.brokers.iter().map(|_| Vec::new()).collect();
         for ready in self.spool.recover_sent() {

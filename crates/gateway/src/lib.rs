@@ -1,13 +1,13 @@
 //! Wires brokers, routes and plugins together, and keeps them running while everything about them may change.
 //!
 //! The walk of a message: a link or the box's own broker hands a batch to [`core::Core`]; the routes of each topic are
-//! looked up; plugins decide on threads of their own (`pipeline.rs`); verdicts become entries in the lanes of target
-//! brokers (`deliver.rs`); each link pulls from its lane as fast as its broker takes; the last acknowledgement from the
-//! targets acknowledges the source.
+//! looked up; plugins decide on threads of their own (`pipeline.rs`); verdicts find their targets (`deliver.rs`) and become a
+//! record in the spool; when it is durable, the source is acknowledged and the deliveries enter the lanes of their brokers
+//! (`durable.rs`); each link pulls from its lane as fast as its broker takes.
 //!
 //! Invariants:
 //! - the data path is one thread: no lock, channel or atomic between a socket read and a socket write without plugins;
-//! - a source is acknowledged when everything made of its message is delivered, dropped or parked, never before;
+//! - a source is acknowledged when everything made of its message is durable, delivered or dropped, never before;
 //! - every message is accounted for: `received + replayed + ticked + recovered + copies = out + dropped + parked + in flight`;
 //! - per source topic and target, order is kept: one lane a target, one pipeline a route, also across reloads;
 //! - a reload is built completely before anything of it is applied, and then applied as a difference;

@@ -29,10 +29,11 @@ pub async fn serve(
     drain_deadline: Duration,
     started: impl FnOnce(&Gateway) -> Result<(), Error>,
 ) -> Result<Served, Error> {
+    // What is saved from here on is new; what was saved since the file was read is read now.
+    let known = fingerprints(path, &config).await;
+    let config = read_again(path, config).await;
     make_data_dir(&config.gateway.data_dir)?;
     let admin_addr = config.admin.clone();
-    // Before anything is built: what is saved meanwhile is new.
-    let known = fingerprints(path, &config).await;
     let gateway = Gateway::start(config).await?;
     if let Some(admin) = &admin_addr {
         let addr = admin::serve(gateway.clone(), &admin.listen, stop.child_token()).await.map_err(Error::Admin)?;
@@ -57,6 +58,15 @@ pub async fn serve(
     tracing::info!("draining");
     let left = gateway.drain(drain_deadline).await;
     Ok(Served { left })
+}
+
+/// The file as it is now, or as it was if that is no configuration: the first reload says why.
+async fn read_again(path: &Path, config: Config) -> Config {
+    let file = path.to_owned();
+    match tokio::task::spawn_blocking(move || tidegate_config::load(&file)).await {
+        Ok(Ok(loaded)) => loaded.config,
+        _ => config,
+    }
 }
 
 fn make_data_dir(path: &Path) -> Result<(), Error> {

@@ -114,6 +114,8 @@ pub struct BrokerSnapshot {
     pub name: String,
     /// Connected, or the box's own.
     pub up: bool,
+    /// Up, and subscribed to everything that its routes want.
+    pub ready: bool,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
     pub version: String,
     /// Why it is down.
@@ -171,6 +173,10 @@ impl Core {
         let brokers = self.brokers.iter().filter(|broker| !broker.is_gone()).map(|broker| BrokerSnapshot {
             name: broker.name.to_string(),
             up: broker.health.up_since.is_some(),
+            ready: match &broker.kind {
+                Kind::Link(handle) => handle.is_settled(),
+                _ => broker.health.up_since.is_some(),
+            },
             version: broker.version.clone().unwrap_or_default(),
             error: broker.last_error.clone(),
             received: broker.received,

@@ -87,6 +87,7 @@ impl<P: Port> Drive<P> {
             gate: Gate::default(),
         };
         self.subscribing.clear();
+        self.shared.settled.set(false);
         let result = match &mut stream {
             // The common case without a branch per call.
             Transport::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,
@@ -241,6 +242,7 @@ impl<P: Port> Drive<P> {
     fn on_suback(&mut self, id: u64, codes: &[ReasonCode]) {
         let Some(at) = self.subscribing.iter().position(|(sent, _)| *sent == id) else { return };
         let Some((_, filters)) = self.subscribing.remove(at) else { return };
+        self.shared.settled.set(self.subscribing.is_empty());
         for (asked, code) in filters.into_iter().zip(codes) {
             let Ok(filter) = asked.filter.clone() else { continue };
             if code.is_error() {
@@ -266,6 +268,7 @@ impl<P: Port> Drive<P> {
         }
         self.ask(&steps.subscribe_again);
         self.subscribed = wanted;
+        self.shared.settled.set(self.subscribing.is_empty());
     }
 
     fn ask(&mut self, filters: &[SubscribeFilter]) {

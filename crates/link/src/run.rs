@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     /// What the owner wants to be subscribed to.
     pub(crate) wanted: RefCell<Vec<SubscribeFilter>>,
     pub(crate) wanted_changed: Cell<bool>,
+    /// The broker has answered everything that was asked of it.
+    pub(crate) settled: Cell<bool>,
     pub(crate) paused: Cell<bool>,
     pub(crate) wake: Notify,
     pub(crate) stats: Cell<Stats>,
@@ -85,6 +87,11 @@ impl LinkHandle {
     /// True while connected.
     pub fn is_up(&self) -> bool {
         self.shared.session.borrow().is_up()
+    }
+
+    /// True while connected and subscribed to everything that is wanted, or told that it may not be.
+    pub fn is_settled(&self) -> bool {
+        self.is_up() && self.shared.settled.get() && !self.shared.wanted_changed.get()
     }
 
     /// How many messages wait for the broker's acknowledgement.
@@ -138,6 +145,7 @@ impl Link {
             session: RefCell::new(ClientSession::new(Instant::now())),
             wanted: RefCell::default(),
             wanted_changed: Cell::new(false),
+            settled: Cell::new(false),
             paused: Cell::new(false),
             wake: Notify::new(),
             stats: Cell::default(),

@@ -9,8 +9,10 @@ mod devices;
 mod explain;
 mod logs;
 mod parked;
+mod plugin;
 mod run;
 mod runtime;
+mod spool;
 mod table;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +50,10 @@ enum Command {
     Explain(explain::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
+    /// Look at what a stopped gateway left on disk.
+    Spool(spool::Arguments),
+    /// Look at what plugins remember.
+    Plugin(plugin::Arguments),
 }
 
 /// There is a bug.
@@ -121,6 +127,8 @@ fn main() -> ExitCode {
         Command::Demo(demo) => demo::demo(demo),
         Command::Explain(explain) => explain::explain(explain),
         Command::Parked(parked) => parked::parked(parked),
+        Command::Spool(arguments) => spool::spool(arguments),
+        Command::Plugin(arguments) => plugin::plugin(arguments),
     });
     let failure = match outcome {
         Ok(Ok(())) => return ExitCode::SUCCESS,
