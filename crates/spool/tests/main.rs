@@ -5,6 +5,7 @@ mod disk;
 mod faults;
 mod model;
 mod raw;
+mod rot;
 mod script;
 mod stories;
 mod world;
