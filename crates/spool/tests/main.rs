@@ -3,9 +3,11 @@
 mod crash;
 mod disk;
 mod faults;
+mod format;
 mod model;
 mod raw;
 mod rot;
 mod script;
 mod stories;
+mod tools;
 mod world;
