@@ -9,5 +9,6 @@ mod raw;
 mod rot;
 mod script;
 mod stories;
+mod threads;
 mod tools;
 mod world;
