@@ -1,11 +1,11 @@
 //! The disk fails or fills up at every single operation.
 
-use crate::disk::open;
+use crate::disk::{Door, open};
 use crate::model::Model;
 use crate::raw;
 use crate::script::{At, Told, script, tell};
 use crate::world::{Step, World};
-use tidegate_spool::{DiskStatus, OpenError};
+use tidegate_spool::{DiskStatus, OpenError, verify};
 use tidegate_testkit::{Fault, SimDisk, What};
 
 const SCRIPTS: u64 = 8;
@@ -85,6 +85,8 @@ fn a_disk_that_is_full_for_a_moment_loses_nothing() {
             let Told::ToTheEnd(mut world) = told else { panic!("a full disk ended it") };
             world.drain();
             assert_eq!(world.spool.status(), DiskStatus::Good);
+            let report = verify(&Door(world.disk.clone())).expect("a report");
+            assert_eq!((report.damaged, report.torn_bytes), (Vec::new(), 0), "nothing half written is left");
             world.works_on();
         });
     }

@@ -3,8 +3,12 @@
 mod crash;
 mod disk;
 mod faults;
+mod format;
 mod model;
 mod raw;
+mod rot;
 mod script;
 mod stories;
+mod threads;
+mod tools;
 mod world;

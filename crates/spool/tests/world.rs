@@ -258,10 +258,10 @@ impl World {
     pub(crate) fn work(&mut self) {
         let before = self.disk.operations();
         self.spool.step();
-        let cursors = |entry: &&tidegate_testkit::Entry| {
-            entry.what == What::Sync && entry.is_done && entry.file.starts_with("cursors-")
-        };
-        if self.disk.journal(before).iter().any(|entry| cursors(&entry)) {
+        let journal = self.disk.journal(before);
+        let cursors = || journal.iter().filter(|entry| entry.file.starts_with("cursors-"));
+        // On a full disk they may not have been written.
+        if cursors().any(|entry| entry.what == What::Sync) && cursors().all(|entry| entry.is_done) {
             for place in self.marked.iter().flatten() {
                 // One that came back since was not.
                 if let Some(durable) = self.model.done.get_mut(place) {
@@ -386,7 +386,12 @@ impl World {
                     self.done(queue, if self.next_number % 2 == 0 { last } else { 0 });
                 }
             }
-            if self.expected.iter().all(VecDeque::is_empty) && self.model.acked == self.spool.sequence() {
+            let is_read = self.spool.queues().all(|queue| !self.spool.has_backlog(queue));
+            if is_read
+                && self.expected.iter().all(VecDeque::is_empty)
+                && self.live.iter().all(Vec::is_empty)
+                && self.model.acked == self.spool.sequence()
+            {
                 break;
             }
         }

@@ -1,0 +1,106 @@
+//! The spool as a gateway runs it: with its two threads, on a real folder, with more than memory is given for.
+
+use crate::model::{message, number_of};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use tidegate_spool::*;
+
+/// More than two windows.
+const MESSAGES: u64 = 20_000;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Gateway {
+    spool: Spool,
+    woken: Arc<(Mutex<bool>, Condvar)>,
+    news: News,
+}
+
+impl Gateway {
+    fn open(folder: &std::path::Path) -> Self {
+        let woken = Arc::new((Mutex::new(false), Condvar::new()));
+        let wake = {
+            let woken = woken.clone();
+            Arc::new(move || {
+                *woken.0.lock().unwrap() = true;
+                woken.1.notify_all();
+            })
+        };
+        let settings = Settings { segment_bytes: 256 * 1024, ..Settings::default() };
+        let disk = Arc::new(Disk::open(folder).expect("nobody else has it"));
+        let spool = Spool::open(disk, settings, wake).expect("a spool");
+        Self { spool, woken, news: News::default() }
+    }
+
+    fn wait(&mut self) {
+        let (mutex, condvar) = &*self.woken;
+        let guard = mutex.lock().unwrap();
+        let (mut guard, wait) = condvar.wait_timeout_while(guard, PATIENCE, |woken| !*woken).unwrap();
+        assert!(!wait.timed_out(), "nothing happens");
+        *guard = false;
+        drop(guard);
+        self.spool.poll(&mut self.news);
+    }
+}
+
+#[test]
+fn a_backlog_larger_than_memory_goes_through_threads_and_a_restart_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |target: &str| Key { target: target.to_owned(), class: 0 };
+    let (mut fast, mut slow) = (0, 0);
+    let mut gateway = Gateway::open(folder.path());
+    let queues = [gateway.spool.queue(&key("fast")), gateway.spool.queue(&key("slow"))];
+    let names = queues.map(|queue| gateway.spool.queue_name(queue));
+    let route = gateway.spool.name(NameKind::Route, "all");
+    let mut last = 0;
+    let take = |gateway: &mut Gateway, fast: &mut u64, slow: &mut u64, slow_too: bool| {
+        for ready in std::mem::take(&mut gateway.news.ready) {
+            let count = if ready.queue == queues[0] { &mut *fast } else { &mut *slow };
+            if ready.queue == queues[0] || slow_too {
+                assert_eq!(number_of(&ready.message), *count, "in order");
+                *count += 1;
+                gateway.spool.done(ready.queue, ready.ordinal).expect("it waits");
+            }
+        }
+        gateway.spool.flush();
+    };
+    for number in 0..MESSAGES {
+        let deliveries = smallvec::smallvec![Delivery {
+            route,
+            queues: names.into_iter().collect(),
+            message: message(number, 30, false),
+        }];
+        last = gateway.spool.append(Transaction { received_ms: number, deliveries, ..Transaction::default() });
+        if number % 100 == 0 {
+            gateway.spool.flush();
+            gateway.spool.poll(&mut gateway.news);
+            take(&mut gateway, &mut fast, &mut slow, false);
+        }
+    }
+    gateway.spool.flush();
+    while gateway.spool.durable() < last || fast < MESSAGES {
+        gateway.wait();
+        take(&mut gateway, &mut fast, &mut slow, false);
+    }
+    assert!(gateway.spool.has_backlog(queues[1]), "it does not fit into memory");
+    assert_eq!(gateway.spool.pending(queues[1]).0, MESSAGES);
+    assert!(matches!(Disk::open(folder.path()), Err(DiskError::InUse(_))));
+    assert!(gateway.spool.stats().syncs > 10);
+    assert!(gateway.spool.close(PATIENCE));
+
+    // The threads let go of the folder a moment after they are done.
+    while Disk::open(folder.path()).is_err() {
+        std::thread::yield_now();
+    }
+    let mut gateway = Gateway::open(folder.path());
+    assert_eq!(gateway.spool.queues().map(|queue| gateway.spool.pending(queue).0).sum::<u64>(), MESSAGES);
+    gateway.spool.poll(&mut gateway.news);
+    while slow < MESSAGES {
+        take(&mut gateway, &mut fast, &mut slow, true);
+        if slow < MESSAGES {
+            gateway.wait();
+        }
+    }
+    assert_eq!(fast, MESSAGES, "what was done does not come back");
+    assert!(gateway.spool.waiting().iter().all(|waiting| waiting.items == 0));
+    assert!(gateway.spool.close(PATIENCE));
+}
