@@ -1,7 +1,9 @@
 //! What most tests need: two mosquitto brokers, a gateway between them, and its accounts at the end.
 
+mod dice;
 mod witness;
 
+pub(crate) use dice::Dice;
 pub(crate) use witness::{Arrival, Witness};
 
 use std::process::Output;
@@ -31,6 +33,7 @@ pub(crate) fn assert_balanced(tidegate: &Tidegate) -> Metrics {
     let came = sum("tidegate_route_received_total")
         + sum("tidegate_route_replayed_total")
         + sum("tidegate_route_ticked_total")
+        + sum("tidegate_route_recovered_total")
         + sum("tidegate_route_copies_total");
     let went =
         sum("tidegate_route_out_total") + sum("tidegate_route_dropped_total") + sum("tidegate_route_parked_total");
