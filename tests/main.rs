@@ -7,6 +7,8 @@
 //! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `hostile` | every hostile plugin beside an honest route |
+//! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk |
+//! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `command` | `check`, `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -15,5 +17,7 @@ mod command;
 mod delivery;
 mod embedded;
 mod hostile;
+mod kills;
 mod reload;
+mod spool;
 mod world;

@@ -1,7 +1,9 @@
 //! What most tests need: two mosquitto brokers, a gateway between them, and its accounts at the end.
 
+mod dice;
 mod witness;
 
+pub(crate) use dice::Dice;
 pub(crate) use witness::{Arrival, Witness};
 
 use std::process::Output;

@@ -211,9 +211,15 @@ impl Tidegate {
     /// Starts it again in the same directory, after it has ended, and waits until it is ready.
     #[track_caller]
     pub fn restart(&mut self) {
+        self.relaunch();
+        self.wait_ready(READY);
+    }
+
+    /// Starts it again and does not wait: it is ready only when every broker is there.
+    #[track_caller]
+    pub fn relaunch(&mut self) {
         self.process.kill();
         self.process = launch(&self.binary, self.dir.path(), &self.args, &self.env);
-        self.wait_ready(READY);
     }
 }
 
