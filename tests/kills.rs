@@ -56,10 +56,15 @@ impl Line {
             true => RETOPIC,
             false => "",
         };
-        config += &route("home", &["dev/#"], &["office"], match with_plugin {
-            true => "plugins = [\"site\"]",
-            false => "remap = { strip = \"dev/\", prefix = \"site/\" }",
-        });
+        config += &route(
+            "home",
+            &["dev/#"],
+            &["office"],
+            match with_plugin {
+                true => "plugins = [\"site\"]",
+                false => "remap = { strip = \"dev/\", prefix = \"site/\" }",
+            },
+        );
         let tidegate = Tidegate::builder(&config).file("plugins/retopic.wasm", plugin("retopic")).start();
         let ledger = Ledger::new();
         let client = ClientOptions::new(Version::V5, "subscriber").clean(false);

@@ -67,7 +67,9 @@ fn sync_ms(folder: &Path) -> Result<f64> {
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (woken, wakes) = channel();
     let disk = Arc::new(Disk::open(folder)?);
-    let wake = Arc::new(move || drop(woken.send(())));
+    let wake = Arc::new(move || {
+        let _ = woken.send(());
+    });
     let mut spool = Spool::open(disk, Settings::default(), wake)?;
     let queue = spool.queue(&Key { target: "sink".to_owned(), class: 1 });
     let (queue, route) = (spool.queue_name(queue), spool.name(NameKind::Route, "telemetry"));

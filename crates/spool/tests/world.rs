@@ -70,7 +70,7 @@ impl World {
             marked: None,
             window,
             news: News::default(),
-            recovers_sent: next_number % 2 == 0,
+            recovers_sent: next_number.is_multiple_of(2),
         };
         assert_eq!(small_of(&mut world.spool), world.model.small(), "after opening");
         assert!(world.spool.durable() >= world.model.acked, "what was durable still is");
@@ -119,7 +119,7 @@ impl World {
             Step::Flush => self.spool.flush(),
             Step::Step => self.work(),
             Step::Poll => self.poll(),
-            Step::Close => assert!(self.close(self.next_number % 3 == 0), "the disk is good"),
+            Step::Close => assert!(self.close(self.next_number.is_multiple_of(3)), "the disk is good"),
             Step::Kill => self.reopen(self.disk.killed()),
             Step::Crash { choice } => self.reopen(self.disk.crash(choice)),
         }
@@ -383,7 +383,7 @@ impl World {
             for queue in 0..QUEUES {
                 // The newest first, sometimes.
                 while let Some(last) = self.live[queue].len().checked_sub(1) {
-                    self.done(queue, if self.next_number % 2 == 0 { last } else { 0 });
+                    self.done(queue, if self.next_number.is_multiple_of(2) { last } else { 0 });
                 }
             }
             let is_read = self.spool.queues().all(|queue| !self.spool.has_backlog(queue));
