@@ -215,6 +215,28 @@ fn the_target_is_killed(qos: u8) {
 }
 
 /// Connections of both sides break again and again, within packets and between them.
+/// Both links are cut after each number of bytes of what a new connection begins with: handshake, subscriptions, the
+/// resumption of what was in flight, and the next messages.
+#[test]
+fn exactly_once_when_links_are_cut_at_every_byte() {
+    const BYTES: u64 = 320;
+    let line = Line::start("5", 2);
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        for bytes in 0..BYTES {
+            for proxy in [&line.to_home, &line.to_office] {
+                proxy.cut_after(direction, bytes);
+                proxy.close();
+            }
+            for proxy in [&line.to_home, &line.to_office] {
+                eventually("the cut happens", PATIENCE, || !proxy.cut_is_pending());
+            }
+        }
+    }
+    line.carries_some();
+    assert!(line.to_home.accepted() > 2 * BYTES && line.to_office.accepted() > 2 * BYTES);
+    line.finish();
+}
+
 fn cut(version: &str, qos: u8) {
     let line = Line::start(version, qos);
     for round in 0..6 {
