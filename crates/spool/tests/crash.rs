@@ -17,7 +17,7 @@ const STEPS: usize = 60;
 fn look(disk: SimDisk, model: &Model, choice: u64) {
     let mut model = model.clone();
     model.survive(&raw::read(&disk));
-    let window = if choice % 2 == 0 { 8192 } else { 3 };
+    let window = if choice.is_multiple_of(2) { 8192 } else { 3 };
     let mut world = World::with(disk, model, window, 1_000_000 + choice).expect("a spool");
     if choice % 16 == 5 { world.works_on() } else { world.works_on_a_little() }
 }
@@ -33,7 +33,7 @@ fn cut_everywhere(seed: u64, each: u64) -> u64 {
     let script = script(seed, STEPS, true);
     let (mut states, mut point) = (0, 0);
     loop {
-        let (disk, model) = match tell(&script, point, Fault::PowerOff, if seed % 2 == 0 { 8192 } else { 4 }) {
+        let (disk, model) = match tell(&script, point, Fault::PowerOff, if seed.is_multiple_of(2) { 8192 } else { 4 }) {
             Told::Over(disk, model) => (disk, model),
             Told::ToTheEnd(_) => return states,
         };

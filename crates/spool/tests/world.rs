@@ -18,7 +18,7 @@ pub(crate) enum Step {
     Released { source: u8, pick: u8 },
     Forgotten { source: u8 },
     Flush,
-    Step,
+    Work,
     Poll,
     Close,
     Kill,
@@ -70,7 +70,7 @@ impl World {
             marked: None,
             window,
             news: News::default(),
-            recovers_sent: next_number % 2 == 0,
+            recovers_sent: next_number.is_multiple_of(2),
         };
         assert_eq!(small_of(&mut world.spool), world.model.small(), "after opening");
         assert!(world.spool.durable() >= world.model.acked, "what was durable still is");
@@ -117,9 +117,9 @@ impl World {
                 }
             }
             Step::Flush => self.spool.flush(),
-            Step::Step => self.work(),
+            Step::Work => self.work(),
             Step::Poll => self.poll(),
-            Step::Close => assert!(self.close(self.next_number % 3 == 0), "the disk is good"),
+            Step::Close => assert!(self.close(self.next_number.is_multiple_of(3)), "the disk is good"),
             Step::Kill => self.reopen(self.disk.killed()),
             Step::Crash { choice } => self.reopen(self.disk.crash(choice)),
         }
@@ -129,7 +129,7 @@ impl World {
         let mut appended = Appended { received_ms: 1_000 + self.next_number, ..Appended::default() };
         let mut deliveries = smallvec::SmallVec::new();
         // Bits say which queues; with the highest, it goes through both routes, as two messages.
-        for part in 0..1 + usize::from(to >> 7) {
+        for (part, route) in ROUTES.iter().enumerate().take(1 + usize::from(to >> 7)) {
             let number = self.next_number;
             self.next_number += 1;
             let message = message(number, usize::from(pad), rich);
@@ -149,7 +149,7 @@ impl World {
                 self.spool.queue_name(queue)
             });
             let queues = queues.collect();
-            let route = self.spool.name(NameKind::Route, ROUTES[part]);
+            let route = self.spool.name(NameKind::Route, route);
             deliveries.push(Delivery { route, queues, message });
         }
         let mut transaction = Transaction { received_ms: appended.received_ms, deliveries, ..Transaction::default() };
@@ -383,7 +383,7 @@ impl World {
             for queue in 0..QUEUES {
                 // The newest first, sometimes.
                 while let Some(last) = self.live[queue].len().checked_sub(1) {
-                    self.done(queue, if self.next_number % 2 == 0 { last } else { 0 });
+                    self.done(queue, if self.next_number.is_multiple_of(2) { last } else { 0 });
                 }
             }
             let is_read = self.spool.queues().all(|queue| !self.spool.has_backlog(queue));
