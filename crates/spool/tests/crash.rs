@@ -96,3 +96,18 @@ fn whatever_a_power_loss_leaves_after_any_operation_has_all_that_was_acknowledge
     println!("{states} states after {all} operations");
     assert!(states >= wanted, "only {states} states were looked at");
 }
+
+#[test]
+fn what_segments_said_that_are_gone_is_still_known_after_a_power_loss() {
+    for seed in 400..440 {
+        let Told::ToTheEnd(mut world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+            panic!("nothing went wrong")
+        };
+        world.gives_back();
+        assert!(world.disk.files().iter().all(|(name, _)| *name != "0000000000000001.log"), "the first one is gone");
+        for choice in 0..20 {
+            let _at = At(format!("script {seed}, crash {choice}"));
+            look(world.disk.crash(choice), &world.model, choice);
+        }
+    }
+}

@@ -44,6 +44,8 @@ pub(crate) struct World {
     /// What was done at the first poll since the disk last kept pace.
     marked: Option<Vec<Place>>,
     window: usize,
+    /// They were written, and not synced.
+    cursors_wait: bool,
     news: News,
     recovers_sent: bool,
 }
@@ -69,6 +71,7 @@ impl World {
             next_serial: next_number << 32,
             marked: None,
             window,
+            cursors_wait: false,
             news: News::default(),
             recovers_sent: next_number.is_multiple_of(2),
         };
@@ -259,6 +262,16 @@ impl World {
         let before = self.disk.operations();
         self.spool.step();
         let journal = self.disk.journal(before);
+        for entry in journal.iter().filter(|entry| entry.is_done) {
+            match entry.what {
+                What::Write if entry.file.starts_with("cursors-") => self.cursors_wait = true,
+                What::Sync if entry.file.starts_with("cursors-") => self.cursors_wait = false,
+                What::Remove if entry.file.ends_with(".log") => {
+                    assert!(!self.cursors_wait, "{} goes before the cursors are durable", entry.file);
+                }
+                _ => {}
+            }
+        }
         let cursors = || journal.iter().filter(|entry| entry.file.starts_with("cursors-"));
         // On a full disk they may not have been written.
         if cursors().any(|entry| entry.what == What::Sync) && cursors().all(|entry| entry.is_done) {
