@@ -111,3 +111,23 @@ fn what_segments_said_that_are_gone_is_still_known_after_a_power_loss() {
         }
     }
 }
+
+#[test]
+fn what_a_process_wrote_that_was_killed_at_any_operation_is_durable_once_it_was_opened() {
+    let mut states = 0;
+    for seed in 500..506 {
+        let script = script(seed, STEPS, true);
+        for point in 0.. {
+            let Told::Over(disk, mut model) = tell(&script, point, Fault::PowerOff, 8192) else { break };
+            let disk = disk.killed();
+            model.survive(&raw::read(&disk));
+            let Ok(world) = World::with(disk, model, 8192, 1_000_000) else { panic!("a spool") };
+            for choice in 0..12 {
+                let _at = At(format!("script {seed}, killed after operation {point}, crash {choice}"));
+                look(world.disk.crash(choice), &world.model, choice);
+                states += 1;
+            }
+        }
+    }
+    assert!(states > 5_000, "only {states} states were looked at");
+}
