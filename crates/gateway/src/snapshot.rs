@@ -291,12 +291,6 @@ const FAMILIES: &[Family] = &[
     ("tidegate_route_replayed_total", "counter", "Parked messages that entered the route again.", per_route!(replayed)),
     ("tidegate_route_ticked_total", "counter", "Messages that plugins made on a tick.", per_route!(ticked)),
     (
-        "tidegate_route_recovered_total",
-        "counter",
-        "Messages found in the spool at the start, from an earlier run.",
-        per_route!(recovered),
-    ),
-    (
         "tidegate_route_copies_total",
         "counter",
         "What fan-out and plugins made of a message beyond the first.",

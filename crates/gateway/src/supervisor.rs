@@ -111,8 +111,9 @@ impl Gateway {
         };
         tokio::task::spawn_local(collect(core.clone(), outbox));
         tokio::task::spawn_local(maintain(core.clone()));
-        tokio::task::spawn_local(follow_spool(core, durable));
         gateway.apply(config).await.map_err(Error::Config)?;
+        // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
+        tokio::task::spawn_local(follow_spool(core, durable));
         Ok(gateway)
     }
 
