@@ -112,10 +112,10 @@ fn a_name_that_rots_takes_nothing_with_it() {
             rotten.flip(&name, (start + end) as u64 / 2 * 8);
             let mut model = world.model.clone();
             model.acked -= 1;
-            let mut world = World::with(rotten, model, 8192, 1_000_000).expect("a spool");
-            // The last one of all cannot be told from one that was torn.
-            assert!(world.spool.damaged() > 0 || world.spool.torn_bytes() > 0);
-            world.works_on();
+            // A checkpoint may cover it, then a start does not look there; the last one of all may as well be torn.
+            let report = verify(&Door(rotten.clone())).expect("damage is no error");
+            assert!(!report.damaged.is_empty() || report.torn_bytes > 0);
+            World::with(rotten, model, 8192, 1_000_000).expect("a spool").works_on();
             names += 1;
         }
     }
