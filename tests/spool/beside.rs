@@ -61,6 +61,7 @@ fn a_target_that_is_away_takes_nothing_from_the_other_and_its_backlog_is_on_disk
     println!("beside a target that is away: {beside} messages, without it {alone}: {left:.3}");
     assert!(left >= LEFT_MIN, "{left}");
 
+    tidegate.edit_config(&config(&home, &fast, &to_slow, true));
     let small = memory_bytes(tidegate.pid());
     eventually("the backlog grows", 8 * PATIENCE, || waiting() >= BACKLOG);
     let large = memory_bytes(tidegate.pid());

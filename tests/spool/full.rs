@@ -66,7 +66,8 @@ fn a_disk_that_fills_up_fifty_times_loses_nothing_acknowledged() {
     let ledger = Ledger::new();
     let witness = Witness::start(office.port(), "office", "dev/#", &ledger);
     let mut options = PublisherOptions::new(ClientOptions::new(Version::V5, "publisher"), "dev/{key}/temp");
-    options.rate = 1_000;
+    // What the spool has set aside for its segments is used up soon.
+    (options.rate, options.payload_bytes) = (1_000, 4_000);
     let publisher = Publisher::start(home.port(), options, &ledger);
     let status = |tidegate: &Tidegate| tidegate.metrics().get("tidegate_spool_disk_status", &[]);
     for time in 0..TIMES {
