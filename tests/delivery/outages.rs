@@ -31,7 +31,7 @@ impl Line {
     /// Everything under way, and `SOME` messages through already.
     #[track_caller]
     fn start(version: &str, qos: u8) -> Self {
-        Self::between(mosquitto().start(), mosquitto().start(), version, qos)
+        Self::between(mosquitto().start(), mosquitto().start(), version, qos, RATE)
     }
 
     /// With brokers that may be killed. What mosquitto finds on its disk beyond its window it takes for never sent,
@@ -39,15 +39,15 @@ impl Line {
     #[track_caller]
     fn mortal(version: &str, qos: u8) -> Self {
         let start = || mosquitto().max_inflight(2_000).start();
-        Self::between(start(), start(), version, qos)
+        Self::between(start(), start(), version, qos, RATE)
     }
 
     #[track_caller]
-    fn between(home: Mosquitto, office: Mosquitto, version: &str, qos: u8) -> Self {
+    fn between(home: Mosquitto, office: Mosquitto, version: &str, qos: u8, rate: u32) -> Self {
         let (to_home, to_office) = (FaultProxy::start(home.port()), FaultProxy::start(office.port()));
         let keys = format!(
             "version = \"{version}\"\nkeep_alive = \"1s\"\nconnect_timeout = \"2s\"\n\
-             reconnect = {{ min = \"50ms\", max = \"200ms\" }}"
+             reconnect = {{ min = \"20ms\", max = \"100ms\" }}"
         );
         let mut config = broker("home", &to_home.url(), &keys) + &broker("office", &to_office.url(), &keys);
         config += &route("home", &["dev/#"], &["office"], "");
@@ -58,7 +58,7 @@ impl Line {
         let subscriber = Subscriber::start(office.port(), options, &ledger);
         let client = ClientOptions::new(Version::V5, "publisher").clean(false);
         let mut options = PublisherOptions::new(client, "dev/{key}/temp");
-        (options.qos, options.rate) = (qos, RATE);
+        (options.qos, options.rate) = (qos, rate);
         let publisher = Publisher::start(home.port(), options, &ledger);
         let line = Self { home, to_home, tidegate, to_office, office, qos, ledger, publisher, subscriber };
         line.carries_some();
@@ -215,6 +215,29 @@ fn the_target_is_killed(qos: u8) {
 }
 
 /// Connections of both sides break again and again, within packets and between them.
+/// Both links are cut after each number of bytes of what a new connection begins with: handshake, subscriptions, the
+/// resumption of what was in flight, and the next messages.
+#[test]
+fn exactly_once_when_links_are_cut_at_every_byte() {
+    const BYTES: u64 = 240;
+    // Few, so that what gathers meanwhile is soon through.
+    let line = Line::between(mosquitto().start(), mosquitto().start(), "5", 2, 150);
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        for bytes in 0..BYTES {
+            for proxy in [&line.to_home, &line.to_office] {
+                proxy.cut_after(direction, bytes);
+                proxy.close();
+            }
+            for proxy in [&line.to_home, &line.to_office] {
+                eventually("the cut happens", PATIENCE, || !proxy.cut_is_pending());
+            }
+        }
+    }
+    line.carries_some();
+    assert!(line.to_home.accepted() > 2 * BYTES && line.to_office.accepted() > 2 * BYTES);
+    line.finish();
+}
+
 fn cut(version: &str, qos: u8) {
     let line = Line::start(version, qos);
     for round in 0..6 {

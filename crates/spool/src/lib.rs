@@ -13,8 +13,9 @@
 //! A folder with these files, each with a header of 16 bytes (magic, version, CRC32C), then records as in `record.rs`:
 //! - `<first sequence>.log`: segments. Every one says at its head what the numbers of names mean. Sequences only rise.
 //! - `<sequence>.checkpoint`: what the log says up to a sequence, except the messages that wait: names, cursors, packet
-//!   ids, parked messages, plugin state. Two are kept.
+//!   ids, parked messages, plugin state. Two are kept, and the log from the older one on: either may rot.
 //! - `cursors-0`, `cursors-1`: what is done of each queue, written in turns. Losing one costs duplicates, never messages.
+//!   They speak only of what is durable, so that they may reach the disk before the log does.
 //! - `next`: the next segment, room set aside. `lock`: locked while the folder is in use.
 //!
 //! # Write
@@ -25,13 +26,17 @@
 //!
 //! # Read
 //! What becomes durable while its queue keeps pace goes to [`News::ready`] from memory. A queue that falls behind leaves
-//! the rest on disk; a reader fetches it by the window, from where it stopped. Recovery loads the newest whole checkpoint,
-//! replays the log behind it, cuts the torn tail, and starts a new segment. A record that does not match its checksum is
-//! passed over and counted; the next good one is found by its own.
+//! the rest on disk; a reader fetches it by the window, from where it stopped. Recovery loads the newest checkpoint that is
+//! as it was written, replays the log behind it, cuts the torn tail, and starts a new segment. What it relies on it writes
+//! once more and syncs: the process before may have been killed, or have failed to. A record that does not match its
+//! checksum is passed over and counted; the next good one is found by its own. No sequence and no number of a name is used
+//! twice, whatever was lost.
 //!
 //! # Delete
-//! [`Spool::done`] moves a queue's cursor. A segment goes when every cursor has passed it and a checkpoint covers it, after
-//! the cursors were synced.
+//! [`Spool::done`] moves a queue's cursor. A segment goes when every cursor has passed it and two checkpoints cover it,
+//! after the cursors were synced.
+//!
+//! [`verify`] and [`export`] read a stopped gateway's spool, an [`Editor`] changes it.
 //!
 //! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool.rs`.
 

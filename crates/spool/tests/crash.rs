@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::raw;
 use crate::script::{At, Dice, Told, script, tell};
 use crate::world::World;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidegate_testkit::{Fault, SimDisk};
 
 /// How many states of the disk are opened; `TIDEGATE_CASES` over 10,000 asks for more in proportion.
@@ -29,10 +29,19 @@ fn points(seed: u64) -> u64 {
     }
 }
 
-fn cut_everywhere(seed: u64, each: u64) -> u64 {
+/// Tells the other thread to stop when one fails.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_or(std::thread::panicking(), Ordering::Relaxed);
+    }
+}
+
+fn cut_everywhere(seed: u64, each: u64, has_failed: &AtomicBool) -> u64 {
     let script = script(seed, STEPS, true);
     let (mut states, mut point) = (0, 0);
-    loop {
+    while !has_failed.load(Ordering::Relaxed) {
         let (disk, model) = match tell(&script, point, Fault::PowerOff, if seed.is_multiple_of(2) { 8192 } else { 4 }) {
             Told::Over(disk, model) => (disk, model),
             Told::ToTheEnd(_) => return states,
@@ -59,6 +68,7 @@ fn cut_everywhere(seed: u64, each: u64) -> u64 {
         }
         point += 1;
     }
+    states
 }
 
 #[test]
@@ -67,16 +77,17 @@ fn whatever_a_power_loss_leaves_after_any_operation_has_all_that_was_acknowledge
     let wanted = STATES * asked.max(10_000) / 10_000;
     let all: u64 = (0..SCRIPTS).map(points).sum();
     let each = wanted / all + 8;
-    let (next, states) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (next, states, has_failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
+                let _alarm = Alarm(&has_failed);
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= SCRIPTS {
                         return;
                     }
-                    states.fetch_add(cut_everywhere(seed, each), Ordering::Relaxed);
+                    states.fetch_add(cut_everywhere(seed, each, &has_failed), Ordering::Relaxed);
                 }
             });
         }
@@ -84,4 +95,39 @@ fn whatever_a_power_loss_leaves_after_any_operation_has_all_that_was_acknowledge
     let states = states.into_inner();
     println!("{states} states after {all} operations");
     assert!(states >= wanted, "only {states} states were looked at");
+}
+
+#[test]
+fn what_segments_said_that_are_gone_is_still_known_after_a_power_loss() {
+    for seed in 400..440 {
+        let Told::ToTheEnd(mut world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+            panic!("nothing went wrong")
+        };
+        world.gives_back();
+        assert!(world.disk.files().iter().all(|(name, _)| *name != "0000000000000001.log"), "the first one is gone");
+        for choice in 0..20 {
+            let _at = At(format!("script {seed}, crash {choice}"));
+            look(world.disk.crash(choice), &world.model, choice);
+        }
+    }
+}
+
+#[test]
+fn what_a_process_wrote_that_was_killed_at_any_operation_is_durable_once_it_was_opened() {
+    let mut states = 0;
+    for seed in 500..506 {
+        let script = script(seed, STEPS, true);
+        for point in 0.. {
+            let Told::Over(disk, mut model) = tell(&script, point, Fault::PowerOff, 8192) else { break };
+            let disk = disk.killed();
+            model.survive(&raw::read(&disk));
+            let Ok(world) = World::with(disk, model, 8192, 1_000_000) else { panic!("a spool") };
+            for choice in 0..12 {
+                let _at = At(format!("script {seed}, killed after operation {point}, crash {choice}"));
+                look(world.disk.crash(choice), &world.model, choice);
+                states += 1;
+            }
+        }
+    }
+    assert!(states > 5_000, "only {states} states were looked at");
 }

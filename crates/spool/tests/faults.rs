@@ -18,7 +18,7 @@ fn at_every_operation(closes: bool, fault: Fault, mut look: impl FnMut(u64, &[St
         let Told::ToTheEnd(whole) = tell(&script, u64::MAX, fault, 8192) else { panic!("nothing went wrong") };
         for point in 0..whole.disk.operations() {
             let _at = At(format!("script {seed}, {fault:?} at operation {point}"));
-            look(point, &script, tell(&script, point, fault, if seed % 2 == 0 { 8192 } else { 4 }));
+            look(point, &script, tell(&script, point, fault, if seed.is_multiple_of(2) { 8192 } else { 4 }));
         }
     }
 }

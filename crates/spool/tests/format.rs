@@ -120,24 +120,24 @@ fn files_of_format_1_are_read() {
     if std::env::var_os("TIDEGATE_WRITE_GOLDEN").is_some() {
         let disk = SimDisk::new();
         write(&disk);
-        std::fs::create_dir_all(golden()).unwrap();
+        std::fs::create_dir_all(golden()).expect("a test on good ground");
         for (name, _) in disk.files() {
-            std::fs::write(golden().join(&name), disk.contents(&name)).unwrap();
+            std::fs::write(golden().join(&name), disk.contents(&name)).expect("a test on good ground");
         }
     }
     let disk = SimDisk::new();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a test on good ground");
     let mut files = 0;
-    for entry in std::fs::read_dir(golden()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        disk.put(name, &std::fs::read(&path).unwrap());
-        std::fs::copy(&path, folder.path().join(name)).unwrap();
+    for entry in std::fs::read_dir(golden()).expect("a test on good ground") {
+        let path = entry.expect("a test on good ground").path();
+        let name = path.file_name().expect("a test on good ground").to_str().expect("a test on good ground");
+        disk.put(name, &std::fs::read(&path).expect("a test on good ground"));
+        std::fs::copy(&path, folder.path().join(name)).expect("a test on good ground");
         files += 1;
     }
     assert!(files >= 4, "only {files} files");
     check(Arc::new(Door(disk)));
-    check(Arc::new(Disk::open(folder.path()).unwrap()));
+    check(Arc::new(Disk::open(folder.path()).expect("a test on good ground")));
 }
 
 #[test]

@@ -225,13 +225,13 @@ pub(crate) fn is_sent_as(spool: &Spool, found: Option<SentItem>, wanted: Option<
 pub(crate) fn message(number: u64, pad: usize, rich: bool) -> Message {
     let mut payload = number.to_le_bytes().to_vec();
     payload.resize(8 + pad, number as u8);
-    let topic = Topic::new(format!("line/{}", number % 5)).unwrap();
-    let mut message = Message::new(topic, payload, QoS::from_u8((number % 3) as u8).unwrap());
+    let topic = Topic::new(format!("line/{}", number % 5)).expect("a test on good ground");
+    let mut message = Message::new(topic, payload, QoS::from_u8((number % 3) as u8).expect("a test on good ground"));
     if rich {
         message.retain = true;
         message.properties = Some(Box::new(Properties {
             content_type: Some(ByteString::from_static("text/plain")),
-            response_topic: Some(Topic::new("answers").unwrap()),
+            response_topic: Some(Topic::new("answers").expect("a test on good ground")),
             correlation_data: Some(Bytes::from(vec![number as u8; 3])),
             message_expiry_seconds: Some(number as u32 * 1000),
             payload_is_utf8: number.is_multiple_of(2),
@@ -242,5 +242,5 @@ pub(crate) fn message(number: u64, pad: usize, rich: bool) -> Message {
 }
 
 pub(crate) fn number_of(message: &Message) -> u64 {
-    u64::from_le_bytes(message.payload[..8].try_into().unwrap())
+    u64::from_le_bytes(message.payload[..8].try_into().expect("a test on good ground"))
 }

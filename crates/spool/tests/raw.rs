@@ -25,14 +25,14 @@ pub(crate) fn read(disk: &SimDisk) -> Raw {
                 at += 1;
                 continue;
             };
-            let sequence = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().unwrap());
+            let sequence = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().expect("a test on good ground"));
             raw.sequences.insert(sequence);
             raw.places.insert(sequence, (name.clone(), at, end));
             if bytes[at + 16] == 1 {
                 // Number, kind, length, text; the tests need only short ones.
                 let body = &bytes[at + HEAD..end];
-                let skip = body.iter().position(|byte| *byte < 0x80).unwrap() + 1;
-                let text = String::from_utf8(body[skip + 2..].to_vec()).unwrap();
+                let skip = body.iter().position(|byte| *byte < 0x80).expect("a test on good ground") + 1;
+                let text = String::from_utf8(body[skip + 2..].to_vec()).expect("a test on good ground");
                 assert_eq!(text.len(), usize::from(body[skip + 1]));
                 raw.names.insert((body[skip], text));
             }
@@ -44,7 +44,7 @@ pub(crate) fn read(disk: &SimDisk) -> Raw {
 
 /// Where the record that starts here ends, if it is a good one.
 fn frame(bytes: &[u8], at: usize) -> Option<usize> {
-    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("a test on good ground"));
     let length = word(at) as usize;
     let checked = bytes.get(at + 8..(at + 8).checked_add(length)?)?;
     (length >= HEAD - 8 && crc32c::crc32c(checked) == word(at + 4)).then_some(at + 8 + length)

@@ -47,7 +47,7 @@ pub(crate) fn script(seed: u64, steps: usize, closes: bool) -> Vec<Step> {
             16..18 => Step::TakenOver { queue, pick },
             18 => Step::Released { source: queue, pick },
             19 if pick < 60 => Step::Forgotten { source: queue },
-            20..25 => Step::Step,
+            20..25 => Step::Work,
             25..29 => Step::Poll,
             29 if closes && pick < 128 => Step::Close,
             _ => continue,

@@ -10,7 +10,7 @@ const CASES: u32 = 10_000;
 fn cases() -> ProptestConfig {
     let asked = std::env::var("TIDEGATE_CASES").or_else(|_| std::env::var("PROPTEST_CASES"));
     let cases = asked.ok().and_then(|text| text.parse().ok()).unwrap_or(CASES);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Default::default() }
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 3_000, ..Default::default() }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<(u8, u8)>().prop_map(|(source, pick)| Step::Released { source, pick }),
         1 => any::<u8>().prop_map(|source| Step::Forgotten { source }),
         3 => Just(Step::Flush),
-        10 => Just(Step::Step),
+        10 => Just(Step::Work),
         10 => Just(Step::Poll),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),

@@ -21,7 +21,7 @@ impl Gateway {
         let wake = {
             let woken = woken.clone();
             Arc::new(move || {
-                *woken.0.lock().unwrap() = true;
+                *woken.0.lock().expect("a test on good ground") = true;
                 woken.1.notify_all();
             })
         };
@@ -33,8 +33,9 @@ impl Gateway {
 
     fn wait(&mut self) {
         let (mutex, condvar) = &*self.woken;
-        let guard = mutex.lock().unwrap();
-        let (mut guard, wait) = condvar.wait_timeout_while(guard, PATIENCE, |woken| !*woken).unwrap();
+        let guard = mutex.lock().expect("a test on good ground");
+        let (mut guard, wait) =
+            condvar.wait_timeout_while(guard, PATIENCE, |woken| !*woken).expect("a test on good ground");
         assert!(!wait.timed_out(), "nothing happens");
         *guard = false;
         drop(guard);
@@ -44,7 +45,7 @@ impl Gateway {
 
 #[test]
 fn a_backlog_larger_than_memory_goes_through_threads_and_a_restart_in_order() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a test on good ground");
     let key = |target: &str| Key { target: target.to_owned(), class: 0 };
     let (mut fast, mut slow) = (0, 0);
     let mut gateway = Gateway::open(folder.path());
@@ -70,7 +71,7 @@ fn a_backlog_larger_than_memory_goes_through_threads_and_a_restart_in_order() {
             message: message(number, 30, false),
         }];
         last = gateway.spool.append(Transaction { received_ms: number, deliveries, ..Transaction::default() });
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             gateway.spool.flush();
             gateway.spool.poll(&mut gateway.news);
             take(&mut gateway, &mut fast, &mut slow, false);

@@ -32,9 +32,9 @@ fn what_is_verified_and_exported_is_what_waits_and_nothing_is_changed() {
         })
         .expect("an export");
         assert!(sequence.is_sorted(), "in the order in which they came");
-        for queue in 0..QUEUES {
+        for (queue, exported) in exported.iter().enumerate() {
             let wanted: Vec<_> = model.waiting(queue).into_iter().map(|(_, at, item, _)| (at, item.message)).collect();
-            assert_eq!(exported[queue], wanted);
+            assert_eq!(*exported, wanted);
             if let Some(waiting) = report.queues.iter().find(|waiting| waiting.key == key(queue)) {
                 assert_eq!(waiting.items, wanted.len() as u64);
                 assert_eq!(waiting.bytes, wanted.iter().map(|(_, message)| message.weight_bytes() as u64).sum::<u64>());

@@ -18,7 +18,7 @@ pub(crate) enum Step {
     Released { source: u8, pick: u8 },
     Forgotten { source: u8 },
     Flush,
-    Step,
+    Work,
     Poll,
     Close,
     Kill,
@@ -44,6 +44,8 @@ pub(crate) struct World {
     /// What was done at the first poll since the disk last kept pace.
     marked: Option<Vec<Place>>,
     window: usize,
+    /// They were written, and not synced.
+    cursors_wait: bool,
     news: News,
     recovers_sent: bool,
 }
@@ -69,6 +71,7 @@ impl World {
             next_serial: next_number << 32,
             marked: None,
             window,
+            cursors_wait: false,
             news: News::default(),
             recovers_sent: next_number.is_multiple_of(2),
         };
@@ -117,7 +120,7 @@ impl World {
                 }
             }
             Step::Flush => self.spool.flush(),
-            Step::Step => self.work(),
+            Step::Work => self.work(),
             Step::Poll => self.poll(),
             Step::Close => assert!(self.close(self.next_number.is_multiple_of(3)), "the disk is good"),
             Step::Kill => self.reopen(self.disk.killed()),
@@ -129,7 +132,7 @@ impl World {
         let mut appended = Appended { received_ms: 1_000 + self.next_number, ..Appended::default() };
         let mut deliveries = smallvec::SmallVec::new();
         // Bits say which queues; with the highest, it goes through both routes, as two messages.
-        for part in 0..1 + usize::from(to >> 7) {
+        for (part, route) in ROUTES.iter().enumerate().take(1 + usize::from(to >> 7)) {
             let number = self.next_number;
             self.next_number += 1;
             let message = message(number, usize::from(pad), rich);
@@ -149,7 +152,7 @@ impl World {
                 self.spool.queue_name(queue)
             });
             let queues = queues.collect();
-            let route = self.spool.name(NameKind::Route, ROUTES[part]);
+            let route = self.spool.name(NameKind::Route, route);
             deliveries.push(Delivery { route, queues, message });
         }
         let mut transaction = Transaction { received_ms: appended.received_ms, deliveries, ..Transaction::default() };
@@ -259,6 +262,16 @@ impl World {
         let before = self.disk.operations();
         self.spool.step();
         let journal = self.disk.journal(before);
+        for entry in journal.iter().filter(|entry| entry.is_done) {
+            match entry.what {
+                What::Write if entry.file.starts_with("cursors-") => self.cursors_wait = true,
+                What::Sync if entry.file.starts_with("cursors-") => self.cursors_wait = false,
+                What::Remove if entry.file.ends_with(".log") => {
+                    assert!(!self.cursors_wait, "{} goes before the cursors are durable", entry.file);
+                }
+                _ => {}
+            }
+        }
         let cursors = || journal.iter().filter(|entry| entry.file.starts_with("cursors-"));
         // On a full disk they may not have been written.
         if cursors().any(|entry| entry.what == What::Sync) && cursors().all(|entry| entry.is_done) {
