@@ -2,12 +2,14 @@
 //!
 //! | Module | What it shows |
 //! |---|---|
+//! | `durable` | a source is told when its message is on disk |
 //! | `quotas` | `max_messages` with each `when_full`, `max_age`, MQTT 5 expiry |
 //! | `leaving` | priorities, `drain_rate`, `mark_late` |
 //! | `full` | a disk that is full, again and again |
 //! | `beside` | a target that is away beside one that is not |
 
 mod beside;
+mod durable;
 mod full;
 mod leaving;
 mod quotas;

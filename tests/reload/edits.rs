@@ -165,7 +165,7 @@ fn a_removed_broker_takes_only_its_own_messages_along() {
     let gone = tidegate_testkit::free_port();
     let both = format!(
         "{MAIN}[brokers.spare]\nurl = \"mqtt://127.0.0.1:{gone}\"\n[[routes]]\nname = \"spare\"\n\
-         from = {{ broker = \"home\", topics = [\"side/#\"] }}\nto = [\"spare\"]\n"
+         from = {{ broker = \"home\", topics = [\"side/#\"] }}\nto = [\"spare\"]\nack = \"delivered\"\n"
     );
     let tidegate = house.gateway(&both).spawn();
     eventually("it serves", PATIENCE, || tidegate.get("/health").is_ok());

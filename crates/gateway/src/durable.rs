@@ -114,7 +114,7 @@ impl Core {
         let Some(queue) = self.queue_for(target, class) else {
             return self.dropped(route, origin, "target_removed");
         };
-        if self.is_full(queue) {
+        if is_full(&self.queues[usize::from(queue)].settings, self.spool.pending(queue)) {
             let when_full = self.queues[usize::from(queue)].settings.when_full;
             match when_full {
                 WhenFull::DropNewest => return self.dropped(route, origin, "quota"),
@@ -136,12 +136,6 @@ impl Core {
             origin.stash.add(name, queue, message);
         }
         self.settle_decided(origin);
-    }
-
-    fn is_full(&self, queue: u16) -> bool {
-        let settings = &self.queues[usize::from(queue)].settings;
-        let (items, bytes) = self.spool.pending(queue);
-        bytes >= settings.max_bytes || settings.max_messages.is_some_and(|max| items >= max)
     }
 
     /// Drops the oldest message of a queue that is not being sent. False if there is none in memory.
@@ -215,13 +209,18 @@ impl Core {
         self.write(origin);
     }
 
+    /// Whether a queue that a message is for is full, and says that its sources wait.
     fn must_wait(&mut self, origin: u32) -> bool {
-        let Some(filed) = self.origins.get_mut(origin) else { return false };
-        let names: Vec<NameId> = filed.stash.deliveries.iter().flat_map(|one| one.queues.iter().copied()).collect();
-        names.into_iter().any(|name| {
-            let queue = self.queues.iter().position(|slot| slot.name == name);
-            queue.is_some_and(|at| self.queues[at].settings.when_full == WhenFull::Block && self.is_full(at as u16))
-        })
+        let Self { origins, queues, spool, .. } = self;
+        let Some(filed) = origins.get_mut(origin) else { return false };
+        let blocks = |name: &NameId| {
+            let at = queues.iter().position(|slot| slot.name == *name);
+            at.is_some_and(|at| {
+                let settings = &queues[at].settings;
+                settings.when_full == WhenFull::Block && is_full(settings, spool.pending(at as u16))
+            })
+        };
+        filed.stash.deliveries.iter().any(|delivery| delivery.queues.iter().any(blocks))
     }
 
     fn write(&mut self, origin: u32) {
@@ -577,6 +576,11 @@ impl Core {
         slot.held_bytes = slot.held_bytes.saturating_sub(done.weight_bytes);
         self.ack(done.ack);
     }
+}
+
+/// Whether so many messages, and bytes of them, are all that a queue may hold.
+fn is_full(settings: &SpoolSettings, (items, bytes): (u64, u64)) -> bool {
+    bytes >= settings.max_bytes || settings.max_messages.is_some_and(|max| items >= max)
 }
 
 fn parked_weight(parked: &Parked) -> usize {

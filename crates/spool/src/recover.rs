@@ -113,6 +113,7 @@ pub(crate) fn recover(storage: &dyn Storage, mend: bool) -> Result<Found, OpenEr
         // What is done was durable. If the log does not reach that far any more, its end rotted: no sequence comes twice.
         let beyond = mark.beyond.iter().map(|item| item.sequence).max().unwrap_or(0);
         found.last = found.last.max(mark.cursor.sequence.saturating_sub(1)).max(beyond);
+        found.state.saw(mark.queue);
         if found.state.text(mark.queue).is_some() {
             found.state.mark(mark, false);
         }

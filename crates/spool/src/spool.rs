@@ -120,7 +120,7 @@ impl Spool {
             state,
         };
         // A queue whose name was torn off has only what was not durable.
-        let known = |name: &&NameId| spool.state.names.contains_key(name);
+        let known = |name: &&NameId| spool.state.names.get(name).is_some_and(|(kind, _)| *kind == NameKind::Queue);
         let known: Vec<NameId> = spool.state.queues.keys().filter(known).copied().collect();
         for name in known {
             spool.add_queue(name);
@@ -416,11 +416,10 @@ impl Spool {
             self.generation += 1;
             let mut bytes = header().to_vec();
             let mut records = 0;
-            for queue in self.queues.iter().filter(|queue| queue.appended.items > 0) {
-                let mut mark = queue.mark();
-                // Cursors may reach the disk when the log does not: they speak only of what is durable.
-                mark.cursor = mark.cursor.min(ItemId { sequence: self.durable + 1, index: 0 });
-                Record::Mark(mark).encode(self.generation, &mut bytes);
+            // Cursors may reach the disk when the log does not: they speak only of what is durable. What was done was, and
+            // so is everything before it and the queue's name.
+            for queue in self.queues.iter().filter(|queue| queue.done.items > 0) {
+                Record::Mark(queue.mark()).encode(self.generation, &mut bytes);
                 records += 1;
             }
             Record::End { records }.encode(self.generation, &mut bytes);

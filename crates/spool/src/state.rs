@@ -88,7 +88,8 @@ impl State {
         }
     }
 
-    fn saw(&mut self, id: NameId) {
+    /// A number that is not free.
+    pub(crate) fn saw(&mut self, id: NameId) {
         self.highest_name = self.highest_name.max(id);
     }
 

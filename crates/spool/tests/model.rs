@@ -233,7 +233,7 @@ pub(crate) fn message(number: u64, pad: usize, rich: bool) -> Message {
             content_type: Some(ByteString::from_static("text/plain")),
             response_topic: Some(Topic::new("answers").expect("a test on good ground")),
             correlation_data: Some(Bytes::from(vec![number as u8; 3])),
-            message_expiry_seconds: Some(number as u32 * 1000),
+            message_expiry_seconds: Some((number as u32).wrapping_mul(1000)),
             payload_is_utf8: number.is_multiple_of(2),
             user: vec![(ByteString::from_static("a"), ByteString::from(number.to_string())); 2],
         }));
