@@ -194,6 +194,9 @@ fn measure(setting: &Setting, subjects: &[Subject], qos: &[u8], repeats: u32, me
     Ok(results)
 }
 
+/// Where the part of the page begins that is not written here, but by hand, from `scripts/soak` and `bench/kill-mosquitto`.
+const BY_HAND: &str = "\n## kill -9\n";
+
 /// A part of the figures does not replace the whole.
 fn write(arguments: &Arguments, root: &Path, page: &str) -> Result<()> {
     let partial = arguments.quick || !arguments.only.is_empty() || arguments.qos.is_some();
@@ -202,7 +205,9 @@ fn write(arguments: &Arguments, root: &Path, page: &str) -> Result<()> {
         None if partial => return Ok(()),
         None => root.join("bench/RESULTS.md"),
     };
-    std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let by_hand = old.find(BY_HAND).map_or("", |at| &old[at..]);
+    std::fs::write(&path, format!("{page}{by_hand}")).with_context(|| format!("cannot write {}", path.display()))?;
     eprintln!("written to {}", path.display());
     Ok(())
 }
