@@ -3,6 +3,7 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `durable` | a source is told when its message is on disk |
+//! | `failing` | a disk whose fsync fails |
 //! | `quotas` | `max_messages` with each `when_full`, `max_age`, MQTT 5 expiry |
 //! | `leaving` | priorities, `drain_rate`, `mark_late` |
 //! | `full` | a disk that is full, again and again |
@@ -10,6 +11,7 @@
 
 mod beside;
 mod durable;
+mod failing;
 mod full;
 mod leaving;
 mod quotas;
