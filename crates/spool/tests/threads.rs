@@ -105,3 +105,58 @@ fn a_backlog_larger_than_memory_goes_through_threads_and_a_restart_in_order() {
     assert!(gateway.spool.waiting().iter().all(|waiting| waiting.items == 0));
     assert!(gateway.spool.close(PATIENCE));
 }
+
+/// A million messages, received over an hour; fewer in a build that is not optimised.
+#[test]
+fn a_target_that_is_away_for_an_hour_gets_a_million_messages_in_order_and_memory_holds_a_window_of_them() {
+    const HOUR_MS: u64 = 3_600_000;
+    const BATCH: u64 = 256;
+    // As in `queue.rs`; a read may be under way for another half.
+    const WINDOW: u64 = 8 * 1024;
+    let messages: u64 = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
+    let folder = tempfile::tempdir().expect("a test on good ground");
+    let mut gateway = Gateway::open(folder.path());
+    let queue = gateway.spool.queue(&Key { target: "away".to_owned(), class: 1 });
+    let (name, route) = (gateway.spool.queue_name(queue), gateway.spool.name(NameKind::Route, "all"));
+    let mut in_memory = std::collections::VecDeque::new();
+    let mut last = 0;
+    for number in 0..messages {
+        let deliveries = smallvec::smallvec![Delivery {
+            route,
+            queues: [name].into_iter().collect(),
+            message: message(number, 30, false)
+        }];
+        let received_ms = number * HOUR_MS / messages;
+        last = gateway.spool.append(Transaction { received_ms, deliveries, ..Transaction::default() });
+        if number % BATCH == BATCH - 1 {
+            gateway.spool.flush();
+            gateway.spool.poll(&mut gateway.news);
+            in_memory.extend(gateway.news.ready.drain(..));
+            assert!(in_memory.len() as u64 <= WINDOW, "what waits is on disk");
+        }
+    }
+    gateway.spool.flush();
+    while gateway.spool.durable() < last {
+        gateway.wait();
+        in_memory.extend(gateway.news.ready.drain(..));
+    }
+    assert_eq!(gateway.spool.pending(queue).0, messages);
+    // It is back.
+    let mut next = 0;
+    while next < messages {
+        while let Some(ready) = in_memory.pop_front() {
+            assert_eq!(number_of(&ready.message), next, "in order");
+            assert_eq!(ready.received_ms, next * HOUR_MS / messages);
+            gateway.spool.done(queue, ready.ordinal).expect("it waits");
+            next += 1;
+        }
+        gateway.spool.flush();
+        if next < messages {
+            gateway.wait();
+            in_memory.extend(gateway.news.ready.drain(..));
+            assert!(in_memory.len() as u64 <= WINDOW, "memory holds a window of it");
+        }
+    }
+    assert_eq!(gateway.spool.pending(queue), (0, 0));
+    assert!(gateway.spool.close(PATIENCE));
+}
