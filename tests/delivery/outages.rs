@@ -246,6 +246,57 @@ fn no_loss_when_links_are_cut_at_every_byte_at_qos_2() {
     line.compare(false);
 }
 
+/// With nothing under way at the cut, so that mosquitto has nothing to forget: exactly once, wherever handshake and exchange
+/// are cut.
+#[test]
+fn exactly_once_when_quiet_links_are_cut_at_every_byte() {
+    const BYTES: u64 = 200;
+    let (home, office) = (Mosquitto::start(), Mosquitto::start());
+    let (to_home, to_office) = (FaultProxy::start(home.port()), FaultProxy::start(office.port()));
+    let keys = "version = \"5\"\nreconnect = { min = \"20ms\", max = \"60ms\" }";
+    let mut config = broker("home", &to_home.url(), keys) + &broker("office", &to_office.url(), keys);
+    config += &route("home", &["dev/#"], &["office"], "");
+    let tidegate = Tidegate::start(&config);
+    let ledger = Ledger::new();
+    let client = ClientOptions::new(Version::V5, "subscriber").clean(false);
+    let subscriber =
+        Subscriber::start(office.port(), SubscriberOptions::new(client, "office", "dev/+/temp", 2), &ledger);
+    let mut client = Client::connect(home.port(), &ClientOptions::new(Version::V5, "publisher")).unwrap();
+    let carried = || {
+        let both = [Direction::ToServer, Direction::ToClient];
+        both.iter().map(|direction| to_home.bytes(*direction) + to_office.bytes(*direction)).sum::<u64>()
+    };
+    let mut number = 0;
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        for bytes in 0..BYTES {
+            for proxy in [&to_home, &to_office] {
+                proxy.cut_after(direction, bytes);
+                proxy.close();
+            }
+            // Enough for any number of bytes to pass.
+            for _ in 0..4 {
+                let id = Id::new("quiet", number);
+                ledger.published(id.clone());
+                client.publish("dev/quiet/temp", &id.encode(0), 2, false).unwrap();
+                number += 1;
+            }
+            eventually("everything arrives", PATIENCE, || ledger.received_count("office") as u64 >= number);
+            for proxy in [&to_home, &to_office] {
+                proxy.heal();
+            }
+            let mut before = u64::MAX;
+            eventually("all is said", PATIENCE, || {
+                std::thread::sleep(std::time::Duration::from_millis(25));
+                std::mem::replace(&mut before, carried()) == carried() && tidegate.is_ready()
+            });
+        }
+    }
+    assert!(to_home.accepted() > BYTES && to_office.accepted() > BYTES);
+    assert_balanced(&tidegate);
+    subscriber.stop();
+    ledger.check("office").assert_exactly_once().assert_nothing_missing().assert_in_order();
+}
+
 fn cut(version: &str, qos: u8) {
     let line = Line::start(version, qos);
     for round in 0..6 {
