@@ -5,6 +5,7 @@
 //! | `durable` | a source is told when its message is on disk |
 //! | `failing` | a disk whose fsync fails |
 //! | `quotas` | `max_messages` with each `when_full`, `max_age`, MQTT 5 expiry |
+//! | `tools` | `tidegate spool status`, `verify`, `export` |
 //! | `leaving` | priorities, `drain_rate`, `mark_late` |
 //! | `full` | a disk that is full, again and again |
 //! | `beside` | a target that is away beside one that is not |
@@ -15,6 +16,7 @@ mod failing;
 mod full;
 mod leaving;
 mod quotas;
+mod tools;
 
 use crate::world::{PATIENCE, Witness, assert_balanced, broker, named_route, route};
 use std::time::Duration;
