@@ -118,4 +118,19 @@ fn the_state_of_a_plugin_outlives_kills_and_swaps() {
     let counts: Vec<String> = arrived.arrivals().into_iter().map(|arrival| arrival.mark).collect();
     let expected: Vec<String> = (1..=counts.len()).map(|count| count.to_string()).collect();
     assert_eq!(counts, expected, "no count is lost and none comes twice");
+
+    let file = tidegate.dir().join("tidegate.toml");
+    let state = |args: &[&str]| {
+        let output = run(&[&["plugin", "state"], args, &["--config", file.to_str().unwrap()]].concat());
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, running) = state(&["list"]);
+    let key = running.split('\t').nth(1).expect("a key").to_owned();
+    assert!(code == Some(0) && running.starts_with("counts\t"), "{running}");
+    assert_eq!(state(&["delete", "counts", &key]).0, Some(69), "a plugin may be using it");
+    assert_eq!(tidegate.terminate(PATIENCE).code(), Some(0));
+    assert_eq!(state(&["list", "counts"]), (Some(0), running), "the same from disk");
+    assert_eq!(state(&["get", "counts", &key]).0, Some(0));
+    assert_eq!(state(&["delete", "counts", &key]).0, Some(0));
+    assert_eq!(state(&["list"]), (Some(0), String::new()));
 }
