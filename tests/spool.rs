@@ -22,8 +22,16 @@ use crate::world::{PATIENCE, Witness, assert_balanced, broker, named_route, rout
 use std::time::Duration;
 use tidegate_testkit::{
     ClientOptions, FaultProxy, Id, Ledger, Metrics, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Tidegate,
-    Version, eventually, mosquitto_pub,
+    Version, eventually, free_port, mosquitto_pub,
 };
+
+/// The box's own broker `device` on a port, `office`, which nobody is, and a route from one to the other with these keys.
+fn from_the_box(route: &str) -> (u16, String) {
+    let (device, nobody) = (free_port(), free_port());
+    let mut config = format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n");
+    config += &broker("office", &format!("mqtt://127.0.0.1:{nobody}"), "");
+    (device, config + &named_route("up", "device", &["dev/#"], 2, &["office"], route))
+}
 
 /// `home`, the gateway, a proxy, and `office`, which is away from the start.
 struct Queue {

@@ -1,17 +1,16 @@
 //! When a source is told.
 
-use crate::world::{PATIENCE, broker, named_route};
-use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually, free_port};
+use super::from_the_box;
+use crate::world::PATIENCE;
+use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
 
 /// A device is told when its message is on disk, neither before nor only when the target has it.
 #[track_caller]
 fn acknowledged_after_the_disk(qos: u8) {
-    let (device, nobody) = (free_port(), free_port());
-    // The longest there is: time enough to see that no acknowledgement comes before the flush.
-    let mut config = "[gateway]\nname = \"test\"\ndata_dir = \"{dir}/data\"\ncommit_delay = \"1s\"\n".to_owned();
-    config += &format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n");
-    config += &broker("office", &format!("mqtt://127.0.0.1:{nobody}"), "");
-    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "");
+    // The longest delay there is: time enough to see that no acknowledgement comes before the flush.
+    let gateway = "[gateway]\nname = \"test\"\ndata_dir = \"{dir}/data\"\ncommit_delay = \"1s\"\n";
+    let (device, config) = from_the_box("");
+    let config = gateway.to_owned() + &config;
     let tidegate = Tidegate::builder(&config).spawn();
     eventually("it serves", PATIENCE, || tidegate.get("/health").is_ok());
     let mut publisher = Client::connect(device, &ClientOptions::new(Version::V5, "device")).unwrap();

@@ -1,9 +1,10 @@
 //! A disk whose fsync fails, for a process that thinks its libc says so.
 
-use crate::world::{PATIENCE, broker, named_route};
+use super::from_the_box;
+use crate::world::PATIENCE;
 use std::fs;
 use std::process::Command;
-use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually, free_port};
+use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
 
 /// Stands before libc: fdatasync and fsync fail as long as a file is there, and write down that they were called.
 const FAILING: &str = r#"
@@ -37,10 +38,7 @@ fn a_disk_that_fails_ends_the_gateway_with_74_and_nothing_acknowledged_is_lost()
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).arg("-ldl").status();
     assert!(built.expect("a C compiler").success());
 
-    let (device, nobody) = (free_port(), free_port());
-    let mut config = format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n");
-    config += &broker("office", &format!("mqtt://127.0.0.1:{nobody}"), "");
-    config += &named_route("up", "device", &["dev/#"], 1, &["office"], "");
+    let (device, config) = from_the_box("");
     let mut tidegate = Tidegate::builder(&config)
         .env("LD_PRELOAD", library.to_str().unwrap())
         .env("FAIL_FLAG", flag.to_str().unwrap())

@@ -1,14 +1,12 @@
 //! `tidegate spool`, for who looks at what a gateway left.
 
-use crate::world::{PATIENCE, broker, named_route, run};
-use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually, free_port};
+use super::from_the_box;
+use crate::world::{PATIENCE, run};
+use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
 
 #[test]
 fn what_waits_is_shown_verified_and_exported_once_the_gateway_is_stopped() {
-    let (device, nobody) = (free_port(), free_port());
-    let mut config = format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n");
-    config += &broker("office", &format!("mqtt://127.0.0.1:{nobody}"), "");
-    config += &named_route("up", "device", &["dev/#"], 1, &["office"], "priority = \"high\"");
+    let (device, config) = from_the_box("priority = \"high\"");
     let mut tidegate = Tidegate::builder(&config).spawn();
     eventually("it serves", PATIENCE, || tidegate.get("/health").is_ok());
     let mut publisher = Client::connect(device, &ClientOptions::new(Version::V5, "device")).unwrap();

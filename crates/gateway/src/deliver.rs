@@ -1,6 +1,6 @@
 //! The second half of the data path: from a decision to the lanes, from a lane to a session, and back to the source.
 
-use crate::core::{Core, Kind, RouteTarget, SourceAck, Target, Token};
+use crate::core::{Core, Kind, RouteTarget, Target, Token};
 use crate::durable::LATE_US;
 use crate::lane::{Entry, NO_ORIGIN, NO_SET, Pushed, SPOOLED, Tag};
 use crate::pipeline::{Decided, Job, To, Verdict};
@@ -366,7 +366,7 @@ impl Core {
             return Err(ReplayError::Unknown);
         }
         let (id, received_us) = (self.new_id(), self.now_us(now));
-        let origin = self.origins.insert(SourceAck { broker: 0, token: Token::Replayed }, received_us, 0);
+        let origin = self.no_source(Token::Replayed, received_us);
         if let Some(origin) = self.origins.get_mut(origin) {
             origin.stash.unparked.push(number);
         }

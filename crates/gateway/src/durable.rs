@@ -13,9 +13,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_config::{SpoolSettings, WhenFull};
-use tidegate_link::LinkHandle;
-use tidegate_message::{Message, QoS};
-use tidegate_mqtt::{Restored, RestoredMessage};
+use tidegate_message::Message;
 use tidegate_spool::{DiskStatus, Key, NameId, NameKind, Parked, Ready, StateWrite, Transaction};
 
 /// How many parked messages are kept, and how many bytes of them. What comes beyond is dropped and counted.
@@ -129,13 +127,18 @@ impl Core {
         } else if self.disk != DiskStatus::Good {
             return self.dropped(route, origin, "disk");
         } else {
-            self.origins.insert(SourceAck { broker: 0, token: Token::Nobody }, received_us, 0)
+            self.no_source(Token::Nobody, received_us)
         };
         let queue = self.queues[usize::from(queue)].name;
         if let Some(origin) = self.origins.get_mut(origin) {
             origin.stash.add(name, queue, message);
         }
         self.settle_decided(origin);
+    }
+
+    /// Files a message that no broker waits for.
+    pub(crate) fn no_source(&mut self, token: Token, received_us: u64) -> u32 {
+        self.origins.insert(SourceAck { broker: 0, token }, received_us, 0)
     }
 
     /// Drops the oldest message of a queue that is not being sent. False if there is none in memory.
@@ -171,7 +174,7 @@ impl Core {
             message: job.message,
         };
         let origin = match job.origin {
-            NO_ORIGIN => self.origins.insert(SourceAck { broker: 0, token: Token::Nobody }, job.received_us, 0),
+            NO_ORIGIN => self.no_source(Token::Nobody, job.received_us),
             origin => origin,
         };
         if let Some(origin) = self.origins.get_mut(origin) {
@@ -232,6 +235,7 @@ impl Core {
         for number in &unparked {
             let weight = self.spool.parked().get(number).map_or(0, parked_weight);
             self.parked_bytes = self.parked_bytes.saturating_sub(weight);
+            self.replaying.remove(number);
         }
         let mut transaction = Transaction { received_ms, deliveries, parked, unparked, ..Transaction::default() };
         if let SourceAck { broker, token: Token::Link(token) } = ack
@@ -334,13 +338,9 @@ impl Core {
         }
     }
 
-    fn ready(&mut self, ready: Ready, now: Instant) {
+    pub(crate) fn ready(&mut self, ready: Ready, now: Instant) {
         if ready.recovered {
-            self.in_spool += 1;
-            let route = self.route_of(ready.route);
-            let counters = &mut self.routes[usize::from(route)].counters;
-            counters.recovered += 1;
-            counters.in_flight += 1;
+            self.count_recovered(ready.route);
         }
         let queue = ready.queue;
         if usize::from(queue) >= self.queues.len() {
@@ -350,6 +350,15 @@ impl Core {
         let tag = Tag { origin: ready.ordinal, route: queue, set: SPOOLED };
         let entry = Entry { message: ready.message, tag, received_us: ready.received_ms * 1000, class };
         self.place(queue, entry, now);
+    }
+
+    /// A message of an earlier run is in the accounts from here on.
+    pub(crate) fn count_recovered(&mut self, route: NameId) {
+        self.in_spool += 1;
+        let route = self.route_of(route);
+        let counters = &mut self.routes[usize::from(route)].counters;
+        counters.recovered += 1;
+        counters.in_flight += 1;
     }
 
     /// Into the lane of the broker it is for, or of the member that is to get it.
@@ -459,99 +468,6 @@ impl Core {
         self.spool.flush();
     }
 
-    /// A QoS 2 message was put into a link's buffer.
-    pub(crate) fn sent_once(&mut self, broker: u16, key: u64, serial: u64) {
-        let tag = Tag::from_key(key);
-        let slot = &mut self.brokers[usize::from(broker)];
-        if tag.is_spooled()
-            && let Some(link) = slot.link_id
-        {
-            slot.gate = slot.gate.max(self.spool.sent(tag.route, tag.origin, link, serial));
-        }
-    }
-
-    /// A target has taken QoS 2 messages over.
-    pub(crate) fn taken_over(&mut self, broker: u16, keys: &[u64]) {
-        for tag in keys.iter().map(|key| Tag::from_key(*key)).filter(|tag| tag.is_spooled()) {
-            let sequence = self.spool.taken_over(tag.route, tag.origin);
-            let slot = &mut self.brokers[usize::from(broker)];
-            slot.gate = slot.gate.max(sequence);
-        }
-    }
-
-    /// A source has seen our PUBRECs.
-    pub(crate) fn released_ids(&mut self, broker: u16, packet_ids: &[u16]) {
-        let slot = &mut self.brokers[usize::from(broker)];
-        let Some(source) = slot.source_id else { return };
-        for id in packet_ids {
-            slot.gate = slot.gate.max(self.spool.released(source, *id));
-        }
-    }
-
-    /// A source has forgotten our session.
-    pub(crate) fn forgotten(&mut self, broker: u16) {
-        let slot = &mut self.brokers[usize::from(broker)];
-        if let Some(source) = slot.source_id {
-            slot.gate = slot.gate.max(self.spool.forgotten(source));
-        }
-    }
-
-    /// What must be durable before a link may write.
-    pub(crate) fn gate(&mut self, broker: u16) -> u64 {
-        let gate = self.brokers[usize::from(broker)].gate;
-        if gate > self.spool.durable() {
-            self.spool.flush();
-        }
-        gate
-    }
-
-    /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
-    pub(crate) fn recover(&mut self, now: Instant) {
-        self.adopt_queues();
-        for slot in self.spool.waiting() {
-            if slot.items > 0 && !self.targets.contains_key(slot.key.target.as_str()) {
-                tracing::warn!(
-                    target_name = slot.key.target,
-                    messages = slot.items,
-                    "wait for a target that is not configured"
-                );
-            }
-        }
-        self.parked_bytes = self.spool.parked().values().map(parked_weight).sum();
-        let mut sent: Vec<Vec<RestoredMessage>> = self.brokers.iter().map(|_| Vec::new()).collect();
-        for ready in self.spool.recover_sent() {
-            let broker = ready.sent.and_then(|sent| {
-                let found = self.brokers.iter().position(|slot| slot.link_id == Some(sent.link));
-                found.map(|at| (at, sent))
-            });
-            let Some((at, state)) = broker else {
-                self.ready(ready, now);
-                continue;
-            };
-            let route = self.route_of(ready.route);
-            let counters = &mut self.routes[usize::from(route)].counters;
-            counters.recovered += 1;
-            counters.in_flight += 1;
-            self.in_spool += 1;
-            let key = Tag { origin: ready.ordinal, route: ready.queue, set: SPOOLED }.key();
-            let mut message = Some(ready.message).filter(|_| !state.taken_over);
-            if let Some(message) = &mut message {
-                message.qos = QoS::ExactlyOnce;
-            }
-            sent[at].push(RestoredMessage { serial: state.serial, key, message });
-        }
-        for (at, sent) in sent.into_iter().enumerate() {
-            let slot = &self.brokers[at];
-            let (Kind::Link(handle), Some(source)) = (&slot.kind, slot.source_id) else { continue };
-            let handle: LinkHandle = handle.clone();
-            let received = self.spool.taken(source);
-            for key in handle.restore(Restored { sent, received }) {
-                self.completed_one(Tag::from_key(key), now);
-            }
-        }
-        self.spool_news(now);
-    }
-
     pub(crate) fn settle_decided(&mut self, origin: u32) {
         match self.origins.decided(origin) {
             Step::Decided => self.commit(origin),
@@ -583,7 +499,7 @@ fn is_full(settings: &SpoolSettings, (items, bytes): (u64, u64)) -> bool {
     bytes >= settings.max_bytes || settings.max_messages.is_some_and(|max| items >= max)
 }
 
-fn parked_weight(parked: &Parked) -> usize {
+pub(crate) fn parked_weight(parked: &Parked) -> usize {
     parked.message.weight_bytes() + parked.reason.len()
 }
 

@@ -23,6 +23,7 @@ mod durable;
 mod embedded;
 mod explain;
 mod lane;
+mod once;
 mod origin;
 mod pipeline;
 mod port;

@@ -8,7 +8,7 @@ use crate::queue::{Queue, Slot, WINDOW_BYTES, WINDOW_ITEMS};
 use crate::reader::{Answer, Loaded, Request, serve};
 use crate::record::{ItemId, NameId, NameKind, Parked, Record, Transaction, queue_key, queue_text};
 use crate::recover::{Found, OpenError, recover};
-use crate::scan::{HEADER, header};
+use crate::scan::header;
 use crate::state::{SentItem, State};
 use crate::storage::Storage;
 use crate::types::{DoneItem, Key, News, Ready, Settings, Waiting};
@@ -307,15 +307,6 @@ impl Spool {
         (pending.items, pending.bytes)
     }
 
-    /// The oldest item in memory that is not done: its ordinal, and when it was received, in milliseconds since the epoch.
-    pub fn oldest(&self, queue: QueueId, from: u32) -> Option<(u32, u64)> {
-        let queue = &self.queues[usize::from(queue)];
-        let skip = from.wrapping_sub(queue.base) as usize;
-        let skip = if skip < queue.window.len() { skip } else { 0 };
-        let at = queue.window.iter().skip(skip).position(|slot| !slot.done)? + skip;
-        Some((queue.base.wrapping_add(at as u32), queue.window[at].received_ms))
-    }
-
     /// Whether an item is in the window and not done.
     pub fn waits(&self, queue: QueueId, ordinal: u32) -> bool {
         self.queues[usize::from(queue)].slot(ordinal).is_some_and(|slot| !slot.done)
@@ -559,5 +550,3 @@ impl Spool {
         self.hands.finish(patience)
     }
 }
-
-const _: () = assert!(HEADER == 16);

@@ -1,7 +1,7 @@
 //! `tidegate check`: everything that is wrong with a configuration, at once.
 
 use crate::Failure;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tidegate_config::Config;
 
 /// Prints every problem to stdout, one a line.
@@ -33,5 +33,21 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
             Ok(loaded.config)
         }
         Err(problems) => Err(Failure::Config(format!("the configuration cannot be used\n{problems}"))),
+    }
+}
+
+/// `--config` of a command with commands below it, where it may stand behind any of them.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file of the gateway.
+    #[arg(long, short, global = true)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// Reads it.
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        let missing = || Failure::Usage("name the configuration with --config FILE".to_owned());
+        load(self.config.as_ref().ok_or_else(missing)?)
     }
 }

@@ -1,14 +1,12 @@
 //! `tidegate parked`: messages that a plugin could not decide, through the admin listener of the running gateway.
 
 use crate::{Failure, admin_client, check};
-use std::path::PathBuf;
 
 /// Of `tidegate parked`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file of the running gateway.
-    #[arg(long, short, global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: check::ConfigFile,
     #[command(subcommand)]
     what: What,
 }
@@ -27,9 +25,7 @@ enum What {
 
 /// Asks and prints the answer.
 pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
-    let file =
-        arguments.config.ok_or_else(|| Failure::Usage("name the configuration with --config FILE".to_owned()))?;
-    let config = check::load(&file)?;
+    let config = arguments.config.load()?;
     let (method, path) = match arguments.what {
         What::List => ("GET", "/parked".to_owned()),
         What::Show { number } => ("GET", format!("/parked/{number}")),

@@ -5,21 +5,15 @@ use crate::{Failure, admin_client, check, spool};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tidegate_config::Config;
-use tidegate_spool::{NameKind, Settings, Spool, StateWrite, Transaction};
-
-/// How long the last write may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use tidegate_spool::Editor;
 
 /// Of `tidegate plugin`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file of the gateway.
-    #[arg(long, short, global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: check::ConfigFile,
     #[command(subcommand)]
     what: What,
 }
@@ -47,9 +41,7 @@ type States = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// Asks, or reads, or changes what is on disk.
 pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
-    let file =
-        arguments.config.ok_or_else(|| Failure::Usage("name the configuration with --config FILE".to_owned()))?;
-    let config = check::load(&file)?;
+    let config = arguments.config.load()?;
     let What::State { what } = arguments.what;
     match what {
         State::List { plugin } => {
@@ -78,9 +70,9 @@ fn unknown(plugin: &str, key: &str) -> Failure {
 fn states(config: &Config) -> Result<States, Failure> {
     match spool::open(config) {
         Ok(disk) => {
-            let spool = Spool::open_stepwise(Arc::new(disk), Settings::default()).map_err(spool::disk_failure)?;
-            let of = |plugin: String| spool.plugin_state(&plugin).cloned().map(|keys| (plugin, keys));
-            Ok(spool.plugins_with_state().into_iter().filter_map(of).collect())
+            let editor = Editor::open(Arc::new(disk)).map_err(spool::disk_failure)?;
+            let of = |plugin: String| editor.state(&plugin).cloned().map(|keys| (plugin, keys));
+            Ok(editor.plugins().into_iter().filter_map(of).collect())
         }
         Err(Failure::Unavailable(_)) => {
             let answer = admin_client::ask(config, "GET", "/state")?;
@@ -96,13 +88,9 @@ fn states(config: &Config) -> Result<States, Failure> {
 }
 
 fn delete(config: &Config, plugin: &str, key: &str) -> Result<(), Failure> {
-    let disk = spool::open(config)?;
-    let mut spool = Spool::open_stepwise(Arc::new(disk), Settings::default()).map_err(spool::disk_failure)?;
-    if !spool.plugin_state(plugin).is_some_and(|keys| keys.contains_key(key)) {
+    let mut editor = Editor::open(Arc::new(spool::open(config)?)).map_err(spool::disk_failure)?;
+    if !editor.delete_state(plugin, key) {
         return Err(unknown(plugin, key));
     }
-    let plugin = spool.name(NameKind::Plugin, plugin);
-    let write = StateWrite { plugin, key: key.to_owned(), value: None };
-    spool.append(Transaction { state: vec![write], ..Transaction::default() });
-    if spool.close(PATIENCE) { Ok(()) } else { Err(Failure::Disk("the spool could not be written".to_owned())) }
+    editor.save().map_err(|error| Failure::Disk(error.to_string()))
 }

@@ -4,16 +4,14 @@ use crate::{Failure, check};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io::Write;
-use std::path::PathBuf;
 use tidegate_config::Config;
 use tidegate_spool::{Disk, DiskError, OpenError, Report, export, verify};
 
 /// Of `tidegate spool`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file of the stopped gateway.
-    #[arg(long, short, global = true)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    config: check::ConfigFile,
     #[command(subcommand)]
     what: What,
 }
@@ -30,9 +28,7 @@ enum What {
 
 /// Reads the folder and prints; changes nothing.
 pub(crate) fn spool(arguments: Arguments) -> Result<(), Failure> {
-    let file =
-        arguments.config.ok_or_else(|| Failure::Usage("name the configuration with --config FILE".to_owned()))?;
-    let disk = open(&check::load(&file)?)?;
+    let disk = open(&arguments.config.load()?)?;
     match arguments.what {
         What::Status => {
             print!("{}", status(&verify(&disk).map_err(disk_failure)?));
