@@ -31,14 +31,19 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the root of the workspace")
 }
 
-/// Every package of the workspace, by name.
-fn packages() -> BTreeMap<String, Value> {
+/// What cargo says of the workspace.
+fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"]);
     let output = command.arg(root().join("Cargo.toml")).output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata in JSON");
+    serde_json::from_slice(&output.stdout).expect("metadata in JSON")
+}
+
+/// Every package of the workspace, by name.
+fn packages() -> BTreeMap<String, Value> {
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages").iter();
     packages.map(|package| (text(&package["name"]).to_owned(), package.clone())).collect()
 }
@@ -81,6 +86,18 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().is_some_and(|extension| extensions.iter().any(|one| extension == *one))
+}
+
+/// `cargo run`, as the README has it, without a word about which binary.
+#[test]
+fn cargo_run_means_tidegate() {
+    let metadata = metadata();
+    let defaults = metadata["workspace_default_members"].as_array().expect("packages");
+    let is_default = |package: &&Value| defaults.contains(&package["id"]);
+    let packages = metadata["packages"].as_array().expect("packages").iter().filter(is_default);
+    let targets = packages.flat_map(|package| package["targets"].as_array().expect("targets"));
+    let binaries: Vec<&str> = targets.filter(|one| one["kind"][0] == "bin").map(|one| text(&one["name"])).collect();
+    assert_eq!(binaries, ["tidegate"]);
 }
 
 #[test]
