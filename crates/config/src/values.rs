@@ -41,6 +41,24 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(rest)
 }
 
+/// SHA-256 as hexadecimal digits, colons between pairs or not, as `openssl` and `sha256sum` print it.
+pub(crate) fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim().strip_prefix("sha256:").unwrap_or(text.trim());
+    let pairs: Vec<&str> = match text.contains(':') {
+        true => text.split(':').collect(),
+        false if text.is_ascii() => (0..text.len()).step_by(2).filter_map(|at| text.get(at..at + 2)).collect(),
+        false => return None,
+    };
+    if pairs.iter().map(|pair| pair.len()).sum::<usize>() != bounds::DIGEST_DIGITS {
+        return None;
+    }
+    let byte = |pair: &&str| {
+        let digits = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
+    };
+    pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
+}
+
 const UNITS: [(&str, u64); 9] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
