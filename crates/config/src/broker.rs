@@ -108,7 +108,7 @@ pub struct LinkBroker {
 pub struct BrokerUrl {
     /// How to speak to it.
     pub scheme: Scheme,
-    /// Name or address, IPv6 without brackets; empty for a Unix socket.
+    /// Name or address, IPv6 without brackets and perhaps with `%` and a zone; empty for a Unix socket.
     pub host: String,
     /// The scheme's own unless written; 0 for a Unix socket.
     pub port: u16,

@@ -112,12 +112,30 @@ fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, String>
     broker.headers.iter().map(read).collect()
 }
 
-fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, String> {
-    let tls = broker.tls.clone().unwrap_or_default();
-    let client = tls.cert.as_deref().zip(tls.key.as_deref());
-    let config =
-        tidegate_link::client_config(tls.ca.as_deref(), client, &tls.alpn).map_err(|error| error.to_string())?;
-    Ok(TlsSettings { config, server_name: tls.server_name.unwrap_or_else(|| broker.url.host.clone()) })
+/// Reads what TLS needs: everything that is wrong, with the key that it is about.
+fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
+    let none = config::Tls::default();
+    let tls = broker.tls.as_ref().unwrap_or(&none);
+    let passphrase = match tls.key_password.as_ref().map(config::Secret::read).transpose() {
+        Ok(passphrase) => passphrase,
+        Err(error) => return Err(vec![Wrong { key: "tls.key_password", words: error.to_string() }]),
+    };
+    let files = TlsFiles {
+        ca: tls.ca.as_deref(),
+        fingerprint: tls.fingerprint,
+        client: tls.cert.as_deref().zip(tls.key.as_deref()),
+        key_password: passphrase.as_ref().map(config::SecretValue::expose),
+    };
+    // A zone is of this machine, and no part of a name.
+    let host = broker.url.host.split_once('%').map_or(&*broker.url.host, |(address, _)| address);
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    let key = |error: &TlsError| match error.key() {
+        "cert" => "tls.cert",
+        "key" => "tls.key",
+        _ => "tls.ca",
+    };
+    TlsSettings::new(files, name, &tls.alpn)
+        .map_err(|errors| errors.iter().map(|error| Wrong { key: key(error), words: error.to_string() }).collect())
 }
 
 /// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Filters that

@@ -12,7 +12,7 @@ use tidegate_mqtt::{Version, Will};
 pub enum Address {
     /// A host name or IP address, and a port.
     Tcp {
-        /// Name or address, IPv6 without brackets.
+        /// Name or address, IPv6 without brackets and perhaps with a zone: `fe80::1%eth0`.
         host: String,
         /// TCP port.
         port: u16,
