@@ -12,6 +12,8 @@ pub struct Remap {
     pub strip: String,
     /// What goes in its place; may be empty.
     pub prefix: String,
+    /// Whether the MQTT 5 response topic is changed in the same way where it fits.
+    pub response_topic: bool,
 }
 
 /// Why a topic cannot be remapped.
@@ -39,6 +41,16 @@ impl Remap {
         }
         Err(RemapError::DoesNotBegin(self.strip.clone()))
     }
+
+    /// The response topic that goes onward with a message; `None`: it stays as it is, because nothing is asked for, or
+    /// because it names a place that this remap has no name for.
+    ///
+    /// It is changed as the topic is, not the other way round. It names a place at the source, and whoever answers does so
+    /// at the target, where that place has the name that this remap gives it: of `site1/resp/42` a route that strips
+    /// `site1/` makes `resp/42`. The answer comes back by a route that takes `resp/#` there and puts `site1/` before it.
+    pub fn response(&self, response_topic: &Topic) -> Option<Topic> {
+        self.response_topic.then(|| self.apply(response_topic).ok()).flatten()
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +60,7 @@ mod tests {
     #[test]
     fn strip_comes_off_and_prefix_goes_on() {
         let apply = |strip: &str, prefix: &str, topic: &str| {
-            let remap = Remap { strip: strip.into(), prefix: prefix.into() };
+            let remap = Remap { strip: strip.into(), prefix: prefix.into(), response_topic: false };
             remap.apply(&Topic::new(topic).unwrap()).map(|topic| topic.to_string())
         };
         assert_eq!(apply("dev/", "site/a/", "dev/1/temp").unwrap(), "site/a/1/temp");
@@ -58,5 +70,20 @@ mod tests {
         assert_eq!(apply("dev/", "", "dev"), Err(RemapError::Invalid(TopicError::Empty)));
         assert_eq!(apply("dev/", "", "dev/"), Err(RemapError::Invalid(TopicError::Empty)));
         assert_eq!(apply("dev/", "site/", "other"), Err(RemapError::DoesNotBegin("dev/".into())));
+    }
+
+    #[test]
+    fn the_answer_to_a_request_finds_its_way_back() {
+        let topic = |text: &str| Topic::new(text.to_owned()).unwrap();
+        let remap =
+            |strip: &str, prefix: &str| Remap { strip: strip.into(), prefix: prefix.into(), response_topic: true };
+        let (there, back) = (remap("site1/", ""), remap("", "site1/"));
+        let asked = there.response(&topic("site1/resp/42")).unwrap();
+        assert_eq!(asked, topic("resp/42"));
+        assert_eq!(back.apply(&asked), Ok(topic("site1/resp/42")));
+        assert_eq!(back.response(&topic("resp/42")), Some(topic("site1/resp/42")), "a request the other way");
+        assert_eq!(there.response(&topic("elsewhere/42")), None, "it stays as it is");
+        assert_eq!(there.response(&topic("site1/")), None, "nothing would be left of it");
+        assert_eq!(Remap { response_topic: false, ..there }.response(&topic("site1/resp/42")), None);
     }
 }

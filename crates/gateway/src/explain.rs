@@ -126,6 +126,14 @@ impl Explanation {
                     Ok(topic) => {
                         self.say(2, format!("remap: `{}` becomes `{topic}`", message.topic));
                         message.topic = topic;
+                        let properties = message.properties.as_mut();
+                        let response = properties.and_then(|properties| properties.response_topic.as_mut());
+                        if let Some(response) = response
+                            && let Some(topic) = remap.response(response)
+                        {
+                            self.say(2, format!("remap: response topic `{response}` becomes `{topic}`"));
+                            *response = topic;
+                        }
                     }
                     Err(error) => {
                         self.say(2, format!("remap: {error}; dropped"));
