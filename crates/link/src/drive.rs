@@ -2,17 +2,22 @@
 
 use crate::dial::Transport;
 use crate::gate::Gate;
-use crate::run::{Ended, Shared, steps};
-use crate::{LinkError, Port, READ_BYTES, Status, WRITE_BYTES};
+use crate::habits::Habit;
+use crate::run::{Ended, Opening, Shared};
+use crate::settings::Settings;
+use crate::suspect::Phase;
+use crate::watch::Watch;
+use crate::{LinkError, Port, READ_BYTES, Status, WRITE_BYTES, hints};
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tidegate_mqtt::{Batch, Completion, Control, Published, ReasonCode, SubscribeFilter};
+use tidegate_message::{ByteString, Message, QoS};
+use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, PublishError, Published, ReasonCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
@@ -23,30 +28,37 @@ const READ_FREE_MIN: usize = 8 * 1024;
 /// After this many writes it is the reader's turn.
 const WRITES_PER_TURN: usize = 4;
 
+/// The key of birth and farewell messages, which are the link's own. No owner's key is this.
+const OWN_KEY: u64 = u64::MAX;
+
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a link needs to drive connections, kept from one to the next.
 pub(crate) struct Drive<P> {
-    shared: Rc<Shared>,
-    port: Rc<RefCell<P>>,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) port: Rc<RefCell<P>>,
     write_timeout: Duration,
-    batch: Batch,
+    pub(crate) client_id: ByteString,
+    birth: Option<Message>,
+    farewell: Option<Message>,
+    pub(crate) batch: Batch,
     completed: Vec<Completion>,
-    /// What the broker's session is subscribed to, as far as we know.
-    subscribed: Vec<SubscribeFilter>,
-    /// SUBSCRIBEs under way: id, and the filters of that packet.
-    subscribing: VecDeque<(u64, Vec<SubscribeFilter>)>,
-    first_connection: bool,
+    pub(crate) watch: Watch,
+    pub(crate) told: HashSet<Habit>,
+    pub(crate) memory_changed: bool,
 }
 
 /// What is true for one connection only.
-struct Live {
+pub(crate) struct Live {
     rx: BytesMut,
-    bridge: bool,
-    up_since: Option<Instant>,
-    connect_deadline: Instant,
-    connect_timeout: Duration,
+    pub(crate) opening: Opening,
+    pub(crate) up_since: Option<Instant>,
+    /// In a trial: when messages may be sent again.
+    pub(crate) hold_until: Option<Instant>,
+    birth_due: bool,
+    /// The broker closed the connection, or it broke.
+    pub(crate) reset_by_peer: bool,
     /// Since when bytes wait that the socket does not take.
     blocked_since: Option<Instant>,
     needs_flush: bool,
@@ -54,45 +66,54 @@ struct Live {
 }
 
 impl<P: Port> Drive<P> {
-    pub(crate) fn new(shared: Rc<Shared>, port: Rc<RefCell<P>>, write_timeout: Duration) -> Self {
+    pub(crate) fn new(shared: Rc<Shared>, port: Rc<RefCell<P>>, settings: &Settings) -> Self {
         Self {
             shared,
             port,
-            write_timeout,
+            write_timeout: settings.write_timeout,
+            client_id: settings.client_id.clone(),
+            birth: settings.birth.clone(),
+            farewell: settings.farewell.clone(),
             batch: Batch::default(),
             completed: Vec::new(),
-            subscribed: Vec::new(),
-            subscribing: VecDeque::new(),
-            first_connection: true,
+            watch: Watch::default(),
+            told: HashSet::new(),
+            memory_changed: false,
         }
+    }
+
+    /// Writes CONNECT.
+    pub(crate) fn begin(&mut self, introduction: &ClientConfig, now: Instant) {
+        let window = self.shared.suspicion.borrow_mut().begin();
+        let mut session = self.shared.session.borrow_mut();
+        session.set_window(window, &mut self.batch);
+        session.connect(introduction, now);
     }
 
     /// From CONNECT to the end of the connection.
     pub(crate) async fn connection(
         &mut self,
         mut stream: Transport,
-        bridge: bool,
-        connect_deadline: Instant,
-        connect_timeout: Duration,
+        opening: Opening,
         stop: &CancellationToken,
     ) -> Ended {
         let mut live = Live {
             rx: BytesMut::with_capacity(READ_BYTES),
-            bridge,
+            opening,
             up_since: None,
-            connect_deadline,
-            connect_timeout,
+            hold_until: None,
+            birth_due: false,
+            reset_by_peer: false,
             blocked_since: None,
             needs_flush: false,
             gate: Gate::default(),
         };
-        self.subscribing.clear();
-        self.shared.settled.set(false);
         let result = match &mut stream {
             // The common case without a branch per call.
             Transport::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,
             other => self.turns(Pin::new(other), &mut live, stop).await,
         };
+        self.conclude(result.as_ref().err(), &live);
         self.say_goodbye(&mut stream, &mut live, result.is_ok()).await;
         Ended { error: result.err(), up_for: live.up_since.map(|since| since.elapsed()) }
     }
@@ -106,7 +127,7 @@ impl<P: Port> Drive<P> {
         let shared = self.shared.clone();
         let mut stopped = pin!(stop.cancelled());
         let mut woken = pin!(shared.wake.notified());
-        let mut timer = pin!(tokio::time::sleep_until(live.connect_deadline.into()));
+        let mut timer = pin!(tokio::time::sleep_until(live.opening.deadline.into()));
         poll_fn(|cx| {
             loop {
                 if stopped.as_mut().poll(cx).is_ready() {
@@ -116,7 +137,7 @@ impl<P: Port> Drive<P> {
                 while woken.as_mut().poll(cx).is_ready() {
                     woken.set(shared.wake.notified());
                 }
-                self.change_subscriptions();
+                self.ask_subscriptions(live);
                 let written = self.write(stream.as_mut(), live, cx)?;
                 let read = self.read(stream.as_mut(), live, cx)?;
                 if Turn::Again == written || Turn::Again == read {
@@ -153,13 +174,14 @@ impl<P: Port> Drive<P> {
         }
         let count = match poll_read_buf(stream, cx, &mut live.rx) {
             Poll::Pending => return Ok(Turn::Wait),
-            Poll::Ready(Err(error)) if live.up_since.is_none() && is_reset(&error) => {
-                return Err(LinkError::Closed { during_handshake: true });
-            }
-            Poll::Ready(count) => count?,
+            Poll::Ready(Err(error)) => return Err(broken(error, live)),
+            Poll::Ready(Ok(0)) => return Err(closed(live)),
+            Poll::Ready(Ok(count)) => count,
         };
-        if count == 0 {
-            return Err(LinkError::Closed { during_handshake: live.up_since.is_none() });
+        if live.up_since.is_none()
+            && let Some(words) = hints::not_mqtt(&live.rx)
+        {
+            return Err(LinkError::Io(words.to_owned()));
         }
         let now = Instant::now();
         let mut stats = self.shared.stats.get();
@@ -185,15 +207,27 @@ impl<P: Port> Drive<P> {
             self.port.borrow_mut().released(&self.batch.released);
             self.batch.released.clear();
         }
-        for refusal in self.batch.refused.drain(..) {
-            self.batch.completed.push(Completion { key: refusal.key, reason: refusal.reason });
+        if !self.batch.completed.is_empty() || !self.batch.refused.is_empty() {
+            self.answered();
         }
-        self.batch.skipped.clear();
+        if !self.batch.refused.is_empty() {
+            self.batch.refused.retain(|refusal| refusal.key != OWN_KEY);
+            self.port.borrow_mut().rejected(&mut self.batch.refused, now);
+            self.batch.refused.clear();
+        }
         if !self.batch.completed.is_empty() {
+            if self.birth.is_some() {
+                self.batch.completed.retain(|completion| completion.key != OWN_KEY);
+            }
             self.port.borrow_mut().completed(&self.batch.completed, now);
             self.batch.completed.clear();
         }
+        if !self.batch.skipped.is_empty() {
+            self.port.borrow_mut().skipped(&self.batch.skipped);
+            self.batch.skipped.clear();
+        }
         if !self.batch.received.is_empty() {
+            self.prove();
             self.port.borrow_mut().received(&mut self.batch.received, now);
             self.batch.received.clear();
         }
@@ -217,71 +251,52 @@ impl<P: Port> Drive<P> {
 
     fn on_control(&mut self, control: Control, live: &mut Live, now: Instant) -> Result<(), LinkError> {
         match control {
-            Control::Connected(connected) => {
-                live.up_since = Some(now);
-                let mut stats = self.shared.stats.get();
-                stats.connects += 1;
-                self.shared.stats.set(stats);
-                // A session from before our start may hold anything: ask for everything again.
-                if !connected.session_present || std::mem::take(&mut self.first_connection) {
-                    self.subscribed.clear();
-                }
-                self.first_connection = false;
-                self.shared.wanted_changed.set(true);
-                let version = self.shared.session.borrow().version();
-                self.port.borrow_mut().status(&Status::Up { version, bridge: live.bridge, connected });
+            Control::Connected(connected) => self.on_connected(connected, live, now),
+            Control::Refused { reason, words, server_reference } => {
+                return Err(LinkError::Refused { reason, words, server_reference });
             }
-            Control::Refused { reason, words, .. } => return Err(LinkError::Refused { reason, words }),
-            Control::Disconnected { reason, words, .. } => return Err(LinkError::Disconnected { reason, words }),
+            Control::Disconnected { reason, words, server_reference, .. } => {
+                return Err(LinkError::Disconnected { reason, words, server_reference });
+            }
             Control::SessionLost { republished } => {
                 self.port.borrow_mut().status(&Status::SessionLost { republished });
             }
-            Control::Subscribed { id, codes } => self.on_suback(id, &codes),
+            Control::Subscribed { id, codes } => {
+                let events = self.shared.subscriptions.borrow_mut().on_suback(id, &codes, now);
+                self.tell_subscriptions(events, live);
+            }
+            Control::Unsubscribed { id, codes } => {
+                let events = self.shared.subscriptions.borrow_mut().on_unsuback(id, &codes, now);
+                self.tell_subscriptions(events, live);
+            }
+            Control::AnsweredAsQos1 => self.tell(Habit::AnswersQos2AsQos1),
+            Control::PubrelTakenAsDone => self.took_as_done("answers PUBREL with PUBREC again and again"),
             // The rest is for servers.
             _ => {}
         }
         Ok(())
     }
 
-    fn on_suback(&mut self, id: u64, codes: &[ReasonCode]) {
-        let Some(at) = self.subscribing.iter().position(|(sent, _)| *sent == id) else { return };
-        let Some((_, filters)) = self.subscribing.remove(at) else { return };
-        self.shared.settled.set(self.subscribing.is_empty());
-        for (asked, code) in filters.into_iter().zip(codes) {
-            let Ok(filter) = asked.filter.clone() else { continue };
-            if code.is_error() {
-                self.subscribed.retain(|known| known.filter != asked.filter);
-                self.port.borrow_mut().status(&Status::SubscribeRefused { filter, reason: *code });
-            } else if code.0 < asked.qos as u8 {
-                tracing::warn!(%filter, asked = asked.qos as u8, granted = code.0, "the broker grants a lower QoS");
-            }
+    fn on_connected(&mut self, connected: Connected, live: &mut Live, now: Instant) {
+        live.up_since = Some(now);
+        live.birth_due = self.birth.is_some();
+        let mut stats = self.shared.stats.get();
+        stats.connects += 1;
+        self.shared.stats.set(stats);
+        if self.shared.suspicion.borrow().phase() == Phase::Hold {
+            live.hold_until = Some(now + self.shared.suspicion.borrow().hold());
+            self.shared.session.borrow_mut().ping(now);
         }
-    }
-
-    /// Asks the broker for what is wanted and not there, and the other way round.
-    fn change_subscriptions(&mut self) {
-        if !self.shared.wanted_changed.get() || !self.shared.session.borrow().is_up() {
-            return;
-        }
-        self.shared.wanted_changed.set(false);
-        let wanted = self.shared.wanted.borrow().clone();
-        let steps = steps(&self.subscribed, &wanted);
-        self.ask(&steps.subscribe);
-        if !steps.unsubscribe.is_empty() {
-            self.shared.session.borrow_mut().unsubscribe(&steps.unsubscribe);
-        }
-        self.ask(&steps.subscribe_again);
-        self.subscribed = wanted;
-        self.shared.settled.set(self.subscribing.is_empty());
-    }
-
-    fn ask(&mut self, filters: &[SubscribeFilter]) {
-        let mut rest = filters;
-        for (id, count) in self.shared.session.borrow_mut().subscribe(filters) {
-            let (sent, later) = rest.split_at(count);
-            self.subscribing.push_back((id, sent.to_vec()));
-            rest = later;
-        }
+        let version = {
+            let session = self.shared.session.borrow();
+            self.watch.connected(now, session.next_serial());
+            session.version()
+        };
+        self.memory_changed |= self.shared.memory.borrow_mut().set_hello(live.opening.hello);
+        self.subscriptions_of(&connected, version, now);
+        let bridge = live.opening.hello.bridge;
+        self.port.borrow_mut().status(&Status::Up { version, bridge, connected });
+        self.tell_refused_by_connack();
     }
 
     /// Fills the write buffer and writes it, until there is nothing left or the socket takes no more.
@@ -294,7 +309,7 @@ impl<P: Port> Drive<P> {
         let (mut now, mut turn) = (None, Turn::Again);
         for _ in 0..WRITES_PER_TURN {
             if live.up_since.is_some() {
-                self.fill(&mut now);
+                self.fill(live, &mut now);
                 self.ask_gate(live);
             }
             let allowed = self.allowed(live);
@@ -313,11 +328,12 @@ impl<P: Port> Drive<P> {
                     turn = Turn::Wait;
                     break;
                 }
-                Poll::Ready(Err(error)) if live.up_since.is_none() && is_reset(&error) => {
-                    return Err(LinkError::Closed { during_handshake: true });
+                Poll::Ready(Err(error)) => {
+                    drop(session);
+                    return Err(broken(error, live));
                 }
-                Poll::Ready(Ok(0)) => return Err(LinkError::Closed { during_handshake: live.up_since.is_none() }),
-                Poll::Ready(written) => written?,
+                Poll::Ready(Ok(0)) => return Err(closed(live)),
+                Poll::Ready(Ok(written)) => written,
             };
             session.tx().advance(written);
             live.gate.wrote(written);
@@ -339,7 +355,12 @@ impl<P: Port> Drive<P> {
     }
 
     /// Takes messages from the port while the session and the buffer have room.
-    fn fill(&mut self, now: &mut Option<Instant>) {
+    fn fill(&mut self, live: &mut Live, now: &mut Option<Instant>) {
+        let phase = self.shared.suspicion.borrow().phase();
+        if phase == Phase::Hold {
+            return;
+        }
+        self.publish_birth(live);
         let mut port = self.port.borrow_mut();
         loop {
             // Not held while the port is asked: it may acknowledge something on this very session.
@@ -350,6 +371,9 @@ impl<P: Port> Drive<P> {
                 }
                 session.has_room()
             };
+            if phase == Phase::OneByOne && !has_room {
+                break; // also what needs no room: one message at a time
+            }
             let at = *now.get_or_insert_with(Instant::now);
             let Some(outgoing) = port.pull(has_room, at) else { break };
             let published = self.shared.session.borrow_mut().publish(outgoing.key, outgoing.message);
@@ -371,31 +395,42 @@ impl<P: Port> Drive<P> {
 
     fn next_deadline(&self, live: &Live) -> Option<Instant> {
         if live.up_since.is_none() {
-            return Some(live.connect_deadline);
+            return Some(live.opening.deadline);
         }
         let write = live.blocked_since.map(|since| since + self.write_timeout);
         // While reading is paused, silence says nothing.
         let keep_alive = self.shared.session.borrow().deadline().filter(|_| !self.shared.paused.get());
-        match (write, keep_alive) {
-            (Some(write), Some(keep_alive)) => Some(write.min(keep_alive)),
-            (one, other) => one.or(other),
-        }
+        let others =
+            [write, keep_alive, live.hold_until, self.watch_deadline(), self.shared.subscriptions.borrow().deadline()];
+        others.into_iter().flatten().min()
     }
 
     fn on_time(&mut self, live: &mut Live) -> Result<(), LinkError> {
         let now = Instant::now();
         if live.up_since.is_none() {
-            return if now >= live.connect_deadline {
-                Err(LinkError::ConnectTimeout(live.connect_timeout))
-            } else {
-                Ok(())
-            };
+            if now < live.opening.deadline {
+                return Ok(());
+            }
+            let waited = Duration::from_secs((now - live.opening.since).as_secs_f64().round() as u64);
+            return Err(LinkError::NoConnack { hello: live.opening.hello.to_string(), waited });
         }
         if live.blocked_since.is_some_and(|since| now >= since + self.write_timeout) {
             return Err(LinkError::WriteTimeout(self.write_timeout));
         }
         self.shared.session.borrow_mut().on_time(now)?;
-        Ok(())
+        self.end_hold(live, now);
+        for id in self.shared.subscriptions.borrow_mut().on_time(now) {
+            self.shared.session.borrow_mut().forget_control(id);
+        }
+        self.look_at_unanswered(live, now)
+    }
+
+    /// Publishes that we are here, as soon as there is room.
+    fn publish_birth(&mut self, live: &mut Live) {
+        if let Some(birth) = self.birth.as_ref().filter(|_| live.birth_due) {
+            let published = self.shared.session.borrow_mut().publish(OWN_KEY, birth.clone());
+            live.birth_due = matches!(published, Err(PublishError::Full));
+        }
     }
 
     /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it. What
@@ -404,6 +439,13 @@ impl<P: Port> Drive<P> {
         let last_words = {
             let mut session = self.shared.session.borrow_mut();
             if by_will {
+                if let Some(farewell) = &self.farewell {
+                    // Nobody waits for an answer any more, and an exchange of QoS 2 would stay open.
+                    let farewell = Message { qos: farewell.qos.min(QoS::AtLeastOnce), ..farewell.clone() };
+                    if session.publish(OWN_KEY, farewell.clone()).is_err() {
+                        let _ = session.publish(OWN_KEY, Message { qos: QoS::AtMostOnce, ..farewell });
+                    }
+                }
                 session.disconnect(ReasonCode::SUCCESS);
             }
             session.tx().split()
@@ -426,6 +468,20 @@ impl<P: Port> Drive<P> {
 enum Turn {
     Again,
     Wait,
+}
+
+/// What a read or write that fails says of the connection.
+fn broken(error: std::io::Error, live: &mut Live) -> LinkError {
+    live.reset_by_peer = is_reset(&error);
+    match live.reset_by_peer && live.up_since.is_none() {
+        true => LinkError::closed(true),
+        false => error.into(),
+    }
+}
+
+fn closed(live: &mut Live) -> LinkError {
+    live.reset_by_peer = true;
+    LinkError::closed(live.up_since.is_none())
 }
 
 fn is_reset(error: &std::io::Error) -> bool {

@@ -19,6 +19,9 @@ const SHOWN_CHARS: usize = 120;
 /// A first byte that no answer to CONNECT has, but TLS's alert (RFC 8446 section 5.1) and its version behind it.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
+/// To go behind the words that a session was taken over, or that connections end soon again and again.
+pub(crate) const SAME_CLIENT_ID: &str = "; another client may use the same `client_id`";
+
 /// To go behind the words that a broker closed the connection, or answered nonsense, instead of answering CONNECT.
 pub(crate) fn closed_instead_of_connack(port: u16, tls: bool) -> &'static str {
     match (tls, port) {

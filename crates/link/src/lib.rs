@@ -16,24 +16,32 @@
 mod addresses;
 mod backoff;
 mod certificate;
+mod conclude;
 mod dial;
 mod drive;
 mod gate;
+mod habits;
 mod hints;
+mod memory;
 mod pem;
 mod run;
 mod settings;
+mod subscriptions;
+mod suspect;
 mod tls;
 mod trust;
+mod watch;
 mod websocket;
 
-pub use run::{Link, LinkHandle, Stats};
+pub use habits::{GaveUp, Habit};
+pub use run::{Link, LinkHandle, Overdue, Stats};
 pub use settings::{Address, Bridge, Reconnect, Settings, VersionChoice};
+pub use subscriptions::SubscriptionProblem;
 pub use tls::{TlsError, TlsFiles, TlsSettings};
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, TopicFilter};
-use tidegate_mqtt::{Completion, Connected, PublishError, ReasonCode, Received, Version};
+use tidegate_mqtt::{Completion, Connected, PublishError, ReasonCode, Received, Refusal, Skipped, Version};
 
 /// The most that is read from a socket at a time, in bytes.
 pub const READ_BYTES: usize = 64 * 1024;
@@ -65,6 +73,27 @@ pub trait Port: 'static {
     /// [`Published::InFlight`]: tidegate_mqtt::Published::InFlight
     fn sent(&mut self, key: u64, serial: u64) {
         let _ = (key, serial);
+    }
+
+    /// Messages that the broker has refused. They are out of the session; the owner may send them again.
+    fn rejected(&mut self, refusals: &mut Vec<Refusal>, now: Instant) {
+        let _ = (refusals, now);
+    }
+
+    /// A message that the broker hangs up on, also when it is sent alone. It is out of the session.
+    fn gave_up(&mut self, key: u64, message: Message, why: &GaveUp) {
+        let _ = (key, message, why);
+    }
+
+    /// Messages from the broker that cannot be taken; each is acknowledged.
+    fn skipped(&mut self, skipped: &[Skipped]) {
+        let _ = skipped;
+    }
+
+    /// What the link must know of its broker in another process, in place of what was handed over before: see
+    /// [`LinkHandle::restore_memory`]. What is in the write buffer relies on it, and [`gate`](Self::gate) is asked next.
+    fn remember(&mut self, memory: &[u8]) {
+        let _ = memory;
     }
 
     /// Keys of our QoS 2 messages that the broker has taken over; PUBREL is in the write buffer. Called before
@@ -120,13 +149,26 @@ pub enum Status {
         /// How many messages that are.
         republished: usize,
     },
-    /// The broker does not let us subscribe.
+    /// The broker does not let us subscribe, or unsubscribe.
     SubscribeRefused {
         /// What we asked for.
         filter: TopicFilter,
-        /// Why not.
-        reason: ReasonCode,
+        /// Why not, in words.
+        words: String,
+        /// When we ask again; `None`: at the next connection.
+        again_in: Option<Duration>,
     },
+    /// The broker sends messages of this filter at a lower QoS than we asked for.
+    GrantedLess {
+        /// Which.
+        filter: TopicFilter,
+        /// 1 or 2.
+        asked: u8,
+        /// 0 or 1.
+        granted: u8,
+    },
+    /// The broker does something in its own way, and the link has found a way to live with that.
+    Habit(Habit),
     /// Not connected; another attempt follows.
     Down {
         /// What happened.
@@ -135,6 +177,8 @@ pub enum Status {
         retry_in: Duration,
         /// True when a connection that was up is lost, false when an attempt failed.
         was_up: bool,
+        /// What is tried next, if that is another way of saying hello.
+        then: Option<String>,
     },
 }
 
@@ -156,35 +200,77 @@ pub enum LinkError {
     /// A write made no progress.
     #[error("the broker has read nothing for {0:?}")]
     WriteTimeout(Duration),
+    /// Connected, and nothing came for CONNECT.
+    #[error("no answer to CONNECT of {hello} within {waited:?}")]
+    NoConnack {
+        /// What was said.
+        hello: String,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// Messages were not answered, and others may never be behind them: they are sent again on a new connection.
+    #[error("{count} messages have not been acknowledged for {waited:?}, the first to `{topic}` at QoS {qos}")]
+    Unanswered {
+        /// How many.
+        count: usize,
+        /// At least.
+        waited: Duration,
+        /// Of the first.
+        topic: String,
+        /// Of the first.
+        qos: u8,
+    },
     /// CONNACK said no.
-    #[error("the broker refused the connection: {reason}{}", quoted(.words))]
+    #[error("the broker refused the connection: {reason}{}", quoted(.words, .server_reference))]
     Refused {
         /// Why.
         reason: ReasonCode,
         /// The broker's own words.
         words: Option<String>,
+        /// The server that it names instead.
+        server_reference: Option<String>,
     },
     /// DISCONNECT.
-    #[error("the broker ended the connection: {reason}{}", quoted(.words))]
+    #[error("the broker ended the connection: {reason}{}{}", quoted(.words, .server_reference), hint_at(*.reason))]
     Disconnected {
         /// Why.
         reason: ReasonCode,
         /// The broker's own words.
         words: Option<String>,
+        /// The server that it names instead.
+        server_reference: Option<String>,
     },
     /// The connection was closed without a word.
-    #[error("the broker closed the connection{}", if *.during_handshake { " instead of answering CONNECT" } else { "" })]
+    #[error("the broker closed the connection{}{hint}", if *.during_handshake { " instead of answering CONNECT" } else { "" })]
     Closed {
         /// Before CONNACK: often a sign of a protocol version the broker does not know.
         during_handshake: bool,
+        /// What that mostly means, to go behind the words.
+        hint: &'static str,
     },
     /// Malformed packets, silence.
     #[error("{0}")]
     Protocol(#[from] tidegate_mqtt::ProtocolError),
 }
 
-fn quoted(words: &Option<String>) -> String {
-    words.as_ref().map_or_else(String::new, |words| format!(" (\"{}\")", words.escape_debug()))
+fn hint_at(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::SESSION_TAKEN_OVER => hints::SAME_CLIENT_ID,
+        _ => "",
+    }
+}
+
+fn quoted(words: &Option<String>, server: &Option<String>) -> String {
+    let words = words.as_ref().map(|words| format!(" (\"{}\")", words.escape_debug()));
+    let server = server.as_ref().map(|server| format!("; it says to use {}", server.escape_debug()));
+    words.into_iter().chain(server).collect()
+}
+
+impl LinkError {
+    /// The connection was closed without a word.
+    pub(crate) const fn closed(during_handshake: bool) -> Self {
+        Self::Closed { during_handshake, hint: "" }
+    }
 }
 
 impl From<std::io::Error> for LinkError {

@@ -323,7 +323,7 @@ fn a_subscribe_waits_for_what_was_recorded_at_connack() {
         let filter = SubscribeFilter::new(TopicFilter::new("b").unwrap(), ONE);
         let prepare = |owner: &mut Owner, link: &LinkHandle| {
             owner.records_lost_sessions = true;
-            link.subscribe(vec![filter]);
+            link.subscribe(&[filter]);
         };
         let mut world = World::new(false, prepare).await;
         world.hears_nothing().await;

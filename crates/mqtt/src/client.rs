@@ -391,6 +391,11 @@ impl ClientSession {
         ids
     }
 
+    /// Waits no longer for the answer to the SUBSCRIBE or UNSUBSCRIBE of this id.
+    pub fn forget_control(&mut self, id: u64) {
+        self.connection.flow.outgoing.forget_control(id);
+    }
+
     /// Says goodbye. Write out [`tx`](Self::tx), then close.
     pub fn disconnect(&mut self, reason: ReasonCode) {
         // 3.x clients have only the normal goodbye, which would discard the will: an error just closes.
@@ -464,10 +469,10 @@ impl ClientSession {
         self.pongs
     }
 
-    /// Sends at most so many messages at a time from now on, however many the broker takes; `u16::MAX` is as many as it
-    /// takes.
+    /// Sends at most so many messages at a time from now on, however many the broker takes; 0 holds them all back,
+    /// `u16::MAX` is as many as it takes.
     pub fn set_window(&mut self, messages: u16, batch: &mut Batch) {
-        self.window = messages.max(1);
+        self.window = messages;
         if self.stage == Stage::Up {
             self.connection.peer.receive_maximum = self.granted.min(self.window);
             self.connection.resend(&mut batch.completed);
@@ -494,6 +499,11 @@ impl ClientSession {
     /// Everything that the broker has left unanswered on this connection, in the order of sending.
     pub fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
         self.connection.flow.outgoing.unanswered()
+    }
+
+    /// Whether an answer to anything that was sent on this connection is due.
+    pub fn is_waiting(&self) -> bool {
+        self.connection.flow.outgoing.is_waiting()
     }
 
     /// The serial of the next packet id.

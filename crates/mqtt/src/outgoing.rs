@@ -297,6 +297,15 @@ impl Outgoing {
         key
     }
 
+    /// The answer to a SUBSCRIBE or UNSUBSCRIBE is not waited for any longer.
+    pub(crate) fn forget_control(&mut self, key: u64) {
+        let is_it = |entry: &&mut Entry| entry.state == State::WaitsForControl && entry.key == Some(key);
+        if let Some(entry) = self.entries.iter_mut().find(is_it) {
+            entry.state = State::Done;
+            self.pop_done();
+        }
+    }
+
     pub(crate) fn on_puback(&mut self, packet_id: u16, answer: Answer, batch: &mut Batch) {
         let Some(at) = self.find(packet_id) else { return };
         match self.entries[at].state {
@@ -540,6 +549,10 @@ impl Outgoing {
             key: entry.key,
             message: entry.message.as_ref(),
         })
+    }
+
+    pub(crate) const fn is_waiting(&self) -> bool {
+        self.in_flight > 0
     }
 
     /// The serial that the next packet id handed out will have.

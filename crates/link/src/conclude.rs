@@ -1,0 +1,317 @@
+//! What a link makes of how its broker behaves: subscriptions to ask for, a message to be found out, answers overdue, what
+//! is to be remembered.
+
+use crate::drive::{Drive, Live};
+use crate::habits::{GaveUp, Habit};
+use crate::subscriptions::{Ask, Event, Terms};
+use crate::suspect::{End, First, Verdict};
+use crate::watch::OVERDUE;
+use crate::{LinkError, Port, Status};
+use std::time::{Duration, Instant};
+use tidegate_message::QoS;
+use tidegate_mqtt::{Completion, Connected, ReasonCode, Version};
+
+/// A trial goes on this long after its time even if the broker has not answered the ping.
+const PONG: Duration = Duration::from_secs(10);
+
+/// Whether a DISCONNECT with this reason may be about a packet of ours. The others are about the client, or the server.
+const fn may_be_of_a_message(reason: ReasonCode) -> bool {
+    !matches!(
+        reason,
+        ReasonCode::SERVER_BUSY
+            | ReasonCode::SERVER_SHUTTING_DOWN
+            | ReasonCode::KEEP_ALIVE_TIMEOUT
+            | ReasonCode::SESSION_TAKEN_OVER
+            | ReasonCode::ADMINISTRATIVE_ACTION
+            | ReasonCode::USE_ANOTHER_SERVER
+            | ReasonCode::SERVER_MOVED
+            | ReasonCode::CONNECTION_RATE_EXCEEDED
+            | ReasonCode::MAXIMUM_CONNECT_TIME
+    )
+}
+
+impl<P: Port> Drive<P> {
+    // Subscriptions.
+
+    pub(crate) fn subscriptions_of(&mut self, connected: &Connected, version: Version, now: Instant) {
+        let terms = Terms {
+            version,
+            session_present: connected.session_present,
+            wildcards: connected.wildcards_available,
+            shared: connected.shared_available,
+        };
+        self.shared.subscriptions.borrow_mut().connected(terms, now);
+        self.remember();
+    }
+
+    pub(crate) fn tell_refused_by_connack(&mut self) {
+        let refused: Vec<_> = {
+            let subscriptions = self.shared.subscriptions.borrow();
+            subscriptions.refused_by_connack().map(|(filter, words)| (filter.clone(), words.to_owned())).collect()
+        };
+        for (filter, words) in refused {
+            self.port.borrow_mut().status(&Status::SubscribeRefused { filter, words, again_in: None });
+        }
+    }
+
+    /// Asks the broker for what is wanted and not there, and the other way round.
+    pub(crate) fn ask_subscriptions(&mut self, live: &mut Live) {
+        if live.up_since.is_none() {
+            return;
+        }
+        loop {
+            let Some(ask) = self.shared.subscriptions.borrow_mut().next() else { return };
+            let packets = {
+                let mut session = self.shared.session.borrow_mut();
+                match &ask {
+                    Ask::Subscribe(filters) => session.subscribe(filters),
+                    Ask::Unsubscribe(filters) => session.unsubscribe(filters),
+                }
+            };
+            self.shared.subscriptions.borrow_mut().asked(&ask, &packets, Instant::now());
+            // Before the bytes leave: the gate holds them until it is durable.
+            self.remember();
+            if packets.is_empty() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn tell_subscriptions(&mut self, events: Vec<Event>, live: &Live) {
+        for event in events {
+            let status = match event {
+                Event::Refused { filter, reason, again_in } => {
+                    Status::SubscribeRefused { filter, words: reason.to_string(), again_in }
+                }
+                Event::LeftOut { filter, words, again_in } => {
+                    Status::SubscribeRefused { filter, words, again_in: Some(again_in) }
+                }
+                Event::NotUnsubscribed { filter, reason } => {
+                    let words = format!("it does not take the subscription back: {reason}");
+                    Status::SubscribeRefused { filter, words, again_in: None }
+                }
+                Event::GrantedLess { filter, asked, granted } => {
+                    // A broker of 3.x that grants 1 for 2 answers messages of QoS 2 in ways of its own, or not at all.
+                    let no_qos_2 = asked == 2 && granted == 1 && live.opening.hello.version() != Version::V5;
+                    if no_qos_2 {
+                        self.learn_qos(QoS::AtLeastOnce, "grants QoS 1 where QoS 2 is asked for");
+                    }
+                    Status::GrantedLess { filter, asked, granted }
+                }
+            };
+            self.port.borrow_mut().status(&status);
+        }
+        self.remember();
+    }
+
+    /// Messages have come: what they match is subscribed.
+    pub(crate) fn prove(&mut self) {
+        if self.shared.subscriptions.borrow().wants_proof() {
+            let mut subscriptions = self.shared.subscriptions.borrow_mut();
+            self.batch.received.iter().for_each(|received| subscriptions.heard(&received.message.topic));
+        }
+    }
+
+    // A message that the broker hangs up on.
+
+    /// Something was answered.
+    pub(crate) fn answered(&mut self) {
+        let mut suspicion = self.shared.suspicion.borrow_mut();
+        if suspicion.is_idle() {
+            return;
+        }
+        let count = self.batch.completed.len() + self.batch.refused.len();
+        let first = self.shared.session.borrow().first_unanswered().map(|first| first.serial);
+        let lowered = suspicion.was_lowered() && !self.batch.completed.is_empty();
+        let is_over = suspicion.answered(count, first);
+        drop(suspicion);
+        self.shared.held.set(None);
+        if lowered {
+            self.learn_qos(QoS::AtLeastOnce, "hangs up on messages of QoS 2");
+        }
+        if is_over {
+            // What this completes, if anything, is handed over with the next batch.
+            let mut batch = std::mem::take(&mut self.batch);
+            self.shared.session.borrow_mut().set_window(u16::MAX, &mut batch);
+            self.batch = batch;
+        }
+        self.remember();
+    }
+
+    /// In a trial: the connection has held without the message.
+    pub(crate) fn end_hold(&mut self, live: &mut Live, now: Instant) {
+        let Some(until) = live.hold_until.filter(|until| now >= *until) else { return };
+        let answered = self.shared.session.borrow().pongs() > 0;
+        if !answered && now < until + PONG {
+            live.hold_until = Some((now + PONG / 10).min(until + PONG));
+            return;
+        }
+        live.hold_until = None;
+        self.shared.suspicion.borrow_mut().held_out();
+        let window = self.shared.suspicion.borrow().window();
+        self.shared.session.borrow_mut().set_window(window, &mut self.batch);
+    }
+
+    /// A connection has ended: what does that say of what was unanswered on it?
+    pub(crate) fn conclude(&mut self, error: Option<&LinkError>, live: &Live) {
+        let Some(up_since) = live.up_since else { return };
+        let now = Instant::now();
+        let reason = match error {
+            Some(LinkError::Disconnected { reason, .. }) => Some(*reason),
+            _ => None,
+        };
+        let by_peer = live.reset_by_peer || reason.is_some_and(may_be_of_a_message);
+        let words = error.map(ToString::to_string).unwrap_or_default();
+        let event = self.shared.subscriptions.borrow_mut().disconnected(by_peer.then_some(&words), now);
+        self.tell_subscriptions(event.into_iter().collect(), live);
+        if error.is_none() {
+            return;
+        }
+        let (first, unanswered, all_written) = {
+            let mut session = self.shared.session.borrow_mut();
+            let all_written = session.tx().is_empty();
+            (session.first_unanswered().map(|first| First::of(&first)), session.unanswered().count(), all_written)
+        };
+        let end = End { by_peer, all_written, lived: now - up_since, reason };
+        if reason == Some(ReasonCode::RETAIN_NOT_SUPPORTED) {
+            self.shared.memory.borrow_mut().learned().no_retain = true;
+            self.memory_changed = true;
+            self.tell(Habit::TakesNoRetained);
+        }
+        let held_for = self.shared.suspicion.borrow().hold();
+        let verdict = self.shared.suspicion.borrow_mut().ended(first, unanswered, end);
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Lower { serial, qos } => {
+                self.shared.session.borrow_mut().lower_qos(serial, qos);
+                if reason == Some(ReasonCode::QOS_NOT_SUPPORTED) {
+                    self.learn_qos(qos, "says that it does not support a higher QoS");
+                }
+            }
+            Verdict::GiveUp { serial, trials } => {
+                let why = GaveUp { connections: trials, words, held: held_for };
+                self.give_up(serial, &why, reason);
+            }
+            Verdict::TakeAsDone { serial } => {
+                self.end_exchange(serial);
+                self.took_as_done("hangs up on PUBREL");
+            }
+        }
+        let held = self.shared.suspicion.borrow().held();
+        let key = held.and_then(|held| {
+            let session = self.shared.session.borrow();
+            session.unanswered().find(|one| one.serial == held).and_then(|one| one.key)
+        });
+        self.shared.held.set(key);
+        self.remember();
+    }
+
+    fn give_up(&mut self, serial: u64, why: &GaveUp, reason: Option<ReasonCode>) {
+        let ended = self.shared.session.borrow_mut().end_exchange(serial);
+        let Some((Some(key), Some(message))) = ended else { return };
+        if reason == Some(ReasonCode::PACKET_TOO_LARGE) {
+            // Topic and payload are less than the packet: it takes no packet of that many bytes.
+            let bytes = (message.topic.len() + message.payload.len()) as u32;
+            let mut memory = self.shared.memory.borrow_mut();
+            let max = &mut memory.learned().max_packet_size;
+            *max = Some(max.map_or(bytes, |known| known.min(bytes)));
+            drop(memory);
+            self.memory_changed = true;
+            self.tell(Habit::TakesPacketsUpTo { bytes });
+        }
+        self.port.borrow_mut().gave_up(key, message, why);
+    }
+
+    /// Ends an exchange whose message the broker has.
+    fn end_exchange(&mut self, serial: u64) {
+        if let Some((Some(key), _)) = self.shared.session.borrow_mut().end_exchange(serial) {
+            let completion = Completion { key, reason: ReasonCode::SUCCESS };
+            self.port.borrow_mut().completed(&[completion], Instant::now());
+        }
+    }
+
+    pub(crate) fn took_as_done(&mut self, how: &'static str) {
+        self.shared.given_up.set(self.shared.given_up.get() + 1);
+        self.tell(Habit::NeverEndsQos2 { how });
+    }
+
+    // Answers that do not come.
+
+    pub(crate) fn watch_deadline(&self) -> Option<Instant> {
+        self.watch.deadline().filter(|_| self.shared.session.borrow().is_waiting())
+    }
+
+    pub(crate) fn look_at_unanswered(&mut self, live: &Live, now: Instant) -> Result<(), LinkError> {
+        let next_serial = self.shared.session.borrow().next_serial();
+        let Some(below) = self.watch.look(now, next_serial) else { return Ok(()) };
+        self.shared.overdue_below.set(below);
+        let overdue: Vec<(u64, bool)> = {
+            let session = self.shared.session.borrow();
+            let overdue = session.unanswered().take_while(|one| one.serial < below);
+            overdue.map(|one| (one.serial, one.message.is_none())).collect()
+        };
+        if overdue.is_empty() {
+            self.watch.well();
+            return Ok(());
+        }
+        // The broker has these, and has had a minute to say that it knows: no answer will come.
+        for (serial, _) in overdue.iter().filter(|(_, is_pubrel)| *is_pubrel) {
+            self.end_exchange(*serial);
+            self.took_as_done("does not answer PUBREL");
+        }
+        let first = {
+            let session = self.shared.session.borrow();
+            let overdue = session.unanswered().take_while(|one| one.serial < below);
+            let mut messages = overdue.filter_map(|one| one.message);
+            messages.next().map(|first| (first.topic.to_string(), first.qos, 1 + messages.count()))
+        };
+        let Some((topic, qos, count)) = first else { return Ok(()) };
+        let lived = live.up_since.map_or(Duration::ZERO, |since| now - since);
+        if lived < self.watch.patience() {
+            return Ok(());
+        }
+        if qos == QoS::ExactlyOnce && self.watch.given_up() > 0 {
+            self.learn_qos(QoS::AtLeastOnce, "does not answer messages of QoS 2");
+        }
+        self.watch.give_up();
+        Err(LinkError::Unanswered { count, waited: OVERDUE, topic, qos: qos as u8 })
+    }
+
+    // What is known of the broker.
+
+    pub(crate) fn learn_qos(&mut self, qos: QoS, how: &'static str) {
+        let is_news = self.shared.memory.borrow_mut().learned().lower_qos(qos);
+        if is_news {
+            self.memory_changed = true;
+            let limits = self.shared.memory.borrow_mut().learned().limits(qos);
+            self.shared.session.borrow_mut().limit(limits);
+            self.tell(Habit::TakesAtMost { qos, how });
+        }
+    }
+
+    /// Each once.
+    pub(crate) fn tell(&mut self, habit: Habit) {
+        if self.told.insert(habit.clone()) {
+            self.port.borrow_mut().status(&Status::Habit(habit));
+        }
+    }
+
+    /// Hands over what is to be remembered, if that has changed.
+    pub(crate) fn remember(&mut self) {
+        let mut changed = std::mem::take(&mut self.memory_changed);
+        let mut memory = self.shared.memory.borrow_mut();
+        if let Some(filters) = self.shared.subscriptions.borrow_mut().take_changed_memory() {
+            memory.set_filters(&self.client_id, &filters);
+            changed = true;
+        }
+        if let Some(suspect) = self.shared.suspicion.borrow_mut().take_changed() {
+            changed |= memory.suspect != suspect;
+            memory.suspect = suspect;
+        }
+        if changed {
+            let bytes = memory.write();
+            drop(memory);
+            self.port.borrow_mut().remember(&bytes);
+        }
+    }
+}

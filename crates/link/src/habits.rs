@@ -1,0 +1,74 @@
+//! What brokers do in their own way, in words for people.
+
+use std::time::Duration;
+use tidegate_message::QoS;
+
+/// Something a broker does in its own way, which the link can live with. Each is told once a process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Habit {
+    /// PUBACK for a message of QoS 2.
+    AnswersQos2AsQos1,
+    /// PUBREC for PUBREL, again and again, or never an answer to PUBREL but a closed connection, or none at all.
+    NeverEndsQos2 {
+        /// How it does so.
+        how: &'static str,
+    },
+    /// It takes no more than this QoS, and is sent no more from here on.
+    TakesAtMost {
+        /// The QoS.
+        qos: QoS,
+        /// How that was found.
+        how: &'static str,
+    },
+    /// It takes no packets above this size, in bytes.
+    TakesPacketsUpTo {
+        /// In bytes.
+        bytes: u32,
+    },
+    /// It does not take retained messages.
+    TakesNoRetained,
+}
+
+impl std::fmt::Display for Habit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AnswersQos2AsQos1 => f.write_str(
+                "the broker answers messages of QoS 2 as if they were of QoS 1: each arrives at least once; \
+                 set `qos = 1` on routes to it, or `max_qos = 1`",
+            ),
+            Self::NeverEndsQos2 { how } => {
+                write!(f, "the broker {how}: it has the message, which is taken as done; `max_qos = 1` avoids that")
+            }
+            Self::TakesAtMost { qos, how } => {
+                let qos = *qos as u8;
+                write!(
+                    f,
+                    "the broker {how}: it is sent at most QoS {qos} from here on; `max_qos = {qos}` says so at once"
+                )
+            }
+            Self::TakesPacketsUpTo { bytes } => {
+                write!(f, "the broker hangs up on larger packets: it is sent none above {bytes} bytes from here on")
+            }
+            Self::TakesNoRetained => {
+                f.write_str("the broker hangs up on retained messages: it is sent none with that flag from here on")
+            }
+        }
+    }
+}
+
+/// Why a message was given up: the broker ends the connection for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GaveUp {
+    /// How many connections it ended.
+    pub connections: u32,
+    /// How the last one ended, in words.
+    pub words: String,
+    /// How long the broker was tried with it alone before, at least.
+    pub held: Duration,
+}
+
+impl std::fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} connections ended with it, the last two when it was sent alone: {}", self.connections, self.words)
+    }
+}

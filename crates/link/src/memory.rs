@@ -1,0 +1,175 @@
+//! What a link knows of its broker that must outlive the process, as one small JSON document.
+//!
+//! It is handed to the owner by [`Port::remember`](crate::Port::remember) before anything relies on it, and comes back by
+//! [`LinkHandle::restore_memory`](crate::LinkHandle::restore_memory). What cannot be read is forgotten: it costs a few
+//! attempts, or a subscription that nobody asked for, never a message.
+
+use crate::suspect::Suspect;
+use serde::{Deserialize, Serialize};
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_mqtt::{BrokerLimits, Version};
+
+/// Of how many sessions of a broker (client ids, addresses) the subscriptions are remembered.
+const SESSIONS_MAX: usize = 8;
+
+/// What is remembered of one broker.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Memory {
+    /// What holds for the broker at this address.
+    address: String,
+    hello: Option<Hello>,
+    limits: Learned,
+    pub(crate) suspect: Option<Suspect>,
+    /// The last one used first.
+    sessions: Vec<Session>,
+}
+
+/// One way of saying hello.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The protocol level: 3, 4 or 5.
+    level: u8,
+    /// With mosquitto's bridge bit.
+    pub(crate) bridge: bool,
+}
+
+impl Hello {
+    pub(crate) const fn new(version: Version, bridge: bool) -> Self {
+        let level = match version {
+            Version::V31 => 3,
+            Version::V311 => 4,
+            Version::V5 => 5,
+        };
+        Self { level, bridge }
+    }
+
+    pub(crate) const fn version(self) -> Version {
+        match self.level {
+            3 => Version::V31,
+            4 => Version::V311,
+            _ => Version::V5,
+        }
+    }
+}
+
+impl std::fmt::Display for Hello {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "MQTT {}{}", self.version(), if self.bridge { " with the bridge bit" } else { "" })
+    }
+}
+
+/// What a broker was found not to take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Learned {
+    max_qos: Option<u8>,
+    pub(crate) max_packet_size: Option<u32>,
+    pub(crate) no_retain: bool,
+}
+
+impl Learned {
+    /// Together with what is configured.
+    pub(crate) fn limits(&self, max_qos: QoS) -> BrokerLimits {
+        let learned = self.max_qos.and_then(QoS::from_u8).unwrap_or(QoS::ExactlyOnce);
+        BrokerLimits { max_qos: learned.min(max_qos), max_packet_size: self.max_packet_size, retain: !self.no_retain }
+    }
+
+    /// True if that is news.
+    pub(crate) fn lower_qos(&mut self, qos: QoS) -> bool {
+        let is_lower = self.max_qos.is_none_or(|known| known > qos as u8);
+        if is_lower {
+            self.max_qos = Some(qos as u8);
+        }
+        is_lower
+    }
+}
+
+/// What a session at the broker may be subscribed to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Session {
+    address: String,
+    client_id: String,
+    filters: Vec<String>,
+}
+
+impl Memory {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Turns to the broker at this address: what was learned of another does not hold.
+    pub(crate) fn turn_to(&mut self, address: &str) {
+        if self.address != address {
+            address.clone_into(&mut self.address);
+            (self.hello, self.limits, self.suspect) = (None, Learned::default(), None);
+        }
+    }
+
+    pub(crate) fn hello(&self) -> Option<Hello> {
+        self.hello
+    }
+
+    /// True if that is news.
+    pub(crate) fn set_hello(&mut self, hello: Hello) -> bool {
+        self.hello.replace(hello) != Some(hello)
+    }
+
+    pub(crate) fn learned(&mut self) -> &mut Learned {
+        &mut self.limits
+    }
+
+    pub(crate) fn filters(&self, client_id: &str) -> Vec<TopicFilter> {
+        let session = self.sessions.iter().find(|s| s.client_id == client_id && s.address == self.address);
+        let filters = session.map_or(&[][..], |session| &session.filters);
+        filters.iter().filter_map(|text| TopicFilter::new(text.clone()).ok()).collect()
+    }
+
+    pub(crate) fn set_filters(&mut self, client_id: &str, filters: &[TopicFilter]) {
+        self.sessions.retain(|s| s.client_id != client_id || s.address != self.address);
+        let filters = filters.iter().map(|filter| filter.as_str().to_owned()).collect();
+        let session = Session { address: self.address.clone(), client_id: client_id.to_owned(), filters };
+        self.sessions.insert(0, session);
+        self.sessions.truncate(SESSIONS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_not_ours_is_forgotten() {
+        let mut memory = Memory::default();
+        memory.turn_to("office:1883");
+        assert!(memory.set_hello(Hello::new(Version::V311, true)));
+        assert!(!memory.set_hello(Hello::new(Version::V311, true)), "no news");
+        assert!(memory.learned().lower_qos(QoS::AtLeastOnce) && !memory.learned().lower_qos(QoS::ExactlyOnce));
+        let filters = [TopicFilter::new("a/#").unwrap(), TopicFilter::new("$share/g/b").unwrap()];
+        memory.set_filters("box", &filters);
+        let mut read = Memory::read(&memory.write());
+        assert_eq!(read, memory);
+        assert_eq!((read.filters("box"), read.filters("other")), (filters.to_vec(), vec![]));
+        read.turn_to("backup:1883");
+        assert_eq!((read.hello(), read.filters("box")), (None, vec![]), "another broker");
+        assert_eq!(read.learned().limits(QoS::ExactlyOnce), BrokerLimits::default());
+        read.turn_to("office:1883");
+        assert_eq!(read.filters("box"), filters, "its session is still there");
+        assert_eq!(Memory::read(b"\xFFno"), Memory::default());
+    }
+
+    #[test]
+    fn sessions_are_bounded() {
+        let mut memory = Memory::default();
+        for n in 0..100 {
+            memory.set_filters(&n.to_string(), &[]);
+        }
+        assert_eq!(memory.sessions.len(), SESSIONS_MAX);
+        assert_eq!(memory.sessions[0].client_id, "99");
+    }
+}

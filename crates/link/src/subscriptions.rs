@@ -1,0 +1,486 @@
+//! What a broker is subscribed to on our behalf, and what it owes us an answer for. No I/O, no clock.
+//!
+//! What comes in is what is wanted, what an earlier run had asked for, connections and the broker's answers; what goes
+//! out is the next thing to ask ([`Subscriptions::next`]), and what the broker may have now
+//! ([`Subscriptions::take_changed_memory`]), to be remembered before that is asked.
+//!
+//! Invariants:
+//! - only a SUBACK makes a subscription, only an UNSUBACK or a lost session ends one: everything else is owed;
+//! - what the broker may have is never forgotten before it has answered;
+//! - a refusal is a state with a reason and a time to ask again, never silence.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tidegate_message::TopicFilter;
+use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
+
+/// After a refusal it is asked again after this long, then twice as long, up to the longest.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// A filter that the broker hangs up on is asked for again after this long, then twice as long, up to the longest.
+const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(20);
+const AFTER_HANG_UP_MAX: Duration = Duration::from_secs(3600);
+
+/// So many connections must end while a filter alone is asked for before it is left out.
+const HANG_UPS: u32 = 4;
+
+/// An answer that has not come after this long is asked for again.
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// MQTT 3.1.1, where asking again brings everything retained once more: a filter that a resumed session should have is
+/// asked for again only if nothing has come for it after this long.
+const PROOF: Duration = Duration::from_secs(30);
+
+/// What to ask the broker for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Subscribe(Vec<SubscribeFilter>),
+    Unsubscribe(Vec<TopicFilter>),
+}
+
+/// What an answer brought, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Refused { filter: TopicFilter, reason: ReasonCode, again_in: Option<Duration> },
+    GrantedLess { filter: TopicFilter, asked: u8, granted: u8 },
+    LeftOut { filter: TopicFilter, words: String, again_in: Duration },
+    NotUnsubscribed { filter: TopicFilter, reason: ReasonCode },
+}
+
+/// A wanted subscription that is not there, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionProblem {
+    /// Which.
+    pub filter: TopicFilter,
+    /// True when the broker has said no or hangs up; false while an answer is due.
+    pub refused: bool,
+    /// What is known of it.
+    pub words: String,
+}
+
+/// What a new connection found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) version: Version,
+    pub(crate) session_present: bool,
+    pub(crate) wildcards: bool,
+    pub(crate) shared: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// To be asked.
+    Owed,
+    /// Asked in the packet of this id.
+    Asked(u64),
+    /// The broker has said yes. `proven`: also on this connection, or by a message.
+    Granted { proven: bool },
+    /// It has said no, or ends the connection; asked again then, without a time at the next connection.
+    Refused { words: String, again: Option<Instant> },
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    filter: TopicFilter,
+    /// `None`: it is to be unsubscribed.
+    wanted: Option<SubscribeFilter>,
+    /// The broker may have it.
+    may_have: bool,
+    state: State,
+    /// Refusals in a row.
+    refusals: u32,
+    /// Connections that ended while it alone was asked for, in a row; and how often it was left out for that.
+    hang_ups: u32,
+    left_out: u32,
+}
+
+impl Entry {
+    fn new(filter: TopicFilter) -> Self {
+        Self { filter, wanted: None, may_have: false, state: State::Owed, refusals: 0, hang_ups: 0, left_out: 0 }
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.hang_ups > 0 || self.left_out > 0
+    }
+
+    fn needs_no_id_any_more(&self) -> bool {
+        self.may_have && self.wanted.as_ref().is_some_and(|wanted| wanted.subscription_id.is_none())
+    }
+}
+
+#[derive(Debug)]
+struct Asked {
+    id: u64,
+    at: Instant,
+    filters: Vec<TopicFilter>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    entries: Vec<Entry>,
+    asked: VecDeque<Asked>,
+    is_up: bool,
+    had_connection: bool,
+    version: Option<Version>,
+    connected_at: Option<Instant>,
+    /// One filter a packet, one packet at a time: a connection ended while several were asked for.
+    careful: bool,
+    memory_changed: bool,
+    /// There may be something to ask.
+    dirty: bool,
+}
+
+impl Subscriptions {
+    /// What an earlier run may have left at the broker.
+    pub(crate) fn restore(&mut self, filters: Vec<TopicFilter>) {
+        for filter in filters {
+            self.entry(filter).may_have = true;
+        }
+    }
+
+    fn entry(&mut self, filter: TopicFilter) -> &mut Entry {
+        let at = self.entries.iter().position(|entry| entry.filter == filter).unwrap_or_else(|| {
+            self.entries.push(Entry::new(filter));
+            self.entries.len() - 1
+        });
+        &mut self.entries[at]
+    }
+
+    /// What is wanted from now on. Whatever was refused is asked for once more, also if nothing has changed.
+    pub(crate) fn want(&mut self, wanted: &[SubscribeFilter]) {
+        self.dirty = true;
+        for entry in &mut self.entries {
+            let is_wanted = wanted.iter().any(|filter| filter.filter.as_ref() == Ok(&entry.filter));
+            if !is_wanted && entry.wanted.take().is_some() {
+                entry.state = State::Owed;
+            }
+            if matches!(entry.state, State::Refused { .. }) {
+                (entry.state, entry.refusals) = (State::Owed, 0);
+            }
+        }
+        for filter in wanted {
+            let Ok(text) = &filter.filter else { continue };
+            let entry = self.entry(text.clone());
+            if entry.wanted.as_ref() != Some(filter) {
+                entry.wanted = Some(filter.clone());
+                entry.state = State::Owed;
+            }
+        }
+        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        // In the order wanted, so that the same configuration asks in the same order.
+        let place = |entry: &Entry| wanted.iter().position(|filter| filter.filter.as_ref() == Ok(&entry.filter));
+        self.entries.sort_by_key(|entry| place(entry).unwrap_or(usize::MAX));
+    }
+
+    /// A connection is up.
+    pub(crate) fn connected(&mut self, terms: Terms, now: Instant) {
+        let is_first = !std::mem::replace(&mut self.had_connection, true);
+        self.asked.clear();
+        (self.is_up, self.dirty, self.version) = (true, true, Some(terms.version));
+        self.connected_at = Some(now);
+        let before = self.memory();
+        for entry in &mut self.entries {
+            entry.may_have &= terms.session_present;
+            // Asking again costs nothing where retained messages need not come again (MQTT 5), and is the only way where
+            // the broker cannot say that it knows us (3.1).
+            let trusted = terms.session_present && !is_first && terms.version == Version::V311;
+            entry.state = match &entry.state {
+                State::Granted { .. } if trusted => State::Granted { proven: false },
+                State::Refused { words, again: Some(again) } if entry.left_out > 0 && *again > now => {
+                    State::Refused { words: words.clone(), again: Some(*again) }
+                }
+                _ => State::Owed,
+            };
+            let (shared, wildcard) = (entry.filter.share().is_some(), entry.filter.has_wildcard());
+            let missing = match (shared && !terms.shared, wildcard && !terms.wildcards) {
+                (true, _) => Some(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED),
+                (_, true) => Some(ReasonCode::WILDCARDS_NOT_SUPPORTED),
+                _ => None,
+            };
+            if let Some(reason) = missing.filter(|_| entry.wanted.is_some()) {
+                entry.state = State::Refused { words: reason.to_string(), again: None };
+            }
+        }
+        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        self.memory_changed |= before != self.memory();
+    }
+
+    /// Filters that CONNACK has refused, for people.
+    pub(crate) fn refused_by_connack(&self) -> impl Iterator<Item = (&TopicFilter, &str)> {
+        self.entries.iter().filter_map(|entry| match &entry.state {
+            State::Refused { words, again: None } => Some((&entry.filter, words.as_str())),
+            _ => None,
+        })
+    }
+
+    /// The connection is gone; `by_peer` says why if the broker ended it. Whatever was not answered is owed.
+    pub(crate) fn disconnected(&mut self, by_peer: Option<&str>, now: Instant) -> Option<Event> {
+        self.is_up = false;
+        let asked: Vec<TopicFilter> = self.asked.drain(..).flat_map(|asked| asked.filters).collect();
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::Asked(_)) {
+                entry.state = State::Owed;
+            }
+        }
+        let words = by_peer?;
+        match asked.as_slice() {
+            [] => None,
+            [filter] => {
+                let others = self.entries.iter().any(|entry| entry.filter != *filter && entry.wanted.is_some());
+                let entry = self.entries.iter_mut().find(|entry| entry.filter == *filter)?;
+                entry.hang_ups += 1;
+                if !others || (entry.hang_ups < HANG_UPS && entry.left_out == 0) {
+                    return None;
+                }
+                let again_in = AFTER_HANG_UP_MIN.saturating_mul(1 << entry.left_out.min(20)).min(AFTER_HANG_UP_MAX);
+                (entry.hang_ups, entry.left_out) = (0, entry.left_out + 1);
+                let words = format!("the broker ends the connection when it is asked for: {words}");
+                entry.state = State::Refused { words: words.clone(), again: Some(now + again_in) };
+                Some(Event::LeftOut { filter: filter.clone(), words, again_in })
+            }
+            _ => {
+                self.careful = true;
+                None
+            }
+        }
+    }
+
+    /// What to ask next, if it is time to ask for something. Call again until there is nothing, after each
+    /// [`asked`](Self::asked).
+    pub(crate) fn next(&mut self) -> Option<Ask> {
+        if !self.is_up || !self.dirty {
+            return None;
+        }
+        let one_by_one = self.careful || self.entries.iter().any(|entry| entry.is_suspect());
+        if one_by_one && !self.asked.is_empty() {
+            return None;
+        }
+        let found = if one_by_one { self.next_alone() } else { self.next_together() };
+        if found.is_none() {
+            self.dirty = false;
+            self.careful &= !self.is_settled();
+        }
+        found
+    }
+
+    fn next_alone(&mut self) -> Option<Ask> {
+        let owed = self.entries.iter().enumerate().filter(|(_, entry)| entry.state == State::Owed);
+        // What ended connections before comes last, so that the others are there by then.
+        let (at, _) = owed.min_by_key(|(at, entry)| (entry.left_out, entry.hang_ups, *at))?;
+        let entry = &self.entries[at];
+        Some(match &entry.wanted {
+            Some(wanted) => Ask::Subscribe(vec![wanted.clone()]),
+            None => Ask::Unsubscribe(vec![entry.filter.clone()]),
+        })
+    }
+
+    /// In this order there is no moment at which a message is sent for none of our subscriptions, or for two of which one
+    /// has no identifier: those that get an identifier, new ones, those to be ended, those that lose their identifier.
+    fn next_together(&mut self) -> Option<Ask> {
+        let owed = || self.entries.iter().filter(|entry| entry.state == State::Owed);
+        let subscribe = |wanted: &dyn Fn(&&Entry) -> bool| -> Vec<SubscribeFilter> {
+            owed().filter(|entry| wanted(entry)).filter_map(|entry| entry.wanted.clone()).collect()
+        };
+        let first: Vec<_> = subscribe(&|entry| entry.may_have && !entry.needs_no_id_any_more())
+            .into_iter()
+            .chain(subscribe(&|entry| !entry.may_have))
+            .collect();
+        if !first.is_empty() {
+            return Some(Ask::Subscribe(first));
+        }
+        let gone: Vec<_> = owed().filter(|entry| entry.wanted.is_none()).map(|entry| entry.filter.clone()).collect();
+        if !gone.is_empty() {
+            return Some(Ask::Unsubscribe(gone));
+        }
+        let last = subscribe(&|entry| entry.needs_no_id_any_more());
+        (!last.is_empty()).then_some(Ask::Subscribe(last))
+    }
+
+    /// The broker was asked: packets by id, with how many of the filters each has, in order.
+    pub(crate) fn asked(&mut self, ask: &Ask, packets: &[(u64, usize)], now: Instant) {
+        let filters: Vec<TopicFilter> = match ask {
+            Ask::Subscribe(filters) => filters.iter().filter_map(|filter| filter.filter.clone().ok()).collect(),
+            Ask::Unsubscribe(filters) => filters.clone(),
+        };
+        let mut rest = filters.as_slice();
+        for (id, count) in packets {
+            let (these, later) = rest.split_at((*count).min(rest.len()));
+            rest = later;
+            for filter in these {
+                let entry = self.entry(filter.clone());
+                entry.state = State::Asked(*id);
+                let is_new = matches!(ask, Ask::Subscribe(_)) && !std::mem::replace(&mut entry.may_have, true);
+                self.memory_changed |= is_new;
+            }
+            self.asked.push_back(Asked { id: *id, at: now, filters: these.to_vec() });
+        }
+        // Packet ids are used up: later.
+        self.dirty = rest.is_empty();
+    }
+
+    fn take_asked(&mut self, id: u64) -> Option<Asked> {
+        let at = self.asked.iter().position(|asked| asked.id == id)?;
+        self.dirty = true;
+        self.asked.remove(at)
+    }
+
+    /// SUBACK: one code a filter. What it does not answer is owed.
+    pub(crate) fn on_suback(&mut self, id: u64, codes: &[ReasonCode], now: Instant) -> Vec<Event> {
+        let Some(asked) = self.take_asked(id) else { return Vec::new() };
+        let mut events = Vec::new();
+        for (at, filter) in asked.filters.iter().enumerate() {
+            let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
+            if entry.state != State::Asked(id) {
+                continue; // asked for again, or not wanted any more, in the meantime
+            }
+            match codes.get(at) {
+                None => {
+                    entry.refusals += 1;
+                    let words = "the broker's answer leaves it out".to_owned();
+                    entry.state = State::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                }
+                Some(code) if code.is_error() => {
+                    entry.refusals += 1;
+                    let again_in = again_in(entry.refusals);
+                    entry.state = State::Refused { words: code.to_string(), again: Some(now + again_in) };
+                    // A subscription that was there stays when another is refused (MQTT 5.0 section 3.8.4 replaces one
+                    // that is granted): the broker may have it still.
+                    events.push(Event::Refused { filter: filter.clone(), reason: *code, again_in: Some(again_in) });
+                }
+                Some(code) => {
+                    entry.state = State::Granted { proven: true };
+                    (entry.refusals, entry.hang_ups, entry.left_out) = (0, 0, 0);
+                    let asked = entry.wanted.as_ref().map_or(0, |wanted| wanted.qos as u8);
+                    if code.0 < asked {
+                        events.push(Event::GrantedLess { filter: filter.clone(), asked, granted: code.0 });
+                    }
+                }
+            }
+        }
+        events
+    }
+
+    /// UNSUBACK: one code a filter with MQTT 5, none before.
+    pub(crate) fn on_unsuback(&mut self, id: u64, codes: &[ReasonCode], now: Instant) -> Vec<Event> {
+        let Some(asked) = self.take_asked(id) else { return Vec::new() };
+        let mut events = Vec::new();
+        for (at, filter) in asked.filters.iter().enumerate() {
+            let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
+            if entry.state != State::Asked(id) {
+                continue;
+            }
+            if let Some(code) = codes.get(at).filter(|code| code.is_error()) {
+                entry.refusals += 1;
+                entry.state = State::Refused { words: code.to_string(), again: Some(now + again_in(entry.refusals)) };
+                events.push(Event::NotUnsubscribed { filter: filter.clone(), reason: *code });
+            } else {
+                entry.may_have = false;
+                self.memory_changed = true;
+            }
+        }
+        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        events
+    }
+
+    /// A message has come: the subscriptions that match it are there.
+    pub(crate) fn heard(&mut self, topic: &tidegate_message::Topic) {
+        for entry in &mut self.entries {
+            if entry.state == (State::Granted { proven: false }) && entry.filter.matches(topic) {
+                entry.state = State::Granted { proven: true };
+            }
+        }
+    }
+
+    /// Whether [`heard`](Self::heard) wants to be told of messages.
+    pub(crate) fn wants_proof(&self) -> bool {
+        self.entries.iter().any(|entry| entry.state == (State::Granted { proven: false }))
+    }
+
+    /// Looks at what is overdue. Returns ids of packets whose answer is not waited for any longer.
+    pub(crate) fn on_time(&mut self, now: Instant) -> Vec<u64> {
+        let mut given_up = Vec::new();
+        while self.asked.front().is_some_and(|asked| now >= asked.at + ANSWER) {
+            let Some(asked) = self.asked.pop_front() else { break };
+            given_up.push(asked.id);
+            for entry in &mut self.entries {
+                if entry.state == State::Asked(asked.id) {
+                    entry.state = State::Owed;
+                }
+            }
+            self.dirty = true;
+        }
+        if self.connected_at.is_some_and(|at| now >= at + PROOF) {
+            for entry in &mut self.entries {
+                if entry.state == (State::Granted { proven: false }) {
+                    entry.state = State::Owed;
+                    self.dirty = true;
+                }
+            }
+        }
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::Refused { again: Some(again), .. } if again <= now) {
+                entry.state = State::Owed;
+                self.dirty = true;
+            }
+        }
+        given_up
+    }
+
+    /// When to call [`on_time`](Self::on_time) and [`next`](Self::next) next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if !self.is_up {
+            return None;
+        }
+        let answer = self.asked.front().map(|asked| asked.at + ANSWER);
+        let proof = self.connected_at.filter(|_| self.wants_proof()).map(|at| at + PROOF);
+        let again = self.entries.iter().filter_map(|entry| match entry.state {
+            State::Refused { again, .. } => again,
+            _ => None,
+        });
+        answer.into_iter().chain(proof).chain(again).min()
+    }
+
+    /// Whether the broker has granted everything that is wanted, and owes no answer.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_up
+            && self.asked.is_empty()
+            && self.entries.iter().all(|entry| entry.wanted.is_none() || matches!(entry.state, State::Granted { .. }))
+    }
+
+    /// What is wanted and not there.
+    pub(crate) fn problems(&self) -> Vec<SubscriptionProblem> {
+        let wanted = self.entries.iter().filter(|entry| entry.wanted.is_some());
+        let problem = |entry: &Entry| {
+            let (refused, words) = match &entry.state {
+                State::Granted { .. } => return None,
+                State::Refused { words, .. } => (true, words.clone()),
+                State::Owed | State::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
+                    (true, "refused before, and asked for again".to_owned())
+                }
+                State::Owed => (false, "not asked for yet".to_owned()),
+                State::Asked(_) => (false, "not answered yet".to_owned()),
+            };
+            Some(SubscriptionProblem { filter: entry.filter.clone(), refused, words })
+        };
+        wanted.filter_map(problem).collect()
+    }
+
+    /// What the broker may have.
+    fn memory(&self) -> Vec<TopicFilter> {
+        self.entries.iter().filter(|entry| entry.may_have).map(|entry| entry.filter.clone()).collect()
+    }
+
+    /// What the broker may have, if that is not what it was when last asked.
+    pub(crate) fn take_changed_memory(&mut self) -> Option<Vec<TopicFilter>> {
+        std::mem::take(&mut self.memory_changed).then(|| self.memory())
+    }
+}
+
+fn again_in(refusals: u32) -> Duration {
+    AGAIN_MIN.saturating_mul(1 << refusals.saturating_sub(1).min(20)).min(AGAIN_MAX)
+}
+
+#[cfg(test)]
+mod tests;
