@@ -2,6 +2,7 @@
 
 use crate::checked::{Config, Route};
 use crate::cycle;
+use crate::overlap;
 use crate::pattern::Pattern;
 use crate::problem::{Span, did_you_mean};
 use crate::read::{Draft, Marks};
@@ -24,6 +25,7 @@ pub(crate) fn check(reader: &Reader<'_>, draft: &Draft) {
     // A name that is written wrongly makes another seem unused.
     if reader.findings.errors() == 0 {
         check.unused();
+        overlap::check(reader, &draft.config, &draft.marks);
     }
 }
 

@@ -19,7 +19,9 @@ mod checked;
 mod cycle;
 mod difference;
 mod files;
+mod overlap;
 mod pattern;
+mod places;
 mod problem;
 mod read;
 mod read_announcement;
@@ -45,6 +47,7 @@ pub use checked::{
     Source, TargetSet,
 };
 pub use difference::{Changes, Difference};
+pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use remap::{Remap, RemapError};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
@@ -64,6 +67,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// Where it was read from, absolute, links not followed: what to watch.
     pub file: PathBuf,
+    /// Where it says what it does of files and secrets.
+    pub places: Places,
 }
 
 /// Reads a configuration from its text, without I/O: files that it names are not looked at.
@@ -75,6 +80,7 @@ pub struct Loaded {
 /// All problems, warnings included, if at least one of them is an error.
 pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems> {
     parse_and(text, file, file.parent().unwrap_or(Path::new("")), |_| {})
+        .map(|(config, warnings, _)| (config, warnings))
 }
 
 /// Reads a configuration from its file, and looks at the files that it names.
@@ -85,8 +91,8 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
     let text = read_text(file)?;
     let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    let (config, warnings) = parse_and(&text, file, base, |reader| files::check(reader, &files::Real))?;
-    Ok(Loaded { config, warnings, file: absolute })
+    let (config, warnings, places) = parse_and(&text, file, base, |reader| files::check(reader, &files::Real))?;
+    Ok(Loaded { config, warnings, file: absolute, places })
 }
 
 /// From text to checked types; `more` may find further problems.
@@ -95,14 +101,15 @@ fn parse_and(
     file: &Path,
     base: &Path,
     more: impl FnOnce(&Reader<'_>),
-) -> Result<(Config, Vec<Problem>), Problems> {
+) -> Result<(Config, Vec<Problem>, Places), Problems> {
     let reader = Reader::new(text, file, base);
     let config = read_and_check(&reader, text);
     more(&reader);
     let errors = reader.findings.errors();
+    let places = Places::of(&reader);
     let problems = reader.findings.into_problems();
     match config {
-        Some(config) if errors == 0 => Ok((config, problems)),
+        Some(config) if errors == 0 => Ok((config, problems, places)),
         _ => Err(Problems(problems)),
     }
 }

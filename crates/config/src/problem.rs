@@ -78,6 +78,14 @@ impl fmt::Display for Problems {
     }
 }
 
+impl Problems {
+    /// In the order of the file.
+    pub fn sorted(mut self) -> Self {
+        self.0.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
+        self
+    }
+}
+
 impl std::error::Error for Problems {}
 
 impl From<Problem> for Problems {
@@ -111,6 +119,10 @@ impl<'a> Findings<'a> {
 
     pub(crate) fn warning(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
         self.push(Severity::Warning, at, what.into(), hint.into());
+    }
+
+    pub(crate) fn file(&self) -> &Path {
+        self.file
     }
 
     pub(crate) fn errors(&self) -> usize {

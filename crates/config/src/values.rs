@@ -12,6 +12,9 @@ pub(crate) type Wrong = (String, String);
 /// The path of a WebSocket unless written, as MQTT brokers have it.
 const WEBSOCKET_PATH: &str = "/mqtt";
 
+/// The longest path of a Unix socket, in bytes: `sun_path` less the null character (unix(7)).
+const MAX_SOCKET_PATH_BYTES: usize = 107;
+
 /// The longest part of the user's text that a message repeats, in characters.
 const SHOWN_CHARS: usize = 60;
 
@@ -118,6 +121,7 @@ pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
         if rest.len() < 2 || !rest.starts_with('/') || rest.contains('\0') {
             return wrong("this url names no socket", "write it as \"unix:///run/broker.sock\"");
         }
+        check_socket_path(rest)?;
         return Ok(BrokerUrl { scheme, host: String::new(), port: 0, path: rest.to_owned() });
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -139,6 +143,14 @@ pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
         return wrong("nothing can be connected to at port 0", "write the broker's port");
     }
     Ok(BrokerUrl { scheme, host, port, path })
+}
+
+fn check_socket_path(path: &str) -> Result<(), Wrong> {
+    if path.len() <= MAX_SOCKET_PATH_BYTES {
+        return Ok(());
+    }
+    let what = format!("the path of this socket has {} bytes, and {MAX_SOCKET_PATH_BYTES} is the most", path.len());
+    Err((what, "put the socket into a directory with a shorter path, such as /run".into()))
 }
 
 /// The address and the zone of `fe80::1%eth0`, or of `fe80::1%25eth0`, as RFC 6874 writes it in urls.
@@ -232,6 +244,7 @@ pub(crate) fn admin_addr(text: &str) -> Result<AdminAddr, Wrong> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if path.len() > 1 && path.starts_with('/') && !path.contains('\0') {
+            check_socket_path(path)?;
             return Ok(AdminAddr::Unix(PathBuf::from(path)));
         }
     } else if let Some(addr) = socket_addr(text.strip_prefix("http://").unwrap_or(text)) {
@@ -328,6 +341,11 @@ mod tests {
             assert_eq!(listen(bad), None, "{bad}");
         }
         assert!(matches!(admin_addr("127.0.0.1:9180"), Ok(AdminAddr::Tcp(_))));
+        for (bytes, fits) in [(107, true), (108, false)] {
+            let path = format!("/{}", "x".repeat(bytes - 1));
+            assert_eq!(admin_addr(&format!("unix:{path}")).is_ok(), fits, "{bytes}");
+            assert_eq!(broker_url(&format!("unix://{path}")).is_ok(), fits, "{bytes}");
+        }
         assert_eq!(admin_addr("unix:/run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
         assert_eq!(admin_addr("unix:///run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
         for bad in ["", "9180", "unix:", "unix:a", "localhost", "host:1"] {

@@ -2,6 +2,7 @@
 
 use crate::deliver::ReplayError;
 use crate::supervisor::Gateway;
+use crate::{Error, listeners};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -10,7 +11,6 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
-use std::net::SocketAddr;
 use std::time::Instant;
 use tidegate_config::AdminAddr;
 use tokio::sync::{mpsc, oneshot};
@@ -41,12 +41,63 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Serves until stopped. Returns the address, for port 0.
-pub(crate) async fn serve(
-    gateway: Gateway,
-    listen: &AdminAddr,
-    stop: CancellationToken,
-) -> std::io::Result<Option<SocketAddr>> {
+/// The admin server's socket.
+pub(crate) enum Socket {
+    /// Address and port.
+    Tcp(tokio::net::TcpListener),
+    /// A path.
+    Unix(tokio::net::UnixListener),
+}
+
+/// Binds the socket; `None` when its address is not there yet.
+///
+/// # Errors
+/// Why nothing can be served there.
+pub(crate) async fn bind(listen: &AdminAddr) -> Result<Option<Socket>, Error> {
+    let refused = |at: &dyn std::fmt::Display, error| listeners::refused("the admin server", at, &error);
+    match listen {
+        AdminAddr::Tcp(addr) => match tokio::net::TcpListener::bind(addr).await {
+            Ok(listener) => Ok(Some(Socket::Tcp(listener))),
+            Err(error) if listeners::may_come(&error) => {
+                tracing::warn!("the admin server: {}", listeners::absent(addr));
+                Ok(None)
+            }
+            Err(error) => Err(refused(addr, error)),
+        },
+        AdminAddr::Unix(path) => {
+            // Left behind by a run that was killed it is in the way; a gateway that runs answers at it.
+            if tokio::net::UnixStream::connect(path).await.is_ok() {
+                return Err(refused(&path.display(), std::io::ErrorKind::AddrInUse.into()));
+            }
+            let _ = std::fs::remove_file(path);
+            let listener = tokio::net::UnixListener::bind(path).map_err(|error| refused(&path.display(), error))?;
+            Ok(Some(Socket::Unix(listener)))
+        }
+    }
+}
+
+/// Serves until stopped; where the address was not there, as soon as it is.
+pub(crate) fn serve(gateway: Gateway, listen: AdminAddr, socket: Option<Socket>, stop: CancellationToken) {
+    let stopped = stop.clone();
+    let serving = async move {
+        let mut again = listeners::Again::new();
+        let mut socket = socket;
+        loop {
+            match socket {
+                Some(socket) => return serve_at(gateway, socket, stop),
+                None => tokio::time::sleep(again.next()).await,
+            }
+            socket = match &listen {
+                // Whatever is wrong with it now was not so when the gateway started, and may pass.
+                AdminAddr::Tcp(addr) => tokio::net::TcpListener::bind(addr).await.ok().map(Socket::Tcp),
+                AdminAddr::Unix(_) => None,
+            };
+        }
+    };
+    tokio::task::spawn_local(async move { stopped.run_until_cancelled(serving).await });
+}
+
+fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
     let (asking, mut asked) = mpsc::channel::<(Question, oneshot::Sender<Answer>)>(WAITING_MAX);
     tokio::task::spawn_local(async move {
         while let Some((question, reply)) = asked.recv().await {
@@ -67,29 +118,22 @@ pub(crate) async fn serve(
         .route("/parked/{number}", get(number(Question::ShowParked)).delete(number(Question::Delete)))
         .route("/parked/{number}/replay", post(number(Question::Replay)))
         .with_state(asking);
-    match listen {
-        AdminAddr::Tcp(addr) => {
-            let listener = tokio::net::TcpListener::bind(addr).await?;
-            let addr = listener.local_addr()?;
-            tokio::spawn(async move {
-                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the admin listener has stopped");
-                }
-            });
-            Ok(Some(addr))
+    let ended = |served: std::io::Result<()>| {
+        if let Err(error) = served {
+            tracing::error!(%error, "the admin listener has stopped");
         }
-        AdminAddr::Unix(path) => {
-            // A socket left behind by a run that was killed is in the way.
-            let _ = std::fs::remove_file(path);
-            let listener = tokio::net::UnixListener::bind(path)?;
-            tokio::spawn(async move {
-                let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-                if let Err(error) = serving.await {
-                    tracing::error!(%error, "the admin listener has stopped");
-                }
-            });
-            Ok(None)
+    };
+    match socket {
+        Socket::Tcp(listener) => {
+            if let Ok(addr) = listener.local_addr() {
+                tracing::info!(%addr, "admin listener");
+            }
+            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            tokio::spawn(async move { ended(serving.await) });
+        }
+        Socket::Unix(listener) => {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            tokio::spawn(async move { ended(serving.await) });
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::core::{Core, Kind};
 use crate::port::BrokerPort;
+use crate::settings::Wrong;
+use crate::{Error, held, listeners};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_broker::{Broker, Limits, Listener, Local, Settings, Users};
-use tidegate_config::{self as config, Config};
+use tidegate_config::{self as config, Config, ListenAddr};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{Completion, ReasonCode, SubscribeFilter};
 use tokio::sync::Notify;
@@ -17,16 +19,38 @@ use tokio_util::sync::CancellationToken;
 /// How many messages are published in one turn.
 const TURN_MESSAGES: usize = 512;
 
-/// A broker whose sockets are bound and whose files were read.
+/// A broker whose sockets are bound and whose files were read, as far as they are there.
 pub(crate) struct Opened {
     pub(crate) name: String,
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Addresses,
     settings: Settings,
     listeners: Vec<Listener>,
+    /// Where it is to listen later.
+    missing: Vec<ListenAddr>,
+    /// Its user file, and what is wrong with it: then nobody is let in.
+    users: Option<(config::EmbeddedBroker, Wrong)>,
 }
 
-/// Binds the listeners of every embedded broker that is new or changed. All that is wrong, or all of them.
-pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>, Vec<String>> {
+/// Where a broker listens now.
+pub(crate) type Addresses = Rc<RefCell<Vec<SocketAddr>>>;
+
+/// What to do about a user file that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// At a start: the broker waits for a better one, and the others run.
+    Hold,
+    /// At a reload: what ran keeps running.
+    Refuse,
+}
+
+/// Binds the listeners of every embedded broker that is new or changed. All that is wrong, or all of them; an address that
+/// is not there yet is not wrong. `is_open` says whether a broker that runs listens at all.
+pub(crate) async fn open(
+    config: &Config,
+    before: &Config,
+    patience: Patience,
+    is_open: impl Fn(&str) -> bool,
+) -> Result<Vec<Opened>, Error> {
     let (mut opened, mut wrong) = (Vec::new(), Vec::new());
     for (name, broker) in &config.brokers {
         let config::Broker::Embedded(embedded) = broker else { continue };
@@ -34,7 +58,7 @@ pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>
             continue;
         }
         let taken = match before.brokers.get(name) {
-            Some(config::Broker::Embedded(before)) => &before.listen[..],
+            Some(config::Broker::Embedded(before)) if is_open(name) => &before.listen[..],
             _ => &[],
         };
         if let Some(same) = embedded.listen.iter().find(|one| one.addr.port() != 0 && taken.contains(one)) {
@@ -44,39 +68,76 @@ pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>
             ));
             continue;
         }
-        match open_one(name, embedded).await {
+        match open_one(name, embedded, patience).await {
             Ok(one) => opened.push(one),
-            Err(error) => wrong.push(format!("broker `{name}`: {error}")),
+            Err(Error::Config(words)) => wrong.extend(words),
+            // Nothing else in the file is to be put right for this one.
+            Err(error) => return Err(error),
         }
     }
-    if wrong.is_empty() { Ok(opened) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(opened) } else { Err(Error::Config(wrong)) }
 }
 
-async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened, String> {
-    let users = match &config.users {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            Some(Users::parse(&text).map_err(|errors| {
-                let words: Vec<_> = errors
-                    .iter()
-                    .map(|error| format!("{}:{}: {}", path.display(), error.line, error.problem))
-                    .collect();
-                words.join("\n")
-            })?)
+/// The users of a broker; `None`: anyone.
+pub(crate) fn users(config: &config::EmbeddedBroker) -> Result<Option<Users>, Wrong> {
+    let Some(path) = &config.users else { return Ok(None) };
+    let wrong = |words| Wrong { key: "users", words, elsewhere: false };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| wrong(format!("{}: {error}; make it with `mosquitto_passwd -c FILE NAME`", path.display())))?;
+    let users = Users::parse(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|errors| {
+        let line =
+            |error: &tidegate_broker::UserLineError| format!("{}:{}: {}", path.display(), error.line, error.problem);
+        wrong(errors.iter().map(line).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok(Some(users))
+}
+
+async fn open_one(name: &str, config: &config::EmbeddedBroker, patience: Patience) -> Result<Opened, Error> {
+    let mut held = None;
+    let users = match users(config) {
+        Ok(users) => users,
+        Err(wrong) if patience == Patience::Hold => {
+            held = Some((config.clone(), wrong));
+            Users::parse("").ok()
         }
-        None => None,
+        Err(wrong) => return Err(Error::Config(vec![format!("broker `{name}`: {}", wrong.words)])),
     };
-    let mut listeners = Vec::new();
+    let (mut listeners, mut missing) = (Vec::new(), Vec::new());
     for listen in &config.listen {
-        let scheme = match listen.scheme {
-            config::ListenScheme::Mqtt => tidegate_broker::Scheme::Mqtt,
-            config::ListenScheme::Ws => tidegate_broker::Scheme::Ws,
-        };
-        listeners.push(tidegate_broker::bind(listen.addr, scheme).await.map_err(|error| error.to_string())?);
+        match bind(listen).await {
+            // What is taken is found now, though nobody is let in before there are users.
+            Ok(_) if held.is_some() => missing.push(*listen),
+            Ok(listener) => listeners.push(listener),
+            Err(error) if listeners::may_come(&error) => missing.push(*listen),
+            Err(error) => return Err(listeners::refused(&format!("broker `{name}`"), listen, &error)),
+        }
     }
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let addresses = Rc::new(RefCell::new(addresses));
+    Ok(Opened {
+        name: name.to_owned(),
+        addresses,
+        settings: settings(name, config, users),
+        listeners,
+        missing,
+        users: held,
+    })
+}
+
+async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
+    let scheme = match listen.scheme {
+        config::ListenScheme::Mqtt => tidegate_broker::Scheme::Mqtt,
+        config::ListenScheme::Ws => tidegate_broker::Scheme::Ws,
+    };
+    tidegate_broker::bind(listen.addr, scheme).await.map_err(|error| match error {
+        tidegate_broker::Error::Bind { source, .. } => source,
+        other => std::io::Error::other(other),
+    })
+}
+
+fn settings(name: &str, config: &config::EmbeddedBroker, users: Option<Users>) -> Settings {
     let limits = &config.limits;
-    let settings = Settings {
+    Settings {
         name: name.to_owned(),
         allow_anonymous: users.is_none(),
         users,
@@ -90,34 +151,142 @@ async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened,
             ..Limits::default()
         },
         ..Settings::default()
-    };
-    Ok(Opened { name: name.to_owned(), addresses, settings, listeners })
+    }
 }
 
-/// Starts a broker, and the task that carries messages and acknowledgements to it.
-pub(crate) fn start(
-    opened: Opened,
-    port: BrokerPort,
-    core: Rc<RefCell<Core>>,
-    at: u16,
-    stop: CancellationToken,
-) -> (Kind, JoinHandle<()>) {
-    let broker = Broker::new(opened.settings);
+/// What runs an embedded broker.
+pub(crate) struct Running {
+    pub(crate) port: BrokerPort,
+    pub(crate) core: Rc<RefCell<Core>>,
+    /// Its place among the brokers.
+    pub(crate) at: u16,
+    /// What is wrong is looked at again now.
+    pub(crate) again: Rc<Notify>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Starts a broker, and the tasks that carry messages and acknowledgements to it and complete what is missing.
+pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) {
+    let Running { port, core, at, again, stop } = running;
+    let Opened { name, addresses, settings, listeners, missing, users } = opened;
+    let broker = Broker::new(settings);
     let local = broker.local(Rc::new(RefCell::new(port)));
     let wake = Rc::new(Notify::new());
     let (feeder, fed) = (local.clone(), wake.clone());
-    let (name, listeners) = (opened.name, opened.listeners);
     let task = tokio::task::spawn_local(async move {
-        let stopped = stop.clone();
+        let (fed_until, completed_until) = (stop.clone(), stop.clone());
+        let fed_core = core.clone();
         let feeding = tokio::task::spawn_local(async move {
-            stopped.run_until_cancelled(feed(core, at, feeder, fed)).await;
+            fed_until.run_until_cancelled(feed(fed_core, at, feeder, fed)).await;
+        });
+        let rest = Rest { broker: broker.clone(), name: name.clone(), core, at, again, addresses, stop: stop.clone() };
+        let completing = tokio::task::spawn_local(async move {
+            completed_until.run_until_cancelled(rest.complete(missing, users)).await;
         });
         if let Err(error) = broker.run(listeners, stop).await {
             tracing::error!(broker = name, %error, "the box's own broker has stopped");
         }
         let _ = feeding.await;
+        let _ = completing.await;
     });
     (Kind::Embedded { local, subscribed: Vec::new(), acks: Vec::new(), wake }, task)
+}
+
+/// What completes a broker that runs without some of its listeners, or without users.
+struct Rest {
+    broker: Broker,
+    name: String,
+    core: Rc<RefCell<Core>>,
+    at: u16,
+    again: Rc<Notify>,
+    addresses: Addresses,
+    stop: CancellationToken,
+}
+
+impl Rest {
+    async fn complete(self, mut missing: Vec<ListenAddr>, users: Option<(config::EmbeddedBroker, Wrong)>) {
+        if let Some((config, wrong)) = users {
+            self.wait_for_users(&config, wrong).await;
+        }
+        let (mut wait, mut said) = (listeners::Again::new(), String::new());
+        while !missing.is_empty() {
+            let mut words = Vec::new();
+            let mut still = Vec::new();
+            for listen in missing {
+                match bind(&listen).await {
+                    Ok(listener) => self.listen(listener),
+                    Err(error) => {
+                        words.push(match listeners::may_come(&error) {
+                            true => listeners::absent(&listen),
+                            false => format!("cannot listen on {listen}: {error}; tried again until it can"),
+                        });
+                        still.push(listen);
+                    }
+                }
+            }
+            missing = still;
+            let words = words.join(", and ");
+            if words != said && !words.is_empty() {
+                tracing::warn!(broker = self.name, "{words}");
+            }
+            self.say((!words.is_empty()).then_some(&*words));
+            said = words;
+            if !missing.is_empty() {
+                let _ = tokio::time::timeout(wait.next(), self.again.notified()).await;
+            }
+        }
+    }
+
+    /// Nobody is let in before the user file can be used.
+    async fn wait_for_users(&self, config: &config::EmbeddedBroker, mut wrong: Wrong) {
+        let mut said = String::new();
+        loop {
+            if wrong.words != said {
+                tracing::error!(broker = self.name, error = wrong.words, "not started: nobody is let in");
+                self.say(Some(&wrong.words));
+                said.clone_from(&wrong.words);
+            }
+            let _ = tokio::time::timeout(held::AGAIN, self.again.notified()).await;
+            match users(config) {
+                Ok(users) => {
+                    self.broker.reconfigure(settings(&self.name, config, users));
+                    tracing::info!(broker = self.name, "the user file can be used now");
+                    return;
+                }
+                Err(again) => wrong = again,
+            }
+        }
+    }
+
+    fn listen(&self, listener: Listener) {
+        let Ok(addr) = listener.local_addr() else { return };
+        tracing::info!(broker = self.name, %addr, "listening");
+        self.addresses.borrow_mut().push(addr);
+        let serving = self.broker.clone().serve(listener, self.stop.clone());
+        let name = self.name.clone();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(broker = name, %error, "a listener has stopped");
+            }
+        });
+    }
+
+    /// What is missing, for those who ask whether the gateway is ready.
+    fn say(&self, missing: Option<&str>) {
+        let mut core = self.core.borrow_mut();
+        let core = &mut *core;
+        let slot = &mut core.brokers[usize::from(self.at)];
+        slot.last_error = missing.map(str::to_owned);
+        let nowhere = missing.is_some() && self.addresses.borrow().is_empty();
+        if !nowhere {
+            (slot.down_since, slot.health.given_up) = (None, false);
+            slot.health.up_since.get_or_insert_with(Instant::now);
+        } else if slot.down_since.is_none() {
+            slot.health.up_since = None;
+            slot.down_since = Some(Instant::now());
+            core.hold_back.notify_one();
+        }
+    }
 }
 
 /// Publishes what waits in the lane, and passes acknowledgements on, in turns of its own: the broker may be in the

@@ -22,11 +22,14 @@ mod deliver;
 mod durable;
 mod embedded;
 mod explain;
+mod held;
 mod lane;
+mod listeners;
 mod once;
 mod origin;
 mod pipeline;
 mod port;
+mod preflight;
 mod prepare;
 mod serve;
 mod sets;
@@ -37,6 +40,7 @@ mod tasks;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
+pub use preflight::{Finding, preflight};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
 pub use supervisor::{Changes, Gateway, Left};
@@ -50,9 +54,12 @@ pub enum Error {
     /// The plugin engine does not start on this machine.
     #[error("{0}")]
     Engine(String),
-    /// The admin listener cannot be opened.
-    #[error("admin listener: {0}")]
-    Admin(std::io::Error),
+    /// Somebody else listens where this gateway is to.
+    #[error("{0}")]
+    InUse(String),
+    /// This process may not listen there.
+    #[error("{0}")]
+    NotPermitted(String),
     /// The spool cannot be opened.
     #[error("spool: {0}")]
     Spool(String),

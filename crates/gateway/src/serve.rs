@@ -2,7 +2,7 @@
 
 use crate::supervisor::{Gateway, Left};
 use crate::watch::{DEBOUNCE, Fingerprint, POLL, Watch};
-use crate::{Error, admin};
+use crate::{Error, admin, preflight};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,13 +33,14 @@ pub async fn serve(
     let known = fingerprints(path, &config).await;
     let config = read_again(path, config).await;
     make_data_dir(&config.gateway.data_dir)?;
-    let admin_addr = config.admin.clone();
+    // Before any link is opened: another gateway of this name may be running.
+    let admin = match &config.admin {
+        Some(admin) => Some((admin.listen.clone(), admin::bind(&admin.listen).await?)),
+        None => None,
+    };
     let gateway = Gateway::start(config).await?;
-    if let Some(admin) = &admin_addr {
-        let addr = admin::serve(gateway.clone(), &admin.listen, stop.child_token()).await.map_err(Error::Admin)?;
-        if let Some(addr) = addr {
-            tracing::info!(%addr, "admin listener");
-        }
+    if let Some((listen, socket)) = admin {
+        admin::serve(gateway.clone(), listen, socket, stop.child_token());
     }
     started(&gateway)?;
     tracing::info!(gateway = gateway.config().gateway.name, "running");
@@ -122,23 +123,42 @@ async fn fingerprints(path: &Path, config: &Config) -> Fingerprints {
 /// Loads the file and applies it, or says everything that is wrong with it.
 async fn load(path: &Path, gateway: &Gateway) {
     let file = path.to_owned();
-    let Ok(loaded) = tokio::task::spawn_blocking(move || tidegate_config::load(&file)).await else {
+    let read = move || {
+        let loaded = tidegate_config::load(&file)?;
+        let found = preflight(&loaded);
+        Ok((loaded, found))
+    };
+    let Ok(loaded) = tokio::task::spawn_blocking(read).await else {
         return tracing::error!("reading the configuration panicked, which is a bug; what ran keeps running");
     };
     match loaded {
-        Ok(loaded) => match gateway.reload(loaded.config).await {
-            Ok(changes) if changes.0.is_empty() => tracing::info!("reloaded, nothing has changed"),
-            Ok(changes) => changes.0.iter().for_each(|change| tracing::info!(change, "reloaded")),
-            Err(problems) => {
-                problems
-                    .iter()
-                    .for_each(|problem| tracing::error!("reload refused, what ran keeps running: {problem}"));
+        Ok((loaded, found)) => {
+            let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.problem.is_error());
+            warnings.iter().for_each(|warning| tracing::warn!("{}", warning.problem));
+            let new: Vec<_> = errors.iter().filter(|found| !gateway.excuses(&found.broker, &loaded.config)).collect();
+            if !new.is_empty() {
+                gateway.count_refused();
+                new.iter().for_each(|found| refused(&found.problem));
+                return;
             }
-        },
+            apply(gateway, loaded.config).await;
+        }
         Err(problems) => {
             gateway.count_refused();
-            lines(&problems).for_each(|line| tracing::error!("reload refused, what ran keeps running: {line}"));
+            lines(&problems).for_each(|line| refused(&line));
         }
+    }
+}
+
+fn refused(problem: &dyn std::fmt::Display) {
+    tracing::error!("reload refused, what ran keeps running: {problem}");
+}
+
+async fn apply(gateway: &Gateway, config: Config) {
+    match gateway.reload(config).await {
+        Ok(changes) if changes.0.is_empty() => tracing::info!("reloaded, nothing has changed"),
+        Ok(changes) => changes.0.iter().for_each(|change| tracing::info!(change, "reloaded")),
+        Err(problems) => problems.iter().for_each(|problem| refused(problem)),
     }
 }
 

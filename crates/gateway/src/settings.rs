@@ -2,12 +2,40 @@
 
 use std::time::Duration;
 use tidegate_config as config;
-use tidegate_link::{Address, Bridge, Reconnect, Settings, TlsSettings, VersionChoice};
+use tidegate_link::{Address, Bridge, Reconnect, Settings, TlsError, TlsFiles, TlsSettings, VersionChoice};
 use tidegate_message::{Message, TopicFilter};
 use tidegate_mqtt::{RetainHandling, SubscribeFilter, Version, Will};
 
 /// How long a write to a broker may make no progress, unless the keep-alive is longer.
 const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+
+/// What is wrong with a file or a secret that a broker's settings name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// The key that names it, such as `tls.cert`.
+    pub(crate) key: &'static str,
+    /// What is wrong, and behind a semicolon what to do.
+    pub(crate) words: String,
+    /// It is not for whoever looks now to say: the gateway's process may have that variable or credential.
+    pub(crate) elsewhere: bool,
+}
+
+impl Wrong {
+    fn new(key: &'static str, words: String) -> Self {
+        Self { key, words, elsewhere: false }
+    }
+}
+
+/// What is wrong with a broker, on one line.
+pub(crate) fn in_words(wrong: &[Wrong]) -> String {
+    wrong.iter().map(|one| one.words.as_str()).collect::<Vec<_>>().join(", and ")
+}
+
+/// Reads a secret that stands at a key.
+fn read(key: &'static str, secret: &config::Secret) -> Result<config::SecretValue, Wrong> {
+    let elsewhere = !matches!(secret, config::Secret::File(_));
+    secret.read().map_err(|error| Wrong { elsewhere, ..Wrong::new(key, error.to_string()) })
+}
 
 /// What a link reads from elsewhere than the configuration: changes when a password or a certificate is replaced.
 pub(crate) fn material(broker: &config::LinkBroker) -> u64 {
@@ -24,8 +52,13 @@ pub(crate) fn material(broker: &config::LinkBroker) -> u64 {
     ahash::RandomState::with_seeds(1, 3, 5, 7).hash_one((secrets, files))
 }
 
-/// Reads the secrets and certificates of a link. What is wrong comes back in words.
-pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, String> {
+/// Reads the secrets and certificates of a link.
+///
+/// # Errors
+/// Everything that is wrong.
+pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, Vec<Wrong>> {
+    let mut wrong = Vec::new();
+
     use config::Scheme;
     let url = &broker.url;
     let address = match url.scheme {
@@ -33,14 +66,17 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         _ => Address::Tcp { host: url.host.clone(), port: url.port },
     };
     let tls = match url.scheme {
-        Scheme::Mqtts | Scheme::Wss => Some(tls(broker)?),
+        Scheme::Mqtts | Scheme::Wss => tls(broker).map_err(|errors| wrong.extend(errors)).ok(),
         Scheme::Mqtt | Scheme::Ws | Scheme::Unix => None,
     };
     let websocket = matches!(url.scheme, Scheme::Ws | Scheme::Wss).then(|| url.path.clone());
-    let password = match &broker.password {
-        Some(secret) => Some(secret.read().map_err(|error| error.to_string())?.expose().to_vec().into()),
-        None => None,
-    };
+    let password = broker.password.as_ref().and_then(|secret| {
+        read("password", secret).map(|value| value.expose().to_vec().into()).map_err(|error| wrong.push(error)).ok()
+    });
+    let headers = headers(broker).map_err(|errors| wrong.extend(errors)).unwrap_or_default();
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
     let version = match broker.version {
         // A password without a user name is for MQTT 5 alone (MQTT 3.1.1 section 3.1.2.9).
         config::Version::Auto if broker.password.is_some() && broker.username.is_none() => {
@@ -65,7 +101,7 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         address,
         tls,
         websocket,
-        headers: headers(broker)?,
+        headers,
         version,
         bridge,
         client_id: broker.client_id.as_str().into(),
@@ -91,40 +127,41 @@ fn announcement(said: &config::Announcement) -> Message {
 }
 
 /// Names and values; a value that is a secret is read.
-fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, String> {
-    let read = |header: &config::Header| {
-        let value = match &header.value {
-            config::HeaderValue::Text(text) => text.clone(),
-            config::HeaderValue::Secret(secret) => {
-                let bytes = secret.read().map_err(|error| error.to_string())?;
-                let text = std::str::from_utf8(bytes.expose()).unwrap_or("\0");
-                if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-                    let name = &header.name;
-                    return Err(format!(
-                        "the secret for the header `{name}` is not one line of printable ASCII characters"
-                    ));
+fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, Vec<Wrong>> {
+    let (mut headers, mut wrong) = (Vec::with_capacity(broker.headers.len()), Vec::new());
+    for config::Header { name, value } in &broker.headers {
+        let text = match value {
+            config::HeaderValue::Text(text) => Ok(text.clone()),
+            config::HeaderValue::Secret(secret) => read("headers", secret).and_then(|bytes| {
+                let printable = |byte: &u8| *byte == b' ' || byte.is_ascii_graphic();
+                match std::str::from_utf8(bytes.expose()) {
+                    Ok(text) if !text.is_empty() && text.as_bytes().iter().all(printable) => Ok(text.to_owned()),
+                    _ => Err(Wrong::new(
+                        "headers",
+                        format!("the secret for `{name}` is not one line of printable ASCII; look what is in it"),
+                    )),
                 }
-                text.to_owned()
-            }
+            }),
         };
-        Ok((header.name.clone(), value))
-    };
-    broker.headers.iter().map(read).collect()
+        match text {
+            Ok(text) => headers.push((name.clone(), text)),
+            Err(error) => wrong.push(error),
+        }
+    }
+    if wrong.is_empty() { Ok(headers) } else { Err(wrong) }
 }
 
-/// Reads what TLS needs: everything that is wrong, with the key that it is about.
+/// Reads what TLS needs.
 fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
     let none = config::Tls::default();
     let tls = broker.tls.as_ref().unwrap_or(&none);
-    let passphrase = match tls.key_password.as_ref().map(config::Secret::read).transpose() {
-        Ok(passphrase) => passphrase,
-        Err(error) => return Err(vec![Wrong { key: "tls.key_password", words: error.to_string() }]),
-    };
+    let passphrase = tls.key_password.as_ref().map(|secret| read("tls.key_password", secret)).transpose();
     let files = TlsFiles {
         ca: tls.ca.as_deref(),
         fingerprint: tls.fingerprint,
-        client: tls.cert.as_deref().zip(tls.key.as_deref()),
-        key_password: passphrase.as_ref().map(config::SecretValue::expose),
+        // Without its passphrase nothing can be said of a key.
+        client: tls.cert.as_deref().zip(tls.key.as_deref()).filter(|_| passphrase.is_ok()),
+        key_password: passphrase.as_ref().ok().and_then(Option::as_ref).map(config::SecretValue::expose),
     };
     // A zone is of this machine, and no part of a name.
     let host = broker.url.host.split_once('%').map_or(&*broker.url.host, |(address, _)| address);
@@ -134,20 +171,37 @@ fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
         "key" => "tls.key",
         _ => "tls.ca",
     };
-    TlsSettings::new(files, name, &tls.alpn)
-        .map_err(|errors| errors.iter().map(|error| Wrong { key: key(error), words: error.to_string() }).collect())
+    let built = TlsSettings::new(files, name, &tls.alpn);
+    let built = built.map_err(|errors| errors.iter().map(|one| Wrong::new(key(one), one.to_string())).collect());
+    match (built, passphrase) {
+        (built, Ok(_)) => built,
+        (Ok(_), Err(error)) => Err(vec![error]),
+        (Err(errors), Err(error)) => Err([errors, vec![error]].concat()),
+    }
 }
 
-/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Filters that
-/// overlap have identifiers, for a broker may send a message once for each filter it matches.
+/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Of two of which
+/// one covers the other only the wider one, with the higher QoS of both: then no broker can send a message once for each.
+/// Filters that overlap all the same have identifiers, for a broker may do so.
 pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<SubscribeFilter> {
     let mut kept: Vec<(TopicFilter, tidegate_message::QoS)> = Vec::new();
     for route in config.routes.iter().filter(|route| route.from.broker == broker) {
         for filter in &route.from.topics {
-            match kept.iter_mut().find(|(known, _)| known == filter) {
-                Some((_, qos)) => *qos = (*qos).max(route.from.qos),
-                None => kept.push((filter.clone(), route.from.qos)),
+            let covers = |by: &TopicFilter, other: &TopicFilter| by.share() == other.share() && by.covers(other);
+            // What is covered goes, and what covered it may itself be covered by what is there.
+            let mut qos = route.from.qos;
+            if let Some((_, known)) = kept.iter_mut().find(|(known, _)| covers(known, filter)) {
+                *known = (*known).max(qos);
+                continue;
             }
+            kept.retain(|(known, of_known)| {
+                let goes = covers(filter, known);
+                if goes {
+                    qos = qos.max(*of_known);
+                }
+                !goes
+            });
+            kept.push((filter.clone(), qos));
         }
     }
     // Of several copies the first one counts: let it be the one with the highest QoS.
@@ -168,4 +222,72 @@ pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<Subscr
             ..SubscribeFilter::new(filter.clone(), *qos)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use tidegate_message::QoS;
+
+    /// A configuration with one source `s` and these keys, and a route for each list of filters and QoS.
+    fn config(keys: &str, routes: &[(&[&str], u8)]) -> config::Config {
+        let mut text = format!(
+            "[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n[brokers.s]\nurl = \"mqtt://s\"\n{keys}\n[brokers.t]\nurl = \
+             \"mqtt://t\"\n"
+        );
+        for (at, (filters, qos)) in routes.iter().enumerate() {
+            text += &format!("[[routes]]\nname = \"r{at}\"\nto = [\"t\"]\n");
+            text += &format!("from = {{ broker = \"s\", topics = {filters:?}, qos = {qos} }}\n");
+        }
+        config::parse(&text, Path::new("/gw.toml")).unwrap().0
+    }
+
+    fn link(keys: &str) -> Settings {
+        let config = config(keys, &[(&["a"], 1)]);
+        super::link("s", config.brokers["s"].link().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_the_widest_filters_are_subscribed_with_the_highest_qos_of_what_they_cover() {
+        let found = |routes: &[(&[&str], u8)]| {
+            let mut found: Vec<_> = subscriptions(&config("", routes), "s")
+                .into_iter()
+                .map(|one| (one.filter.unwrap().to_string(), one.qos as u8, one.subscription_id.is_some()))
+                .collect();
+            found.sort();
+            found
+        };
+        let expected =
+            |list: &[(&str, u8, bool)]| list.iter().map(|(f, q, i)| (f.to_string(), *q, *i)).collect::<Vec<_>>();
+        assert_eq!(found(&[(&["a/b"], 2), (&["a/#"], 0)]), expected(&[("a/#", 2, false)]));
+        assert_eq!(found(&[(&["a/#"], 0), (&["a/b"], 2), (&["a/+"], 1)]), expected(&[("a/#", 2, false)]));
+        assert_eq!(found(&[(&["a/b", "a/c"], 1), (&["a/+"], 0), (&["a/#"], 0)]), expected(&[("a/#", 1, false)]));
+        assert_eq!(found(&[(&["a/+"], 1), (&["+/b"], 0)]), expected(&[("+/b", 0, true), ("a/+", 1, true)]));
+        assert_eq!(found(&[(&["a/+"], 1), (&["+/b"], 0), (&["#"], 0)]), expected(&[("#", 1, false)]));
+        let shared = [("$share/g/a/b", 1, true), ("a/#", 1, true)];
+        assert_eq!(found(&[(&["$share/g/a/b"], 1), (&["a/#"], 1)]), expected(&shared), "a group shares it with others");
+        assert_eq!(found(&[(&["$SYS/#"], 1), (&["#"], 1)]), expected(&[("#", 1, false), ("$SYS/#", 1, false)]));
+    }
+
+    #[test]
+    fn a_password_without_a_user_name_is_for_mqtt_5_alone() {
+        let password = "password = { file = \"/dev/null\" }";
+        assert_eq!(link(password).version, VersionChoice::Only(Version::V5));
+        assert_eq!(link(&format!("{password}\nusername = \"u\"")).version, VersionChoice::Auto);
+        assert_eq!(link("").version, VersionChoice::Auto);
+    }
+
+    #[test]
+    fn what_is_announced_is_as_written() {
+        let settings = link(
+            "max_qos = 1\nwill = { topic = \"gw\", payload = \"gone\", qos = 1, retain = true, delay = \"10s\" }\n\
+             birth = { topic = \"gw\", payload = \"here\", retain = true }\nfarewell = { topic = \"gw\" }",
+        );
+        let (will, birth, farewell) = (settings.will.unwrap(), settings.birth.unwrap(), settings.farewell.unwrap());
+        assert_eq!((will.delay_s, will.message.qos, will.message.retain), (10, QoS::AtLeastOnce, true));
+        assert_eq!((&*birth.payload, birth.retain, birth.qos), (&b"here"[..], true, QoS::AtMostOnce));
+        assert!(farewell.payload.is_empty() && !farewell.retain);
+        assert_eq!(settings.max_qos, QoS::AtLeastOnce);
+    }
 }

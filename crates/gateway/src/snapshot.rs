@@ -175,7 +175,8 @@ impl Core {
             up: broker.health.up_since.is_some(),
             ready: match &broker.kind {
                 Kind::Link(handle) => handle.is_settled(),
-                _ => broker.health.up_since.is_some(),
+                // One that listens at some of its addresses is up, and not ready.
+                _ => broker.health.up_since.is_some() && broker.last_error.is_none(),
             },
             version: broker.version.clone().unwrap_or_default(),
             error: broker.last_error.clone(),
@@ -347,6 +348,9 @@ const FAMILIES: &[Family] = &[
     }),
     ("tidegate_broker_up", "gauge", "1 while the broker is connected.", |s, out| {
         s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], f64::from(u8::from(b.up))));
+    }),
+    ("tidegate_broker_ready", "gauge", "1 while the broker is up and lacks nothing: see /ready.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], f64::from(u8::from(b.ready))));
     }),
     ("tidegate_broker_received_total", "counter", "Messages received from the broker.", per_broker!(received)),
     ("tidegate_broker_sent_total", "counter", "Messages the broker was sent.", per_broker!(sent)),

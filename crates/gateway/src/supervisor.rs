@@ -2,6 +2,8 @@
 
 use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Target};
 use crate::durable::Pace;
+use crate::embedded::{Addresses, Patience, Running};
+use crate::held::{self, Held, LinkSettings, link_settings};
 use crate::pipeline::{self, Inbox, Outbox};
 use crate::port::BrokerPort;
 use crate::prepare::{Prepared, Preparer, StageKey};
@@ -12,11 +14,12 @@ use crate::{Error, embedded, settings};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{self as config, Config};
-use tidegate_link::Link;
+use tidegate_link::{Address, Link};
 use tidegate_message::SubscriptionIndex;
 use tidegate_plugin::StateStore;
 use tokio::task::JoinHandle;
@@ -43,6 +46,9 @@ struct Inner {
     /// Of each link, what its passwords and certificates were when it was started.
     material: RefCell<HashMap<String, u64>>,
     tasks: RefCell<HashMap<u16, BrokerTask>>,
+    held: Held,
+    /// What is missing, or was wrong, is looked at again now.
+    again: Rc<tokio::sync::Notify>,
     stop: CancellationToken,
     /// What an earlier run left has been looked at.
     recovered: Cell<bool>,
@@ -55,7 +61,8 @@ struct BrokerTask {
     stop: CancellationToken,
     task: JoinHandle<()>,
     /// Where the box's own broker listens.
-    addresses: Vec<SocketAddr>,
+    addresses: Addresses,
+    is_embedded: bool,
 }
 
 /// What was not delivered in time.
@@ -74,8 +81,11 @@ pub struct Changes(pub Vec<String>);
 impl Gateway {
     /// Builds everything and connects. Must be called on a `LocalSet` of a current-thread runtime.
     ///
+    /// A broker whose files or secrets cannot be used keeps only itself from starting: it is held back and tried again. So
+    /// is an address to listen on that this machine has not yet.
+    ///
     /// # Errors
-    /// Everything that is wrong, in words; nothing has been started then.
+    /// Everything else that is wrong, in words; nothing has been started then.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let cache = config.gateway.data_dir.join("cache");
         let durable = Arc::new(tokio::sync::Notify::new());
@@ -102,6 +112,8 @@ impl Gateway {
                 keys: RefCell::default(),
                 material: RefCell::default(),
                 tasks: RefCell::default(),
+                held: Held::default(),
+                again: Rc::default(),
                 stop: CancellationToken::new(),
                 recovered: Cell::new(false),
                 reloads: Cell::new(0),
@@ -111,7 +123,8 @@ impl Gateway {
         };
         tokio::task::spawn_local(collect(core.clone(), outbox));
         tokio::task::spawn_local(maintain(core.clone()));
-        gateway.apply(config).await.map_err(Error::Config)?;
+        gateway.apply(config, Patience::Hold).await?;
+        tokio::task::spawn_local(gateway.clone().try_held_again());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(core, durable));
         Ok(gateway)
@@ -122,7 +135,10 @@ impl Gateway {
     /// # Errors
     /// Every reason why not; what ran keeps running.
     pub async fn reload(&self, config: Config) -> Result<Changes, Vec<String>> {
-        let outcome = self.apply(config).await;
+        let outcome = self.apply(config, Patience::Refuse).await.map_err(|error| match error {
+            Error::Config(words) => words,
+            other => vec![other.to_string()],
+        });
         let counter = if outcome.is_ok() { &self.inner.reloads } else { &self.inner.reloads_refused };
         counter.set(counter.get() + 1);
         outcome
@@ -133,16 +149,46 @@ impl Gateway {
         self.inner.reloads_refused.set(self.inner.reloads_refused.get() + 1);
     }
 
-    async fn apply(&self, config: Config) -> Result<Changes, Vec<String>> {
+    /// Whether what is wrong with this broker's files was so before, and the broker is held back for it: then a reload is
+    /// not to blame.
+    pub(crate) fn excuses(&self, name: &str, after: &Config) -> bool {
+        let before = self.inner.config.borrow();
+        self.inner.held.excuses(name, before.brokers.get(name), after.brokers.get(name))
+            || self.waits_for_users(name) && before.brokers.get(name) == after.brokers.get(name)
+    }
+
+    /// Whether a broker of the box's own lets nobody in, or listens nowhere yet.
+    fn waits_for_users(&self, name: &str) -> bool {
+        let at = self.broker_index(name);
+        let tasks = self.inner.tasks.borrow();
+        let task = at.and_then(|at| tasks.get(&at));
+        task.is_some_and(|task| task.is_embedded && task.addresses.borrow().is_empty())
+    }
+
+    async fn apply(&self, config: Config, patience: Patience) -> Result<Changes, Error> {
         let inner = &self.inner;
         let _one_at_a_time = inner.reloading.lock().await;
         let wanted = config.clone();
-        let links = tokio::task::spawn_blocking(move || link_settings(&wanted))
+        let links = tokio::task::spawn_blocking(move || link_settings(&wanted, |_| true))
             .await
-            .map_err(|error| vec![format!("reading secrets panicked, which is a bug: {error}")])??;
+            .map_err(|error| Error::Config(vec![format!("reading secrets panicked, which is a bug: {error}")]))?;
         let before = inner.config.borrow().clone();
-        let new_brokers = embedded::open(&config, &before).await?;
-        let prepared = self.prepare(&config).await?;
+        if patience == Patience::Refuse {
+            let new = |link: &&LinkSettings| {
+                !inner.held.excuses(&link.name, before.brokers.get(&link.name), config.brokers.get(&link.name))
+            };
+            let words = |link: &LinkSettings| {
+                let wrong = link.read.as_ref().err()?;
+                Some(format!("broker `{}`: {}", link.name, settings::in_words(wrong)))
+            };
+            let wrong: Vec<_> = links.iter().filter(new).filter_map(words).collect();
+            if !wrong.is_empty() {
+                return Err(Error::Config(wrong));
+            }
+        }
+        // Sockets before links: who finds another gateway in its place must not have thrown out that one's clients.
+        let new_brokers = embedded::open(&config, &before, patience, |name| !self.waits_for_users(name)).await?;
+        let prepared = self.prepare(&config).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
         let mut changes = Changes::default();
@@ -152,10 +198,18 @@ impl Gateway {
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
-        for LinkSettings { name, settings, material } in links {
+        for LinkSettings { name, read, material } in links {
+            let settings = match read {
+                Ok(settings) => settings,
+                Err(wrong) => {
+                    self.hold_link(&name, &settings::in_words(&wrong));
+                    continue;
+                }
+            };
+            let released = inner.held.release(&name);
             let rotated = inner.material.borrow_mut().insert(name.clone(), material).is_some_and(|old| old != material);
             let added = difference.brokers.added.contains(&name);
-            if added || rotated || difference.brokers.changed.contains(&name) {
+            if added || rotated || released || difference.brokers.changed.contains(&name) {
                 if rotated {
                     changes.0.push(format!("brokers.{name} has another password or certificate"));
                 }
@@ -165,6 +219,7 @@ impl Gateway {
         for opened in new_brokers {
             self.start_embedded(opened);
         }
+        inner.again.notify_waiters();
         self.set_sets(&config);
         self.set_paces(&config);
         self.set_routes(&config, prepared, &mut changes);
@@ -235,8 +290,57 @@ impl Gateway {
             core.targets.remove(name);
         }
         self.inner.material.borrow_mut().remove(name);
+        self.inner.held.release(name);
         if let Some(task) = self.inner.tasks.borrow_mut().remove(&at) {
             task.stop.cancel();
+        }
+    }
+
+    /// Keeps a link from starting, and the others from being kept by it. What is sent to it waits.
+    fn hold_link(&self, name: &str, words: &str) {
+        if self.inner.held.hold(name, words) {
+            tracing::error!(broker = name, error = words, "not started; tried again every minute and at each reload");
+        }
+        let link = self
+            .broker_index(name)
+            .filter(|at| matches!(self.inner.core.borrow().brokers[usize::from(*at)].kind, Kind::Link(_)));
+        let at = link.unwrap_or_else(|| {
+            self.remove_broker(name);
+            self.inner.held.hold(name, words);
+            // Never run with these: whoever starts it has others.
+            let (_, handle) = Link::new(tidegate_link::Settings::new(name, Address::Unix(PathBuf::new())));
+            self.add_broker(name, Kind::Link(handle))
+        });
+        let mut core = self.inner.core.borrow_mut();
+        let slot = &mut core.brokers[usize::from(at)];
+        slot.last_error = Some(words.to_owned());
+        slot.down_since.get_or_insert_with(Instant::now);
+        core.hold_back.notify_one();
+    }
+
+    /// Reads the files of brokers that are held back again, every minute; starts those that are right now.
+    async fn try_held_again(self) {
+        let stop = self.inner.stop.clone();
+        while stop.run_until_cancelled(tokio::time::sleep(held::AGAIN)).await.is_some() {
+            let names = self.inner.held.names();
+            if names.is_empty() {
+                continue;
+            }
+            let _one_at_a_time = self.inner.reloading.lock().await;
+            let config = self.config();
+            let reading =
+                tokio::task::spawn_blocking(move || link_settings(&config, |name| names.iter().any(|n| n == name)));
+            for LinkSettings { name, read, material } in reading.await.unwrap_or_default() {
+                match read {
+                    Ok(settings) if self.inner.held.release(&name) => {
+                        tracing::info!(broker = name, "its files can be used now");
+                        self.inner.material.borrow_mut().insert(name.clone(), material);
+                        self.start_link(&name, settings);
+                    }
+                    Ok(_) => {}
+                    Err(wrong) => self.hold_link(&name, &settings::in_words(&wrong)),
+                }
+            }
         }
     }
 
@@ -266,7 +370,7 @@ impl Gateway {
             }
             link.run(port, stopped).await;
         });
-        let task = BrokerTask { stop, task, addresses: Vec::new() };
+        let task = BrokerTask { stop, task, addresses: Addresses::default(), is_embedded: false };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
@@ -277,7 +381,8 @@ impl Gateway {
         let port = BrokerPort { core: self.inner.core.clone(), broker: at, name: name.as_str().into() };
         let stop = self.inner.stop.child_token();
         let addresses = opened.addresses.clone();
-        let (kind, task) = embedded::start(opened, port, self.inner.core.clone(), at, stop.clone());
+        let (core, again) = (self.inner.core.clone(), self.inner.again.clone());
+        let (kind, task) = embedded::start(opened, Running { port, core, at, again, stop: stop.clone() });
         let added = self.add_broker(&name, kind);
         debug_assert_eq!(added, at);
         {
@@ -286,7 +391,7 @@ impl Gateway {
             slot.health.up_since = Some(Instant::now());
             slot.version = Some("embedded".to_owned());
         }
-        let task = BrokerTask { stop, task, addresses };
+        let task = BrokerTask { stop, task, addresses, is_embedded: true };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
@@ -478,7 +583,7 @@ impl Gateway {
     /// Where the box's own broker of this name listens.
     pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
         let Some(at) = self.broker_index(broker) else { return Vec::new() };
-        self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.clone())
+        self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
     }
 
     pub(crate) fn core(&self) -> &Rc<RefCell<Core>> {
@@ -510,27 +615,4 @@ impl Gateway {
         let spooled = self.inner.core.borrow_mut().close_spool(CLOSE);
         Left { messages: left, spooled }
     }
-}
-
-/// Everything about a link, read and ready.
-struct LinkSettings {
-    name: String,
-    settings: tidegate_link::Settings,
-    material: u64,
-}
-
-/// Reads secrets and certificates of every link there is.
-fn link_settings(config: &Config) -> Result<Vec<LinkSettings>, Vec<String>> {
-    let (mut ready, mut wrong) = (Vec::new(), Vec::new());
-    for (name, broker) in &config.brokers {
-        if let config::Broker::Link(link) = broker {
-            match settings::link(name, link) {
-                Ok(settings) => {
-                    ready.push(LinkSettings { name: name.clone(), settings, material: settings::material(link) });
-                }
-                Err(error) => wrong.push(format!("broker `{name}`: {error}")),
-            }
-        }
-    }
-    if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
 }

@@ -7,23 +7,18 @@ use std::io::ErrorKind;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::http::{StatusCode, header};
 
-/// The port for MQTT without TLS.
-const PLAIN_PORT: u16 = 1883;
-
-/// Ports where brokers speak TLS as a rule: MQTT's own, those of public test brokers, those of https.
-const TLS_PORTS: [u16; 6] = [443, 8443, 8883, 8884, 8886, 8887];
-
 /// The most of a server's own words that is repeated, in characters.
 const SHOWN_CHARS: usize = 120;
-
-/// A first byte that no answer to CONNECT has, but TLS's alert (RFC 8446 section 5.1) and its version behind it.
-const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
 /// To go behind the words that a session was taken over, or that connections end soon again and again.
 pub(crate) const SAME_CLIENT_ID: &str = "; another client may use the same `client_id`";
 
 /// To go behind the words that a broker closed the connection, or answered nonsense, instead of answering CONNECT.
 pub(crate) fn closed_instead_of_connack(port: u16, tls: bool) -> &'static str {
+    /// Without TLS.
+    const PLAIN_PORT: u16 = 1883;
+    /// Where brokers speak TLS as a rule: MQTT's own port, those of public test brokers, those of https.
+    const TLS_PORTS: [u16; 6] = [443, 8443, 8883, 8884, 8886, 8887];
     match (tls, port) {
         (false, port) if TLS_PORTS.contains(&port) => {
             "; this port is one for TLS as a rule: write the url with mqtts://, or wss:// for a WebSocket"
@@ -36,6 +31,8 @@ pub(crate) fn closed_instead_of_connack(port: u16, tls: bool) -> &'static str {
 
 /// What the bytes are that something answered instead of CONNACK, if that can be told.
 pub(crate) fn not_mqtt(answer: &[u8]) -> Option<&'static str> {
+    /// A first byte that no answer to CONNECT has, but TLS's alert (RFC 8446 section 5.1) and its version behind it.
+    const TLS_ALERT: [u8; 2] = [0x15, 0x03];
     if answer.starts_with(&TLS_ALERT) {
         return Some("what answers speaks TLS on this port; write the url with mqtts://, or wss:// for a WebSocket");
     }

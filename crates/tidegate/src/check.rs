@@ -2,20 +2,26 @@
 
 use crate::Failure;
 use std::path::{Path, PathBuf};
-use tidegate_config::Config;
+use tidegate_config::{Ack, Config, Problems, Route};
+use tidegate_message::QoS;
 
 /// Prints every problem to stdout, one a line.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
     match tidegate_config::load(path) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| println!("{warning}"));
+            let found = tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem);
+            let problems = Problems(loaded.warnings.iter().cloned().chain(found).collect()).sorted();
+            problems.0.iter().for_each(|problem| println!("{problem}"));
+            if problems.errors() > 0 {
+                return Err(Failure::Found);
+            }
             let Config { brokers, routes, plugins, .. } = &loaded.config;
             let counts = [(brokers.len(), "broker"), (routes.len(), "route"), (plugins.len(), "plugin")];
             let words: Vec<_> = counts
                 .iter()
                 .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
                 .collect();
-            println!("{}: good, {}", path.display(), words.join(", "));
+            println!("{}: good, {}{}", path.display(), words.join(", "), in_memory_only(routes));
             Ok(())
         }
         Err(problems) => {
@@ -23,6 +29,22 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
             Err(Failure::Found)
         }
     }
+}
+
+/// What a spool does not keep unless told to, which is easily thought otherwise.
+fn in_memory_only(routes: &[Route]) -> String {
+    let keeps = |route: &&Route| route.ack == Ack::Spooled && route.from.qos > QoS::AtMostOnce;
+    let mut not_all = routes.iter().filter(|route| keeps(route) && !route.persist_qos0).map(|route| &route.name);
+    let Some(first) = not_all.next() else { return String::new() };
+    let more = match not_all.count() {
+        0 => String::new(),
+        1 => " and of another".to_owned(),
+        count => format!(" and of {count} others"),
+    };
+    format!(
+        "; what is published with QoS 0 is kept in memory only, and lost in a power cut or a long outage: set `persist_qos0 \
+         = true` in route `{first}`{more} if it matters"
+    )
 }
 
 /// Loads a configuration for a command that needs a good one.

@@ -72,6 +72,8 @@ enum Failure {
     Disk(String),
     /// Whoever should have answered did not (EX_UNAVAILABLE).
     Unavailable(String),
+    /// The system does not let us (EX_NOPERM).
+    NotPermitted(String),
     /// A bug (EX_SOFTWARE).
     Bug(String),
 }
@@ -84,6 +86,7 @@ impl Failure {
             Self::Unavailable(_) => 69,
             Self::Bug(_) => EX_SOFTWARE,
             Self::Disk(_) => 74,
+            Self::NotPermitted(_) => 77,
             Self::Config(_) => 78,
         }
     }
@@ -95,6 +98,7 @@ impl Failure {
             | Self::Config(words)
             | Self::Disk(words)
             | Self::Unavailable(words)
+            | Self::NotPermitted(words)
             | Self::Bug(words) => Some(words),
         }
     }
@@ -105,7 +109,9 @@ impl From<tidegate_gateway::Error> for Failure {
         use tidegate_gateway::Error;
         let words = error.to_string();
         match error {
-            Error::Config(_) | Error::Admin(_) => Self::Config(words),
+            Error::Config(_) => Self::Config(words),
+            Error::InUse(_) => Self::Unavailable(words),
+            Error::NotPermitted(_) => Self::NotPermitted(words),
             Error::DataDir { .. } | Error::Spool(_) | Error::Disk(_) => Self::Disk(words),
             Error::Engine(_) => Self::Unavailable(words),
         }

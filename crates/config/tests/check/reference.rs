@@ -43,3 +43,54 @@ fn paths_are_beside_the_file() {
     assert_eq!(config.plugins["celsius"].path, Path::new("/etc/tidegate/plugins/celsius.wasm"));
     assert_eq!(config.gateway.data_dir, Path::new("/var/lib/tidegate"));
 }
+
+/// Where a table in braces goes on in the next line: TOML 1.1 has that, and editors for TOML 1.0 refuse it.
+fn broken_inline_table(text: &str) -> Option<usize> {
+    let (mut braces, mut line) = (0, 1);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '#' => while rest.next_if(|c| *c != '\n').is_some() {},
+            '"' | '\'' => {
+                let mut escaped = false;
+                for inside in rest.by_ref() {
+                    if !escaped && inside == c {
+                        break;
+                    }
+                    escaped = !escaped && c == '"' && inside == '\\';
+                }
+            }
+            '{' => braces += 1,
+            '}' => braces -= 1,
+            '\n' if braces > 0 => return Some(line),
+            '\n' => line += 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+#[test]
+fn what_is_shipped_is_toml_1_0_and_what_people_write_may_be_1_1() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut looked = 0;
+    for folder in ["config", "crates/tidegate/src", "examples/home-office"] {
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|kind| kind == "toml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                assert_eq!(
+                    broken_inline_table(&text),
+                    None,
+                    "{}: a table in braces goes on behind this line",
+                    path.display()
+                );
+                looked += 1;
+            }
+        }
+    }
+    assert!(looked >= 4, "the files were found");
+    let newer = "[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n[brokers.a]\nurl = \"mqtt://a\"\nreconnect = {\n  min = \"1s\",\n}\n";
+    assert_eq!(broken_inline_table(newer), Some(6));
+    assert!(parse(newer, Path::new("f")).is_ok());
+}
