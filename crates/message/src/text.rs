@@ -39,6 +39,18 @@ fn is_portable_char(character: char) -> bool {
     !character.is_control() && !is_noncharacter
 }
 
+/// The most levels a topic has that every broker of those we know takes.
+///
+/// mosquitto 2.0 hangs up on a PUBLISH whose topic has more than 200 slashes (`TOPIC_HIERARCHY_LIMIT`).
+pub const PORTABLE_LEVELS_MAX: usize = 200;
+
+/// Whether a topic or a filter has more than [`PORTABLE_LEVELS_MAX`] levels.
+#[inline]
+pub fn has_too_many_levels(text: &str) -> bool {
+    // Short ones need no counting: this runs for every message.
+    text.len() >= PORTABLE_LEVELS_MAX && text.bytes().filter(|byte| *byte == b'/').count() >= PORTABLE_LEVELS_MAX
+}
+
 /// A text from elsewhere for a line of log: control characters escaped, and cut at a length.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
@@ -90,6 +102,15 @@ mod tests {
         }
         assert!(is_portable(""));
         assert!(is_portable("\u{FEFF}a"), "a byte order mark is a character (MQTT-1.5.4-3)");
+    }
+
+    #[test]
+    fn levels_are_counted_as_the_specification_counts_them() {
+        assert!(!has_too_many_levels(&vec!["a"; PORTABLE_LEVELS_MAX].join("/")));
+        assert!(has_too_many_levels(&vec!["a"; PORTABLE_LEVELS_MAX + 1].join("/")));
+        assert!(!has_too_many_levels(&"/".repeat(PORTABLE_LEVELS_MAX - 1)), "empty levels are levels");
+        assert!(has_too_many_levels(&"/".repeat(PORTABLE_LEVELS_MAX)));
+        assert!(!has_too_many_levels(&"a".repeat(65_535)));
     }
 
     #[test]
