@@ -81,7 +81,7 @@ impl State {
         if connect.version != Version::V5 {
             return Ok(());
         }
-        refuse::check_portable(will, &self.settings).map_err(|refusal| {
+        refuse::check_portable(will, self.settings.allow_control_characters).map_err(|refusal| {
             if let Some(held_back) = self.refusals_log.allow(now) {
                 let (broker, client) = (&self.settings.name, Escaped(&connect.client_id));
                 let topic = Escaped(will.topic.as_str());

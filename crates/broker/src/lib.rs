@@ -49,6 +49,7 @@ mod wake;
 mod websocket;
 
 pub use local::{Local, LocalAck, LocalReceived, LocalSink};
+pub use refuse::{Part, Refusal, check_from_client, check_from_local};
 pub use run::{Broker, Error};
 pub use settings::{Limits, Listener, Scheme, Settings, bind};
 pub use stats::{Dropped, Stats};

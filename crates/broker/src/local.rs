@@ -2,7 +2,7 @@
 
 use crate::matches::{Subscription, Who};
 use crate::publish::Source;
-use crate::refuse::Named;
+use crate::refuse::{self, Named};
 use crate::retained::{Publisher, Retained};
 use crate::session::SessionKey;
 use crate::state::{Core, State};
@@ -118,7 +118,7 @@ impl Local {
         let (source, now) = (Source::Local(self.id), Instant::now());
         let mut state = self.core.state.borrow_mut();
         state.stats.published_by_local += 1;
-        if let Err(refusal) = state.check_from_local(&message) {
+        if let Err(refusal) = refuse::check_from_local(&message, state.settings.allow_control_characters) {
             state.refuse(source, &message.topic, refusal, now);
             return refusal.reason();
         }

@@ -4,6 +4,7 @@ use crate::WRITE_BYTES;
 use crate::groups::Readiness;
 use crate::local::{LocalAck, LocalReceived};
 use crate::queue::Queued;
+use crate::refuse;
 use crate::retained::{Publisher, Retained};
 use crate::session::{Link, Session, SessionKey};
 use crate::state::{State, in_seconds};
@@ -101,7 +102,7 @@ impl State {
     ) {
         self.stats.received += 1;
         let Received { message, ack, .. } = got;
-        let reason = match self.check_from_client(&message) {
+        let reason = match refuse::check_from_client(&message, self.settings.allow_control_characters) {
             Err(refusal) => {
                 self.refuse(Source::Session(key.slot), &message.topic, refusal, now);
                 refusal.reason()

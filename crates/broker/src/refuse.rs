@@ -6,8 +6,8 @@
 use crate::access;
 use crate::log_limit::LogLimit;
 use crate::publish::Source;
-use crate::settings::Settings;
 use crate::state::State;
+use crate::sys;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tidegate_message::text::{self, CodePoint, Escaped};
@@ -19,27 +19,36 @@ const NAMED_EVERY: Duration = Duration::from_secs(60);
 
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Published where clients may not publish.
+pub enum Refusal {
+    /// Published where its publisher may not publish.
     Forbidden(ReasonCode),
     /// A text with a character that a receiver may hang up on.
-    Character { part: Part, character: char },
+    Character {
+        /// Where it is.
+        part: Part,
+        /// The first of them.
+        character: char,
+    },
     /// More levels than other brokers take.
     TooDeep,
 }
 
 /// Which text of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
+    /// The topic.
     Topic,
+    /// The content type.
     ContentType,
+    /// The response topic.
     ResponseTopic,
+    /// Name or value of a user property.
     UserProperty,
 }
 
 impl Refusal {
     /// What an MQTT 5 client is told; all of these may stand in PUBACK, PUBREC and, for a will, CONNACK.
-    pub(crate) const fn reason(self) -> ReasonCode {
+    pub const fn reason(self) -> ReasonCode {
         match self {
             Self::Forbidden(reason) => reason,
             Self::Character { part: Part::Topic, .. } | Self::TooDeep => ReasonCode::TOPIC_NAME_INVALID,
@@ -48,10 +57,12 @@ impl Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Forbidden(reason) => reason.fmt(f),
+            Self::Forbidden(reason) => write!(f, "{reason}; topics under `$SYS` and `$share` are the broker's own"),
             Self::Character { part, character } => {
                 let part = match part {
                     Part::Topic => "topic",
@@ -61,7 +72,7 @@ impl fmt::Display for Refusal {
                 };
                 let character = CodePoint(*character);
                 write!(f, "its {part} has {character}, which other brokers hang up on")?;
-                f.write_str("; `allow_control_characters` in `[gateway]` takes it all the same")
+                f.write_str("; `control_characters = \"allow\"` in `[gateway]` takes it all the same")
             }
             Self::TooDeep => {
                 write!(
@@ -74,15 +85,37 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// Whether the broker takes this message from a client.
+///
+/// # Errors
+/// Why not.
+#[inline]
+pub fn check_from_client(message: &Message, allow_control_characters: bool) -> Result<(), Refusal> {
+    access::publish(&message.topic).map_err(Refusal::Forbidden)?;
+    check_portable(message, allow_control_characters)
+}
+
+/// Whether the broker takes this message from an in-process client.
+///
+/// # Errors
+/// Why not.
+#[inline]
+pub fn check_from_local(message: &Message, allow_control_characters: bool) -> Result<(), Refusal> {
+    if sys::speaks_on(&message.topic) {
+        return Err(Refusal::Forbidden(ReasonCode::NOT_AUTHORIZED));
+    }
+    check_portable(message, allow_control_characters)
+}
+
 /// Whether a message is one that every broker takes.
 ///
 /// # Errors
 /// Why not.
-pub(crate) fn check_portable(message: &Message, settings: &Settings) -> Result<(), Refusal> {
+pub(crate) fn check_portable(message: &Message, allow_control_characters: bool) -> Result<(), Refusal> {
     if text::has_too_many_levels(message.topic.as_str()) {
         return Err(Refusal::TooDeep);
     }
-    if settings.allow_control_characters {
+    if allow_control_characters {
         return Ok(());
     }
     check(Part::Topic, message.topic.as_str())?;
@@ -128,26 +161,6 @@ impl Named {
 }
 
 impl State {
-    /// Whether a message of a client is taken.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn check_from_client(&self, message: &Message) -> Result<(), Refusal> {
-        access::publish(&message.topic).map_err(Refusal::Forbidden)?;
-        check_portable(message, &self.settings)
-    }
-
-    /// Whether a message of an in-process client is taken.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(crate) fn check_from_local(&self, message: &Message) -> Result<(), Refusal> {
-        if self.sys.speaks_on(&message.topic) {
-            return Err(Refusal::Forbidden(ReasonCode::NOT_AUTHORIZED));
-        }
-        check_portable(message, &self.settings)
-    }
-
     /// Counts a message that is not taken, and names it in the log.
     pub(crate) fn refuse(&mut self, source: Source, topic: &Topic, refusal: Refusal, now: Instant) {
         let dropped = &mut self.stats.dropped;

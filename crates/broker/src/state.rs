@@ -6,6 +6,7 @@ use crate::log_limit::LogLimit;
 use crate::matches::{Subscriptions, Who};
 use crate::publish::Source;
 use crate::queue::QueueTotal;
+use crate::refuse;
 use crate::retained::RetainedMessages;
 use crate::session::{Link, Session, SessionKey, Sessions};
 use crate::settings::Settings;
@@ -220,7 +221,7 @@ impl State {
         session.will_at = None;
         let Some(will) = session.will.take() else { return };
         let source = Source::Session(slot);
-        match self.check_from_client(&will.message) {
+        match refuse::check_from_client(&will.message, self.settings.allow_control_characters) {
             Ok(()) => drop(self.distribute(will.message, source, None, now)),
             Err(refusal) => self.refuse(source, &will.message.topic, refusal, now),
         }

@@ -44,7 +44,8 @@ pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>
             ));
             continue;
         }
-        match open_one(name, embedded).await {
+        let allow_control_characters = crate::prepare::allows_control_characters(config);
+        match open_one(name, embedded, allow_control_characters).await {
             Ok(one) => opened.push(one),
             Err(error) => wrong.push(format!("broker `{name}`: {error}")),
         }
@@ -52,7 +53,11 @@ pub(crate) async fn open(config: &Config, before: &Config) -> Result<Vec<Opened>
     if wrong.is_empty() { Ok(opened) } else { Err(wrong) }
 }
 
-async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened, String> {
+async fn open_one(
+    name: &str,
+    config: &config::EmbeddedBroker,
+    allow_control_characters: bool,
+) -> Result<Opened, String> {
     let users = match &config.users {
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
@@ -82,6 +87,7 @@ async fn open_one(name: &str, config: &config::EmbeddedBroker) -> Result<Opened,
         users,
         receive_maximum: limits.receive_maximum,
         max_packet_size: limits.max_packet_size,
+        allow_control_characters,
         session_expiry_max_s: u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX),
         limits: Limits {
             connections: limits.max_connections as usize,
@@ -138,8 +144,10 @@ async fn feed(core: Rc<RefCell<Core>>, at: u16, local: Local, wake: Rc<Notify>) 
             for _ in 0..TURN_MESSAGES {
                 let next = core.borrow_mut().pull(at, true, now);
                 let Some(outgoing) = next else { break };
-                local.publish(outgoing.message);
-                completed.push(Completion { key: outgoing.key, reason: ReasonCode::SUCCESS });
+                // An error is what a client would get in PUBACK: this broker refuses the message.
+                let reason = local.publish(outgoing.message);
+                let reason = if reason.is_error() { reason } else { ReasonCode::SUCCESS };
+                completed.push(Completion { key: outgoing.key, reason });
             }
             if completed.is_empty() {
                 break;
