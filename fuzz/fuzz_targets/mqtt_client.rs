@@ -29,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
             receive_maximum: 10,
             max_packet_size: MAX_PACKET_BYTES as u32,
             topic_alias_max: 4,
+            limits: Default::default(),
         },
         now,
     );

@@ -61,7 +61,9 @@ const fn span(default_ms: u64, min_ms: u64, max_ms: u64) -> Period {
 }
 
 const fn seconds(default_s: u64, max_s: u64) -> Period {
-    Period { zero: true, whole_seconds: true, ..span(default_s * SECOND, SECOND, max_s * SECOND) }
+    assert!(default_s <= max_s);
+    let default = Duration::from_secs(default_s);
+    Period { default, zero: true, whole_seconds: true, ..span(SECOND, SECOND, max_s * SECOND) }
 }
 
 const SECOND: u64 = 1000;
@@ -87,6 +89,14 @@ pub(crate) const RECONNECT_MIN: Period = span(500, 10, HOUR);
 pub(crate) const RECONNECT_MAX: Period = span(MINUTE, 10, DAY);
 pub(crate) const CONNECT_TIMEOUT: Period = span(10 * SECOND, 100, 5 * MINUTE);
 pub(crate) const TOPIC_ALIAS_MAX: Number = number(10, 0, 65_535);
+
+pub(crate) const MAX_QOS: Number = number(2, 0, 2);
+/// Zero: at once. What does not fit into a session is cut by the broker (MQTT 5.0 section 3.1.3.2.2).
+pub(crate) const WILL_DELAY: Period = seconds(0, LONGEST_EXPIRY_S);
+/// The most names of headers in a WebSocket's request.
+pub(crate) const MAX_HEADERS: usize = 32;
+/// The longest text of one of them, in bytes; servers take 4 to 8 KiB for a line.
+pub(crate) const MAX_HEADER_BYTES: usize = 4096;
 
 // The box's own broker.
 pub(crate) const CONNECTIONS: Number = number(1024, 1, 1_000_000);

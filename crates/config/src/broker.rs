@@ -66,8 +66,13 @@ pub struct LinkBroker {
     pub client_id: String,
     /// User name.
     pub username: Option<String>,
-    /// Where the password is. Never without a user name.
+    /// Where the password is. Without a user name only if `version` is [`Version::V5`] or [`Version::Auto`]; then
+    /// nothing but MQTT 5 can be spoken (MQTT 3.1.1 section 3.1.2.9).
     pub password: Option<Secret>,
+    /// The most that messages are sent with; what is above is lowered to it.
+    pub max_qos: QoS,
+    /// What the request for a WebSocket says beside the usual; empty for other schemes. The names differ.
+    pub headers: Vec<Header>,
     /// Whole seconds, at most 65,535; zero is off.
     pub keep_alive: Duration,
     /// How many unacknowledged messages we take; at least 1.
@@ -90,6 +95,10 @@ pub struct LinkBroker {
     pub topic_alias_max: u16,
     /// What the broker publishes when it loses us.
     pub will: Option<Will>,
+    /// What is published at each connecting.
+    pub birth: Option<Announcement>,
+    /// What is published before a goodbye that was planned.
+    pub farewell: Option<Announcement>,
     /// What waits for it.
     pub spool: SpoolSettings,
 }
@@ -99,7 +108,7 @@ pub struct LinkBroker {
 pub struct BrokerUrl {
     /// How to speak to it.
     pub scheme: Scheme,
-    /// Name or address, IPv6 without brackets; empty for a Unix socket.
+    /// Name or address, IPv6 without brackets and perhaps with `%` and a zone; empty for a Unix socket.
     pub host: String,
     /// The scheme's own unless written; 0 for a Unix socket.
     pub port: u16,
@@ -216,6 +225,10 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// Its key, in PEM. Never without `cert`.
     pub key: Option<PathBuf>,
+    /// Where the passphrase of `key` is. Never without `key`.
+    pub key_password: Option<Secret>,
+    /// The only certificate to trust, by the SHA-256 of its DER; its name and issuer are not looked at then. Never with `ca`.
+    pub fingerprint: Option<[u8; 32]>,
     /// The name the broker's certificate must have; `None`: the url's host.
     pub server_name: Option<String>,
     /// Protocols to offer (RFC 7301); empty: none.
@@ -225,6 +238,33 @@ pub struct Tls {
 /// What a broker publishes when it loses us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Will {
+    /// Where and what.
+    pub message: Announcement,
+    /// How long the broker waits for us to come back, in whole seconds; only MQTT 5 can say so.
+    pub delay: Duration,
+}
+
+/// What a WebSocket's request says under a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// As written.
+    pub name: String,
+    /// What it says.
+    pub value: HeaderValue,
+}
+
+/// What a header says, or where that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderValue {
+    /// This.
+    Text(String),
+    /// A secret.
+    Secret(Secret),
+}
+
+/// A message that says how the gateway is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
     /// Where.
     pub topic: Topic,
     /// What.

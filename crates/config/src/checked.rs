@@ -66,6 +66,8 @@ pub struct Gateway {
     pub commit_delay: Duration,
     /// How long a file of the spool grows, in bytes.
     pub segment_size: u64,
+    /// Whether topics and texts may hold characters that a broker may hang up on (MQTT 5.0 section 1.5.4).
+    pub allow_control_characters: bool,
 }
 
 /// A name for several brokers.

@@ -71,6 +71,10 @@ impl Config {
             ("gateway.data_dir", self.gateway.data_dir != new.gateway.data_dir),
             ("gateway.commit_delay", self.gateway.commit_delay != new.gateway.commit_delay),
             ("gateway.segment_size", self.gateway.segment_size != new.gateway.segment_size),
+            (
+                "gateway.control_characters",
+                self.gateway.allow_control_characters != new.gateway.allow_control_characters,
+            ),
             ("admin", self.admin != new.admin),
         ];
         let only_spool = |name: &String| match (self.brokers.get(name), new.brokers.get(name)) {

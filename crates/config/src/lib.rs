@@ -22,19 +22,23 @@ mod files;
 mod pattern;
 mod problem;
 mod read;
+mod read_announcement;
 mod read_broker;
+mod read_headers;
 mod read_route;
+mod read_secret;
 mod read_spool;
 mod reader;
 mod remap;
 mod secret;
 mod spool;
+mod text;
 mod values;
 
 pub use bounds::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
 pub use broker::{
-    BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, LinkBroker, ListenAddr, ListenScheme, Reconnect,
-    Scheme, Tls, Version, Will,
+    Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
+    ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use checked::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,

@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn remap(strip: &str, prefix: &str) -> Remap {
-        Remap { strip: strip.into(), prefix: prefix.into() }
+        Remap { strip: strip.into(), prefix: prefix.into(), response_topic: false }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) fn read(reader: &Reader<'_>, root: &DeTable<'_>) -> Draft {
     for (name, section) in root.named("brokers", "[brokers.<name>]") {
         reader.check_name("broker", name.value, &name.at);
         marks.brokers.insert(name.value.to_owned(), name.at);
-        brokers.insert(name.value.to_owned(), read_broker(section, name.value, &gateway.name));
+        brokers.insert(name.value.to_owned(), read_broker(section, name.value, &gateway));
     }
     check_client_ids(reader, &brokers, &marks);
     let mut targets = BTreeMap::new();
@@ -106,7 +106,7 @@ pub(crate) fn read(reader: &Reader<'_>, root: &DeTable<'_>) -> Draft {
     }
     let mut routes = Vec::new();
     for section in root.take("routes").map(|value| value.sections("[[routes]]")).unwrap_or_default() {
-        let (route, at) = read_route(section);
+        let (route, at) = read_route(section, gateway.allow_control_characters);
         routes.push(route);
         marks.routes.push(at);
     }
@@ -121,6 +121,7 @@ fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         data_dir: PathBuf::new(),
         commit_delay: bounds::COMMIT_DELAY.default,
         segment_size: bounds::SEGMENT_SIZE.default,
+        allow_control_characters: false,
     };
     let reader = root.reader;
     let value = root.take("gateway");
@@ -138,6 +139,7 @@ fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         }
         gateway.commit_delay = section.duration("commit_delay", bounds::COMMIT_DELAY);
         gateway.segment_size = section.size("segment_size", bounds::SEGMENT_SIZE);
+        gateway.allow_control_characters = section.choice("control_characters", &[("refuse", false), ("allow", true)]);
         section.finish();
     }
     gateway

@@ -2,20 +2,22 @@
 
 use crate::bounds;
 use crate::broker::{
-    BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, LinkBroker, Reconnect, Scheme, Tls, Version, Will,
+    BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, LinkBroker, Reconnect, Scheme, Tls, Version,
 };
+use crate::checked::Gateway;
 use crate::problem::Span;
-use crate::read_route::read_qos;
+use crate::read_announcement::{About, read_announcement, read_will};
+use crate::read_headers::read_headers;
+use crate::read_secret::read_secret;
 use crate::read_spool::read_spool;
 use crate::reader::{At, FileKind, Reader, Section, Value};
-use crate::secret::Secret;
-use crate::values::{self, why_and_hint};
+use crate::text;
+use crate::values;
 use std::path::PathBuf;
-use tidegate_message::{QoS, Topic};
-use toml::de::DeValue;
+use tidegate_message::QoS;
 
 /// Keys that only a link knows.
-const LINK_KEYS: [&str; 15] = [
+const LINK_KEYS: [&str; 19] = [
     "url",
     "version",
     "client_id",
@@ -31,20 +33,24 @@ const LINK_KEYS: [&str; 15] = [
     "bridge",
     "topic_alias_max",
     "will",
+    "birth",
+    "farewell",
+    "max_qos",
+    "headers",
 ];
 /// Keys that only the box's own broker knows.
 const EMBEDDED_KEYS: [&str; 3] = ["listen", "users", "limits"];
 
 /// Makes a section into a broker, with placeholders where it cannot be used.
-pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) -> Broker {
+pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> Broker {
     if section.flag("embedded", false) {
-        Broker::Embedded(read_embedded(section))
+        Broker::Embedded(read_embedded(section, name))
     } else {
         Broker::Link(read_link(section, name, gateway))
     }
 }
 
-fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) -> LinkBroker {
+fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> LinkBroker {
     let reader = section.reader;
     let url_at = section.require("url", "\"mqtt://127.0.0.1:1883\"").and_then(|value| value.text());
     let url = url_at.as_ref().and_then(|text| {
@@ -56,8 +62,8 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
     );
     let client_id_at = section.text("client_id");
     let client_id = match &client_id_at {
-        Some(id) => checked_text(reader, "client_id", id).unwrap_or_default(),
-        None => format!("tidegate-{gateway}-{name}"),
+        Some(id) => text::checked(reader, "client_id", id).unwrap_or_default(),
+        None => format!("tidegate-{}-{name}", gateway.name),
     };
     if version == Version::V31 && client_id.len() > bounds::MAX_CLIENT_ID_V31 {
         let at = client_id_at.map_or(section.at.clone(), |id| id.at);
@@ -68,15 +74,25 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
         );
         reader.warning(&at, what, "set a shorter `client_id`; some brokers refuse this one");
     }
-    let username = section.text("username").and_then(|name| checked_text(reader, "username", &name));
+    let username = section.text("username").and_then(|name| text::checked(reader, "username", &name));
     let password_at = section.take("password");
-    let password = password_at.as_ref().and_then(read_secret);
+    let password = password_at.as_ref().and_then(|value| {
+        reader.place(name, "password", &value.at);
+        read_secret(value, "password")
+    });
     if let Some(value) = &password_at
         && !section.has("username")
+        && matches!(version, Version::V31 | Version::V311)
     {
-        value.error("there is a `password` without a `username`", "add `username = \"...\"`");
+        let hint = "add `username = \"...\"`, or set `version = \"5\"` if the broker speaks that";
+        value.error("there is a `password` without a `username`, which only MQTT 5 has", hint);
     }
-    let tls = read_tls(&mut section, url.as_ref());
+    let tls = read_tls(&mut section, name, url.as_ref());
+    let scheme = url.as_ref().map(|url| url.scheme);
+    let headers = section.take("headers").map(|value| {
+        reader.place(name, "headers", &value.at);
+        read_headers(&value, scheme)
+    });
     let bridge =
         section.choice("bridge", &[("auto", BridgeMode::Auto), ("on", BridgeMode::On), ("off", BridgeMode::Off)]);
     let spool_at = section.take("spool");
@@ -89,6 +105,17 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
         reader.warning(&value.at, "`mark_late` adds a property to messages, which only MQTT 5 has", hint);
     }
     let session_expiry = section.duration("session_expiry", bounds::SESSION_EXPIRY);
+    let about = About {
+        allow_control: gateway.allow_control_characters,
+        may_be_v5: matches!(version, Version::Auto | Version::V5),
+        session_expiry,
+    };
+    let mut announcement = |key, kind| {
+        let section: Option<Section<'_, '_, '_, '_>> = section.section(key, kind);
+        section.and_then(|section| read_announcement(section, key, about))
+    };
+    let birth = announcement("birth", "birth = { topic = \"here\", payload = \"\" }");
+    let farewell = announcement("farewell", "farewell = { topic = \"gone\", payload = \"\" }");
     let broker = LinkBroker {
         url: url.unwrap_or(BrokerUrl { scheme: Scheme::Mqtt, host: String::new(), port: 0, path: String::new() }),
         version,
@@ -108,65 +135,26 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &str) ->
         tls,
         bridge,
         topic_alias_max: section.number("topic_alias_max", bounds::TOPIC_ALIAS_MAX) as u16,
-        will: section.section("will", "will = { topic = \"gone\", payload = \"\" }").and_then(read_will),
+        will: section
+            .section("will", "will = { topic = \"gone\", payload = \"\" }")
+            .and_then(|section| read_will(section, about)),
+        birth,
+        farewell,
+        max_qos: section.take("max_qos").and_then(|value| read_max_qos(&value)).unwrap_or(QoS::ExactlyOnce),
+        headers: headers.unwrap_or_default(),
         spool,
     };
     section.finish_beside(&EMBEDDED_KEYS, "add `embedded = true` if this is the box's own broker, or leave it out");
     broker
 }
 
-/// A text that goes on the wire: not empty, not too long, without the null character.
-fn checked_text(reader: &Reader<'_>, key: &str, text: &At<&str>) -> Option<String> {
-    if text.value.is_empty() || text.value.len() > bounds::MAX_TEXT_BYTES || text.value.contains('\0') {
-        let most = bounds::MAX_TEXT_BYTES;
-        let hint = format!("write 1 to {most} bytes without the null character, or leave out the key");
-        reader.error(&text.at, format!("`{key}` cannot be {}", values::shown(text.value)), hint);
-        return None;
-    }
-    Some(text.value.to_owned())
+/// 0, 1 or 2.
+fn read_max_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
+    let number = value.number(bounds::MAX_QOS)?;
+    QoS::from_u8(number as u8) // at most 2
 }
 
-/// `{ file = ... }`, `{ env = ... }` or `{ credential = ... }`. A message never repeats what is written.
-fn read_secret(value: &Value<'_, '_, '_, '_>) -> Option<Secret> {
-    const HINT: &str = "use { file = \"...\" }, { env = \"...\" } or { credential = \"...\" }";
-    if !matches!(value.value, DeValue::Table(_)) {
-        value.error("passwords are not written in this file", HINT);
-        return None;
-    }
-    let mut section = value.section("password = { file = \"home.pass\" }")?;
-    let file = section.path("file");
-    let env = section.text("env");
-    let credential = section.text("credential");
-    let named = ["file", "env", "credential"].into_iter().filter(|key| section.has(key)).count();
-    let reader = section.reader;
-    section.finish();
-    if named != 1 {
-        value.error("a password has one place where it is", HINT);
-        return None;
-    }
-    if let Some(path) = file {
-        reader.uses_file(FileKind::Private { what: "password", path: path.value.clone() }, &path.at);
-        return Some(Secret::File(path.value));
-    }
-    if let Some(name) = env {
-        if name.value.is_empty() || name.value.contains(['=', '\0']) {
-            reader.error(&name.at, "no environment variable can be called so", "write its name, such as \"HOME_PASS\"");
-            return None;
-        }
-        reader.uses_file(FileKind::Env(name.value.to_owned()), &name.at);
-        return Some(Secret::Env(name.value.to_owned()));
-    }
-    let name = credential?;
-    // It becomes a file name below systemd's directory, and nothing outside of it.
-    if name.value.is_empty() || name.value.contains(['/', ':', '\0']) || name.value.starts_with('.') {
-        reader.error(&name.at, "no systemd credential can be called so", "write the name in `LoadCredential=<name>:`");
-        return None;
-    }
-    reader.uses_file(FileKind::Credential(name.value.to_owned()), &name.at);
-    Some(Secret::Credential(name.value.to_owned()))
-}
-
-fn read_tls(broker: &mut Section<'_, '_, '_, '_>, url: Option<&BrokerUrl>) -> Option<Tls> {
+fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, url: Option<&BrokerUrl>) -> Option<Tls> {
     let value = broker.take("tls");
     let scheme = url.map(|url| url.scheme);
     let Some(value) = value else {
@@ -188,6 +176,24 @@ fn read_tls(broker: &mut Section<'_, '_, '_, '_>, url: Option<&BrokerUrl>) -> Op
         (false, true) => value.error("`key` needs its `cert`", "add `cert = \"...\"`, the certificate chain in PEM"),
         _ => {}
     }
+    let key_password = section.take("key_password").and_then(|value| {
+        if !section.has("key") {
+            value.error("`key_password` needs its `key`", "add `key = \"...\"` and `cert`, or leave it out");
+        }
+        reader.place(name, "tls.key_password", &value.at);
+        read_secret(&value, "passphrase")
+    });
+    let fingerprint = section.text("fingerprint").and_then(|text| {
+        let read = values::fingerprint(text.value);
+        if read.is_none() {
+            let hint = "write the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256` prints";
+            reader.error(&text.at, "`fingerprint` is not a SHA-256 fingerprint", hint);
+        }
+        read
+    });
+    if section.has("fingerprint") && section.has("ca") {
+        value.error("`fingerprint` is the only certificate to trust, and `ca` says others", "leave out one of them");
+    }
     let server_name = section.text("server_name").and_then(|name| {
         let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
         if name.value.is_empty() || !name.value.chars().all(fine) {
@@ -207,14 +213,17 @@ fn read_tls(broker: &mut Section<'_, '_, '_, '_>, url: Option<&BrokerUrl>) -> Op
         }
     }
     section.finish();
-    for certificates in [&ca, &cert].into_iter().flatten() {
+    for (place, certificates) in [("tls.ca", &ca), ("tls.cert", &cert)] {
+        let Some(certificates) = certificates else { continue };
+        reader.place(name, place, &certificates.at);
         reader.uses_file(FileKind::Certificates(certificates.value.clone()), &certificates.at);
     }
     if let Some(key) = &key {
+        reader.place(name, "tls.key", &key.at);
         reader.uses_file(FileKind::Private { what: "private key", path: key.value.clone() }, &key.at);
     }
     let path = |file: Option<At<PathBuf>>| file.map(|file| file.value);
-    Some(Tls { ca: path(ca), cert: path(cert), key: path(key), server_name, alpn })
+    Some(Tls { ca: path(ca), cert: path(cert), key: path(key), key_password, fingerprint, server_name, alpn })
 }
 
 fn read_reconnect(mut section: Section<'_, '_, '_, '_>) -> Reconnect {
@@ -234,28 +243,7 @@ pub(crate) fn check_order(reader: &Reader<'_>, at: &Span, min: std::time::Durati
     }
 }
 
-fn read_will(mut section: Section<'_, '_, '_, '_>) -> Option<Will> {
-    let reader = section.reader;
-    let topic = section.require("topic", "\"gateways/cottage\"").and_then(|value| value.text());
-    let payload = section.text("payload").map(|text| text.value.as_bytes().to_vec()).unwrap_or_default();
-    let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtMostOnce);
-    let retain = section.flag("retain", false);
-    let at = section.at.clone();
-    section.finish();
-    if payload.len() > bounds::MAX_TEXT_BYTES {
-        let hint = format!("shorten it to {} bytes", bounds::MAX_TEXT_BYTES);
-        reader.error(&at, "the payload of this will is too long", hint);
-    }
-    let topic = topic?;
-    let checked = Topic::new(topic.value.to_owned());
-    let topic = checked.map_err(|error| {
-        let (why, hint) = why_and_hint(&error, "write levels separated by `/`, such as \"gateways/cottage\"");
-        reader.error(&topic.at, format!("{} is not a topic: {why}", values::shown(topic.value)), hint);
-    });
-    Some(Will { topic: topic.ok()?, payload, qos, retain })
-}
-
-fn read_embedded(mut section: Section<'_, '_, '_, '_>) -> EmbeddedBroker {
+fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str) -> EmbeddedBroker {
     let reader = section.reader;
     let list = section.require("listen", "[\"mqtt://127.0.0.1:1883\"]").and_then(|value| value.texts());
     if list.as_ref().is_some_and(Vec::is_empty) {
@@ -285,6 +273,7 @@ fn read_embedded(mut section: Section<'_, '_, '_, '_>) -> EmbeddedBroker {
         listen.push(addr);
     }
     if let Some(users) = &users {
+        reader.place(name, "users", &users.at);
         reader.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
     }
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::read::{filters, names, split};
 use crate::read_broker::check_order;
 use crate::reader::{At, Section, Value};
 use crate::remap::Remap;
+use crate::text;
 use crate::values::why_and_hint;
 use tidegate_message::{QoS, Topic, TopicFilter};
 
@@ -24,7 +25,7 @@ pub(crate) struct RouteMarks {
 }
 
 /// Makes a section into a route. What could not be used is empty.
-pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>) -> (Route, RouteMarks) {
+pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> (Route, RouteMarks) {
     let reader = section.reader;
     let name = section.require("name", "\"telemetry\"").and_then(|value| value.text());
     if let Some(name) = &name {
@@ -46,7 +47,7 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>) -> (Route, RouteM
     let (required, required_at) = required.map(|list| split(names(reader, "required", list))).unzip();
     let remap = section
         .section("remap", "remap = { strip = \"dev/\", prefix = \"site/\" }")
-        .map(|inner| (inner.at.clone(), read_remap(inner)));
+        .map(|inner| (inner.at.clone(), read_remap(inner, allow_control)));
     let (remap_at, remap) = remap.unzip();
     let ack = section.choice("ack", &[("spooled", Ack::Spooled), ("delivered", Ack::Delivered)]);
     let persist_qos0 = read_persist_qos0(&mut section, ack);
@@ -128,10 +129,11 @@ pub(crate) fn read_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
     QoS::from_u8(number as u8) // at most 2
 }
 
-fn read_remap(mut section: Section<'_, '_, '_, '_>) -> Option<Remap> {
+fn read_remap(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> Option<Remap> {
     let reader = section.reader;
     let strip = section.text("strip").map(|text| text.value.to_owned()).unwrap_or_default();
     let prefix = section.text("prefix");
+    let response_topic = section.flag("response_topic", false);
     let at = section.at.clone();
     section.finish();
     if let Some(prefix) = &prefix
@@ -143,11 +145,16 @@ fn read_remap(mut section: Section<'_, '_, '_, '_>) -> Option<Remap> {
         reader.error(&prefix.at, format!("`prefix` would make topics that cannot be: {why}"), hint);
         return None;
     }
+    if let Some(prefix) = &prefix
+        && !allow_control
+    {
+        text::check_portable(reader, "prefix", prefix);
+    }
     let prefix = prefix.map(|text| text.value.to_owned()).unwrap_or_default();
     if strip.is_empty() && prefix.is_empty() {
         reader.warning(&at, "this `remap` changes nothing", "set `strip` or `prefix`, or leave it out");
     }
-    Some(Remap { strip, prefix })
+    Some(Remap { strip, prefix, response_topic })
 }
 
 /// Only where there is a spool to keep them in.

@@ -7,6 +7,7 @@ use crate::bounds;
 use crate::problem::{Findings, Span, did_you_mean};
 use crate::values;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -20,9 +21,11 @@ pub(crate) struct Reader<'a> {
     pub(crate) base: &'a Path,
     /// Files the configuration names, for `files::check`.
     pub(crate) files: RefCell<Vec<FileUse>>,
+    /// Where brokers say what only a second look can check: by broker and key.
+    pub(crate) places: RefCell<BTreeMap<(String, &'static str), Span>>,
     /// Every key ever asked for, with its section's kind: together, the schema.
     #[cfg(test)]
-    pub(crate) schema: RefCell<std::collections::BTreeMap<(&'static str, &'static str), bool>>,
+    pub(crate) schema: RefCell<BTreeMap<(&'static str, &'static str), bool>>,
 }
 
 /// A file the configuration names.
@@ -39,7 +42,7 @@ pub(crate) enum FileKind {
     Plugin { path: PathBuf, digest: Option<String> },
     /// Certificates: anyone may read them.
     Certificates(PathBuf),
-    /// A password, a list of them or a private key: nobody else may read it.
+    /// A secret, a list of them or a private key: nobody else may read it.
     Private { what: &'static str, path: PathBuf },
     /// A variable that must be set.
     Env(String),
@@ -60,6 +63,7 @@ impl<'a> Reader<'a> {
             findings: Findings::new(file, text),
             base,
             files: RefCell::default(),
+            places: RefCell::default(),
             #[cfg(test)]
             schema: RefCell::default(),
         }
@@ -75,6 +79,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn uses_file(&self, kind: FileKind, at: &Span) {
         self.files.borrow_mut().push(FileUse { kind, at: at.clone() });
+    }
+
+    /// Remembers where a broker says this.
+    pub(crate) fn place(&self, broker: &str, key: &'static str, at: &Span) {
+        self.places.borrow_mut().insert((broker.to_owned(), key), at.clone());
     }
 
     /// Reports a name that cannot be one.
@@ -401,7 +410,7 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
         list
     }
 
-    fn table(&self, kind: &str) -> Option<&'t DeTable<'i>> {
+    pub(crate) fn table(&self, kind: &str) -> Option<&'t DeTable<'i>> {
         let table = self.value.as_table();
         if table.is_none() {
             self.wrong_kind("a table", &format!("write it as `{kind}`"));

@@ -41,6 +41,24 @@ pub(crate) fn is_name(text: &str) -> bool {
         && text.chars().all(rest)
 }
 
+/// SHA-256 as hexadecimal digits, colons between pairs or not, as `openssl` and `sha256sum` print it.
+pub(crate) fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim().strip_prefix("sha256:").unwrap_or(text.trim());
+    let pairs: Vec<&str> = match text.contains(':') {
+        true => text.split(':').collect(),
+        false if text.is_ascii() => (0..text.len()).step_by(2).filter_map(|at| text.get(at..at + 2)).collect(),
+        false => return None,
+    };
+    if pairs.iter().map(|pair| pair.len()).sum::<usize>() != bounds::DIGEST_DIGITS {
+        return None;
+    }
+    let byte = |pair: &&str| {
+        let digits = pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+        digits.then(|| u8::from_str_radix(pair, 16).ok()).flatten()
+    };
+    pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?.try_into().ok()
+}
+
 const UNITS: [(&str, u64); 9] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -123,19 +141,45 @@ pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
     Ok(BrokerUrl { scheme, host, port, path })
 }
 
-/// `host`, `host:port`, `[ipv6]`, `[ipv6]:port`.
+/// The address and the zone of `fe80::1%eth0`, or of `fe80::1%25eth0`, as RFC 6874 writes it in urls.
+///
+/// `%25` is a percent sign in a url, so a zone that is called `25` and more is written `%2525`...; alone it is a zone.
+fn ipv6_with_zone(text: &str) -> Result<String, Wrong> {
+    /// The longest name of an interface on Linux (its `IFNAMSIZ`, less the null character).
+    const MAX_ZONE_BYTES: usize = 15;
+    let no_address = || ("this is not an IPv6 address".to_owned(), "write it as \"mqtt://[::1]:1883\"".to_owned());
+    let (address, zone) = match text.split_once('%') {
+        None => (text, None),
+        Some((address, zone)) => {
+            (address, Some(zone.strip_prefix("25").filter(|rest| !rest.is_empty()).unwrap_or(zone)))
+        }
+    };
+    address.parse::<std::net::Ipv6Addr>().map_err(|_| no_address())?;
+    let Some(zone) = zone else { return Ok(address.to_owned()) };
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
+    if !(1..=MAX_ZONE_BYTES).contains(&zone.len()) || !zone.chars().all(fine) {
+        let hint = "write the name of a network interface, as in \"mqtt://[fe80::1%eth0]:1883\"";
+        return Err(("what stands behind `%` in this address is not a zone".into(), hint.into()));
+    }
+    Ok(format!("{address}%{zone}"))
+}
+
+/// `host`, `host:port`, `[ipv6]`, `[ipv6]:port`, `[ipv6%zone]:port`.
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
     let no_host = || ("this url has no host that can be".to_owned(), "write it as \"mqtt://host:1883\"".to_owned());
+    let read_port = |port: &str| match port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse::<u16>()) {
+        Some(Ok(port)) => Ok(port),
+        _ => Err(("this port cannot be".to_owned(), "write a number from 1 to 65535".to_owned())),
+    };
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']').ok_or_else(no_host)?;
-            if host.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err(("this is not an IPv6 address".into(), "write it as \"mqtt://[::1]:1883\"".into()));
-            }
-            match port {
-                "" => (host, None),
-                _ => (host, Some(port.strip_prefix(':').ok_or_else(no_host)?)),
-            }
+            let host = ipv6_with_zone(host)?;
+            let port = match port {
+                "" => None,
+                _ => Some(read_port(port.strip_prefix(':').ok_or_else(no_host)?)?),
+            };
+            return Ok((host, port));
         }
         None => match authority.split_once(':') {
             Some((_, port)) if port.contains(':') => {
@@ -150,20 +194,12 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
     };
     /// Of a host name (RFC 1035 section 2.3.4).
     const MAX_HOST_BYTES: usize = 253;
-    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '-' | '.' | '_');
     if host.is_empty() || host.len() > MAX_HOST_BYTES || !host.chars().all(fine) {
         return Err(no_host());
     }
-    let port = match port {
-        None => None,
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok() => {
-            port.parse().ok()
-        }
-        Some(_) => return Err(("this port cannot be".into(), "write a number from 1 to 65535".into())),
-    };
-    Ok((host.to_owned(), port))
+    Ok((host.to_owned(), port.map(read_port).transpose()?))
 }
-
 /// `127.0.0.1:1883`, `[::1]:1883` or `localhost:1883`.
 fn socket_addr(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
@@ -237,6 +273,10 @@ mod tests {
             ("mqtts://mqtt.office.example:8884/", "mqtts://mqtt.office.example:8884"),
             ("mqtt://[::1]", "mqtt://[::1]:1883"),
             ("mqtt://[fe80::1]:1", "mqtt://[fe80::1]:1"),
+            ("mqtt://[fe80::1%eth0]:1", "mqtt://[fe80::1%eth0]:1"),
+            ("mqtts://[fe80::1%25eth0.100]", "mqtts://[fe80::1%eth0.100]:8883"),
+            ("mqtt://[fe80::1%2]", "mqtt://[fe80::1%2]:1883"),
+            ("mqtt://[fe80::1%25]", "mqtt://[fe80::1%25]:1883"),
             ("ws://h", "ws://h:80/mqtt"),
             ("ws://h/", "ws://h:80/"),
             ("wss://h:9001/a?b=c", "wss://h:9001/a?b=c"),
@@ -258,6 +298,10 @@ mod tests {
             "mqtt://::1",
             "mqtt://[::1",
             "mqtt://[h]:1",
+            "mqtt://[fe80::1%]:1",
+            "mqtt://[fe80::1%a b]:1",
+            "mqtt://[fe80::1%averyveryverylongname]:1",
+            "mqtt://h%eth0:1",
             "mqtt://[::1]1",
             "mqtt://h/path",
             "mqtt://a b",

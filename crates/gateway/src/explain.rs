@@ -135,6 +135,15 @@ impl Explanation {
                         let before = topic(&message).to_string();
                         message.topic = renamed;
                         self.say(2, format!("remap: `{before}` becomes `{}`", topic(&message)));
+                        let properties = message.properties.as_mut();
+                        let response = properties.and_then(|properties| properties.response_topic.as_mut());
+                        if let Some(response) = response
+                            && let Some(renamed) = remap.response(response)
+                        {
+                            let (before, after) = (Escaped(response.as_str()), Escaped(renamed.as_str()));
+                            self.say(2, format!("remap: response topic `{before}` becomes `{after}`"));
+                            *response = renamed;
+                        }
                     }
                     Err(error) => {
                         self.say(2, format!("remap: {error}; dropped"));

@@ -12,8 +12,7 @@ use tidegate_plugin::{Component, Grants, Host, HostConfig, Limits, Plugin, Spec,
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
 pub(crate) fn allows_control_characters(config: &Config) -> bool {
-    let _ = config;
-    false
+    config.gateway.allow_control_characters
 }
 
 /// What makes a stage the same as before: its configuration and the component's digest.

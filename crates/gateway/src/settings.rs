@@ -11,10 +11,17 @@ const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 
 /// What a link reads from elsewhere than the configuration: changes when a password or a certificate is replaced.
 pub(crate) fn material(broker: &config::LinkBroker) -> u64 {
-    let password = broker.password.as_ref().and_then(|secret| secret.read().ok());
+    let headers = broker.headers.iter().filter_map(|header| match &header.value {
+        config::HeaderValue::Secret(secret) => Some(secret),
+        config::HeaderValue::Text(_) => None,
+    });
+    let passphrase = broker.tls.as_ref().and_then(|tls| tls.key_password.as_ref());
+    let secrets: Vec<_> =
+        broker.password.iter().chain(headers).chain(passphrase).map(|secret| secret.read().ok()).collect();
     let tls = broker.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
     let files: Vec<_> = tls.map(|path| std::fs::read(path).ok()).collect();
-    ahash::RandomState::with_seeds(1, 3, 5, 7).hash_one((password.as_ref().map(config::SecretValue::expose), files))
+    let secrets: Vec<_> = secrets.iter().map(|secret| secret.as_ref().map(config::SecretValue::expose)).collect();
+    ahash::RandomState::with_seeds(1, 3, 5, 7).hash_one((secrets, files))
 }
 
 /// Reads the secrets and certificates of a link. What is wrong comes back in words.
@@ -35,6 +42,10 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         None => None,
     };
     let version = match broker.version {
+        // A password without a user name is for MQTT 5 alone (MQTT 3.1.1 section 3.1.2.9).
+        config::Version::Auto if broker.password.is_some() && broker.username.is_none() => {
+            VersionChoice::Only(Version::V5)
+        }
         config::Version::Auto => VersionChoice::Auto,
         config::Version::V31 => VersionChoice::Only(Version::V31),
         config::Version::V311 => VersionChoice::Only(Version::V311),
@@ -46,20 +57,24 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         config::BridgeMode::Off => Bridge::Off,
     };
     let will = broker.will.as_ref().map(|will| Will {
-        message: Message { retain: will.retain, ..Message::new(will.topic.clone(), will.payload.clone(), will.qos) },
-        delay_s: 0,
+        message: announcement(&will.message),
+        delay_s: u32::try_from(will.delay.as_secs()).unwrap_or(u32::MAX),
     });
     Ok(Settings {
         name: name.to_owned(),
         address,
         tls,
         websocket,
+        headers: headers(broker)?,
         version,
         bridge,
         client_id: broker.client_id.as_str().into(),
         username: broker.username.as_deref().map(Into::into),
         password,
         will,
+        birth: broker.birth.as_ref().map(announcement),
+        farewell: broker.farewell.as_ref().map(announcement),
+        max_qos: broker.max_qos,
         keep_alive_s: broker.keep_alive.as_secs().min(u64::from(u16::MAX)) as u16,
         session_expiry_s: u32::try_from(broker.session_expiry.as_secs()).unwrap_or(u32::MAX),
         receive_maximum: broker.receive_maximum,
@@ -71,12 +86,56 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
     })
 }
 
-fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, String> {
-    let tls = broker.tls.clone().unwrap_or_default();
-    let client = tls.cert.as_deref().zip(tls.key.as_deref());
-    let config =
-        tidegate_link::client_config(tls.ca.as_deref(), client, &tls.alpn).map_err(|error| error.to_string())?;
-    Ok(TlsSettings { config, server_name: tls.server_name.unwrap_or_else(|| broker.url.host.clone()) })
+fn announcement(said: &config::Announcement) -> Message {
+    Message { retain: said.retain, ..Message::new(said.topic.clone(), said.payload.clone(), said.qos) }
+}
+
+/// Names and values; a value that is a secret is read.
+fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, String> {
+    let read = |header: &config::Header| {
+        let value = match &header.value {
+            config::HeaderValue::Text(text) => text.clone(),
+            config::HeaderValue::Secret(secret) => {
+                let bytes = secret.read().map_err(|error| error.to_string())?;
+                let text = std::str::from_utf8(bytes.expose()).unwrap_or("\0");
+                if !text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+                    let name = &header.name;
+                    return Err(format!(
+                        "the secret for the header `{name}` is not one line of printable ASCII characters"
+                    ));
+                }
+                text.to_owned()
+            }
+        };
+        Ok((header.name.clone(), value))
+    };
+    broker.headers.iter().map(read).collect()
+}
+
+/// Reads what TLS needs: everything that is wrong, with the key that it is about.
+fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
+    let none = config::Tls::default();
+    let tls = broker.tls.as_ref().unwrap_or(&none);
+    let passphrase = match tls.key_password.as_ref().map(config::Secret::read).transpose() {
+        Ok(passphrase) => passphrase,
+        Err(error) => return Err(vec![Wrong { key: "tls.key_password", words: error.to_string() }]),
+    };
+    let files = TlsFiles {
+        ca: tls.ca.as_deref(),
+        fingerprint: tls.fingerprint,
+        client: tls.cert.as_deref().zip(tls.key.as_deref()),
+        key_password: passphrase.as_ref().map(config::SecretValue::expose),
+    };
+    // A zone is of this machine, and no part of a name.
+    let host = broker.url.host.split_once('%').map_or(&*broker.url.host, |(address, _)| address);
+    let name = tls.server_name.as_deref().unwrap_or(host);
+    let key = |error: &TlsError| match error.key() {
+        "cert" => "tls.cert",
+        "key" => "tls.key",
+        _ => "tls.ca",
+    };
+    TlsSettings::new(files, name, &tls.alpn)
+        .map_err(|errors| errors.iter().map(|error| Wrong { key: key(error), words: error.to_string() }).collect())
 }
 
 /// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Filters that

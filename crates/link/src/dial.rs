@@ -1,9 +1,10 @@
 //! From an address to a stream of bytes: TCP or Unix, then TLS, then WebSocket.
 
-use crate::LinkError;
+use crate::addresses::{self, Real};
 use crate::settings::{Address, Settings};
-use crate::websocket::{ByteStream, SUBPROTOCOL};
-use rustls::CertificateError;
+use crate::tls::TlsSettings;
+use crate::websocket::{self, ByteStream, Request};
+use crate::{LinkError, hints};
 use rustls::pki_types::ServerName;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,9 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::client_async;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 /// Whatever the bytes travel on.
 pub(crate) enum Transport {
@@ -33,59 +31,29 @@ pub(crate) async fn dial(settings: &Settings) -> Result<Transport, LinkError> {
         }
         Address::Tcp { host, port } => (host.as_str(), *port),
     };
-    let tcp = TcpStream::connect((host, port)).await.map_err(|e| LinkError::Io(format!("{host}:{port}: {e}")))?;
+    let tcp = addresses::connect(&Real, host, port).await.map_err(LinkError::Io)?;
     // Batches are written whole: waiting for more would only add delay.
     tcp.set_nodelay(true)?;
+    let request = settings.websocket.as_deref().map(|path| Request { host, port, path, headers: &settings.headers });
     let Some(tls) = &settings.tls else {
-        return match &settings.websocket {
-            Some(path) => Ok(Transport::Ws(Box::new(websocket(tcp, "ws", host, port, path).await?))),
+        return match request {
+            Some(request) => Ok(Transport::Ws(Box::new(websocket::shake_hands(tcp, "ws", request).await?))),
             None => Ok(Transport::Tcp(tcp)),
         };
     };
-    let name = ServerName::try_from(tls.server_name.clone())
-        .map_err(|_| LinkError::Tls(format!("`{}` is no server name", tls.server_name)))?;
-    let stream = TlsConnector::from(tls.config.clone()).connect(name, tcp).await.map_err(|error| tls_failed(&error))?;
-    match &settings.websocket {
-        Some(path) => Ok(Transport::Wss(Box::new(websocket(stream, "wss", host, port, path).await?))),
+    let stream = secure(tls, tcp, request.is_some()).await?;
+    match request {
+        Some(request) => Ok(Transport::Wss(Box::new(websocket::shake_hands(stream, "wss", request).await?))),
         None => Ok(Transport::Tls(Box::new(stream))),
     }
 }
 
-/// What the handshake says, and what that mostly means.
-pub(crate) fn tls_failed(error: &std::io::Error) -> LinkError {
-    let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let hint = match cause {
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        )) => "; set `server_name` to a name that the broker's certificate has",
-        Some(rustls::Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => "; renew the broker's certificate, or set this machine's clock",
-        Some(rustls::Error::InvalidCertificate(_)) => "; `ca` must be the issuer of the broker's certificate",
-        Some(rustls::Error::AlertReceived(_)) => "; it may want a client certificate that it trusts: `cert` and `key`",
-        _ => "",
-    };
-    LinkError::Tls(format!("{error}{hint}"))
-}
-
-async fn websocket<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    scheme: &str,
-    host: &str,
-    port: u16,
-    path: &str,
-) -> Result<ByteStream<S>, LinkError> {
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let url = format!("{scheme}://{host}:{port}/{}", path.trim_start_matches('/'));
-    let refused = |error: tokio_tungstenite::tungstenite::Error| LinkError::WebSocket(error.to_string());
-    let mut request = url.into_client_request().map_err(refused)?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
-    let (stream, response) = client_async(request, stream).await.map_err(refused)?;
-    let agreed = response.headers().get("Sec-WebSocket-Protocol");
-    if agreed.is_none_or(|value| value != SUBPROTOCOL) {
-        return Err(LinkError::WebSocket("the server does not agree to the subprotocol `mqtt`".to_owned()));
-    }
-    Ok(ByteStream::new(stream))
+async fn secure(tls: &TlsSettings, tcp: TcpStream, websocket: bool) -> Result<TlsStream<TcpStream>, LinkError> {
+    let name = ServerName::try_from(tls.server_name.clone())
+        .map_err(|_| LinkError::Tls(format!("`{}` is no server name", tls.server_name)))?;
+    tls.trust.begin();
+    let connected = TlsConnector::from(tls.config.clone()).connect(name, tcp).await;
+    connected.map_err(|error| hints::handshake_failed(&error, tls.trust.has_seen(), websocket))
 }
 
 macro_rules! each {

@@ -185,6 +185,10 @@ impl<P: Port> Drive<P> {
             self.port.borrow_mut().released(&self.batch.released);
             self.batch.released.clear();
         }
+        for refusal in self.batch.refused.drain(..) {
+            self.batch.completed.push(Completion { key: refusal.key, reason: refusal.reason });
+        }
+        self.batch.skipped.clear();
         if !self.batch.completed.is_empty() {
             self.port.borrow_mut().completed(&self.batch.completed, now);
             self.batch.completed.clear();
@@ -227,7 +231,7 @@ impl<P: Port> Drive<P> {
                 let version = self.shared.session.borrow().version();
                 self.port.borrow_mut().status(&Status::Up { version, bridge: live.bridge, connected });
             }
-            Control::Refused { reason, words } => return Err(LinkError::Refused { reason, words }),
+            Control::Refused { reason, words, .. } => return Err(LinkError::Refused { reason, words }),
             Control::Disconnected { reason, words, .. } => return Err(LinkError::Disconnected { reason, words }),
             Control::SessionLost { republished } => {
                 self.port.borrow_mut().status(&Status::SessionLost { republished });

@@ -13,18 +13,23 @@
 //!
 //! Start reading at [`Link::run`] in `run.rs`, then `drive.rs` for the turn of a live connection.
 
+mod addresses;
 mod backoff;
+mod certificate;
 mod dial;
 mod drive;
 mod gate;
+mod hints;
+mod pem;
 mod run;
 mod settings;
 mod tls;
+mod trust;
 mod websocket;
 
 pub use run::{Link, LinkHandle, Stats};
 pub use settings::{Address, Bridge, Reconnect, Settings, VersionChoice};
-pub use tls::{TlsError, TlsSettings, client_config};
+pub use tls::{TlsError, TlsFiles, TlsSettings};
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, TopicFilter};
@@ -186,7 +191,7 @@ impl From<std::io::Error> for LinkError {
     fn from(error: std::io::Error) -> Self {
         // With TLS 1.3 a refused certificate is heard of only when reading.
         match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            true => dial::tls_failed(&error),
+            true => hints::tls_failed(&error),
             false => Self::Io(error.to_string()),
         }
     }

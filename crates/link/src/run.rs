@@ -222,6 +222,7 @@ impl Link {
             receive_maximum: settings.receive_maximum,
             max_packet_size: settings.max_packet_size,
             topic_alias_max: settings.topic_alias_max,
+            limits: tidegate_mqtt::BrokerLimits::default(),
         }
     }
 }

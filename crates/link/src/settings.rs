@@ -4,7 +4,7 @@ use crate::tls::TlsSettings;
 use bytes::Bytes;
 use std::path::PathBuf;
 use std::time::Duration;
-use tidegate_message::ByteString;
+use tidegate_message::{ByteString, Message, QoS};
 use tidegate_mqtt::{Version, Will};
 
 /// Where the broker is.
@@ -12,7 +12,7 @@ use tidegate_mqtt::{Version, Will};
 pub enum Address {
     /// A host name or IP address, and a port.
     Tcp {
-        /// Name or address, IPv6 without brackets.
+        /// Name or address, IPv6 without brackets and perhaps with a zone: `fe80::1%eth0`.
         host: String,
         /// TCP port.
         port: u16,
@@ -71,6 +71,8 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// MQTT over WebSocket, at this path.
     pub websocket: Option<String>,
+    /// What the request for the WebSocket says beside the usual: names and values of headers. Values may be secrets.
+    pub headers: Vec<(String, String)>,
     /// Which version.
     pub version: VersionChoice,
     /// Whether to be a bridge.
@@ -83,6 +85,12 @@ pub struct Settings {
     pub password: Option<Bytes>,
     /// Will.
     pub will: Option<Will>,
+    /// What is published at each connecting.
+    pub birth: Option<Message>,
+    /// What is published before a goodbye that was planned.
+    pub farewell: Option<Message>,
+    /// The most that messages are sent with: what is above is lowered to it.
+    pub max_qos: QoS,
     /// In seconds; 0 is off.
     pub keep_alive_s: u16,
     /// How long the broker keeps our session, in seconds; 0: every connection starts clean.
@@ -99,4 +107,34 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// For a write to make progress.
     pub write_timeout: Duration,
+}
+
+impl Settings {
+    /// A link with the defaults of the configuration: no TLS, nobody's name, a session of no time.
+    pub fn new(name: &str, address: Address) -> Self {
+        Self {
+            name: name.to_owned(),
+            address,
+            tls: None,
+            websocket: None,
+            headers: Vec::new(),
+            version: VersionChoice::Auto,
+            bridge: Bridge::Auto,
+            client_id: name.into(),
+            username: None,
+            password: None,
+            will: None,
+            birth: None,
+            farewell: None,
+            max_qos: QoS::ExactlyOnce,
+            keep_alive_s: 30,
+            session_expiry_s: 0,
+            receive_maximum: 1000,
+            max_packet_size: 1024 * 1024,
+            topic_alias_max: 0,
+            reconnect: Reconnect { min: Duration::from_millis(500), max: Duration::from_secs(60) },
+            connect_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(45),
+        }
+    }
 }

@@ -1,31 +1,48 @@
 //! TLS and mutual TLS with rustls.
 
+use crate::certificate::Certificate;
+use crate::pem;
+use crate::trust::Trust;
 use rustls::ClientConfig;
-use rustls::pki_types::pem::PemObject;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A ready TLS configuration and the name the broker's certificate must bear.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
-    /// From [`client_config`].
-    pub config: Arc<ClientConfig>,
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) trust: Arc<Trust>,
     /// Host name or IP address.
-    pub server_name: String,
+    pub(crate) server_name: String,
+}
+
+/// What TLS is to be made of.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsFiles<'a> {
+    /// Certificates to trust, PEM; `None`: those of the system.
+    pub ca: Option<&'a Path>,
+    /// In place of `ca`: the SHA-256 of the DER of the one certificate to trust, whatever its name, time and issuer.
+    pub fingerprint: Option<[u8; 32]>,
+    /// Our certificate chain and its private key, PEM.
+    pub client: Option<(&'a Path, &'a Path)>,
+    /// The passphrase of that key.
+    pub key_password: Option<&'a [u8]>,
 }
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing, not readable, or holds no PEM of that kind.
+    /// A file is missing, not readable, or holds something else.
     #[error("{what} {}: {error}", .path.display())]
     File {
         /// What the file should hold.
         what: &'static str,
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, and what to do.
         error: String,
     },
     /// The operating system has no root certificates.
@@ -34,23 +51,77 @@ pub enum TlsError {
     /// Certificate and key do not belong together, or are of an unknown kind.
     #[error("client certificate and key: {0}")]
     ClientAuth(String),
+    /// The machinery does not start.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
 }
 
-/// Builds a configuration that trusts the certificates in `ca` (without it: the system's), and shows `client`
-/// (certificate chain and private key, PEM) to the broker.
-///
-/// # Errors
-/// [`TlsError`] names the file.
-pub fn client_config(
-    ca: Option<&Path>,
-    client: Option<(&Path, &Path)>,
-    alpn: &[String],
-) -> Result<Arc<ClientConfig>, TlsError> {
+/// What the files of `ca`, `cert` and `key` are called in words.
+const CA: &str = "CA certificate";
+const CERT: &str = "client certificate";
+
+impl TlsError {
+    pub(crate) fn file(what: &'static str, path: &Path, error: impl ToString) -> Self {
+        Self::File { what, path: path.to_owned(), error: error.to_string() }
+    }
+
+    /// The key of the configuration that it is about: `ca`, `cert` or `key`.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::File { what, .. } if *what == CA => "ca",
+            Self::File { what, .. } if *what == CERT => "cert",
+            Self::File { .. } | Self::ClientAuth(_) => "key",
+            Self::NoRoots | Self::Setup(_) => "ca",
+        }
+    }
+}
+
+impl TlsSettings {
+    /// Reads the files. A certificate in `ca` is trusted as an issuer, and as the broker's own if it is that byte for byte.
+    /// `server_name` is the host name or IP address that the broker's certificate must bear.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each naming its file.
+    pub fn new(files: TlsFiles<'_>, server_name: &str, alpn: &[String]) -> Result<Self, Vec<TlsError>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut wrong = Vec::new();
+        let trust = match files.fingerprint {
+            Some(fingerprint) => Ok(Trust::pinned(fingerprint, &provider)),
+            None => trust(files.ca, &provider),
+        };
+        let trust = trust.map_err(|error| wrong.push(error)).ok().map(Arc::new);
+        let client = match files.client {
+            Some((cert, key)) => match identity(cert, key, files.key_password, &provider) {
+                Ok(client) => Some(client),
+                Err(errors) => {
+                    wrong.extend(errors);
+                    None
+                }
+            },
+            None => None,
+        };
+        let Some(trust) = trust.filter(|_| wrong.is_empty()) else { return Err(wrong) };
+        let setup = |error: rustls::Error| vec![TlsError::Setup(error.to_string())];
+        let builder =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(setup)?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(trust.clone());
+        let mut config = match client {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(setup)?,
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok(Self { config: Arc::new(config), trust, server_name: server_name.to_owned() })
+    }
+}
+
+fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {
     let mut roots = rustls::RootCertStore::empty();
+    let mut themselves = Vec::new();
     match ca {
         Some(path) => {
-            for certificate in certificates("CA certificate", path)? {
-                roots.add(certificate).map_err(|error| file("CA certificate", path, error))?;
+            themselves = pem::certificates(CA, path)?;
+            for certificate in &themselves {
+                roots.add(certificate.clone()).map_err(|error| TlsError::file(CA, path, error))?;
             }
         }
         None => {
@@ -61,33 +132,94 @@ pub fn client_config(
             }
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::ClientAuth(error.to_string()))?
-        .with_root_certificates(roots);
-    let mut config = match client {
-        Some((chain, key)) => {
-            let chain = certificates("client certificate", chain)?;
-            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file("private key", key, error))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| TlsError::ClientAuth(error.to_string()))?
-        }
-        None => builder.with_no_client_auth(),
+    Trust::signed(roots, themselves, provider).map_err(TlsError::Setup)
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Our chain and key, if they belong together.
+fn identity(
+    cert: &Path,
+    key: &Path,
+    password: Option<&[u8]>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Identity, Vec<TlsError>> {
+    let (chain, private) = match (pem::certificates(CERT, cert), pem::private_key(key, password)) {
+        (Ok(chain), Ok(private)) => (chain, private),
+        (chain, private) => return Err([chain.err(), private.err()].into_iter().flatten().collect()),
     };
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
-}
-
-fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| file(what, path, error))?;
-    if found.is_empty() {
-        return Err(file(what, path, "no PEM certificate in it"));
+    let signing = provider.key_provider.load_private_key(private.clone_key()).map_err(|error| {
+        let words = format!("{error}; RSA from 2048 bits, P-256, P-384 and Ed25519 are known here");
+        vec![TlsError::file("private key", key, words)]
+    })?;
+    let matches = |at: usize| CertifiedKey::new(vec![chain[at].clone()], signing.clone()).keys_match();
+    let unknown = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown);
+    match matches(0) {
+        // A key that does not say what its public half is may fit.
+        Err(error) if error == unknown => return Ok((chain, private)),
+        Err(error @ rustls::Error::InvalidCertificate(_)) => {
+            let version1 = Certificate::read(&chain[0]).is_some_and(|certificate| certificate.version < 3);
+            let hint = if version1 { "; it is of version 1: make it anew with an `-extfile`" } else { "" };
+            return Err(vec![TlsError::file(CERT, cert, format!("{error}{hint}"))]);
+        }
+        _ => {}
     }
-    Ok(found)
+    match (0..chain.len()).find(|at| matches(*at).is_ok()) {
+        Some(0) => Ok((chain, private)),
+        Some(at) => Err(vec![TlsError::ClientAuth(format!(
+            "the first certificate in {} must be the gateway's own, and the key in {} belongs to number {}; put that one \
+             first, and its issuers behind it",
+            cert.display(),
+            key.display(),
+            at + 1
+        ))]),
+        None => Err(vec![TlsError::ClientAuth(format!(
+            "the key in {} does not belong to the certificate in {}; name the two that were made together",
+            key.display(),
+            cert.display()
+        ))]),
+    }
 }
 
-fn file(what: &'static str, path: &Path, error: impl ToString) -> TlsError {
-    TlsError::File { what, path: path.to_owned(), error: error.to_string() }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pem(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pem").join(name)
+    }
+
+    fn build(cert: &Path, key: &Path, key_password: Option<&[u8]>) -> Result<TlsSettings, Vec<TlsError>> {
+        let ca = pem("ca.pem");
+        let files = TlsFiles { ca: Some(&ca), client: Some((cert, key)), key_password, fingerprint: None };
+        TlsSettings::new(files, "localhost", &[])
+    }
+
+    #[test]
+    fn a_key_that_belongs_to_another_certificate_is_told_from_a_chain_in_the_wrong_order() {
+        assert!(build(&pem("gw.pem"), &pem("gw.key"), None).is_ok());
+        assert!(build(&pem("gw.pem"), &pem("gw.sec1.key"), None).is_ok());
+        assert!(build(&pem("gw.pem"), &pem("gw.encrypted.key"), Some(b"secret")).is_ok());
+        let words = |cert: &Path, key: &Path| {
+            let wrong = build(cert, key, None).unwrap_err();
+            wrong.iter().map(|error| format!("{}: {error}", error.key())).collect::<Vec<_>>().join("\n")
+        };
+        let other = words(&pem("gw.pem"), &pem("server.key"));
+        assert!(other.starts_with("key: ") && other.contains("made together"), "{other}");
+        let backwards = tempfile::NamedTempFile::new().unwrap();
+        let (ca, own) = (std::fs::read(pem("ca.pem")).unwrap(), std::fs::read(pem("gw.pem")).unwrap());
+        std::fs::write(backwards.path(), [ca, own].concat()).unwrap();
+        let backwards = words(backwards.path(), &pem("gw.key"));
+        assert!(backwards.contains("belongs to number 2"), "{backwards}");
+        let exchanged = words(&pem("gw.key"), &pem("gw.pem"));
+        assert!(exchanged.contains("cert: ") && exchanged.contains("key: "), "{exchanged}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let nowhere = pem("nowhere");
+        let files = TlsFiles { ca: Some(&nowhere), client: Some((&nowhere, &nowhere)), ..TlsFiles::default() };
+        let wrong = TlsSettings::new(files, "localhost", &[]).unwrap_err();
+        assert_eq!(wrong.iter().map(TlsError::key).collect::<Vec<_>>(), ["ca", "cert", "key"]);
+    }
 }

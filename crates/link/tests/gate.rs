@@ -131,16 +131,9 @@ struct World {
 fn settings(path: std::path::PathBuf) -> Settings {
     let no_time = Duration::from_millis(1);
     Settings {
-        name: "broker".into(),
-        address: Address::Unix(path),
-        tls: None,
-        websocket: None,
         version: VersionChoice::Only(Version::V311),
         bridge: Bridge::Off,
         client_id: "box".into(),
-        username: None,
-        password: None,
-        will: None,
         keep_alive_s: 0,
         session_expiry_s: 3600,
         receive_maximum: 100,
@@ -150,6 +143,7 @@ fn settings(path: std::path::PathBuf) -> Settings {
         connect_timeout: PATIENCE,
         // Runs out at once, if it runs.
         write_timeout: Duration::ZERO,
+        ..Settings::new("broker", Address::Unix(path))
     }
 }
 

@@ -33,14 +33,26 @@ pub enum TopicError {
 
 impl Topic {
     /// Checks a text and makes it a topic, without copying it.
+    ///
+    /// # Errors
+    /// What the specification forbids in a topic name: see [`TopicError`].
     pub fn new(text: impl Into<ByteString>) -> Result<Self, TopicError> {
-        let text = text.into();
+        Self::try_new(text.into()).map_err(|(error, _)| error)
+    }
+
+    /// As [`new`](Self::new), for who wants the text back if it cannot be a topic.
+    ///
+    /// # Errors
+    /// What is wrong, and the text.
+    pub fn try_new(text: ByteString) -> Result<Self, (TopicError, ByteString)> {
         // One pass without a branch a byte: this runs for every message.
         let bad = text.as_bytes().iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'+' | b'#'));
         if bad || text.is_empty() || text.len() > MAX_TOPIC_BYTES {
-            check_length_and_null(&text)?;
+            if let Err(error) = check_length_and_null(&text) {
+                return Err((error, text));
+            }
             if let Some(wildcard) = text.as_bytes().iter().find(|byte| matches!(byte, b'+' | b'#')) {
-                return Err(TopicError::Wildcard(char::from(*wildcard)));
+                return Err((TopicError::Wildcard(char::from(*wildcard)), text));
             }
         }
         Ok(Self(text))

@@ -29,6 +29,7 @@ fn config(version: Version) -> ClientConfig {
         receive_maximum: u16::MAX,
         max_packet_size: 1 << 20,
         topic_alias_max: 0,
+        limits: Default::default(),
     }
 }
 

@@ -4,9 +4,10 @@ use crate::connect::{self, Connect, Will};
 use crate::control::{self, SubscribeFilter};
 use crate::flow::{Connection, Flow, silence_limit};
 use crate::incoming::AckToken;
-use crate::outgoing::{PeerLimits, PublishError, Published};
+use crate::outgoing::{PeerLimits, PublishError, Published, Unanswered};
 use crate::reason::ReasonCode;
 use crate::restore::Restored;
+use crate::skip::SLACK_BYTES;
 use crate::wire::{self, Frames, ProtocolError};
 use crate::{Batch, Control, Version};
 use bytes::{Bytes, BytesMut};
@@ -47,6 +48,25 @@ pub struct ClientConfig {
     pub max_packet_size: u32,
     /// How many topic aliases we take (MQTT 5).
     pub topic_alias_max: u16,
+    /// What the broker takes, beyond what it says itself.
+    pub limits: BrokerLimits,
+}
+
+/// What is known of a broker beside what it says in CONNACK: configured, or learned from what it hung up on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BrokerLimits {
+    /// The highest QoS it is sent.
+    pub max_qos: QoS,
+    /// The largest packet it is sent, in bytes.
+    pub max_packet_size: Option<u32>,
+    /// Whether it is sent the retain flag.
+    pub retain: bool,
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        Self { max_qos: QoS::ExactlyOnce, max_packet_size: None, retain: true }
+    }
 }
 
 /// What the broker granted.
@@ -70,6 +90,10 @@ pub struct Connected {
     pub wildcards_available: bool,
     /// Whether shared subscriptions are taken.
     pub shared_available: bool,
+    /// Whether subscription identifiers are taken.
+    pub subscription_ids_available: bool,
+    /// How long it keeps our session, in seconds, if that is not what was asked for (MQTT 5).
+    pub session_expiry_s: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +116,22 @@ pub struct ClientSession {
     receive_maximum: u16,
     subscription_ids_available: bool,
     next_control: u64,
+    limits: BrokerLimits,
+    /// How many messages the broker takes at a time, by its own word.
+    granted: u16,
+    /// How many of them are sent: see [`set_window`](Self::set_window).
+    window: u16,
+    /// PINGRESPs on this connection.
+    pongs: u64,
 }
 
 impl ClientSession {
     /// A session that has never been connected.
     pub fn new(now: Instant) -> Self {
+        let mut connection = Connection::new(Flow::default(), now);
+        connection.skips_large = true;
         Self {
-            connection: Connection::new(Flow::default(), now),
+            connection,
             stage: Stage::Idle,
             keep_alive_s: 0,
             ping_sent: None,
@@ -107,6 +140,10 @@ impl ClientSession {
             receive_maximum: u16::MAX,
             subscription_ids_available: true,
             next_control: 0,
+            limits: BrokerLimits::default(),
+            granted: u16::MAX,
+            window: u16::MAX,
+            pongs: 0,
         }
     }
 
@@ -135,6 +172,8 @@ impl ClientSession {
         self.stage = Stage::Connecting;
         self.keep_alive_s = config.keep_alive_s;
         self.ping_sent = None;
+        self.pongs = 0;
+        self.limits = config.limits;
         self.clean_start = config.clean_start;
         self.receive_maximum = config.receive_maximum.max(1);
         self.topic_alias_max = if v5 { config.topic_alias_max } else { 0 };
@@ -182,12 +221,30 @@ impl ClientSession {
             // A large packet that trickles in is a sign of life too.
             self.connection.last_received = now;
         }
-        let mut frames = Frames::cut(rx, self.connection.max_packet_size, usize::MAX);
-        let result = self.on_frames(&mut frames, batch);
+        let result = self.on_packets(rx, batch);
         if let Err(error) = &result {
             self.disconnect(error.reason());
         }
         result
+    }
+
+    fn on_packets(&mut self, rx: &mut BytesMut, batch: &mut Batch) -> Result<(), ProtocolError> {
+        loop {
+            if !self.connection.read_past(rx, batch)? {
+                return Ok(());
+            }
+            // The maximum is told to the broker and held against it with a little slack.
+            let max = self.connection.max_packet_size.saturating_add(SLACK_BYTES);
+            let mut frames = Frames::cut(rx, max, usize::MAX);
+            match self.on_frames(&mut frames, batch) {
+                Err(ProtocolError::TooLarge { size, .. }) if self.stage == Stage::Up => {
+                    if !self.connection.begin_skip(rx) {
+                        return Err(ProtocolError::TooLarge { size, max: self.connection.max_packet_size });
+                    }
+                }
+                result => return result,
+            }
+        }
     }
 
     fn on_frames(&mut self, frames: &mut Frames, batch: &mut Batch) -> Result<(), ProtocolError> {
@@ -203,7 +260,7 @@ impl ClientSession {
             let Some(frame) = self.connection.on_frame(frame, batch)? else { continue };
             let at = batch.received.len();
             match frame.kind() {
-                wire::PINGRESP => {}
+                wire::PINGRESP => self.pongs += 1,
                 wire::SUBACK => {
                     let (packet_id, codes) = control::decode_suback(frame, self.connection.version)?;
                     if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
@@ -211,9 +268,9 @@ impl ClientSession {
                     }
                 }
                 wire::UNSUBACK => {
-                    let packet_id = control::decode_unsuback(frame)?;
+                    let (packet_id, codes) = control::decode_unsuback(frame, self.connection.version)?;
                     if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
-                        batch.control.push((at, Control::Unsubscribed { id }));
+                        batch.control.push((at, Control::Unsubscribed { id, codes }));
                     }
                 }
                 wire::DISCONNECT if self.connection.v5() => {
@@ -237,20 +294,23 @@ impl ClientSession {
         let ack = control::decode_connack(frame, self.connection.version)?;
         let at = batch.received.len();
         if ack.reason != ReasonCode::SUCCESS {
-            let words = ack.words.or(ack.server_reference.map(|server| format!("use {server}")));
-            batch.control.push((at, Control::Refused { reason: ack.reason, words }));
+            let (words, server_reference) = (ack.words, ack.server_reference);
+            batch.control.push((at, Control::Refused { reason: ack.reason, words, server_reference }));
             self.stage = Stage::Idle;
             return Ok(());
         }
         // MQTT 3.1 cannot say that it has the session: trust it to have kept it.
         let session_present = ack.session_present || (self.connection.version == Version::V31 && !self.clean_start);
         let v5 = self.connection.v5();
+        self.granted = if v5 { ack.receive_maximum } else { self.receive_maximum };
+        let known = &self.limits;
+        let max_packet_size = [ack.max_packet_size, known.max_packet_size].into_iter().flatten().min();
         let peer = PeerLimits {
-            receive_maximum: if v5 { ack.receive_maximum } else { self.receive_maximum },
+            receive_maximum: self.granted.min(self.window),
             exactly_once_maximum: if v5 { u16::MAX } else { EXACTLY_ONCE_MAX_V3 },
-            max_packet_size: ack.max_packet_size.map_or(usize::MAX, |size| size as usize),
-            max_qos: ack.max_qos,
-            retain_available: ack.retain_available,
+            max_packet_size: max_packet_size.map_or(usize::MAX, |size| size as usize),
+            max_qos: ack.max_qos.min(known.max_qos),
+            retain_available: ack.retain_available && known.retain,
             topic_alias_max: ack.topic_alias_max,
         };
         if let Some(seconds) = ack.server_keep_alive_s {
@@ -269,6 +329,8 @@ impl ClientSession {
             keep_alive_s: self.keep_alive_s,
             wildcards_available: ack.wildcards_available,
             shared_available: ack.shared_available,
+            subscription_ids_available: ack.subscription_ids_available,
+            session_expiry_s: ack.session_expiry_s,
         };
         batch.control.push((at, Control::Connected(connected)));
         let republished =
@@ -317,12 +379,16 @@ impl ClientSession {
     }
 
     /// Asks for no more messages on these filters.
-    pub fn unsubscribe(&mut self, filters: &[TopicFilter]) {
+    /// Returns ids as [`subscribe`](Self::subscribe) does; each is answered by its own [`Control::Unsubscribed`].
+    pub fn unsubscribe(&mut self, filters: &[TopicFilter]) -> Vec<(u64, usize)> {
+        let mut ids = Vec::new();
         for filters in filters.chunks(FILTERS_PER_PACKET) {
             self.next_control += 1;
             let Some(packet_id) = self.connection.flow.outgoing.control_id(self.next_control) else { break };
             control::encode_unsubscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
+            ids.push((self.next_control, filters.len()));
         }
+        ids
     }
 
     /// Says goodbye. Write out [`tx`](Self::tx), then close.
@@ -382,6 +448,68 @@ impl ClientSession {
         // Counts as sent even if the socket is blocked: one PINGREQ a keep-alive is enough in the buffer.
         self.connection.last_sent = now;
         Ok(())
+    }
+
+    /// Asks for a sign of life now; [`pongs`](Self::pongs) counts the answers.
+    pub fn ping(&mut self, now: Instant) {
+        if self.stage == Stage::Up {
+            self.connection.tx.extend_from_slice(&[wire::PINGREQ << 4, 0]);
+            self.ping_sent = Some(now);
+            self.connection.last_sent = now;
+        }
+    }
+
+    /// How many PINGRESPs have come on this connection.
+    pub const fn pongs(&self) -> u64 {
+        self.pongs
+    }
+
+    /// Sends at most so many messages at a time from now on, however many the broker takes; `u16::MAX` is as many as it
+    /// takes.
+    pub fn set_window(&mut self, messages: u16, batch: &mut Batch) {
+        self.window = messages.max(1);
+        if self.stage == Stage::Up {
+            self.connection.peer.receive_maximum = self.granted.min(self.window);
+            self.connection.resend(&mut batch.completed);
+        }
+    }
+
+    /// Lowers what the broker is sent from now on, and on later connections until the next [`connect`](Self::connect).
+    pub fn limit(&mut self, limits: BrokerLimits) {
+        self.limits = limits;
+        let peer = &mut self.connection.peer;
+        peer.max_qos = peer.max_qos.min(limits.max_qos);
+        peer.retain_available &= limits.retain;
+        if let Some(max) = limits.max_packet_size {
+            peer.max_packet_size = peer.max_packet_size.min(max as usize);
+        }
+    }
+
+    /// What the broker has left unanswered for longest, of what was sent on the current or last connection: to be asked
+    /// before the next [`connect`](Self::connect).
+    pub fn first_unanswered(&self) -> Option<Unanswered<'_>> {
+        self.connection.flow.outgoing.first_unanswered()
+    }
+
+    /// Everything that the broker has left unanswered on this connection, in the order of sending.
+    pub fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
+        self.connection.flow.outgoing.unanswered()
+    }
+
+    /// The serial of the next packet id.
+    pub fn next_serial(&self) -> u64 {
+        self.connection.flow.outgoing.next_serial()
+    }
+
+    /// Takes an exchange for ended, whatever the broker thinks of it: no [`Completion`](crate::Completion) follows.
+    /// Returns its key and the message, as far as the broker has not taken it over.
+    pub fn end_exchange(&mut self, serial: u64) -> Option<(Option<u64>, Option<Message>)> {
+        self.connection.flow.outgoing.abandon(serial)
+    }
+
+    /// Lowers the QoS with which an unfinished message is sent again. False if there is none of this serial.
+    pub fn lower_qos(&mut self, serial: u64, qos: QoS) -> bool {
+        self.connection.flow.outgoing.lower(serial, qos)
     }
 
     /// How many received messages wait for an acknowledgement.

@@ -343,9 +343,16 @@ pub(crate) fn encode_unsuback(out: &mut BytesMut, version: Version, packet_id: u
     }
 }
 
-pub(crate) fn decode_unsuback(frame: Frame) -> Result<u16, ProtocolError> {
+pub(crate) fn decode_unsuback(frame: Frame, version: Version) -> Result<(u16, Vec<ReasonCode>), ProtocolError> {
     let mut body = frame.body;
-    take_packet_id(&mut body)
+    let packet_id = take_packet_id(&mut body)?;
+    if version == Version::V5 && !body.is_empty() {
+        take_properties(&mut body, |id, _| match id {
+            property::REASON_STRING | property::USER => Ok(()),
+            _ => Err(ProtocolError::Unexpected("property of UNSUBACK")),
+        })?;
+    }
+    Ok((packet_id, body.iter().map(|code| ReasonCode(*code)).collect()))
 }
 
 /// Writes a DISCONNECT. In MQTT 3.x there is only the plain one, and only a client may send it.
@@ -444,7 +451,7 @@ mod tests {
         assert_eq!(bytes[..], [0x90, 4, 0, 7, 1, 0x80], "3.1.1 knows one error");
         bytes.clear();
         encode_unsuback(&mut bytes, Version::V5, 8, &[ReasonCode::SUCCESS]);
-        assert_eq!(decode_unsuback(frame(&bytes)).unwrap(), 8);
+        assert_eq!(decode_unsuback(frame(&bytes), Version::V5).unwrap(), (8, vec![ReasonCode::SUCCESS]));
         let v5::Packet::UnsubAck(theirs) = v5::Packet::read(&mut bytes, None).unwrap() else { panic!() };
         assert_eq!(theirs.pkid, 8);
     }

@@ -1,9 +1,10 @@
 //! What both sides of a connection do alike: messages and acknowledgements, both ways.
 
 use crate::incoming::{Accept, AckToken, Incoming, Received};
-use crate::outgoing::{AliasesOut, Completion, Outgoing, PeerLimits, PublishError, Published, Wire};
-use crate::publish;
+use crate::outgoing::{AliasesOut, Answer, Completion, Outgoing, PeerLimits, PublishError, Published, Wire};
+use crate::publish::{self, Broken};
 use crate::reason::ReasonCode;
+use crate::skip::Skipping;
 use crate::wire::{Frame, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, ProtocolError, take_ack};
 use crate::{Batch, Version};
 use bytes::BytesMut;
@@ -60,6 +61,10 @@ pub(crate) struct Connection {
     pub(crate) max_packet_size: usize,
     pub(crate) last_received: Instant,
     pub(crate) last_sent: Instant,
+    /// A PUBLISH above our maximum is read past; otherwise it ends the connection.
+    pub(crate) skips_large: bool,
+    /// The packet that is being read past.
+    pub(crate) skipping: Option<Skipping>,
 }
 
 impl Connection {
@@ -76,6 +81,8 @@ impl Connection {
             max_packet_size: usize::MAX,
             last_received: now,
             last_sent: now,
+            skips_large: false,
+            skipping: None,
         }
     }
 
@@ -91,6 +98,7 @@ impl Connection {
         self.peer = PeerLimits::default();
         self.aliases_out = AliasesOut::default();
         self.aliases_in.clear();
+        self.skipping = None;
         (self.last_received, self.last_sent) = (now, now);
     }
 
@@ -139,23 +147,24 @@ impl Connection {
         match frame.kind() {
             PUBLISH => self.on_publish(frame, batch)?,
             PUBACK => {
-                let (id, reason) = take_ack(frame, self.version)?;
-                self.flow.outgoing.on_puback(id, reason, &mut batch.completed);
+                let (id, reason, words) = take_ack(frame, self.version)?;
+                self.flow.outgoing.on_puback(id, Answer { reason, words, is_server: self.is_server }, batch);
                 self.resend(&mut batch.completed);
             }
             PUBREC => {
-                let (id, reason) = take_ack(frame, self.version)?;
-                self.flow.outgoing.on_pubrec(id, reason, &mut self.tx, v5, batch);
+                let (id, reason, words) = take_ack(frame, self.version)?;
+                let answer = Answer { reason, words, is_server: self.is_server };
+                self.flow.outgoing.on_pubrec(id, answer, &mut self.tx, v5, batch);
                 self.resend(&mut batch.completed);
             }
             PUBREL => {
-                let (id, _) = take_ack(frame, self.version)?;
+                let (id, ..) = take_ack(frame, self.version)?;
                 if self.flow.incoming.on_pubrel(id, &mut self.tx, v5) {
                     batch.released.push(id);
                 }
             }
             PUBCOMP => {
-                let (id, _) = take_ack(frame, self.version)?;
+                let (id, ..) = take_ack(frame, self.version)?;
                 self.flow.outgoing.on_pubcomp(id, &mut batch.completed);
                 self.resend(&mut batch.completed);
             }
@@ -165,19 +174,19 @@ impl Connection {
     }
 
     fn on_publish(&mut self, frame: Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
-        let found = publish::decode(frame, self.version)?;
+        let size_bytes = frame.body.len();
+        let mut found = match publish::decode(frame, self.version) {
+            Ok(found) => found,
+            Err(broken) => return self.broken(*broken, size_bytes, batch),
+        };
         if self.is_server && found.subscription_id.is_some() {
             return Err(ProtocolError::Unexpected("a subscription identifier from a client"));
         }
-        let topic = match found.alias {
-            None => found.topic.ok_or(ProtocolError::Malformed("PUBLISH without a topic"))?,
-            Some(alias) => {
-                let slot = usize::from(alias).checked_sub(1).and_then(|at| self.aliases_in.get_mut(at));
-                let slot = slot.ok_or(ProtocolError::TopicAlias(alias))?;
-                match found.topic {
-                    Some(topic) => slot.insert(topic.detached()).clone(),
-                    None => slot.clone().ok_or(ProtocolError::TopicAlias(alias))?,
-                }
+        let topic = match self.topic_of(&mut found) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let publish::Decoded { dup, qos, packet_id, .. } = found;
+                return self.broken(Broken { error, dup, qos, packet_id, topic: None }, size_bytes, batch);
             }
         };
         let ack = if found.qos == QoS::AtMostOnce {
@@ -200,6 +209,29 @@ impl Connection {
         };
         batch.received.push(Received { message, ack, dup: found.dup, subscription_id: found.subscription_id });
         Ok(())
+    }
+
+    /// The topic of a PUBLISH, by its alias if need be.
+    fn topic_of(&mut self, found: &mut publish::Decoded) -> Result<Topic, ProtocolError> {
+        let Some(alias) = found.alias else {
+            return found.topic.take().ok_or(ProtocolError::Malformed("PUBLISH without a topic"));
+        };
+        let slot = usize::from(alias).checked_sub(1).and_then(|at| self.aliases_in.get_mut(at));
+        let slot = slot.ok_or(ProtocolError::TopicAlias(alias))?;
+        match found.topic.take() {
+            Some(topic) => Ok(slot.insert(topic.detached()).clone()),
+            None => slot.clone().ok_or(ProtocolError::TopicAlias(alias)),
+        }
+    }
+
+    /// A PUBLISH that cannot be taken: it costs itself only. A client of MQTT 5 that breaks the protocol is told so by
+    /// DISCONNECT; one topic that cannot be is told by PUBACK.
+    fn broken(&mut self, broken: Broken, body_bytes: usize, batch: &mut Batch) -> Result<(), ProtocolError> {
+        let answerable = broken.qos != QoS::AtMostOnce && broken.packet_id != 0;
+        if self.is_server && !(answerable && matches!(broken.error, ProtocolError::Topic(_))) {
+            return Err(broken.error);
+        }
+        self.skip(broken, body_bytes, batch)
     }
 }
 

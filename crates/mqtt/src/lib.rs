@@ -9,6 +9,7 @@
 //! Invariants:
 //! - never reads a clock: every call that depends on time is handed `now`;
 //! - never writes an acknowledgement that was not asked for by [`AckToken`];
+//! - never ends a connection for one message that cannot be taken: it is answered, and told in [`Batch::skipped`];
 //! - never delivers a QoS 2 packet id twice between its PUBREC and PUBREL (MQTT 5.0 section 4.3.3);
 //! - never has more messages in flight than the peer's receive maximum, nor sends a packet above its maximum size;
 //! - bytes from the peer never panic: they give events or a [`ProtocolError`].
@@ -30,17 +31,19 @@ mod publish;
 mod reason;
 mod restore;
 mod server;
+mod skip;
 mod wire;
 
-pub use client::{ClientConfig, ClientSession, Connected};
+pub use client::{BrokerLimits, ClientConfig, ClientSession, Connected};
 pub use connect::{Connect, Will};
 pub use control::{RetainHandling, SubscribeFilter};
 pub use flow::Flow;
 pub use incoming::{AckToken, Received};
-pub use outgoing::{Completion, PublishError, Published};
+pub use outgoing::{Completion, PublishError, Published, Refusal, Unanswered};
 pub use reason::ReasonCode;
 pub use restore::{Restored, RestoredMessage};
 pub use server::{Accept, ServerLimits, ServerSession};
+pub use skip::Skipped;
 pub use wire::ProtocolError;
 
 /// The protocol versions a session can speak.
@@ -76,6 +79,10 @@ pub struct Batch {
     pub taken_over: Vec<u64>,
     /// Packet ids of QoS 2 messages from the peer that its PUBREL sets free: PUBCOMP is in the write buffer.
     pub released: Vec<u16>,
+    /// Messages from the peer that cannot be taken: each is acknowledged already.
+    pub skipped: Vec<Skipped>,
+    /// Messages of ours that the peer refused. Client only; a server finds them in `completed`.
+    pub refused: Vec<Refusal>,
     /// Everything else, each with how many messages had been received before it.
     pub control: Vec<(usize, Control)>,
 }
@@ -87,6 +94,8 @@ impl Batch {
         self.completed.clear();
         self.taken_over.clear();
         self.released.clear();
+        self.skipped.clear();
+        self.refused.clear();
         self.control.clear();
     }
 
@@ -96,6 +105,8 @@ impl Batch {
             && self.completed.is_empty()
             && self.taken_over.is_empty()
             && self.released.is_empty()
+            && self.skipped.is_empty()
+            && self.refused.is_empty()
             && self.control.is_empty()
     }
 }
@@ -111,6 +122,8 @@ pub enum Control {
         reason: ReasonCode,
         /// The broker's own words, if any.
         words: Option<String>,
+        /// Where it sends us instead (MQTT 5.0 section 4.11).
+        server_reference: Option<String>,
     },
     /// Client: the broker answered a SUBSCRIBE, one code a filter.
     Subscribed {
@@ -123,7 +136,13 @@ pub enum Control {
     Unsubscribed {
         /// The number `unsubscribe` returned.
         id: u64,
+        /// MQTT 5: success or an error of 0x80 and above, in the order asked. Empty for 3.x.
+        codes: Vec<ReasonCode>,
     },
+    /// Client: the broker answered a QoS 2 message as if it were one of QoS 1. The message is completed.
+    AnsweredAsQos1,
+    /// Client: the broker answered PUBREL with PUBREC again and again. It has the message, which is completed.
+    PubrelTakenAsDone,
     /// Client: the broker has forgotten the session we had; what was unacknowledged is being published again.
     SessionLost {
         /// How many messages are sent again as new ones.

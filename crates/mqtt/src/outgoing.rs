@@ -4,11 +4,11 @@ use crate::publish::{self, Hop};
 use crate::reason::ReasonCode;
 use crate::restore::{RestoredMessage, alive};
 use crate::wire::{PUBREL, put_ack};
-use crate::{Batch, Version};
+use crate::{Batch, Control, Version};
 use ahash::RandomState;
 use bytes::BytesMut;
 use std::collections::VecDeque;
-use tidegate_message::{Message, QoS, Topic};
+use tidegate_message::{ByteString, Message, QoS, Topic};
 
 /// Packet ids run from 1 to 65,535.
 pub(crate) const PACKET_IDS: u64 = 65_535;
@@ -24,6 +24,43 @@ pub struct Completion {
     /// [`ReasonCode::SUCCESS`], or why the peer refused it. A refused message is not sent again.
     pub reason: ReasonCode,
 }
+
+/// A message of ours that the peer refused. It is not sent again by the session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// The key that `publish` was given.
+    pub key: u64,
+    /// Why: 0x80 and above.
+    pub reason: ReasonCode,
+    /// The peer's own words, if any.
+    pub words: Option<ByteString>,
+    /// The message itself.
+    pub message: Message,
+}
+
+/// The exchange that a peer has left unanswered for longest on the current or last connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Unanswered<'a> {
+    /// Its number in the order of sending: the packet id is the serial modulo 65,535, plus 1.
+    pub serial: u64,
+    /// The key that `publish` was given; `None` if the owner took the message back.
+    pub key: Option<u64>,
+    /// `None` when the peer has taken it over, and PUBREL is what it has not answered.
+    pub message: Option<&'a Message>,
+}
+
+/// A peer's PUBACK or PUBREC.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) reason: ReasonCode,
+    pub(crate) words: Option<ByteString>,
+    /// A server's owner hears of refusals as of completions.
+    pub(crate) is_server: bool,
+}
+
+/// How often a peer may answer PUBREL with PUBREC before it is taken to have finished: amqtt 0.12 always does so on a
+/// connection after the one that had the PUBLISH.
+const PUBRELS_MAX: u8 = 3;
 
 /// What became of a message handed to `publish`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,11 +175,17 @@ struct Entry {
     /// `None` once the peer took it over or the owner took it back.
     message: Option<Message>,
     subscription_ids: Box<[u32]>,
+    /// How often PUBREL was answered with PUBREC.
+    pubrels: u8,
 }
 
 impl Entry {
+    fn new(state: State, key: Option<u64>, message: Option<Message>) -> Self {
+        Self { state, key, message, subscription_ids: Box::default(), pubrels: 0 }
+    }
+
     fn done() -> Self {
-        Self { state: State::Done, key: None, message: None, subscription_ids: Box::default() }
+        Self::new(State::Done, None, None)
     }
 }
 
@@ -229,8 +272,8 @@ impl Outgoing {
         wire.encode(&message, packet_id(serial), false, subscription_ids)?;
         let state = sent_state(message.qos);
         let exactly_once = (message.qos == QoS::ExactlyOnce).then_some(serial);
-        let (key, message) = (Some(key), Some(message));
-        self.entries.push_back(Entry { state, key, message, subscription_ids: subscription_ids.into() });
+        let entry = Entry::new(state, Some(key), Some(message));
+        self.entries.push_back(Entry { subscription_ids: subscription_ids.into(), ..entry });
         self.count(state);
         Ok(Published::InFlight { exactly_once })
     }
@@ -241,8 +284,7 @@ impl Outgoing {
             return None;
         }
         let id = packet_id(self.base + self.entries.len() as u64);
-        let state = State::WaitsForControl;
-        self.entries.push_back(Entry { state, key: Some(key), message: None, subscription_ids: Box::default() });
+        self.entries.push_back(Entry::new(State::WaitsForControl, Some(key), None));
         Some(id)
     }
 
@@ -255,30 +297,66 @@ impl Outgoing {
         key
     }
 
-    pub(crate) fn on_puback(&mut self, packet_id: u16, reason: ReasonCode, completed: &mut Vec<Completion>) {
-        if let Some(at) = self.find(packet_id).filter(|at| self.entries[*at].state == State::WaitsForPuback) {
-            self.finish(at, reason, completed);
+    pub(crate) fn on_puback(&mut self, packet_id: u16, answer: Answer, batch: &mut Batch) {
+        let Some(at) = self.find(packet_id) else { return };
+        match self.entries[at].state {
+            State::WaitsForPuback => self.settle(at, answer, batch),
+            // RabbitMQ answers QoS 2 as if it were QoS 1: no PUBREC will follow.
+            State::WaitsForPubrec => {
+                if !answer.reason.is_error() {
+                    batch.control.push((batch.received.len(), Control::AnsweredAsQos1));
+                }
+                self.settle(at, answer, batch);
+            }
+            _ => {}
         }
+    }
+
+    /// The peer has said what becomes of a message.
+    fn settle(&mut self, at: usize, answer: Answer, batch: &mut Batch) {
+        let Answer { reason, words, is_server } = answer;
+        if reason.is_error() && !is_server {
+            let entry = &mut self.entries[at];
+            // Without a message the owner has taken it back, and does not want to hear of it.
+            if let (Some(key), Some(message)) = (entry.key.take(), entry.message.take()) {
+                batch.refused.push(Refusal { key, reason, words, message });
+            }
+        }
+        self.finish(at, reason, &mut batch.completed);
     }
 
     pub(crate) fn on_pubrec(
         &mut self,
         packet_id: u16,
-        reason: ReasonCode,
+        answer: Answer,
         out: &mut BytesMut,
         v5: bool,
         batch: &mut Batch,
     ) {
+        let reason = answer.reason;
         let state = self.find(packet_id).map(|at| (at, self.entries[at].state));
         match state {
-            Some((at, State::WaitsForPubrec)) if reason.is_error() => self.finish(at, reason, &mut batch.completed),
+            Some((at, State::WaitsForPubrec)) if reason.is_error() => self.settle(at, answer, batch),
             Some((at, State::WaitsForPubrec)) => {
                 let entry = &mut self.entries[at];
                 (entry.state, entry.message) = (State::WaitsForPubcomp, None);
                 batch.taken_over.extend(entry.key);
                 put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
             }
-            Some((_, State::WaitsForPubcomp)) => put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5),
+            // An error here ends the exchange (MQTT 5.0 section 4.3.3); the peer has had the message.
+            Some((at, State::WaitsForPubcomp)) if reason.is_error() => {
+                self.finish(at, ReasonCode::SUCCESS, &mut batch.completed);
+            }
+            Some((at, State::WaitsForPubcomp)) => {
+                let entry = &mut self.entries[at];
+                entry.pubrels += 1;
+                if entry.pubrels < PUBRELS_MAX {
+                    put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
+                } else {
+                    batch.control.push((batch.received.len(), Control::PubrelTakenAsDone));
+                    self.finish(at, ReasonCode::SUCCESS, &mut batch.completed);
+                }
+            }
             // Brokers may repeat a PUBREC on a new connection before we get to repeat what it answers.
             Some((at, State::UnsentPubrel)) if !reason.is_error() => self.release(at, out, v5),
             Some((at, State::Unsent { dup: true })) if !reason.is_error() && self.is_exactly_once(at) => {
@@ -344,7 +422,7 @@ impl Outgoing {
             self.entries.resize_with((serial - self.base) as usize, Entry::done);
             let state = if message.is_some() { State::WaitsForPubrec } else { State::UnsentPubrel };
             let message = message.map(|message| Message { qos: QoS::ExactlyOnce, ..message });
-            self.entries.push_back(Entry { state, key: Some(key), message, subscription_ids: Box::default() });
+            self.entries.push_back(Entry::new(state, Some(key), message));
         }
         finished
     }
@@ -445,6 +523,56 @@ impl Outgoing {
         }
         self.pop_done();
         taken
+    }
+
+    /// The first exchange that the peer has not answered, of those that were begun, or taken up again, on the current or
+    /// last connection.
+    pub(crate) fn first_unanswered(&self) -> Option<Unanswered<'_>> {
+        self.unanswered().next()
+    }
+
+    /// All of them, in the order of sending.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
+        let waits = |state| matches!(state, State::WaitsForPuback | State::WaitsForPubrec | State::WaitsForPubcomp);
+        let entries = self.entries.iter().enumerate().filter(move |(_, entry)| waits(entry.state));
+        entries.map(|(at, entry)| Unanswered {
+            serial: self.base + at as u64,
+            key: entry.key,
+            message: entry.message.as_ref(),
+        })
+    }
+
+    /// The serial that the next packet id handed out will have.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.base + self.entries.len() as u64
+    }
+
+    /// Takes an exchange for ended, whatever the peer thinks of it. Returns the key and what was not taken over.
+    pub(crate) fn abandon(&mut self, serial: u64) -> Option<(Option<u64>, Option<Message>)> {
+        let at = usize::try_from(serial.checked_sub(self.base)?).ok()?;
+        let entry = self.entries.get_mut(at)?;
+        match entry.state {
+            State::Done | State::WaitsForControl => return None,
+            State::Unsent { .. } | State::UnsentPubrel => self.unsent -= 1,
+            state => {
+                self.in_flight -= 1;
+                self.exactly_once -= usize::from(state.is_exactly_once());
+            }
+        }
+        entry.state = State::Done;
+        let taken = (entry.key.take(), entry.message.take());
+        self.pop_done();
+        Some(taken)
+    }
+
+    /// Lowers the QoS of a message that is to be sent again. False if there is no such message.
+    pub(crate) fn lower(&mut self, serial: u64, qos: QoS) -> bool {
+        let at = serial.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let message = at.and_then(|at| self.entries.get_mut(at)).and_then(|entry| entry.message.as_mut());
+        message.is_some_and(|message| {
+            message.qos = message.qos.min(qos);
+            true
+        })
     }
 
     /// Keys of messages the peer took over but has not finished with.

@@ -24,55 +24,94 @@ pub(crate) struct Decoded {
     pub(crate) subscription_id: Option<u32>,
 }
 
-pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, ProtocolError> {
+/// A PUBLISH that cannot be taken, and what is needed to answer it all the same.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    pub(crate) error: ProtocolError,
+    pub(crate) dup: bool,
+    pub(crate) qos: QoS,
+    /// 0 if it has none, or none that can be read.
+    pub(crate) packet_id: u16,
+    /// Where the text can be read at all.
+    pub(crate) topic: Option<ByteString>,
+}
+
+/// Decodes a PUBLISH; what is wrong with one comes with what can be said of it.
+pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Box<Broken>> {
     let first = frame.first;
     let (dup, retain) = (first & 8 != 0, first & 1 != 0);
-    let qos = QoS::from_u8((first >> 1) & 3).ok_or(ProtocolError::Malformed("QoS 3"))?;
+    let broken = |error: ProtocolError, qos: QoS, packet_id: u16, topic: Option<ByteString>| {
+        Box::new(Broken { error, dup, qos, packet_id, topic })
+    };
+    let Some(qos) = QoS::from_u8((first >> 1) & 3) else {
+        return Err(broken(ProtocolError::Malformed("QoS 3"), QoS::AtMostOnce, 0, None));
+    };
     if dup && qos == QoS::AtMostOnce {
-        return Err(ProtocolError::Malformed("DUP on QoS 0"));
+        return Err(broken(ProtocolError::Malformed("DUP on QoS 0"), qos, 0, None));
     }
     let mut body = frame.body;
-    let text = ByteString::try_from(take_binary(&mut body)?).map_err(|_| tidegate_message::TopicError::NotUtf8)?;
-    let packet_id = if qos == QoS::AtMostOnce { 0 } else { take_packet_id(&mut body)? };
-    let (mut alias, mut subscription_id, mut properties) = (None, None::<u32>, None);
-    if version == Version::V5 {
-        // One byte of zero is the common case: no properties.
-        if body.first() == Some(&0) {
-            body.advance(1);
-        } else {
-            let mut found = Properties::default();
-            let mut any = false;
-            take_properties(&mut body, |id, value| {
-                match (id, value) {
-                    (property::TOPIC_ALIAS, Value::Two(number)) => {
-                        alias = Some(number);
-                        return Ok(());
-                    }
-                    (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
-                        let id = id as u32;
-                        subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
-                        return Ok(());
-                    }
-                    (property::PAYLOAD_FORMAT, Value::Byte(0)) => {}
-                    (property::PAYLOAD_FORMAT, Value::Byte(1)) => found.payload_is_utf8 = true,
-                    (property::MESSAGE_EXPIRY, Value::Four(seconds)) => found.message_expiry_seconds = Some(seconds),
-                    (property::CONTENT_TYPE, Value::Text(text)) => found.content_type = Some(text),
-                    (property::RESPONSE_TOPIC, Value::Text(text)) => found.response_topic = Some(Topic::new(text)?),
-                    (property::CORRELATION_DATA, Value::Binary(data)) => found.correlation_data = Some(data),
-                    (property::USER, Value::Pair(name, value)) => found.user.push((name, value)),
-                    _ => return Err(ProtocolError::Unexpected("property of a PUBLISH")),
-                }
-                any = true;
-                Ok(())
-            })?;
-            properties = any.then(|| Box::new(found));
-        }
-    }
+    let text = take_binary(&mut body).map_err(|error| broken(error, qos, 0, None))?;
+    let packet_id = match qos {
+        QoS::AtMostOnce => 0,
+        _ => take_packet_id(&mut body).map_err(|error| broken(error, qos, 0, None))?,
+    };
+    let text = ByteString::try_from(text)
+        .map_err(|_| broken(tidegate_message::TopicError::NotUtf8.into(), qos, packet_id, None))?;
+    let found = match version {
+        Version::V5 => take_publish_properties(&mut body).map_err(|error| broken(error, qos, packet_id, None))?,
+        _ => Found::default(),
+    };
+    let Found { alias, subscription_id, properties } = found;
     let topic = match text.is_empty() && alias.is_some() {
         true => None,
-        false => Some(Topic::new(text)?),
+        false => Some(Topic::try_new(text).map_err(|(error, text)| broken(error.into(), qos, packet_id, Some(text)))?),
     };
     Ok(Decoded { dup, qos, retain, packet_id, topic, alias, payload: body, properties, subscription_id })
+}
+
+/// What the properties of a PUBLISH say.
+#[derive(Debug, Default)]
+struct Found {
+    alias: Option<u16>,
+    subscription_id: Option<u32>,
+    properties: Option<Box<Properties>>,
+}
+
+#[inline]
+fn take_publish_properties(body: &mut Bytes) -> Result<Found, ProtocolError> {
+    let (mut alias, mut subscription_id, mut properties) = (None, None::<u32>, None);
+    // One byte of zero is the common case: no properties.
+    if body.first() == Some(&0) {
+        body.advance(1);
+    } else {
+        let mut found = Properties::default();
+        let mut any = false;
+        take_properties(body, |id, value| {
+            match (id, value) {
+                (property::TOPIC_ALIAS, Value::Two(number)) => {
+                    alias = Some(number);
+                    return Ok(());
+                }
+                (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
+                    let id = id as u32;
+                    subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
+                    return Ok(());
+                }
+                (property::PAYLOAD_FORMAT, Value::Byte(0)) => {}
+                (property::PAYLOAD_FORMAT, Value::Byte(1)) => found.payload_is_utf8 = true,
+                (property::MESSAGE_EXPIRY, Value::Four(seconds)) => found.message_expiry_seconds = Some(seconds),
+                (property::CONTENT_TYPE, Value::Text(text)) => found.content_type = Some(text),
+                (property::RESPONSE_TOPIC, Value::Text(text)) => found.response_topic = Some(Topic::new(text)?),
+                (property::CORRELATION_DATA, Value::Binary(data)) => found.correlation_data = Some(data),
+                (property::USER, Value::Pair(name, value)) => found.user.push((name, value)),
+                _ => return Err(ProtocolError::Unexpected("property of a PUBLISH")),
+            }
+            any = true;
+            Ok(())
+        })?;
+        properties = any.then(|| Box::new(found));
+    }
+    Ok(Found { alias, subscription_id, properties })
 }
 
 /// What a PUBLISH says beside its message.

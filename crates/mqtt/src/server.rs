@@ -78,6 +78,11 @@ impl ServerSession {
             self.connection.last_received = now;
         }
         let result = loop {
+            match self.connection.read_past(rx, batch) {
+                Ok(true) => {}
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
+            }
             let limit = match self.stage {
                 Stage::WaitsForConnect => 1,
                 Stage::Up => usize::MAX,
@@ -89,6 +94,10 @@ impl ServerSession {
             };
             let mut frames = Frames::cut(rx, self.connection.max_packet_size, limit);
             let result = self.on_frames(&mut frames, batch);
+            let is_large = matches!(result, Err(ProtocolError::TooLarge { .. })) && self.stage == Stage::Up;
+            if is_large && self.connection.begin_skip(rx) {
+                continue;
+            }
             if limit == usize::MAX || result.is_err() || self.stage == Stage::WaitsForConnect {
                 break result;
             }
@@ -197,6 +206,8 @@ impl ServerSession {
         self.connection.flow = accept.resumed.unwrap_or_default();
         self.connection.flow.disconnected();
         self.connection.max_packet_size = self.limits.max_packet_size as usize;
+        // MQTT 3.x has no way to tell a client our maximum, and it would send the same again at each connection.
+        self.connection.skips_large = !v5;
         self.connection.receive_maximum = usize::from(if v5 { self.limits.receive_maximum.max(1) } else { u16::MAX });
         let aliases_in = if v5 { self.limits.topic_alias_max } else { 0 };
         self.stage = Stage::Up;

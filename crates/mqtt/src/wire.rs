@@ -75,6 +75,14 @@ impl ProtocolError {
             Self::Version(_) => ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
         }
     }
+
+    /// What to say of one message in PUBACK or PUBREC, where the connection goes on.
+    pub(crate) const fn reason_of_message(&self) -> ReasonCode {
+        match self {
+            Self::Topic(_) | Self::TopicAlias(_) => ReasonCode::TOPIC_NAME_INVALID,
+            _ => ReasonCode::IMPLEMENTATION_SPECIFIC,
+        }
+    }
 }
 
 impl From<rumqttc::mqttbytes::Error> for ProtocolError {
@@ -330,20 +338,24 @@ pub(crate) fn put_ack(out: &mut BytesMut, kind: u8, packet_id: u16, reason: Reas
     }
 }
 
-/// Reads an acknowledgement; its properties are words for people and are checked but not kept.
-pub(crate) fn take_ack(frame: Frame, version: Version) -> Result<(u16, ReasonCode), ProtocolError> {
+/// Reads an acknowledgement: packet id, reason, and the peer's own words, if any.
+pub(crate) fn take_ack(frame: Frame, version: Version) -> Result<(u16, ReasonCode, Option<ByteString>), ProtocolError> {
     let flags = if frame.kind() == PUBREL { 2 } else { 0 };
     if !frame.has_flags(flags, version) {
         return Err(ProtocolError::Malformed("flags of an acknowledgement"));
     }
     let mut body = frame.body;
     let packet_id = take_packet_id(&mut body)?;
-    let mut reason = ReasonCode::SUCCESS;
+    let (mut reason, mut words) = (ReasonCode::SUCCESS, None);
     if version == Version::V5 && !body.is_empty() {
         reason = ReasonCode(take_u8(&mut body)?);
         if !body.is_empty() {
-            take_properties(&mut body, |id, _| match id {
-                property::REASON_STRING | property::USER => Ok(()),
+            take_properties(&mut body, |id, value| match (id, value) {
+                (property::REASON_STRING, Value::Text(text)) => {
+                    words = Some(text);
+                    Ok(())
+                }
+                (property::USER, _) => Ok(()),
                 _ => Err(ProtocolError::Unexpected("property of an acknowledgement")),
             })?;
         }
@@ -351,5 +363,5 @@ pub(crate) fn take_ack(frame: Frame, version: Version) -> Result<(u16, ReasonCod
     if !body.is_empty() {
         return Err(ProtocolError::Malformed("bytes behind an acknowledgement"));
     }
-    Ok((packet_id, reason))
+    Ok((packet_id, reason, words))
 }

@@ -279,7 +279,7 @@ fn the_streams_that_get_damaged_are_honest() {
 #[test]
 fn a_huge_packet_is_refused_by_its_header() {
     for version in VERSIONS {
-        let header = BytesMut::from(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F][..]);
+        let header = BytesMut::from(&[0xE0, 0xFF, 0xFF, 0xFF, 0x7F][..]);
         let refused = Client::plain(version).try_hear(header.clone()).unwrap_err();
         assert_eq!(refused.reason(), ReasonCode::PACKET_TOO_LARGE);
         let refused = Server::plain(version).try_hear(header.clone()).unwrap_err();

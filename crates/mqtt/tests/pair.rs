@@ -25,6 +25,7 @@ pub(crate) fn config(version: Version) -> ClientConfig {
         receive_maximum: 100,
         max_packet_size: 10_000,
         topic_alias_max: 0,
+        limits: Default::default(),
     }
 }
 

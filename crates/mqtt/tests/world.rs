@@ -210,6 +210,7 @@ impl World {
             receive_maximum: terms.receive_maximum[CLIENT],
             max_packet_size: terms.max_packet_size[CLIENT],
             topic_alias_max: terms.topic_alias_max[CLIENT],
+            limits: Default::default(),
         };
         self.client.connect(&config, self.now);
         let limits = ServerLimits {
@@ -351,7 +352,7 @@ impl World {
             (_, Some(server)) => server.sent(&mut batch.completed),
             _ => {}
         }
-        self.completed(from, &batch.completed);
+        self.completed(from, &ended(&batch));
         self.tap(from);
     }
 
@@ -391,7 +392,7 @@ impl World {
         for (_, control) in std::mem::take(&mut batch.control) {
             self.control(control);
         }
-        self.completed(to, &batch.completed);
+        self.completed(to, &ended(&batch));
         self.tap(to);
         let any = !batch.is_empty();
         for received in batch.received {
@@ -716,4 +717,10 @@ impl Direction {
 fn number(payload: &[u8], from: usize) -> usize {
     assert_eq!(usize::from(payload[0]), from, "invented");
     u32::from_be_bytes([payload[1], payload[2], payload[3], payload[4]]) as usize
+}
+
+/// What needs no more care, well or refused.
+fn ended(batch: &Batch) -> Vec<Completion> {
+    let refused = batch.refused.iter().map(|refusal| Completion { key: refusal.key, reason: refusal.reason });
+    batch.completed.iter().copied().chain(refused).collect()
 }

@@ -176,7 +176,8 @@ fn refused(error: &wasmtime::Error) -> Error {
     const NOT_EXECUTABLE: &str = "unable to make memory executable";
     let mut causes = error.chain().map(ToString::to_string).skip_while(|cause| !cause.contains(NOT_EXECUTABLE));
     match causes.next() {
-        Some(cause) => Error::NoExecutableMemory(causes.next().unwrap_or(cause)),
+        // The last cause is the system's own word.
+        Some(cause) => Error::NoExecutableMemory(causes.last().unwrap_or(cause)),
         None => Error::Compile(format!("{error:#}")),
     }
 }
@@ -206,7 +207,8 @@ mod tests {
     #[test]
     fn a_process_that_may_not_make_memory_executable_is_told_so_and_not_that_its_plugin_is_bad() {
         let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        let error = wasmtime::Error::from(denied).context("unable to make memory executable").context("loading");
+        let error = wasmtime::Error::from(denied).context("failed to make memory executable");
+        let error = error.context("unable to make memory executable").context("loading");
         let error = refused(&error);
         assert!(matches!(error, Error::NoExecutableMemory(_)), "{error:?}");
         let words = error.to_string();

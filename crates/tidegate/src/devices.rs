@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tidegate_link::{Address, Bridge, Link, LinkHandle, Outgoing, Port, Reconnect, Settings, Status, VersionChoice};
+use tidegate_link::{Address, Bridge, Link, LinkHandle, Outgoing, Port, Reconnect, Settings, Status};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{Completion, PublishError, Received, SubscribeFilter};
 use tokio_util::sync::CancellationToken;
@@ -132,25 +132,14 @@ pub(crate) fn audience(broker: SocketAddr, stop: CancellationToken) -> Running {
 }
 
 fn start(name: &str, broker: SocketAddr, stop: CancellationToken) -> (Rc<RefCell<Client>>, LinkHandle) {
+    let address = Address::Tcp { host: broker.ip().to_string(), port: broker.port() };
     let (link, handle) = Link::new(Settings {
-        name: name.to_owned(),
-        address: Address::Tcp { host: broker.ip().to_string(), port: broker.port() },
-        tls: None,
-        websocket: None,
-        version: VersionChoice::Auto,
         bridge: Bridge::Off,
-        client_id: name.into(),
-        username: None,
-        password: None,
-        will: None,
-        keep_alive_s: 30,
-        session_expiry_s: 0,
-        receive_maximum: 1000,
         max_packet_size: 64 * 1024,
-        topic_alias_max: 0,
         reconnect: Reconnect { min: Duration::from_millis(50), max: Duration::from_secs(1) },
         connect_timeout: Duration::from_secs(5),
         write_timeout: Duration::from_secs(10),
+        ..Settings::new(name, address)
     });
     let client = Rc::new(RefCell::new(Client::default()));
     let port = Rc::new(RefCell::new(ClientPort(client.clone())));

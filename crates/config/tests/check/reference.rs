@@ -17,7 +17,9 @@ fn the_reference_says_the_defaults_that_are() {
     assert_eq!(reference.gateway, minimal.gateway);
     let mut home = reference.brokers["home"].link().unwrap().clone();
     assert_eq!(home.password, Some(Secret::File("/etc/tidegate/home.pass".into())));
-    (home.username, home.password, home.will) = (None, None, None);
+    (home.username, home.password) = (None, None);
+    assert_eq!(home.will.take().map(|will| will.delay), Some(std::time::Duration::ZERO));
+    assert!(home.birth.take().is_some() && home.farewell.take().is_some());
     assert_eq!(Some(&home), minimal.brokers["home"].link());
     assert_eq!(home.reconnect, Reconnect::default());
     assert_eq!(reference.plugins["celsius"].limits, Limits::default());

@@ -1,0 +1,72 @@
+//! Reads `will`, `birth` and `farewell`.
+
+use crate::bounds;
+use crate::broker::{Announcement, Will};
+use crate::read_route::read_qos;
+use crate::reader::Section;
+use crate::text;
+use crate::values::{self, why_and_hint};
+use std::time::Duration;
+use tidegate_message::{QoS, Topic};
+
+/// What the link says of itself, that its announcements depend on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    /// Characters that brokers may hang up on are taken.
+    pub(crate) allow_control: bool,
+    /// MQTT 5 may be spoken.
+    pub(crate) may_be_v5: bool,
+    /// How long the broker keeps the session.
+    pub(crate) session_expiry: Duration,
+}
+
+/// What a broker publishes for us once we are gone.
+pub(crate) fn read_will(mut section: Section<'_, '_, '_, '_>, about: About) -> Option<Will> {
+    let reader = section.reader;
+    let written = section.take("delay");
+    let delay = written.as_ref().and_then(|value| value.duration(bounds::WILL_DELAY)).unwrap_or_default();
+    if let Some(value) = &written
+        && !delay.is_zero()
+    {
+        if !about.may_be_v5 {
+            let hint = "leave it out, or set `version = \"5\"` if the broker speaks that";
+            reader.warning(&value.at, "`delay` says how long a will waits, which only MQTT 5 can", hint);
+        } else if delay > about.session_expiry {
+            let session = humantime::format_duration(about.session_expiry);
+            let what =
+                format!("the session ends after {session}, and the will comes with its end, however long `delay` is");
+            reader.warning(&value.at, what, "make `session_expiry` longer, or `delay` shorter");
+        }
+    }
+    let message = read_announcement(section, "will", about)?;
+    Some(Will { message, delay })
+}
+
+/// A message that says how the gateway is doing.
+pub(crate) fn read_announcement(
+    mut section: Section<'_, '_, '_, '_>,
+    called: &str,
+    about: About,
+) -> Option<Announcement> {
+    let reader = section.reader;
+    let topic = section.require("topic", "\"gateways/cottage\"").and_then(|value| value.text());
+    let payload = section.text("payload").map(|text| text.value.as_bytes().to_vec()).unwrap_or_default();
+    let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtMostOnce);
+    let retain = section.flag("retain", false);
+    let at = section.at.clone();
+    section.finish();
+    if payload.len() > bounds::MAX_TEXT_BYTES {
+        let hint = format!("shorten it to {} bytes", bounds::MAX_TEXT_BYTES);
+        reader.error(&at, format!("the payload of this {called} is too long"), hint);
+    }
+    let written = topic?;
+    let topic = Topic::new(written.value.to_owned()).map_err(|error| {
+        let (why, hint) = why_and_hint(&error, "write levels separated by `/`, such as \"gateways/cottage\"");
+        reader.error(&written.at, format!("{} is not a topic: {why}", values::shown(written.value)), hint);
+    });
+    let topic = topic.ok()?;
+    if !about.allow_control {
+        text::check_portable(reader, "topic", &written);
+    }
+    Some(Announcement { topic, payload, qos, retain })
+}
