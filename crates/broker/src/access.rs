@@ -1,11 +1,8 @@
 //! What a client may publish and subscribe to. The one place to ask access lists, once there are any.
 
+use tidegate_message::text::has_too_many_levels;
 use tidegate_message::{Topic, TopicFilter};
 use tidegate_mqtt::ReasonCode;
-
-/// More levels than this in a topic to retain or in a filter are refused: they become a tree that is walked and freed
-/// recursively.
-pub(crate) const LEVELS_MAX: usize = 200;
 
 /// Whether clients may publish here. Topics under `$SYS` speak of the broker and are its own; other `$` topics, such
 /// as `$aws/...`, mean something to whoever is at the other end of the gateway.
@@ -20,11 +17,8 @@ pub(crate) fn publish(topic: &Topic) -> Result<(), ReasonCode> {
     }
 }
 
-/// Whether clients may subscribe to this.
+/// Whether clients may subscribe to this. Too many levels are refused: they become a tree that is walked and freed
+/// recursively.
 pub(crate) fn subscribe(filter: &TopicFilter) -> Result<(), ReasonCode> {
     if has_too_many_levels(filter.pattern()) { Err(ReasonCode::TOPIC_FILTER_INVALID) } else { Ok(()) }
-}
-
-pub(crate) fn has_too_many_levels(text: &str) -> bool {
-    text.bytes().filter(|byte| *byte == b'/').count() >= LEVELS_MAX
 }

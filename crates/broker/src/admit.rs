@@ -1,12 +1,14 @@
 //! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
 
 use crate::access;
+use crate::refuse;
 use crate::session::{Link, Session, SessionKey};
 use crate::state::{Leaving, State};
 use ahash::RandomState;
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_message::ByteString;
+use tidegate_message::text::Escaped;
+use tidegate_message::{ByteString, Message};
 use tidegate_mqtt::{Accept, Connect, ReasonCode, Version};
 
 impl State {
@@ -21,7 +23,7 @@ impl State {
             return Err(ReasonCode::CLIENT_ID_NOT_VALID);
         }
         if let Some(will) = &connect.will {
-            access::publish(&will.message.topic)?;
+            self.check_will(&connect, &will.message, now)?;
         }
         let client_id = if assigned { self.new_client_id() } else { ByteString::from(&*connect.client_id) };
         let slot = self.find_session(&client_id, &connect, now)?;
@@ -69,6 +71,24 @@ impl State {
         self.on_completed(key, &completed);
         self.send_backlog(key, now);
         Ok(key)
+    }
+
+    /// A client with a will that is not to be taken is told so, as far as CONNACK can say it. A 3.x client would only
+    /// hear "not authorized" of a topic that other brokers hang up on, and be lost for all it has to say: it is let in,
+    /// and the will is refused when its time comes.
+    fn check_will(&mut self, connect: &Connect, will: &Message, now: Instant) -> Result<(), ReasonCode> {
+        access::publish(&will.topic)?;
+        if connect.version != Version::V5 {
+            return Ok(());
+        }
+        refuse::check_portable(will, self.settings.allow_control_characters).map_err(|refusal| {
+            if let Some(held_back) = self.refusals_log.allow(now) {
+                let (broker, client) = (&self.settings.name, Escaped(&connect.client_id));
+                let topic = Escaped(will.topic.as_str());
+                tracing::warn!(%broker, %client, %topic, reason = %refusal, held_back, "a will was refused");
+            }
+            refusal.reason()
+        })
     }
 
     /// The session a client comes back to, after whoever holds it has been sent away; `None` for a new one.

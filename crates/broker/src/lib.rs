@@ -15,10 +15,12 @@
 //! - what is kept (retained, queued, in flight, a will) never shares memory with a read buffer;
 //! - every queue, table and buffer has a named limit in [`Limits`] or beside its code, and every drop is counted in
 //!   [`Dropped`];
+//! - what is taken from a client or the gateway is what every other broker takes too, unless the settings allow more:
+//!   a message that the next broker hangs up on would be sent to it again and again;
 //! - a password is never checked on the data thread, never logged, never kept.
 //!
 //! Start reading at [`Broker`] in `run.rs`, then `client.rs` for the turn of a connection and `publish.rs` for the way
-//! of a message. Access lists belong into `access.rs`, TLS listeners into `transport.rs`, durable sessions behind
+//! of a message; `refuse.rs` says what is not taken, `sys.rs` what the broker says of itself. Access lists belong into `access.rs`, TLS listeners into `transport.rs`, durable sessions behind
 //! `session.rs` and `retained.rs`.
 
 mod access;
@@ -32,6 +34,7 @@ mod log_limit;
 mod matches;
 mod publish;
 mod queue;
+mod refuse;
 mod retained;
 mod run;
 mod session;
@@ -39,12 +42,14 @@ mod settings;
 mod state;
 mod stats;
 mod subscribe;
+mod sys;
 mod transport;
 mod users;
 mod wake;
 mod websocket;
 
 pub use local::{Local, LocalAck, LocalReceived, LocalSink};
+pub use refuse::{Part, Refusal, check_from_client, check_from_local};
 pub use run::{Broker, Error};
 pub use settings::{Limits, Listener, Scheme, Settings, bind};
 pub use stats::{Dropped, Stats};

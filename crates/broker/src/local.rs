@@ -2,9 +2,11 @@
 
 use crate::matches::{Subscription, Who};
 use crate::publish::Source;
-use crate::retained::Publisher;
+use crate::refuse::{self, Named};
+use crate::retained::{Publisher, Retained};
 use crate::session::SessionKey;
 use crate::state::{Core, State};
+use crate::stats::Stats;
 use ahash::{AHashMap, AHashSet};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -46,6 +48,8 @@ pub(crate) struct LocalSlot {
     sink: Rc<RefCell<dyn LocalSink>>,
     inbox: Vec<LocalReceived>,
     subscriptions: AHashMap<TopicFilter, QoS>,
+    /// Of its messages that were refused.
+    pub(crate) named: Named,
 }
 
 /// The in-process client's hold on the broker. All clones are one.
@@ -59,7 +63,8 @@ impl Local {
     pub(crate) fn new(core: Rc<Core>, sink: Rc<RefCell<dyn LocalSink>>) -> Self {
         let mut state = core.state.borrow_mut();
         let id = state.locals.len() as u32;
-        state.locals.push(Some(LocalSlot { sink, inbox: Vec::new(), subscriptions: AHashMap::new() }));
+        let (inbox, subscriptions, named) = (Vec::new(), AHashMap::new(), Named::default());
+        state.locals.push(Some(LocalSlot { sink, inbox, subscriptions, named }));
         drop(state);
         Self { core, id }
     }
@@ -70,6 +75,7 @@ impl Local {
         let now = Instant::now();
         let mut state = self.core.state.borrow_mut();
         let state = &mut *state;
+        state.refresh_sys(filters.iter().map(|(filter, _)| filter), now);
         let Some(Some(slot)) = state.locals.get_mut(self.id as usize) else { return };
         let mut seen = AHashSet::new();
         for (filter, qos) in filters {
@@ -77,18 +83,19 @@ impl Local {
             // Filed under its pattern: `a` and `$share/g/a` of one client are one subscription.
             let subscription = Subscription { qos: *qos, ..Subscription::of(Who::Local(self.id)) };
             state.subscriptions.insert(filter, subscription);
-            state.retained.for_each_match(filter, now, |retained| {
+            let mut found = |retained: &Retained| {
                 let is_own = retained.publisher == Publisher::Local(self.id);
                 if !is_own && seen.insert(retained.message.topic.clone()) {
                     let qos = retained.message.qos.min(*qos);
                     let message = Message { qos, retain: true, ..retained.message.clone() };
                     slot.inbox.push(LocalReceived { message, ack: None });
                 }
-            });
+            };
+            state.retained.for_each_match(filter, now, &mut found);
+            state.sys.for_each_match(filter, now, &mut found);
         }
-        if !slot.inbox.is_empty() {
-            self.core.tend.notify_one();
-        }
+        // Also for other in-process clients, if something of `$SYS` has changed.
+        self.core.tend.notify_one();
     }
 
     /// Asks for no more messages on these filters.
@@ -105,12 +112,18 @@ impl Local {
 
     /// Publishes a message. It is in the subscribers' write buffers or queues when this returns.
     ///
-    /// Returns [`ReasonCode::SUCCESS`], or [`ReasonCode::NO_MATCHING_SUBSCRIBERS`].
+    /// Returns [`ReasonCode::SUCCESS`], [`ReasonCode::NO_MATCHING_SUBSCRIBERS`], or an error as an MQTT 5 client would
+    /// get it in PUBACK: the message went nowhere then, was counted and named in the log.
     pub fn publish(&self, message: Message) -> ReasonCode {
+        let (source, now) = (Source::Local(self.id), Instant::now());
         let mut state = self.core.state.borrow_mut();
         state.stats.published_by_local += 1;
+        if let Err(refusal) = refuse::check_from_local(&message, state.settings.allow_control_characters) {
+            state.refuse(source, &message.topic, refusal, now);
+            return refusal.reason();
+        }
         let before = state.stats.received_by_local;
-        let outcome = state.distribute(message, Source::Local(self.id), None, Instant::now());
+        let outcome = state.distribute(message, source, None, now);
         if state.stats.received_by_local != before {
             // Not called from here: the caller may hold its sink borrowed.
             self.core.tend.notify_one();
@@ -143,6 +156,11 @@ impl Local {
             }
             None => session.late_acks.push(ack.token),
         }
+    }
+
+    /// Counters and gauges of the broker.
+    pub fn stats(&self) -> Stats {
+        self.core.state.borrow().stats()
     }
 
     /// Stops taking messages for in-process clients from sockets, or goes on. A client that publishes nothing for them

@@ -1,10 +1,10 @@
 //! The way of a message: from its publisher to everybody who subscribed, and what the publisher is told.
 
 use crate::WRITE_BYTES;
-use crate::access;
 use crate::groups::Readiness;
 use crate::local::{LocalAck, LocalReceived};
 use crate::queue::Queued;
+use crate::refuse;
 use crate::retained::{Publisher, Retained};
 use crate::session::{Link, Session, SessionKey};
 use crate::state::{State, in_seconds};
@@ -21,6 +21,8 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 pub(crate) enum Source {
     Session(u32),
     Local(u32),
+    /// The broker itself, under `$SYS`.
+    Broker,
 }
 
 /// What became of a message.
@@ -100,10 +102,10 @@ impl State {
     ) {
         self.stats.received += 1;
         let Received { message, ack, .. } = got;
-        let reason = match access::publish(&message.topic) {
-            Err(reason) => {
-                self.stats.dropped.forbidden += 1;
-                reason
+        let reason = match refuse::check_from_client(&message, self.settings.allow_control_characters) {
+            Err(refusal) => {
+                self.refuse(Source::Session(key.slot), &message.topic, refusal, now);
+                refusal.reason()
             }
             Ok(()) => {
                 let token = ack.map(|token| (key, token));
@@ -147,12 +149,16 @@ impl State {
     ) -> Distributed {
         let matched = self.subscriptions.matching(&message.topic);
         let mut outcome = Distributed { matched: !matched.groups.is_empty(), awaited: 0 };
-        if message.retain {
+        if message.retain && source != Source::Broker {
             self.retain(&message, source, now);
         }
         if !(matched.targets.is_empty() && matched.groups.is_empty()) {
             let mut parcel = Parcel::new(&message, now);
             for target in &matched.targets {
+                // What the broker says of itself does not wait for anybody, and nobody misses it.
+                if source == Source::Broker && self.sessions.get(target.slot).is_none_or(|to| to.link.is_none()) {
+                    continue;
+                }
                 let own;
                 let target = if target.no_local && source == Source::Session(target.slot) {
                     own = self.subscriptions.own_target(&message.topic, target.slot);
@@ -206,6 +212,7 @@ impl State {
         }
         let publisher = match source {
             Source::Local(local) => Publisher::Local(local),
+            Source::Broker => Publisher::Broker,
             Source::Session(slot) => {
                 let Some(session) = self.sessions.get(slot) else { return };
                 Publisher::Client(session.client_id.clone())

@@ -1,8 +1,8 @@
 //! Retained messages: the last of each topic, kept for subscribers to come (MQTT 5.0 section 3.3.1.3).
 
-use crate::access;
 use ahash::AHashMap;
 use std::time::Instant;
+use tidegate_message::text::has_too_many_levels;
 use tidegate_message::{ByteString, Message, Topic, TopicFilter};
 
 /// Who published a retained message, so that a no-local subscription is not sent it.
@@ -10,6 +10,8 @@ use tidegate_message::{ByteString, Message, Topic, TopicFilter};
 pub(crate) enum Publisher {
     Client(ByteString),
     Local(u32),
+    /// The broker itself, under `$SYS`.
+    Broker,
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +61,7 @@ impl RetainedMessages {
         if full(self) {
             self.remove_expired(now);
         }
-        if full(self) || access::has_too_many_levels(topic.as_str()) {
+        if full(self) || has_too_many_levels(topic.as_str()) {
             return false;
         }
         let mut node = &mut self.root;
@@ -77,6 +79,15 @@ impl RetainedMessages {
         true
     }
 
+    /// A topic's message.
+    pub(crate) fn get(&self, topic: &Topic) -> Option<&Retained> {
+        let mut node = &self.root;
+        for level in topic.as_str().split('/') {
+            node = node.below.get(level)?;
+        }
+        node.here.as_deref()
+    }
+
     /// Forgets a topic's message.
     pub(crate) fn remove(&mut self, topic: &Topic) {
         fn below(node: &mut Node, rest: Option<&str>) -> Option<Box<Retained>> {
@@ -89,7 +100,7 @@ impl RetainedMessages {
             }
             removed
         }
-        if access::has_too_many_levels(topic.as_str()) {
+        if has_too_many_levels(topic.as_str()) {
             return;
         }
         if let Some(removed) = below(&mut self.root, Some(topic.as_str())) {

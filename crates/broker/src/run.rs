@@ -122,21 +122,19 @@ impl Broker {
     }
 
     /// Does what has its time and belongs to no connection: wills, ends of sessions, what the gateway published to
-    /// itself.
+    /// itself, what the broker says of itself.
     async fn tend(&self, stop: &CancellationToken) {
         loop {
-            let next = self.core.state.borrow_mut().on_time(Instant::now());
-            self.core.flush_inboxes();
-            let sleep = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
+            let next = {
+                let (mut state, now) = (self.core.state.borrow_mut(), Instant::now());
+                let (due, say) = (state.on_time(now), state.say_sys(now));
+                due.map_or(say, |due| due.min(say))
             };
+            self.core.flush_inboxes();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.core.tend.notified() => {}
-                () = sleep => {}
+                () = tokio::time::sleep_until(next.into()) => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Sessions: what the broker keeps of a client, connected or not.
 
 use crate::queue::Queue;
+use crate::refuse::Named;
 use crate::wake::Wake;
 use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     pub(crate) unacknowledged: usize,
     /// What the gateway acknowledged while the client was away.
     pub(crate) late_acks: Vec<AckToken>,
+    /// Of its messages that were refused.
+    pub(crate) named: Named,
 }
 
 impl Session {
@@ -102,6 +105,7 @@ impl Session {
             ends_at: None,
             unacknowledged: 0,
             late_acks: Vec::new(),
+            named: Named::default(),
         }
     }
 

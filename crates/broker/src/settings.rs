@@ -29,6 +29,11 @@ pub struct Settings {
     pub session_expiry_max_s: u32,
     /// The longest keep-alive, in seconds, for clients that can be told (MQTT 5); `None` takes what they ask for.
     pub keep_alive_max_s: Option<u16>,
+    /// Whether control characters and non-characters are taken in topics and in texts of MQTT 5. A broker that the
+    /// message is sent on to may hang up on them; see [`tidegate_message::text`].
+    pub allow_control_characters: bool,
+    /// How often what has changed of the broker's own `$SYS` topics is published. A new subscriber is told at once.
+    pub sys_interval: Duration,
     /// How much is kept.
     pub limits: Limits,
 }
@@ -45,6 +50,8 @@ impl Default for Settings {
             topic_alias_max: 64,
             session_expiry_max_s: 7 * 24 * 3600,
             keep_alive_max_s: None,
+            allow_control_characters: false,
+            sys_interval: Duration::from_secs(10),
             limits: Limits::default(),
         }
     }

@@ -6,10 +6,12 @@ use crate::log_limit::LogLimit;
 use crate::matches::{Subscriptions, Who};
 use crate::publish::Source;
 use crate::queue::QueueTotal;
+use crate::refuse;
 use crate::retained::RetainedMessages;
 use crate::session::{Link, Session, SessionKey, Sessions};
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::sys::Sys;
 use ahash::AHashMap;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
@@ -44,15 +46,16 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(settings: Settings) -> Self {
+        let now = Instant::now();
         Self {
-            state: RefCell::new(State::new(settings)),
+            state: RefCell::new(State::new(settings, now)),
             tend: Notify::new(),
             scratch: RefCell::default(),
             batch: RefCell::default(),
             paused: Cell::new(false),
             pauses: Cell::new(0),
             password_checks: Semaphore::new(PASSWORD_CHECKS),
-            log_limit: RefCell::new(LogLimit::new(Instant::now())),
+            log_limit: RefCell::new(LogLimit::new(now)),
             listeners: Cell::new(0),
             sockets: Cell::new(0),
         }
@@ -94,10 +97,13 @@ pub(crate) struct State {
     pub(crate) queued: QueueTotal,
     pub(crate) connections: usize,
     pub(crate) stats: Stats,
+    pub(crate) sys: Sys,
+    /// Apart from that of connections: a flood of the one does not hide the other.
+    pub(crate) refusals_log: LogLimit,
 }
 
 impl State {
-    fn new(settings: Settings) -> Self {
+    fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings: Rc::new(settings),
             sessions: Sessions::default(),
@@ -110,6 +116,8 @@ impl State {
             queued: QueueTotal::default(),
             connections: 0,
             stats: Stats::default(),
+            sys: Sys::new(now),
+            refusals_log: LogLimit::new(now),
         }
     }
 
@@ -211,8 +219,11 @@ impl State {
     fn publish_will(&mut self, slot: u32, now: Instant) {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.will_at = None;
-        if let Some(will) = session.will.take() {
-            self.distribute(will.message, Source::Session(slot), None, now);
+        let Some(will) = session.will.take() else { return };
+        let source = Source::Session(slot);
+        match refuse::check_from_client(&will.message, self.settings.allow_control_characters) {
+            Ok(()) => drop(self.distribute(will.message, source, None, now)),
+            Err(refusal) => self.refuse(source, &will.message.topic, refusal, now),
         }
     }
 

@@ -35,7 +35,7 @@ pub struct Stats {
     pub dropped: Dropped,
 }
 
-/// Why messages did not reach a subscriber.
+/// Why messages did not reach a subscriber. What was refused is counted once, whoever had subscribed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
     /// The subscriber's queue, or all queues together, are full.
@@ -52,6 +52,10 @@ pub struct Dropped {
     pub forbidden: u64,
     /// Not retained, for want of room; delivered all the same.
     pub retained_full: u64,
+    /// Refused: a text has a character that the next broker may hang up on.
+    pub control_characters: u64,
+    /// Refused: the topic has more levels than the next broker may take.
+    pub too_deep: u64,
 }
 
 impl Dropped {
@@ -64,5 +68,7 @@ impl Dropped {
             + self.session_ended
             + self.forbidden
             + self.retained_full
+            + self.control_characters
+            + self.too_deep
     }
 }

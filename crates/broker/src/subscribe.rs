@@ -4,7 +4,7 @@ use crate::access;
 use crate::groups::Member;
 use crate::matches::{Subscription, Who};
 use crate::publish::Parcel;
-use crate::retained::Publisher;
+use crate::retained::{Publisher, Retained};
 use crate::session::{Link, SessionKey};
 use crate::state::State;
 use std::rc::Rc;
@@ -23,6 +23,7 @@ impl State {
         id: u32,
         now: Instant,
     ) {
+        self.refresh_sys(filters.iter().filter_map(|asked| asked.filter.as_ref().ok()), now);
         let mut codes = Vec::with_capacity(filters.len());
         let mut wants_retained = Vec::new();
         for asked in filters {
@@ -81,11 +82,13 @@ impl State {
         let no_local = asked.no_local || session.bridge;
         let own = Publisher::Client(session.client_id.clone());
         let mut found = Vec::new();
-        self.retained.for_each_match(filter, now, |retained| {
+        let mut wanted = |retained: &Retained| {
             if !(no_local && retained.publisher == own) {
                 found.push(retained.clone());
             }
-        });
+        };
+        self.retained.for_each_match(filter, now, &mut wanted);
+        self.sys.for_each_match(filter, now, &mut wanted);
         let ids = [id];
         let ids = if id == 0 { &[] } else { &ids[..] };
         for retained in &found {

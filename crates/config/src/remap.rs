@@ -1,5 +1,6 @@
 //! Giving what goes onward another topic.
 
+use tidegate_message::text::{PORTABLE_LEVELS_MAX, has_too_many_levels};
 use tidegate_message::{Topic, TopicError};
 
 /// Takes `strip` off the front of a topic and puts `prefix` there.
@@ -25,6 +26,9 @@ pub enum RemapError {
     /// Nothing is left, or too much.
     #[error("`remap` gives a topic that cannot be: {0}")]
     Invalid(#[from] TopicError),
+    /// `prefix` brings more levels than other brokers take.
+    #[error("`remap` gives a topic of more than {PORTABLE_LEVELS_MAX} levels, which other brokers hang up on")]
+    TooDeep,
 }
 
 impl Remap {
@@ -34,6 +38,10 @@ impl Remap {
             let mut text = String::with_capacity(self.prefix.len() + rest.len());
             text.push_str(&self.prefix);
             text.push_str(rest);
+            // A topic that came like this is not the remap's doing.
+            if has_too_many_levels(&text) && !has_too_many_levels(topic.as_str()) {
+                return Err(RemapError::TooDeep);
+            }
             return Ok(Topic::new(text)?);
         }
         if self.strip.strip_suffix('/') == Some(topic.as_str()) {
@@ -69,6 +77,10 @@ mod tests {
         assert_eq!(apply("dev/", "site/", "dev").unwrap(), "site", "`dev/#` matches `dev`");
         assert_eq!(apply("dev/", "", "dev"), Err(RemapError::Invalid(TopicError::Empty)));
         assert_eq!(apply("dev/", "", "dev/"), Err(RemapError::Invalid(TopicError::Empty)));
+        let deep = "dev/".repeat(PORTABLE_LEVELS_MAX - 1);
+        assert!(apply("dev/", "site/", &deep).is_ok());
+        assert_eq!(apply("dev/", "site/a/", &deep), Err(RemapError::TooDeep));
+        assert!(apply("dev/", "site/a/", &format!("{deep}/")).is_ok(), "it came like this");
         assert_eq!(apply("dev/", "site/", "other"), Err(RemapError::DoesNotBegin("dev/".into())));
     }
 

@@ -68,7 +68,8 @@ pub(crate) async fn open(
             ));
             continue;
         }
-        match open_one(name, embedded, patience).await {
+        let allow_control_characters = crate::prepare::allows_control_characters(config);
+        match open_one(name, embedded, allow_control_characters, patience).await {
             Ok(one) => opened.push(one),
             Err(Error::Config(words)) => wrong.extend(words),
             // Nothing else in the file is to be put right for this one.
@@ -92,7 +93,12 @@ pub(crate) fn users(config: &config::EmbeddedBroker) -> Result<Option<Users>, Wr
     Ok(Some(users))
 }
 
-async fn open_one(name: &str, config: &config::EmbeddedBroker, patience: Patience) -> Result<Opened, Error> {
+async fn open_one(
+    name: &str,
+    config: &config::EmbeddedBroker,
+    allow_control_characters: bool,
+    patience: Patience,
+) -> Result<Opened, Error> {
     let mut held = None;
     let users = match users(config) {
         Ok(users) => users,
@@ -117,7 +123,7 @@ async fn open_one(name: &str, config: &config::EmbeddedBroker, patience: Patienc
     Ok(Opened {
         name: name.to_owned(),
         addresses,
-        settings: settings(name, config, users),
+        settings: settings(name, config, users, allow_control_characters),
         listeners,
         missing,
         users: held,
@@ -135,7 +141,12 @@ async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
     })
 }
 
-fn settings(name: &str, config: &config::EmbeddedBroker, users: Option<Users>) -> Settings {
+fn settings(
+    name: &str,
+    config: &config::EmbeddedBroker,
+    users: Option<Users>,
+    allow_control_characters: bool,
+) -> Settings {
     let limits = &config.limits;
     Settings {
         name: name.to_owned(),
@@ -143,6 +154,7 @@ fn settings(name: &str, config: &config::EmbeddedBroker, users: Option<Users>) -
         users,
         receive_maximum: limits.receive_maximum,
         max_packet_size: limits.max_packet_size,
+        allow_control_characters,
         session_expiry_max_s: u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX),
         limits: Limits {
             connections: limits.max_connections as usize,
@@ -307,8 +319,10 @@ async fn feed(core: Rc<RefCell<Core>>, at: u16, local: Local, wake: Rc<Notify>) 
             for _ in 0..TURN_MESSAGES {
                 let next = core.borrow_mut().pull(at, true, now);
                 let Some(outgoing) = next else { break };
-                local.publish(outgoing.message);
-                completed.push(Completion { key: outgoing.key, reason: ReasonCode::SUCCESS });
+                // An error is what a client would get in PUBACK: this broker refuses the message.
+                let reason = local.publish(outgoing.message);
+                let reason = if reason.is_error() { reason } else { ReasonCode::SUCCESS };
+                completed.push(Completion { key: outgoing.key, reason });
             }
             if completed.is_empty() {
                 break;

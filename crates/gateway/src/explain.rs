@@ -2,12 +2,14 @@
 
 use crate::Error;
 use crate::pipeline::{NewStage, Stage};
-use crate::prepare::{Preparer, short};
+use crate::prepare::{Preparer, allows_control_characters, short};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_broker::{check_from_client, check_from_local};
 use tidegate_config::{self as config, Config};
 use tidegate_message::Message;
+use tidegate_message::text::Escaped;
 use tidegate_plugin::{Destination, Input, Outcome};
 
 /// A message that somebody might publish.
@@ -51,7 +53,13 @@ pub fn explain(config: &Config, sample: &Sample) -> Result<Explanation, Error> {
     let concerned = Config { routes: config.routes.iter().filter(matching).cloned().collect(), ..config.clone() };
     let prepared = preparer.prepare(&concerned, &HashMap::new()).map_err(Error::Config)?;
     let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
-    out.say(0, format!("message on `{}` from broker `{}`", sample.message.topic, sample.broker));
+    out.say(0, format!("message on `{}` from broker `{}`", topic(&sample.message), sample.broker));
+    let is_own = matches!(config.brokers.get(&sample.broker), Some(config::Broker::Embedded(_)));
+    if is_own && let Err(refusal) = check_from_client(&sample.message, allows_control_characters(config)) {
+        out.say(1, format!("broker `{}` does not take it from a client: {refusal}", sample.broker));
+        out.routes = 0;
+        return Ok(out);
+    }
     for route in config.routes.iter().filter(|route| route.from.broker == sample.broker && !matching(route)) {
         let filters: Vec<_> = route.from.topics.iter().map(|filter| filter.as_str()).collect();
         out.say(1, format!("route `{}`: no, its topics are {}", route.name, filters.join(", ")));
@@ -123,16 +131,18 @@ impl Explanation {
         for mut message in items {
             if let Some(remap) = &route.remap {
                 match remap.apply(&message.topic) {
-                    Ok(topic) => {
-                        self.say(2, format!("remap: `{}` becomes `{topic}`", message.topic));
-                        message.topic = topic;
+                    Ok(renamed) => {
+                        let before = topic(&message).to_string();
+                        message.topic = renamed;
+                        self.say(2, format!("remap: `{before}` becomes `{}`", topic(&message)));
                         let properties = message.properties.as_mut();
                         let response = properties.and_then(|properties| properties.response_topic.as_mut());
                         if let Some(response) = response
-                            && let Some(topic) = remap.response(response)
+                            && let Some(renamed) = remap.response(response)
                         {
-                            self.say(2, format!("remap: response topic `{response}` becomes `{topic}`"));
-                            *response = topic;
+                            let (before, after) = (Escaped(response.as_str()), Escaped(renamed.as_str()));
+                            self.say(2, format!("remap: response topic `{before}` becomes `{after}`"));
+                            *response = renamed;
                         }
                     }
                     Err(error) => {
@@ -178,13 +188,33 @@ impl Explanation {
             None => format!("broker `{name}`"),
         };
         self.say(depth, format!("to {which}: {}{waits}", describe(&message)));
-        self.deliveries.push((name.to_owned(), message.topic.to_string()));
+        let is_refused = self.refusals(config, name, &message, depth + 1);
+        if !is_refused {
+            self.deliveries.push((name.to_owned(), message.topic.to_string()));
+        }
+    }
+
+    /// What the box's own brokers among these do not take; whether that is all of them.
+    fn refusals(&mut self, config: &Config, target: &str, message: &Message, depth: usize) -> bool {
+        let Err(refusal) = check_from_local(message, allows_control_characters(config)) else { return false };
+        let brokers = config.brokers_of(target);
+        let is_own = |name: &&str| matches!(config.brokers.get(*name), Some(config::Broker::Embedded(_)));
+        let own: Vec<_> = brokers.iter().copied().filter(is_own).collect();
+        for name in &own {
+            self.say(depth, format!("broker `{name}` does not take it: {refusal}; dropped"));
+        }
+        own.len() == brokers.len()
     }
 }
 
 fn describe(message: &Message) -> String {
     let retain = if message.retain { ", retained" } else { "" };
-    format!("`{}` at QoS {}{retain}, {}", message.topic, message.qos as u8, payload(&message.payload))
+    format!("`{}` at QoS {}{retain}, {}", topic(message), message.qos as u8, payload(&message.payload))
+}
+
+/// For a terminal, which obeys control characters.
+fn topic(message: &Message) -> Escaped<'_> {
+    Escaped(message.topic.as_str())
 }
 
 /// How much of a payload is shown.

@@ -10,12 +10,18 @@ use tidegate_config as config;
 use tidegate_config::Config;
 use tidegate_plugin::{Component, Grants, Host, HostConfig, Limits, Plugin, Spec, StateStore};
 
+/// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
+pub(crate) fn allows_control_characters(config: &Config) -> bool {
+    config.gateway.allow_control_characters
+}
+
 /// What makes a stage the same as before: its configuration and the component's digest.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StageKey {
     name: String,
     plugin: config::Plugin,
     digest: String,
+    allow_control_characters: bool,
 }
 
 /// The plugins of one route, ready to be taken over.
@@ -76,6 +82,7 @@ impl Preparer {
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
         let (mut stages, mut plugins, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed, mut wrong) = (Vec::new(), Vec::new());
+        let allow_control_characters = allows_control_characters(config);
         let (on_failure, retry) = (on_failure(route.on_failure), retry(&route.retry));
         for name in &route.plugins {
             // The configuration was checked: the name is there.
@@ -88,14 +95,15 @@ impl Preparer {
                 }
             };
             let digest = component.digest().to_owned();
-            let key = StageKey { name: name.clone(), plugin: settings.clone(), digest: digest.clone() };
+            let (name_of, plugin, digest_of) = (name.clone(), settings.clone(), digest.clone());
+            let key = StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters };
             let shared: Arc<str> = name.as_str().into();
             let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
             plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone() });
             if before.contains(&key) {
                 stages.push(NewStage::Keep { name: shared, on_failure, retry });
             } else {
-                match self.stage(name, settings, &component) {
+                match self.stage(name, settings, &component, allow_control_characters) {
                     Ok((instance, targets)) => {
                         changed.push(format!("{name}@{}", short(component.digest())));
                         stages.push(NewStage::Fresh(Box::new(Stage {
@@ -125,9 +133,10 @@ impl Preparer {
         name: &str,
         settings: &config::Plugin,
         component: &Component,
+        allow_control_characters: bool,
     ) -> Result<Built, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
-        let spec = spec(name, settings, state);
+        let spec = Spec { allow_control_characters, ..spec(name, settings, state) };
         let targets = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, component, spec)?;
         Ok((plugin.instantiate()?, targets))
@@ -181,6 +190,7 @@ fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
             ..Limits::default()
         },
         state,
+        ..Spec::new(name)
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod filter;
 mod index;
+pub mod text;
 mod topic;
 
 pub use bytestring::ByteString;

@@ -5,7 +5,7 @@ use crate::outcome::{Destination, Fault, Outcome, Output, Outputs};
 use crate::spec::Spec;
 use bytes::Bytes;
 use bytestring::ByteString;
-use tidegate_message::{Message, Properties, QoS, Topic};
+use tidegate_message::{Message, Properties, QoS, Topic, text};
 
 /// The longest reason a plugin can give, in bytes; the rest is cut off.
 const MAX_REASON_BYTES: usize = 256;
@@ -64,11 +64,18 @@ fn checked(spec: &Spec, input: Option<&Message>, output: wit::Output) -> Result<
             if !spec.grants.topics.iter().any(|granted| granted.matches(&topic)) {
                 return Err(Fault::ForeignTopic(topic));
             }
+            if text::has_too_many_levels(topic.as_str()) {
+                return Err(Fault::TooDeep);
+            }
+            check_portable(spec, Fault::TOPIC, topic.as_str(), || false)?;
             Some(topic)
         }
     };
     let payload = output.payload.map(Bytes::from);
     let properties = output.properties.map(properties).transpose()?;
+    if let Some(own) = &properties {
+        check_portable_properties(spec, own, input.and_then(|input| input.properties.as_deref()))?;
+    }
     let says_utf8 = match (&properties, input) {
         (Some(own), _) => own.payload_is_utf8,
         (None, Some(input)) => input.properties.as_ref().is_some_and(|p| p.payload_is_utf8),
@@ -103,6 +110,34 @@ fn properties(from: wit::PropertiesResult) -> Result<Box<Properties>, Fault> {
         payload_is_utf8: from.payload_is_utf8,
         user: user.collect::<Result<_, Fault>>()?,
     }))
+}
+
+/// Refuses what another broker would hang up on, unless it came like this: a plugin that sets one property has to say
+/// the others again.
+fn check_portable_properties(spec: &Spec, own: &Properties, input: Option<&Properties>) -> Result<(), Fault> {
+    if let Some(text) = &own.content_type {
+        check_portable(spec, "content-type", text, || {
+            input.is_some_and(|came| came.content_type.as_ref() == Some(text))
+        })?;
+    }
+    if let Some(topic) = &own.response_topic {
+        let came = || input.is_some_and(|came| came.response_topic.as_ref() == Some(topic));
+        check_portable(spec, "response-topic", topic.as_str(), came)?;
+    }
+    for pair in &own.user {
+        let came = || input.is_some_and(|came| came.user.contains(pair));
+        check_portable(spec, "user", &pair.0, came)?;
+        check_portable(spec, "user", &pair.1, came)?;
+    }
+    Ok(())
+}
+
+/// `came` is asked only where it matters: whether the message came with this text.
+fn check_portable(spec: &Spec, name: &'static str, text: &str, came: impl FnOnce() -> bool) -> Result<(), Fault> {
+    match text::unportable(text) {
+        Some(character) if !spec.allow_control_characters && !came() => Err(Fault::Unportable { name, character }),
+        _ => Ok(()),
+    }
 }
 
 /// A UTF-8 string as MQTT has them (MQTT 5.0 section 1.5.4).
@@ -151,6 +186,7 @@ pub(crate) fn shorten(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Limits;
     use tidegate_message::TopicFilter;
 
     fn spec() -> Spec {
@@ -240,6 +276,65 @@ mod tests {
         let text = wit::PropertiesResult { payload_is_utf8: true, ..no_properties() };
         assert_eq!(kind(&spec, vec![with(text.clone())]), "forward");
         assert_eq!(kind(&spec, vec![wit::Output { payload: Some(vec![0xff]), ..with(text) }]), "bad_property");
+    }
+
+    #[test]
+    fn what_other_brokers_hang_up_on_is_the_plugins_fault_unless_it_is_allowed() {
+        let spec = spec();
+        let allowing = Spec { allow_control_characters: true, ..spec.clone() };
+        for bad in ["\u{1}", "\t", "\r", "\u{7f}", "\u{85}", "\u{fdd0}", "\u{fffe}", "\u{1fffe}"] {
+            let topic = || vec![to_topic(&format!("site/{bad}"))];
+            assert_eq!((kind(&spec, topic()), kind(&allowing, topic())), ("bad_topic", "forward"), "{bad:?}");
+            let text = || Some(bad.to_owned());
+            for properties in [
+                wit::PropertiesResult { content_type: text(), ..no_properties() },
+                wit::PropertiesResult { response_topic: text(), ..no_properties() },
+                wit::PropertiesResult { user: vec![(bad.into(), "b".into())], ..no_properties() },
+                wit::PropertiesResult {
+                    user: vec![("a".into(), "b".into()), ("a".into(), bad.into())],
+                    ..no_properties()
+                },
+            ] {
+                let output = || vec![wit::Output { properties: Some(properties.clone()), ..onward() }];
+                let words = format!("{properties:?}");
+                assert_eq!((kind(&spec, output()), kind(&allowing, output())), ("bad_property", "forward"), "{words}");
+            }
+            assert_eq!(outputs(&spec, None, topic()).unwrap_err().kind(), "bad_topic", "a tick");
+        }
+        let fault = outputs(&spec, None, vec![to_topic("site/\r")]).unwrap_err().to_string();
+        assert!(fault.starts_with("topic has U+000D, which"), "{fault}");
+        let deep = vec!["site"; text::PORTABLE_LEVELS_MAX].join("/");
+        let spec = Spec { limits: Limits { output_bytes: 10_000, ..spec.limits.clone() }, ..spec };
+        assert_eq!(kind(&spec, vec![to_topic(&deep)]), "forward");
+        assert_eq!(kind(&spec, vec![to_topic(&format!("{deep}/"))]), "bad_topic");
+    }
+
+    /// A source may take what is not portable; that is not the plugin's doing.
+    #[test]
+    fn what_the_message_came_with_is_not_judged() {
+        let bad = || "a\r".to_owned();
+        let mut input = input();
+        input.topic = Topic::new("dev/\r").unwrap();
+        input.properties = Some(Box::new(Properties {
+            content_type: Some(bad().into()),
+            response_topic: Some(Topic::new(bad()).unwrap()),
+            user: vec![(bad().into(), bad().into())],
+            ..Properties::default()
+        }));
+        let same = wit::PropertiesResult {
+            content_type: Some(bad()),
+            response_topic: Some(bad()),
+            user: vec![("new".into(), "good".into()), (bad(), bad())],
+            ..no_properties()
+        };
+        let judge = |properties| {
+            let output = wit::Output { topic: Some("dev/\r".into()), properties: Some(properties), ..onward() };
+            outcome(&spec(), &input, Ok(wit::Decision::Forward(vec![output])))
+        };
+        assert!(matches!(judge(same.clone()), Outcome::Forward(_)));
+        let other = wit::PropertiesResult { user: vec![("new".into(), bad())], ..same };
+        assert_eq!(judge(other), Outcome::Fault(Fault::Unportable { name: "user", character: '\r' }));
+        assert_eq!(outcome(&spec(), &input, Ok(wit::Decision::Pass)), Outcome::Pass);
     }
 
     #[test]

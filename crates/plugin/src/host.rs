@@ -63,11 +63,12 @@ impl Host {
     /// Takes 1 to 15 ms from the cache and up to many seconds without: never call it where messages wait.
     ///
     /// # Errors
-    /// [`Error::Compile`] when these bytes are not a component.
+    /// [`Error::Compile`] when these bytes are not a component; [`Error::NoExecutableMemory`] when the system forbids
+    /// what every component needs.
     pub fn compile(&self, bytes: &[u8]) -> Result<Component, Error> {
         check_preamble(bytes).map_err(|problem| Error::Compile(problem.to_owned()))?;
-        let component = wasmtime::component::Component::from_binary(&self.inner.engine, bytes)
-            .map_err(|error| Error::Compile(format!("{error:#}")))?;
+        let component =
+            wasmtime::component::Component::from_binary(&self.inner.engine, bytes).map_err(|error| refused(&error))?;
         let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Component { inner: component, digest: digest.into() })
     }
@@ -169,6 +170,18 @@ fn create_private(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
+/// What wasmtime says when it cannot load a component, in words for people. It has no error of its own for memory that
+/// may not be made executable: this is the text it puts before what the system said.
+fn refused(error: &wasmtime::Error) -> Error {
+    const NOT_EXECUTABLE: &str = "unable to make memory executable";
+    let mut causes = error.chain().map(ToString::to_string).skip_while(|cause| !cause.contains(NOT_EXECUTABLE));
+    match causes.next() {
+        // The last cause is the system's own word.
+        Some(cause) => Error::NoExecutableMemory(causes.last().unwrap_or(cause)),
+        None => Error::Compile(format!("{error:#}")),
+    }
+}
+
 /// Tells apart what people mistake for a component, so that the message can say what to do.
 fn check_preamble(bytes: &[u8]) -> Result<(), &'static str> {
     const MAGIC: &[u8] = b"\0asm";
@@ -183,5 +196,25 @@ fn check_preamble(bytes: &[u8]) -> Result<(), &'static str> {
         ),
         Some((MAGIC, _)) => Ok(()),
         _ => Err("not WebAssembly: it does not begin with \\0asm"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As wasmtime says it; tried under `PR_SET_MDWE`.
+    #[test]
+    fn a_process_that_may_not_make_memory_executable_is_told_so_and_not_that_its_plugin_is_bad() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = wasmtime::Error::from(denied).context("failed to make memory executable");
+        let error = error.context("unable to make memory executable").context("loading");
+        let error = refused(&error);
+        assert!(matches!(error, Error::NoExecutableMemory(_)), "{error:?}");
+        let words = error.to_string();
+        assert!(words.starts_with("this process may not make memory executable"), "{words}");
+        assert!(words.contains("permission denied") && words.contains("remove MemoryDenyWriteExecute="), "{words}");
+        let other = refused(&wasmtime::Error::msg("unexpected end").context("failed to parse"));
+        assert_eq!(other.to_string(), "not a component: failed to parse: unexpected end");
     }
 }

@@ -52,6 +52,12 @@ pub enum Error {
     /// These bytes are not a component that can be compiled; perhaps not yet, if the file is still being written.
     #[error("not a component: {0}")]
     Compile(String),
+    /// The system lets this process make no memory executable, so no plugin can be loaded, whatever its bytes.
+    #[error(
+        "this process may not make memory executable, which plugins need ({0}): remove MemoryDenyWriteExecute= from \
+         its systemd unit, or what else forbids it"
+    )]
+    NoExecutableMemory(String),
     /// A component, but not a plugin for this gateway.
     #[error("not a plugin for this gateway: {0}")]
     WrongWorld(String),

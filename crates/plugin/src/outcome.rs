@@ -4,6 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use smallvec::SmallVec;
 use std::time::Duration;
+use tidegate_message::text::{CodePoint, PORTABLE_LEVELS_MAX};
 use tidegate_message::{Message, Properties, QoS, Topic, TopicError};
 
 /// What is to be done with one message.
@@ -112,6 +113,21 @@ pub enum Fault {
     /// A topic that cannot be one.
     #[error("not a topic to publish to: {0}")]
     BadTopic(#[from] TopicError),
+    /// A topic with more levels than other brokers take.
+    #[error("a topic with more than {PORTABLE_LEVELS_MAX} levels, which other brokers hang up on")]
+    TooDeep,
+    /// A text with a character on which the next broker may hang up.
+    #[error(
+        "{name} has {}, which other brokers hang up on; `control_characters = \"allow\"` in `[gateway]` takes it all \
+         the same",
+        CodePoint(*character)
+    )]
+    Unportable {
+        /// As in the contract, such as `topic` or `content-type`.
+        name: &'static str,
+        /// The first of them.
+        character: char,
+    },
     /// An output of a tick without a topic, which has no message to take it from.
     #[error("an output of `tick` has no topic")]
     NoTopic,
@@ -160,8 +176,10 @@ impl Fault {
             Self::Memory { .. } => "memory",
             Self::TooManyOutputs { .. } => "too_many_outputs",
             Self::TooLarge { .. } => "too_large",
-            Self::BadTopic(_) | Self::NoTopic => "bad_topic",
-            Self::BadProperty { .. } => "bad_property",
+            Self::BadTopic(_) | Self::NoTopic | Self::TooDeep | Self::Unportable { name: Self::TOPIC, .. } => {
+                "bad_topic"
+            }
+            Self::BadProperty { .. } | Self::Unportable { .. } => "bad_property",
             Self::ForeignTarget(_) => "foreign_target",
             Self::ForeignTopic(_) => "foreign_topic",
             Self::WrongCount { .. } => "wrong_count",
@@ -170,6 +188,9 @@ impl Fault {
             Self::Restart(_) => "restart",
         }
     }
+
+    /// The [`name`](Self::Unportable::name) of a topic; all others are properties.
+    pub(crate) const TOPIC: &'static str = "topic";
 
     /// Every word [`kind`](Self::kind) can say, for counters that start at zero.
     pub const KINDS: [&'static str; 13] = [

@@ -17,6 +17,9 @@ pub struct Spec {
     pub grants: Grants,
     /// How much of everything it may use.
     pub limits: Limits,
+    /// Whether its outputs may have control characters and non-characters in topics and in texts of MQTT 5, on which
+    /// the next broker may hang up; see [`tidegate_message::text`]. What it leaves as it came is not judged.
+    pub allow_control_characters: bool,
     /// Its durable state. Hand the same store to the version that replaces this one.
     pub state: StateStore,
 }
@@ -29,6 +32,7 @@ impl Spec {
             config_json: "{}".into(),
             grants: Grants::default(),
             limits: Limits::default(),
+            allow_control_characters: false,
             state: StateStore::default(),
         }
     }

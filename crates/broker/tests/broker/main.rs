@@ -8,10 +8,12 @@ mod hostile; // bytes that are no MQTT, floods, silence
 mod limits; // queues, sizes, counts
 mod local; // the in-process client and its acknowledgements
 mod mosquitto; // mosquitto's own clients
+mod refused; // what another broker would hang up on
 mod retained; // retained messages
 mod sessions; // resumption, expiry, takeover
 mod shared; // shared subscriptions
 mod subscriptions; // options, identifiers, overlaps
+mod sys; // what the broker says of itself
 mod users; // passwords, anonymous clients
 mod websocket; // MQTT in WebSocket frames
 mod wills; // wills

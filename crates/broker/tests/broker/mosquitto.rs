@@ -107,3 +107,28 @@ fn mosquitto_pub_in_bulk() {
         assert_eq!(server.broker.stats().dropped.total(), 0);
     });
 }
+
+/// As in the health checks of containers.
+#[test]
+fn mosquitto_sub_of_sys_is_answered_at_once() {
+    with(anonymous(), |server| async move {
+        let args = ["-t", "$SYS/#", "-C", "1", "-F", "%t %r %p"];
+        let output = end(start("mosquitto_sub", &server, &args)).await;
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("$SYS/broker/") && output.status.success(), "{output:?}");
+    });
+}
+
+/// Whatever gets through our door gets through mosquitto's, and what does not would not: its clients check both.
+#[test]
+fn a_message_that_mosquitto_clients_hang_up_on_reaches_none() {
+    with(anonymous(), |server| async move {
+        let sub = start("mosquitto_sub", &server, &["-t", "t/#", "-C", "1", "-q", "1"]);
+        server.until(|stats| stats.subscriptions == 1).await;
+        let mut device = server.device_311("d").await;
+        device.publish(message("t/\r", "bad", QoS::AtLeastOnce)).await;
+        device.publish(message("t/ok", "ok", QoS::AtLeastOnce)).await;
+        let output = end(sub).await;
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n", "{output:?}");
+    });
+}

@@ -94,15 +94,11 @@ fn unsubscribing_says_what_was_there() {
 }
 
 #[test]
-fn a_filter_too_deep_is_refused_and_a_topic_too_deep_is_delivered() {
+fn a_filter_too_deep_is_refused() {
     with(anonymous(), |server| async move {
         let deep = "/".repeat(65_000);
         let mut device = server.device("d").await;
         assert_eq!(device.subscribe_with(&[filter(&deep, QoS::AtMostOnce)]).await, [ReasonCode::TOPIC_FILTER_INVALID]);
-        device.subscribe("#", QoS::AtMostOnce).await;
-        device.publish(retained(&deep, "x", QoS::AtMostOnce)).await;
-        assert_eq!(device.next().await.topic.as_str(), deep);
-        assert_eq!(server.broker.stats().dropped.retained_full, 1);
     });
 }
 
@@ -110,7 +106,7 @@ fn a_filter_too_deep_is_refused_and_a_topic_too_deep_is_delivered() {
 fn the_brokers_own_topics_are_not_published_to() {
     with(anonymous(), |server| async move {
         let mut device = server.device("d").await;
-        device.subscribe("$SYS/#", QoS::AtLeastOnce).await;
+        device.subscribe("$SYS/+", QoS::AtLeastOnce).await;
         let code = device.publish(message("$SYS/x", "x", QoS::AtLeastOnce)).await;
         assert_eq!(code, ReasonCode::NOT_AUTHORIZED);
         let code = device.publish(message("$share/g/x", "x", QoS::AtLeastOnce)).await;
