@@ -9,6 +9,7 @@
 
 mod habits;
 mod one_answer;
+mod personas;
 mod properties;
 mod serve;
 mod state;
@@ -26,7 +27,7 @@ use crate::{free_port, packet};
 use state::{Connection, State};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,7 +47,7 @@ const SHOWN_BYTES: usize = 60;
 /// A broker on a port of its own. All of it ends when it is dropped; its log is printed if the test is failing.
 #[derive(Debug)]
 pub struct ScriptedBroker {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -72,7 +73,13 @@ impl ScriptedBroker {
     /// On a port that is known before.
     #[track_caller]
     pub fn start_on(port: u16, script: Script) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port for the scripted broker");
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], port)), script)
+    }
+
+    /// On another address of this machine.
+    #[track_caller]
+    pub fn start_at(address: SocketAddr, script: Script) -> Self {
+        let listener = TcpListener::bind(address).expect("an address for the scripted broker");
         let state = Mutex::new(State { script, ..State::default() });
         let shared = Arc::new(Shared { state, stopped: AtomicBool::new(false) });
         let theirs = shared.clone();
@@ -85,17 +92,17 @@ impl ScriptedBroker {
                 std::thread::spawn(move || serve(&shared, stream));
             }
         });
-        Self { port, shared }
+        Self { address, shared }
     }
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
-    /// The same as `mqtt://127.0.0.1:PORT`.
+    /// The same as `mqtt://ADDRESS:PORT`.
     pub fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt://{}", self.address)
     }
 
     /// Other habits from here on.
@@ -189,6 +196,15 @@ impl ScriptedBroker {
         }
     }
 
+    /// Sends the answers that [`Habit::HoldSuback`] holds, and holds no more.
+    pub fn release(&self) {
+        let mut state = self.shared.lock();
+        state.script = Script::new();
+        for (number, packet, bytes) in std::mem::take(&mut state.held) {
+            state.tell(number, packet, &bytes);
+        }
+    }
+
     /// Ends all connections.
     pub fn cut(&self, end: &End) {
         let mut state = self.shared.lock();
@@ -202,7 +218,7 @@ impl ScriptedBroker {
         let state = self.shared.lock();
         let from = state.log.len().saturating_sub(SHOWN);
         let lines: Vec<String> = state.log[from..].iter().map(line).collect();
-        format!("\n--- the scripted broker on {} ---\n{}\n---", self.port, lines.join("\n"))
+        format!("\n--- the scripted broker on {} ---\n{}\n---", self.address, lines.join("\n"))
     }
 }
 
@@ -210,7 +226,7 @@ impl Drop for ScriptedBroker {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         // Wakes the one who accepts.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
         self.cut(&End::reset());
         if std::thread::panicking() {
             eprintln!("{}", self.tail());

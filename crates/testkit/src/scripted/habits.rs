@@ -27,6 +27,8 @@ pub enum Habit {
     LoseSuback,
     /// SUBSCRIBE is neither taken nor answered; the connection stays.
     IgnoreSubscribe,
+    /// SUBSCRIBE is taken; the answer waits until the test lets it go.
+    HoldSuback,
     /// As `LoseSubscribe`.
     LoseUnsubscribe,
     /// As `LoseSuback`.
@@ -35,7 +37,7 @@ pub enum Habit {
     RefuseFilter(&'static str, u8),
     /// SUBSCRIBE with this filter ends the connection; nothing of that SUBSCRIBE is taken.
     HangUpOnFilter(&'static str, End),
-    /// No higher QoS is granted (RabbitMQ, NATS, mosca: 1), nor accepted.
+    /// No higher QoS is granted (RabbitMQ, NATS, mosca: 1).
     GrantAtMost(u8),
     /// What is retained comes before SUBACK (amqtt).
     RetainedBeforeSuback,

@@ -147,6 +147,11 @@ impl Property {
         Self::text(CONTENT_TYPE, content)
     }
 
+    /// One that the standard does not have.
+    pub fn unknown() -> Self {
+        Self::number(0x7f, 0)
+    }
+
     pub(super) fn is_text(&self) -> bool {
         matches!(self.id, CONTENT_TYPE | RESPONSE_TOPIC)
     }

@@ -186,6 +186,9 @@ impl State {
             packet::SUBACK => Packet::Suback(id, codes.to_vec()),
             _ => Packet::Unsuback(id),
         };
+        if kind == packet::SUBACK && self.does(|habit| matches!(habit, Habit::HoldSuback)) {
+            return self.held.push((number, packet, bytes));
+        }
         self.tell(number, packet, &bytes);
     }
 

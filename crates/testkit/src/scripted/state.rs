@@ -47,6 +47,8 @@ pub(super) struct State {
     pub(super) connections: Vec<Connection>,
     pub(super) log: Vec<Logged>,
     pub(super) published: Vec<Published>,
+    /// Answers to SUBSCRIBE that wait for the test, each with its connection.
+    pub(super) held: Vec<(usize, Packet, Vec<u8>)>,
     // CONNECTs that were accepted.
     pub(super) welcomed: usize,
 }

@@ -54,6 +54,13 @@ impl Message {
         String::from_utf8_lossy(&self.topic).into_owned()
     }
 
+    /// The whole PUBLISH, for a client that is made of bytes; `level` is 3, 4 or 5.
+    pub fn packet(&self, level: u8, id: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(&mut bytes, level, id, false);
+        bytes
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>, level: u8, id: u16, dup: bool) {
         let mut body = Vec::new();
         packet::bytes(&mut body, &self.topic);
