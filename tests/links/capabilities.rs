@@ -114,7 +114,7 @@ fn what_no_local_stops_is_no_ring() {
 fn tls_to_a_plain_port_is_a_hint() {
     let plain = Mosquitto::start();
     let tidegate = Tidegate::builder(&link("x", &format!("mqtts://localhost:{}", plain.port()), "auto", "")).spawn();
-    says(&tidegate, &["x", "mqtt://"]);
+    says(&tidegate, &["broker=\"x\"", "mqtt://"]);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn plain_to_a_tls_port_is_a_hint() {
     for version in ["auto", "5", "3.1.1"] {
         let tidegate =
             Tidegate::builder(&link("x", &format!("mqtt://localhost:{}", tls.tls_port()), version, "")).spawn();
-        says(&tidegate, &["x", "mqtts://"]);
+        says(&tidegate, &["broker=\"x\"", "mqtts://"]);
     }
 }
 
@@ -133,7 +133,7 @@ fn two_with_one_client_id_are_a_hint() {
     for (version, end) in [("5", End::says(0x8e)), ("5", End::fin()), ("3.1.1", End::fin())] {
         let x = ScriptedBroker::start(Script::new().always(Habit::EndAfterConnack(end)));
         let tidegate = Tidegate::builder(&link("x", &x.url(), version, "")).spawn();
-        says(&tidegate, &["x", "client_id"]);
+        says(&tidegate, &["broker=\"x\"", "client_id"]);
     }
 }
 
@@ -141,7 +141,7 @@ fn two_with_one_client_id_are_a_hint() {
 fn a_web_server_in_the_place_of_a_broker_is_a_hint() {
     let plain = OneAnswer::start(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     let tidegate = Tidegate::builder(&link("x", &format!("mqtt://127.0.0.1:{}", plain.port()), "auto", "")).spawn();
-    says(&tidegate, &["x", "http"]);
+    says(&tidegate, &["broker=\"x\"", "http"]);
 }
 
 #[test]

@@ -108,8 +108,8 @@ fn a_lost_pubcomp_is_no_dead_end_after_a_kill_either() {
     for payload in numbered(10) {
         arrives(&line.t, &payload);
     }
-    drained(&line.tidegate);
     ready(&line.tidegate);
+    drained(&line.tidegate);
 }
 
 /// amqtt.
@@ -124,7 +124,8 @@ fn a_pubrec_for_a_pubrel_completes_it() {
     }
 }
 
-/// RabbitMQ and amqtt, after a PUBCOMP that was lost with its link.
+/// RabbitMQ and amqtt, after PUBCOMPs that were lost with their links, as many as are under way at a time: after PUBREC the
+/// broker has the message, so nothing is lost by taking it as done.
 #[test]
 fn an_old_pubrel_that_is_never_answered_holds_up_nothing() {
     let script = Script::new().always(Habit::IgnoreUnknownPubrel).times(25, Habit::LosePubcomp);
@@ -216,10 +217,15 @@ fn what_is_not_answered_for_a_minute_is_a_metric_a_warning_and_not_ready() {
     send(&s, "d/1", 1, ["one".to_owned()]);
     send(&s, "d/2", 2, numbered(MANY));
     for (name, t) in &silent {
-        let counted = within(LONG, || count(&tidegate, "tidegate_broker_unanswered", &[("broker", name)]) > 0);
+        // What is known to be there may be taken as done instead; that is counted too.
+        let of = |metric: &str| count(&tidegate, metric, &[("broker", name)]);
+        let done = || *name == "pubrel" && of(GIVEN_UP) > 0;
+        let counted = within(LONG, || of("tidegate_broker_unanswered") > 0 || done());
         assert!(counted, "{name} owes us an answer{}", t.tail());
-        not_ready(&tidegate, &[name, "unanswered"]);
-        says(&tidegate, &["warn", name, "unanswered"]);
+        if !done() {
+            not_ready(&tidegate, &[name, "unanswered"]);
+            says(&tidegate, &["warn", name, "unanswered"]);
+        }
     }
 }
 
@@ -235,6 +241,7 @@ fn a_broker_that_is_silent_after_the_hello_is_left() {
     send(&s, "d/x", 1, ["one".to_owned()]);
     eventually("it connects again", PATIENCE, || t.welcomed() > 1);
     t.learn(Script::new());
+    t.cut(&End::reset());
     arrives(&t, "one");
 }
 

@@ -26,7 +26,7 @@ fn a_broker_that_does_not_answer_mqtt_5_is_spoken_to_in_3_1_1() {
         let tidegate = Tidegate::builder(&auto(&x, "")).spawn();
         ready(&tidegate);
         assert_eq!(levels(&x).last(), Some(&4), "{}", x.tail());
-        says(&tidegate, &["x", "no answer", "3.1.1"]);
+        says(&tidegate, &["broker=\"x\"", "no answer", "3.1.1"]);
         assert_eq!(lines_with(&tidegate, &["retry_in=0"]), 0, "{}", tidegate.log());
     }
 }
@@ -47,7 +47,7 @@ fn a_broker_that_refuses_or_closes_is_spoken_to_in_what_it_knows() {
         ready(&tidegate);
         assert_eq!(lines_with(&tidegate, &["retry_in=0"]), 0, "{}", tidegate.log());
         if levels(&x).len() > 1 {
-            says(&tidegate, &["x", "trying", "3.1.1"]);
+            says(&tidegate, &["broker=\"x\"", "trying", "3.1.1"]);
         }
     }
 }
@@ -86,7 +86,7 @@ fn what_has_worked_is_left_when_it_works_no_more() {
 fn a_version_that_is_set_and_refused_is_a_hint() {
     let x = ScriptedBroker::start(Script::rabbitmq());
     let tidegate = Tidegate::builder(&link("x", &x.url(), "5", "")).spawn();
-    says(&tidegate, &["x", "version", "auto"]);
+    says(&tidegate, &["broker=\"x\"", "version", "auto"]);
 }
 
 /// An address that takes no connections and does not say so: its backlog is full.

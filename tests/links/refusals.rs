@@ -88,6 +88,7 @@ fn what_is_refused_for_a_while_outlives_a_kill() {
     for payload in numbered(5) {
         arrives(&t, &payload);
     }
+    ready(&tidegate);
     drained(&tidegate);
 }
 
