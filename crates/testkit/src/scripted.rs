@@ -38,6 +38,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// After a FIN of ours, the client has so long to close too; and a client that takes nothing is given up after it.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// How many ports are tried.
+const START_ATTEMPTS: u32 = 5;
+
 /// How much of the log is shown when a test fails.
 const SHOWN: usize = 80;
 
@@ -67,19 +70,19 @@ impl ScriptedBroker {
     /// With these habits, on a free port of 127.0.0.1.
     #[track_caller]
     pub fn start(script: Script) -> Self {
-        Self::start_on(free_port(), script)
-    }
-
-    /// On a port that is known before.
-    #[track_caller]
-    pub fn start_on(port: u16, script: Script) -> Self {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], port)), script)
+        // Another process may take a free port before we do.
+        let listener = (0..START_ATTEMPTS).find_map(|_| TcpListener::bind(("127.0.0.1", free_port())).ok());
+        Self::listen(listener.expect("a free port for the scripted broker"), script)
     }
 
     /// On another address of this machine.
     #[track_caller]
     pub fn start_at(address: SocketAddr, script: Script) -> Self {
-        let listener = TcpListener::bind(address).expect("an address for the scripted broker");
+        Self::listen(TcpListener::bind(address).expect("an address for the scripted broker"), script)
+    }
+
+    fn listen(listener: TcpListener, script: Script) -> Self {
+        let address = listener.local_addr().expect("a listener has an address");
         let state = Mutex::new(State { script, ..State::default() });
         let shared = Arc::new(Shared { state, stopped: AtomicBool::new(false) });
         let theirs = shared.clone();
