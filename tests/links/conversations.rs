@@ -80,16 +80,19 @@ fn waits(tidegate: &Tidegate, s: &ScriptedBroker) -> Option<String> {
     let gauge = |name: &str| now.get(name, &[]);
     let (status, said) = tidegate.get("/ready").unwrap_or_default();
     let flowing = ["tidegate_route_in_flight", "tidegate_unacknowledged", "tidegate_spool_queued"];
-    let left: Vec<_> = flowing.iter().filter(|name| gauge(name) != Some(0.0)).collect();
+    let left: Vec<_> = flowing.iter().filter(|name| gauge(name).unwrap_or(0.0) > 0.0).collect();
     let named =
         gauge("tidegate_subscriptions_refused").unwrap_or(0.0) + gauge("tidegate_broker_unanswered").unwrap_or(0.0);
     if status == 503 && named > 0.0 && !said.is_empty() {
         return None;
     }
-    if left.is_empty() && s.unacknowledged() == 0 && status == 200 {
+    // A link that is deaf has nothing left to do either.
+    let filters = s.filters();
+    if left.is_empty() && s.unacknowledged() == 0 && status == 200 && filters == ["a/#", "b/#"] {
         return None;
     }
-    Some(format!("{left:?}, {} unacknowledged at the source, /ready {status} {said:?}", s.unacknowledged()))
+    let unacknowledged = s.unacknowledged();
+    Some(format!("{left:?}, {unacknowledged} unacknowledged at the source, {filters:?}, /ready {status} {said:?}"))
 }
 
 fn converse(seed: u64) {
