@@ -8,6 +8,7 @@
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `hostile` | every hostile plugin beside an honest route |
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk |
+//! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `command` | `check`, `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
@@ -18,6 +19,7 @@ mod delivery;
 mod embedded;
 mod hostile;
 mod kills;
+mod links;
 mod reload;
 mod spool;
 mod world;

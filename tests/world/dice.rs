@@ -17,6 +17,10 @@ impl Dice {
     pub(crate) fn new() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let seed = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
+        Self::with(seed)
+    }
+
+    pub(crate) fn with(seed: u64) -> Self {
         Self { seed, state: seed }
     }
 

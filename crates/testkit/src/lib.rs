@@ -1,6 +1,7 @@
 //! What the tests and the benchmark stand on: real brokers, a broken network, a client of our own, and a ledger.
 //!
-//! A typical test: [`Mosquitto`] on both sides, [`FaultProxy`] between one of them and the gateway, the real binary in
+//! Where a broker, or the network, is to misbehave in a way that can be repeated, [`ScriptedBroker`] has the habits of real
+//! ones. A typical test: [`Mosquitto`] on both sides, [`FaultProxy`] between one of them and the gateway, the real binary in
 //! [`Tidegate`], a [`Publisher`] and a [`Subscriber`] that write into one [`Ledger`], and at the end
 //! `ledger.check("upstream").assert_exactly_once()`.
 //!
@@ -19,6 +20,7 @@ mod mosquitto;
 mod packet;
 mod process;
 mod proxy;
+mod scripted;
 mod simdisk;
 mod tidegate;
 mod tools;
@@ -31,6 +33,10 @@ pub use ledger::{Check, Id, Ledger};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use process::Process;
 pub use proxy::{Direction, FaultProxy};
+pub use scripted::{
+    Answer, End, Habit, Hello, Logged, Match, Message, OneAnswer, Packet, Properties, Property, Published, Script,
+    ScriptedBroker, Subscription,
+};
 pub use simdisk::{Entry, Fault, SimDisk, SimFile, What};
 pub use tidegate::{Metrics, Sample, Tidegate, TidegateBuilder};
 pub use tools::{MosquittoSub, mosquitto_pub, python};

@@ -72,17 +72,33 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.bytes(length.into())?).map_err(|_| malformed("a text is not UTF-8"))
     }
 
-    pub(crate) fn skip_properties(&mut self) -> io::Result<()> {
-        let mut length = 0;
+    pub(crate) fn u32(&mut self) -> io::Result<u32> {
+        let bytes = self.bytes(4)?;
+        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// Bytes with their length before them.
+    pub(crate) fn binary(&mut self) -> io::Result<&'a [u8]> {
+        let length = self.u16()?;
+        self.bytes(length.into())
+    }
+
+    /// A number of one to four bytes.
+    pub(crate) fn variable(&mut self) -> io::Result<usize> {
+        let mut number = 0;
         for shift in [0, 7, 14, 21] {
             let byte = self.u8()?;
-            length |= usize::from(byte & 0x7f) << shift;
+            number |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                self.bytes(length)?;
-                return Ok(());
+                return Ok(number);
             }
         }
-        Err(malformed("a property length of more than four bytes"))
+        Err(malformed("a number of more than four bytes"))
+    }
+
+    pub(crate) fn skip_properties(&mut self) -> io::Result<()> {
+        let length = self.variable()?;
+        self.bytes(length).map(drop)
     }
 }
 
@@ -245,13 +261,13 @@ pub(crate) fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
+pub(crate) fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
     out.push(first);
     remaining_length(out, body.len());
     out.extend_from_slice(body);
 }
 
-fn remaining_length(out: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn remaining_length(out: &mut Vec<u8>, mut length: usize) {
     while length > 0x7f {
         out.push(length as u8 & 0x7f | 0x80);
         length >>= 7;
@@ -263,7 +279,7 @@ fn text(out: &mut Vec<u8>, text: &str) {
     bytes(out, text.as_bytes());
 }
 
-fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).expect("a text of MQTT is at most 65,535 bytes");
     out.extend(length.to_be_bytes());
     out.extend_from_slice(bytes);

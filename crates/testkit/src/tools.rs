@@ -31,8 +31,9 @@ impl MosquittoSub {
     #[track_caller]
     pub fn start(port: u16, args: &[&str]) -> Self {
         let port = port.to_string();
-        let all = ["-h", "127.0.0.1", "-p", &port, "-d", "-F", FORMAT];
-        let mut process = Process::spawn("mosquitto_sub", &mut command("mosquitto_sub", all.iter().chain(args)));
+        // Into a pipe it would write only when it has a page full, or a message.
+        let all = ["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", &port, "-d", "-F", FORMAT];
+        let mut process = Process::spawn("mosquitto_sub", &mut command("stdbuf", all.iter().chain(args)));
         within(SUBSCRIBED, || process.log().contains("Subscribed (mid") || !process.is_running());
         assert!(process.is_running(), "mosquitto_sub {args:?} is not subscribed{}", process.tail());
         Self(process)
@@ -76,6 +77,8 @@ mod tests {
         let broker = Mosquitto::start();
         let sub = MosquittoSub::start(broker.port(), &["-t", "a/#", "-q", "2"]);
         mosquitto_pub(broker.port(), &["-t", "a/b", "-q", "2", "-m", "two words"]);
+        // A message of QoS 2 is shown only when it is released: one of QoS 0 would overtake it.
+        sub.expect(1, SOON);
         mosquitto_pub(broker.port(), &["-V", "5", "-t", "a/c", "-m", "x", "-r"]);
         assert_eq!(sub.expect(2, SOON), ["a/b 2 0 two words", "a/c 0 0 x"]);
         let late = MosquittoSub::start(broker.port(), &["-V", "5", "-t", "a/c"]);
