@@ -1,4 +1,5 @@
 """One cell of the table: numbered messages both ways through a gateway, what became of them, and whose fault it was."""
+import collections
 import dataclasses
 import time
 
@@ -64,9 +65,9 @@ def count(direction, publisher, subscriber, tap, qos):
     sender = "broker" if direction == "up" else "gateway"
     answerer = "gateway" if direction == "up" else "broker"
     with tap.lock:
-        answered, fresh, order = set(tap.answered[answerer]), dict(tap.fresh[sender]), firsts(tap.order[sender])
-        sessions_lost = tap.sessions_lost
-    lost = acknowledged - arrived
+        answers, fresh, order = list(tap.answered[answerer]), dict(tap.fresh[sender]), firsts(tap.order[sender])
+        sessions_lost, at_qos_1 = tap.sessions_lost, set(tap.at_qos_1)
+    lost, answered = acknowledged - arrived, set(answers)
     result = Counted(len(acknowledged), len(lost), len(subscriber.arrived) - len(arrived), out_of_order(subscriber.arrived))
     reasons = []
     if direction == "up":
@@ -79,15 +80,19 @@ def count(direction, publisher, subscriber, tap, qos):
         result.waiting = len(lost - answered)
         if lost & answered:
             reasons.append("b")
-    repeats = {name for name in arrived if subscriber.arrived.count(name) > 1} if result.repeated else set()
-    if qos == 2 and not sessions_lost > 0:
-        result.repeated_ours = sum(fresh.get(name, 0) < 2 for name in repeats) if direction == "up" else 0
-        if direction == "down":
-            result.repeated_ours = sum(fresh.get(name, 0) > 1 for name in repeats)
-    wire_order = out_of_order(order)
+    repeats = {name for name, times in collections.Counter(subscriber.arrived).items() if times > 1}
+    once = repeats - at_qos_1 if qos == 2 else set()
+    if not sessions_lost > 0:
+        result.repeated_ours = sum((fresh.get(name, 0) > 1) == (direction == "down") for name in once)
+    # What the gateway had not answered when the link broke may come again behind later ones: its answers are the order.
+    wire_order = out_of_order(answers if direction == "up" else order)
     result.reordered_ours = max(0, result.reordered - wire_order) if direction == "up" else min(wire_order, result.reordered)
-    if (result.repeated and qos == 2 and not result.repeated_ours) or (result.reordered and not result.reordered_ours):
-        reasons.append("e" if not (sessions_lost > 0 and not result.reordered) else "d")
+    if once and not result.repeated_ours:
+        reasons.append("d" if sessions_lost > 0 else "e")
+    elif result.reordered and not result.reordered_ours:
+        reasons.append("e")
+    if repeats - once and qos == 2:
+        reasons.append("q")
     result.reasons = " ".join(reasons)
     return result
 

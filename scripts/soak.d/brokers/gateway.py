@@ -1,5 +1,6 @@
 """A Tidegate between the broker that is tried and a mosquitto, in a folder of its own."""
 import pathlib
+import re
 import signal
 import time
 import urllib.error
@@ -75,10 +76,10 @@ class Gateway:
             self.process = None
 
     def complaints(self):
-        """Lines of the log that warn, without their times and without repeats."""
+        """Lines of the log that warn, without times and waits, and each once."""
         lines = []
         for line in (self.folder / "log").read_text(errors="replace").splitlines():
             at = max(line.find("WARN"), line.find("ERROR"))
-            if at >= 0 and line[at:] not in lines:
-                lines.append(line[at:])
-        return lines
+            if at >= 0:
+                lines.append(re.sub(r" retry_in=\S+", "", line[at:]))
+        return list(dict.fromkeys(lines))

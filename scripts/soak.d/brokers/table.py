@@ -22,7 +22,7 @@ KEY = """`lost/repeated/out of order` of what the source acknowledged, up (to mo
 repeated or out of order. **Bold**: the gateway's doing. The rest is the broker's own, by what was on the wire between it and the gateway:
 a: it acknowledged the message to its publisher and never sent it to the gateway; b: it acknowledged the message to the gateway and never
 sent it to its subscriber; d: it had forgotten the session, so that what was unfinished was sent again; e: it sent it twice, or later
-ones first. -: it takes no QoS 2."""
+ones first; q: it speaks QoS 1 where 2 was asked. -: it takes no QoS 2."""
 
 
 def words(counted):
@@ -32,7 +32,7 @@ def words(counted):
     if not counted.repeated and not counted.reordered:
         numbers = str(counted.lost)
     if counted.waiting:
-        numbers += f" ({counted.waiting} do not leave)"
+        numbers += f" (of them {counted.waiting} do not leave)"
     if counted.is_ours():
         numbers = f"**{numbers}**"
     return f"{numbers} {counted.reasons}".strip()

@@ -16,9 +16,10 @@ class Tap:
         self.broker_port, self.port = broker_port, port
         self.lock = threading.Lock()
         self.order = {"broker": [], "gateway": []}  # numbers of PUBLISH by who sent them
-        self.answered = {"broker": set(), "gateway": set()}  # numbers by who answered PUBACK or PUBREC; all at QoS 0
+        self.answered = {"broker": {}, "gateway": {}}  # numbers by who answered PUBACK or PUBREC, in order; all at QoS 0
         self.fresh = {"broker": {}, "gateway": {}}  # number: how often it was sent as a new message, not again
         self.slots = {"broker": {}, "gateway": {}}  # packet id: number, of messages that are not released
+        self.at_qos_1 = set()  # numbers that were answered with PUBACK, whatever QoS was meant
         self.sessions_lost = -1  # the first connection has no session to lose
         self.connections = 0
         self.listener = None
@@ -79,12 +80,14 @@ class Tap:
             slot = wire.packet_id(first, body)
             self.order[sender].append(name)
             if not slot:
-                self.answered[other].add(name)
+                self.answered[other][name] = True
             if not slot or self.slots[sender].get(slot) != name:
                 self.fresh[sender][name] = self.fresh[sender].get(name, 0) + 1
                 self.slots[sender][slot] = name
         elif kind in (PUBACK, PUBREC):
             if name := self.slots[other].get(wire.packet_id(first, body)):
-                self.answered[sender].add(name)
+                self.answered[sender][name] = True
+                if kind == PUBACK:
+                    self.at_qos_1.add(name)
         elif kind == PUBREL:
             self.slots[sender].pop(wire.packet_id(first, body), None)
