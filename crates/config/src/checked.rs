@@ -39,6 +39,13 @@ impl Config {
         }
     }
 
+    /// Whether a route leads from this broker to the box's own.
+    pub fn feeds_embedded(&self, broker: &str) -> bool {
+        let routes = self.routes.iter().filter(|route| route.from.broker == broker);
+        let mut targets = routes.flat_map(|route| &route.to).flat_map(|target| self.brokers_of(target));
+        targets.any(|target| self.brokers.get(target).is_some_and(|broker| broker.embedded().is_some()))
+    }
+
     /// What waits for a broker or a target set of this name; the default for a name that is neither.
     ///
     /// A target set of policy `all` has none of its own: what is sent to it waits for each of its members.

@@ -58,6 +58,35 @@ pub(crate) fn check(reader: &Reader<'_>, config: &Config, marks: &Marks) {
     }
 }
 
+/// Routes that feed themselves if every one of these brokers sends us back what we publish there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// By name, in the order in which a message goes through them.
+    pub routes: Vec<String>,
+    /// Those between the routes, by name.
+    pub brokers: Vec<String>,
+}
+
+/// Every ring of a configuration that depends on its brokers. One that is certain is an error of [`parse`](crate::parse).
+pub fn rings(config: &Config) -> Vec<Ring> {
+    let (mut rings, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut steps = MAX_STEPS;
+    let next = next_routes(config, &mut steps);
+    for start in (0..config.routes.len()).filter(|route| !next[*route].is_empty()) {
+        let Some(cycle) = find(config, &next, start, Echo::No, &mut steps) else { continue };
+        // Nothing is certain of a plugin that may change topics.
+        let rewrites = |plugin: &String| may_rewrite(config, plugin);
+        if cycle.iter().any(|(route, _)| config.routes[*route].plugins.iter().any(rewrites)) {
+            continue;
+        }
+        if seen.insert(cycle.iter().map(|(route, _)| *route).collect::<BTreeSet<_>>()) {
+            let routes = cycle.iter().map(|(route, _)| config.routes[*route].name.clone()).collect();
+            rings.push(Ring { routes, brokers: cycle.into_iter().map(|(_, broker)| broker).collect() });
+        }
+    }
+    rings
+}
+
 /// Which routes may take what each route sends, without those that nothing comes to or that lead to nothing: what is
 /// left can be in a ring. Most configurations have nothing left.
 fn next_routes(config: &Config, steps: &mut usize) -> Vec<Vec<usize>> {

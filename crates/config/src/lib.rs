@@ -46,6 +46,7 @@ pub use checked::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,
     Source, TargetSet,
 };
+pub use cycle::{Ring, rings};
 pub use difference::{Changes, Difference};
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};

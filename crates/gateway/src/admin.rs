@@ -1,10 +1,11 @@
 //! What an operator can ask a running gateway over HTTP: metrics, health, and the messages kept aside.
 
 use crate::deliver::ReplayError;
+use crate::durable::PARKED_FOR_TARGET;
 use crate::supervisor::Gateway;
 use crate::{Error, listeners};
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -23,7 +24,7 @@ const WAITING_MAX: usize = 64;
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
 
 /// What is asked of the data path's thread.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Question {
     Metrics,
     Ready,
@@ -31,6 +32,8 @@ enum Question {
     State,
     ShowParked(u64),
     Replay(u64),
+    /// To this target.
+    ReplayTo(u64, String),
     Delete(u64),
 }
 
@@ -107,7 +110,7 @@ fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
     let number = |question: fn(u64) -> Question| {
         move |State(asking): State<Asking>, Path(number): Path<u64>| ask(asking, question(number))
     };
-    let plain = |question: Question| move |State(asking): State<Asking>| ask(asking, question);
+    let plain = |question: Question| move |State(asking): State<Asking>| ask(asking, question.clone());
     let router = Router::new()
         .route("/metrics", get(plain(Question::Metrics)))
         // Answers as long as the process serves requests at all.
@@ -116,7 +119,7 @@ fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
         .route("/state", get(plain(Question::State)))
         .route("/parked", get(plain(Question::Parked)))
         .route("/parked/{number}", get(number(Question::ShowParked)).delete(number(Question::Delete)))
-        .route("/parked/{number}/replay", post(number(Question::Replay)))
+        .route("/parked/{number}/replay", post(replay))
         .with_state(asking);
     let ended = |served: std::io::Result<()>| {
         if let Err(error) = served {
@@ -185,10 +188,19 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
                 },
             )
         }
-        Question::Replay(number) => {
-            let replayed = gateway.core().borrow_mut().replay(number, Instant::now());
+        Question::Replay(_) | Question::ReplayTo(..) => {
+            let mut core = gateway.core().borrow_mut();
+            let (number, replayed) = match &question {
+                Question::ReplayTo(number, to) => (*number, core.replay_to(*number, to, Instant::now())),
+                Question::Replay(number) => (*number, core.replay(*number, Instant::now())),
+                _ => (0, Err(ReplayError::Unknown)),
+            };
             match replayed {
-                Ok(()) => (StatusCode::OK, TEXT, format!("message {number} enters its route again\n")),
+                Ok(()) => (StatusCode::OK, TEXT, format!("message {number} is on its way again\n")),
+                Err(ReplayError::NoTarget(target)) => {
+                    let words = format!("there is no broker or target set `{target}`; name another with `to`\n");
+                    (StatusCode::CONFLICT, TEXT, words)
+                }
                 Err(ReplayError::Unknown) => unknown(number),
                 Err(ReplayError::NoRoute(route)) => {
                     let words = format!("its route `{route}` is not configured any more; delete it or add the route\n");
@@ -206,15 +218,27 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
     }
 }
 
+async fn replay(State(asking): State<Asking>, Path(number): Path<u64>, RawQuery(query): RawQuery) -> Response {
+    // Names of targets need no escapes.
+    let to = query.as_deref().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("to=")));
+    let question = match to {
+        Some(to) => Question::ReplayTo(number, to.to_owned()),
+        None => Question::Replay(number),
+    };
+    ask(asking, question).await
+}
+
 fn unknown(number: u64) -> Answer {
     (StatusCode::NOT_FOUND, TEXT, format!("no message {number} is parked\n"))
 }
 
 fn describe(number: u64, parked: &tidegate_spool::Parked) -> serde_json::Value {
+    let for_target = parked.kind == PARKED_FOR_TARGET;
     json!({
         "number": number,
         "route": parked.route,
-        "plugin": parked.plugin,
+        "plugin": if for_target { "" } else { &parked.plugin },
+        "target": if for_target { &parked.plugin } else { "" },
         "kind": parked.kind,
         "reason": parked.reason,
         "topic": parked.message.topic.as_str(),
@@ -225,17 +249,39 @@ fn describe(number: u64, parked: &tidegate_spool::Parked) -> serde_json::Value {
     })
 }
 
-/// Ready when every broker is connected and has answered to our subscriptions.
+/// Ready when every broker that is needed is connected, has granted our subscriptions and answers, and every set has a
+/// member that takes messages.
 fn ready(gateway: &Gateway) -> Answer {
     let snapshot = gateway.snapshot();
     let mut words = String::new();
+    let mut is_ready = true;
     for broker in snapshot.brokers.iter().filter(|broker| !broker.ready) {
-        let doing = if broker.up { "subscribing" } else { "connecting" };
-        let error = broker.error.as_deref().unwrap_or(doing);
-        words.push_str(&format!("broker {}: {error}\n", broker.name));
+        let name = &broker.name;
+        // A member that is away takes nothing from its set as long as another is there.
+        is_ready &= !broker.needed;
+        let aside = if broker.needed { "" } else { " (others of its set take its messages)" };
+        if broker.problems.is_empty() {
+            let doing = if broker.up { "subscribing" } else { "connecting" };
+            let error = broker.error.as_deref().unwrap_or(doing);
+            words.push_str(&format!("broker {name}: {error}{aside}\n"));
+        }
+        for problem in &broker.problems {
+            words.push_str(&format!("broker {name}: {problem}{aside}\n"));
+        }
+        if let (false, false, Some(error)) = (broker.problems.is_empty(), broker.up, &broker.error) {
+            words.push_str(&format!("broker {name}: {error}{aside}\n"));
+        }
     }
-    if words.is_empty() {
-        (StatusCode::OK, TEXT, "ready\n".to_owned())
+    for set in &snapshot.sets_down {
+        is_ready = false;
+        words.push_str(&format!("target {set}: none of its members is connected\n"));
+    }
+    for route in &snapshot.paused_routes {
+        is_ready = false;
+        words.push_str(&format!("route {route}: paused, it feeds itself\n"));
+    }
+    if is_ready {
+        (StatusCode::OK, TEXT, format!("ready\n{words}"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, TEXT, words)
     }

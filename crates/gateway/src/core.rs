@@ -4,9 +4,11 @@
 //! [`Core::decided`] takes their verdicts, `deliver.rs` resolves targets and fills lanes, [`Core::pull`] empties them,
 //! [`Core::completed`] acknowledges the source.
 
+use crate::capabilities::{Echo, Ring};
 use crate::counters::RouteCounters;
 use crate::durable::{Merged, Pace, QueueSlot};
 use crate::lane::{Lane, NO_ORIGIN};
+use crate::links::Troubles;
 use crate::origin::Origins;
 use crate::pipeline::{Decided, Inbox, Job, Outbox};
 use crate::sets::{Choice, Health};
@@ -145,6 +147,9 @@ pub(crate) struct BrokerSlot {
     pub(crate) pace: Option<Pace>,
     /// A backlog waits for `pace`.
     pub(crate) paced: bool,
+    /// What its link tells of it.
+    pub(crate) troubles: Troubles,
+    pub(crate) echo: Echo,
     dirty: bool,
 }
 
@@ -174,6 +179,8 @@ impl BrokerSlot {
             gate: 0,
             pace: None,
             paced: false,
+            troubles: Troubles::default(),
+            echo: Echo::default(),
             dirty: false,
         }
     }
@@ -262,6 +269,10 @@ pub(crate) struct RouteSlot {
     pub(crate) counters: RouteCounters,
     pub(crate) plugins: Vec<PluginInfo>,
     pub(crate) removed: bool,
+    /// It would feed itself: what comes for it is dropped.
+    pub(crate) paused: bool,
+    /// The response topic of what goes out is remapped as its topic is.
+    pub(crate) remap_response: bool,
     /// What a source waits for goes through the spool.
     pub(crate) spooled: bool,
     /// What nobody waits for does, too.
@@ -298,6 +309,8 @@ impl RouteSlot {
             counters: RouteCounters::default(),
             plugins: Vec::new(),
             removed: false,
+            paused: false,
+            remap_response: false,
             spooled: false,
             persist_qos0: false,
             class: crate::lane::NORMAL,
@@ -348,6 +361,7 @@ pub(crate) struct Core {
     pub(crate) batch_origins: Vec<u32>,
     started_us: u64,
     pub(crate) draining: bool,
+    pub(crate) rings: Vec<Ring>,
     patience: Patience,
     decided: Vec<(u16, Vec<Decided>)>,
     /// Somebody is held back: the supervisor looks again soon.
@@ -390,6 +404,7 @@ impl Core {
             batch_origins: Vec::new(),
             started_us: since_epoch,
             draining: false,
+            rings: Vec::new(),
             patience: Patience::default(),
             decided: Vec::new(),
             hold_back: Rc::new(Notify::new()),
@@ -448,6 +463,9 @@ impl Core {
     }
 
     fn route(&mut self, broker: u16, message: Message, token: Option<Token>, redelivered: bool, arrival: Arrival) {
+        if self.brokers[usize::from(broker)].echo.in_ring {
+            self.note_received(broker, &message, arrival.now);
+        }
         let slot = &mut self.brokers[usize::from(broker)];
         slot.received += 1;
         if self.draining {
@@ -457,6 +475,14 @@ impl Core {
         let routes = slot.routes(&message.topic, &self.hasher);
         let Some((last, others)) = routes.split_last() else {
             slot.unrouted += 1;
+            if slot.unrouted == 1 {
+                tracing::warn!(
+                    broker = &*slot.name,
+                    topic = %message.topic.as_str().escape_debug(),
+                    "a message that no route wants: the broker's session has a subscription that is not ours any more, \
+                     or never was; counted as tidegate_broker_unrouted_total"
+                );
+            }
             if let Some(token) = token {
                 self.ack(SourceAck { broker, token });
             }
@@ -483,6 +509,9 @@ impl Core {
         let slot = &mut self.routes[usize::from(route)];
         slot.counters.received += 1;
         slot.counters.in_flight += 1;
+        if slot.paused {
+            return self.dropped(route, origin, "ring");
+        }
         if slot.is_direct() {
             self.onward(route, message, origin, arrival.received_us, arrival.now);
             return;

@@ -94,6 +94,13 @@ impl Core {
                 Some(topic) => message.topic = topic,
                 None => return self.dropped(route, origin, "remap"),
             }
+            if self.routes[usize::from(route)].remap_response
+                && let Some(answers) = message.properties.as_ref().and_then(|found| found.response_topic.clone())
+                && let Some(answers) = self.remap(route, &answers)
+                && let Some(properties) = &mut message.properties
+            {
+                properties.response_topic = Some(answers);
+            }
         }
         let Some((last, others)) = targets.split_last() else {
             return self.dropped(route, origin, "no_target");
@@ -246,7 +253,8 @@ impl Core {
     }
 
     /// The next message for a broker.
-    pub(crate) fn pull(&mut self, broker: u16, has_room: bool, now: Instant) -> Option<Outgoing> {
+    pub(crate) fn pull(&mut self, broker: u16, mut has_room: bool, now: Instant) -> Option<Outgoing> {
+        has_room &= !self.brokers[usize::from(broker)].troubles.rests(now);
         loop {
             let now_us = self.now_us(now);
             let slot = &mut self.brokers[usize::from(broker)];
@@ -286,13 +294,18 @@ impl Core {
             } else if message.qos == QoS::AtMostOnce {
                 self.routes[usize::from(tag.route)].counters.latency.record(waited_us);
             }
+            if self.brokers[usize::from(broker)].echo.in_ring {
+                self.note_sent(broker, &message, now);
+            }
             return Some(Outgoing { key: tag.key(), message });
         }
     }
 
     /// Deliveries that are done.
     pub(crate) fn completed(&mut self, broker: u16, completions: &[Completion], now: Instant) {
-        self.brokers[usize::from(broker)].sent += completions.len() as u64;
+        let slot = &mut self.brokers[usize::from(broker)];
+        slot.sent += completions.len() as u64;
+        slot.troubles.well();
         for Completion { key, reason } in completions {
             let tag = Tag::from_key(*key);
             if reason.is_error() {
@@ -358,7 +371,19 @@ impl Core {
     }
 
     /// A parked message enters its route again. It stays parked until it is taken care of.
+    ///
+    /// One that a target did not take goes to that target again.
     pub(crate) fn replay(&mut self, number: u64, now: Instant) -> Result<(), ReplayError> {
+        let target = self.parked_for(number)?;
+        self.replay_parked(number, target, now)
+    }
+
+    pub(crate) fn replay_parked(
+        &mut self,
+        number: u64,
+        target: Option<Target>,
+        now: Instant,
+    ) -> Result<(), ReplayError> {
         let parked = self.spool.parked().get(&number).ok_or(ReplayError::Unknown)?.clone();
         let found = self.routes.iter().position(|route| *route.name == *parked.route && !route.removed);
         let Some(route) = found.map(|at| at as u16) else { return Err(ReplayError::NoRoute(parked.route)) };
@@ -374,7 +399,10 @@ impl Core {
         slot.counters.replayed += 1;
         slot.counters.in_flight += 1;
         let tidegate_spool::Parked { message, received_ms, .. } = parked;
-        if slot.has_stages {
+        if let Some(to) = target {
+            let target = RouteTarget { to, required: true };
+            self.deliver(route, &target, message, origin, received_us, now);
+        } else if slot.has_stages {
             let job = Job { message, origin, id, received_ms, received_us, redelivered: true };
             self.queue_job(route, job, now);
         } else {
@@ -451,7 +479,7 @@ impl Core {
     }
 
     /// A message that was in a session, as an entry again.
-    fn entry(&self, tag: Tag, message: Message) -> Entry {
+    pub(crate) fn entry(&self, tag: Tag, message: Message) -> Entry {
         let (received_us, class) = if tag.is_spooled() {
             let received_ms = self.spool.received_ms(tag.route, tag.origin).unwrap_or_default();
             (received_ms * 1000, self.queues[usize::from(tag.route)].class)
@@ -479,4 +507,5 @@ pub(crate) const MEMBERS_MAX: usize = 16;
 pub(crate) enum ReplayError {
     Unknown,
     NoRoute(String),
+    NoTarget(String),
 }

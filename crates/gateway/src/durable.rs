@@ -20,6 +20,9 @@ use tidegate_spool::{DiskStatus, Key, NameId, NameKind, Parked, Ready, StateWrit
 const PARKED_MAX: usize = 10_000;
 const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// The kind of a parked message that a target hangs up on; `plugin` is the target then.
+pub(crate) const PARKED_FOR_TARGET: &str = "refused_by_target";
+
 /// A message that has waited this long is one of a backlog, in microseconds: `drain_rate` is about those.
 pub(crate) const LATE_US: u64 = 1_000_000;
 
@@ -154,17 +157,7 @@ impl Core {
 
     /// A parked message is decided, too.
     pub(crate) fn park(&mut self, route: u16, job: Job, why: Parking) {
-        let weight = job.message.weight_bytes() + why.reason.len();
-        if self.spool.parked().len() >= PARKED_MAX || self.parked_bytes + weight > PARKED_BYTES_MAX {
-            return self.dropped(route, job.origin, "parking_full");
-        }
-        self.parked_bytes += weight;
-        let number = self.spool.next_parked().max(self.last_parked + 1);
-        self.last_parked = number;
-        let slot = &mut self.routes[usize::from(route)];
-        tracing::debug!(number, route = &*slot.name, plugin = &*why.plugin, kind = why.kind, "parked a message");
-        slot.counters.parked += 1;
-        slot.counters.in_flight -= 1;
+        let slot = &self.routes[usize::from(route)];
         let parked = Parked {
             route: slot.name.to_string(),
             plugin: why.plugin.to_string(),
@@ -173,6 +166,13 @@ impl Core {
             received_ms: job.received_ms,
             message: job.message,
         };
+        let Some(number) = self.reserve_parked(&parked) else {
+            return self.dropped(route, job.origin, "parking_full");
+        };
+        let slot = &mut self.routes[usize::from(route)];
+        tracing::debug!(number, route = &*slot.name, plugin = parked.plugin, kind = parked.kind, "parked a message");
+        slot.counters.parked += 1;
+        slot.counters.in_flight -= 1;
         let origin = match job.origin {
             NO_ORIGIN => self.no_source(Token::Nobody, job.received_us),
             origin => origin,
@@ -181,6 +181,24 @@ impl Core {
             origin.stash.parked.push((number, parked));
         }
         self.settle_decided(origin);
+    }
+
+    /// Makes room for a parked message, and says under which number it will be; `None` if there is no room.
+    pub(crate) fn reserve_parked(&mut self, parked: &Parked) -> Option<u64> {
+        let weight = parked_weight(parked);
+        if self.spool.parked().len() >= PARKED_MAX || self.parked_bytes + weight > PARKED_BYTES_MAX {
+            return None;
+        }
+        self.parked_bytes += weight;
+        let number = self.spool.next_parked().max(self.last_parked + 1);
+        self.last_parked = number;
+        Some(number)
+    }
+
+    /// The route of a message that waits in the spool.
+    pub(crate) fn spooled_route(&mut self, tag: Tag) -> Option<u16> {
+        let name = self.spool.route(tag.route, tag.origin)?;
+        Some(self.route_of(name))
     }
 
     /// Forgets a parked message. False if there is none of that number.

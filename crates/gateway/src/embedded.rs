@@ -181,6 +181,7 @@ pub(crate) struct Running {
 pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) {
     let Running { port, core, at, again, stop } = running;
     let Opened { name, addresses, settings, listeners, missing, users } = opened;
+    let allow_control_characters = settings.allow_control_characters;
     let broker = Broker::new(settings);
     let local = broker.local(Rc::new(RefCell::new(port)));
     let wake = Rc::new(Notify::new());
@@ -191,7 +192,16 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) 
         let feeding = tokio::task::spawn_local(async move {
             fed_until.run_until_cancelled(feed(fed_core, at, feeder, fed)).await;
         });
-        let rest = Rest { broker: broker.clone(), name: name.clone(), core, at, again, addresses, stop: stop.clone() };
+        let rest = Rest {
+            broker: broker.clone(),
+            name: name.clone(),
+            core,
+            at,
+            again,
+            addresses,
+            allow_control_characters,
+            stop: stop.clone(),
+        };
         let completing = tokio::task::spawn_local(async move {
             completed_until.run_until_cancelled(rest.complete(missing, users)).await;
         });
@@ -212,6 +222,7 @@ struct Rest {
     at: u16,
     again: Rc<Notify>,
     addresses: Addresses,
+    allow_control_characters: bool,
     stop: CancellationToken,
 }
 
@@ -261,7 +272,8 @@ impl Rest {
             let _ = tokio::time::timeout(held::AGAIN, self.again.notified()).await;
             match users(config) {
                 Ok(users) => {
-                    self.broker.reconfigure(settings(&self.name, config, users));
+                    let allow = self.allow_control_characters;
+                    self.broker.reconfigure(settings(&self.name, config, users, allow));
                     tracing::info!(broker = self.name, "the user file can be used now");
                     return;
                 }

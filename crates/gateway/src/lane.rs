@@ -146,6 +146,15 @@ impl Lane {
         }
     }
 
+    /// Puts back what was sent and is to be sent again, in front of all others of its class.
+    pub(crate) fn push_front(&mut self, entry: Entry) {
+        let weight_bytes = entry.message.weight_bytes();
+        let class = usize::from(entry.class).min(CLASSES - 1);
+        self.held_bytes += weight_bytes;
+        // Before everything that has arrived since.
+        self.held[class].push_front(Waiting { at: 0, weight_bytes, entry });
+    }
+
     /// The next message: of the highest class, then in the order of arrival. Of those that need room in the window only
     /// if there is some, and late ones, received before `late_us`, only if they may go.
     pub(crate) fn pop(&mut self, has_room: bool, late_us: Option<u64>) -> Option<Entry> {

@@ -16,6 +16,7 @@
 //! Start reading at [`Gateway::start`], then `core.rs`.
 
 mod admin;
+mod capabilities;
 mod core;
 mod counters;
 mod deliver;
@@ -24,6 +25,7 @@ mod embedded;
 mod explain;
 mod held;
 mod lane;
+mod links;
 mod listeners;
 mod once;
 mod origin;

@@ -130,6 +130,11 @@ impl<A> Origins<A> {
         if origin.waiting == 0 && origin.undecided == 0 && origin.stash.is_empty() { Step::Done } else { Step::Waits }
     }
 
+    /// Whether all of its routes and plugins have said what becomes of it.
+    pub(crate) fn is_decided(&mut self, at: u32) -> bool {
+        self.get_mut(at).is_some_and(|origin| origin.undecided == 0)
+    }
+
     /// Takes a message that is done out.
     pub(crate) fn remove(&mut self, at: u32) -> Option<Origin<A>> {
         let origin = self.slots.get_mut(at as usize)?.take();

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_broker::LocalReceived;
-use tidegate_link::{Outgoing, Port, Status};
-use tidegate_mqtt::{Completion, PublishError, Received};
+use tidegate_link::{GaveUp, Outgoing, Port, Status};
+use tidegate_message::Message;
+use tidegate_mqtt::{Completion, PublishError, Received, Refusal, Skipped};
 
 /// The data path's side of one broker.
 pub(crate) struct BrokerPort {
@@ -53,13 +54,38 @@ impl Port for BrokerPort {
         self.core.borrow().spool.durable()
     }
 
+    fn rejected(&mut self, refusals: &mut Vec<Refusal>, now: Instant) {
+        let rest = self.core.borrow_mut().rejected(self.broker, refusals, now);
+        if let Some(rest) = rest {
+            let (core, broker) = (self.core.clone(), self.broker);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(rest).await;
+                let mut core = core.borrow_mut();
+                core.touch(broker);
+                core.flush(Instant::now());
+            });
+        }
+    }
+
+    fn gave_up(&mut self, key: u64, message: Message, why: &GaveUp) {
+        self.core.borrow_mut().gave_up(self.broker, key, message, why, Instant::now());
+    }
+
+    fn skipped(&mut self, skipped: &[Skipped]) {
+        self.core.borrow_mut().skipped(self.broker, skipped, Instant::now());
+    }
+
+    fn remember(&mut self, memory: &[u8]) {
+        self.core.borrow_mut().remember_link(self.broker, memory);
+    }
+
     fn status(&mut self, status: &Status) {
         let mut core = self.core.borrow_mut();
         let core = &mut *core;
         let slot = &mut core.brokers[usize::from(self.broker)];
         let broker = &*self.name;
         match status {
-            Status::Up { version, bridge, connected } => {
+            Status::Up { version, bridge, connected, session_expiry_asked_s } => {
                 let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
                 tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
                 slot.health = crate::sets::Health { up_since: Some(Instant::now()), given_up: false };
@@ -68,16 +94,27 @@ impl Port for BrokerPort {
                 if !connected.session_present {
                     core.forgotten(self.broker);
                 }
+                core.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
                 core.return_to_members();
             }
             Status::SessionLost { republished } => {
                 slot.sessions_lost += 1;
                 tracing::warn!(broker, republished, "the broker had forgotten our session: sending again");
             }
-            Status::SubscribeRefused { filter, reason } => {
-                tracing::error!(broker, %filter, %reason, "the broker does not let us subscribe");
+            Status::SubscribeRefused { filter, words, again_in } => {
+                let filter = filter.as_str().escape_debug();
+                tracing::error!(broker, %filter, reason = words, ?again_in, "the broker does not let us subscribe");
             }
-            Status::Down { error, retry_in, was_up } => {
+            Status::GrantedLess { filter, asked, granted } => {
+                let filter = filter.as_str().escape_debug();
+                tracing::warn!(broker, %filter, asked, granted, "the broker grants a lower QoS");
+            }
+            Status::Habit(habit) => tracing::warn!(broker, "{habit}"),
+            Status::Down { error, then: Some(then), .. } => {
+                tracing::info!(broker, why = %error, "trying {then}");
+                slot.last_error = Some(error.to_string());
+            }
+            Status::Down { error, retry_in, was_up, then: None } => {
                 let words = error.to_string();
                 // The same again is not news.
                 if *was_up || slot.last_error.as_ref() != Some(&words) {

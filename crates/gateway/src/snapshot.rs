@@ -1,6 +1,6 @@
 //! What the gateway has done so far, for people and for monitoring, with every metric's name and help in one place.
 
-use crate::core::{Core, Kind};
+use crate::core::{BrokerSlot, Core, Kind, Target};
 use crate::prepare::short;
 use std::fmt::Write;
 use tidegate_spool::DiskStatus;
@@ -12,6 +12,10 @@ pub struct Snapshot {
     pub routes: Vec<RouteSnapshot>,
     /// Per broker.
     pub brokers: Vec<BrokerSnapshot>,
+    /// Routes that would feed themselves, and are paused.
+    pub paused_routes: Vec<String>,
+    /// Target sets of which no member takes messages.
+    pub sets_down: Vec<String>,
     /// Messages kept aside now.
     pub parked_now: usize,
     /// What waits on disk, by target and class of priority.
@@ -118,8 +122,23 @@ pub struct BrokerSnapshot {
     pub ready: bool,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
     pub version: String,
+    /// The gateway is not ready without it: it is a source, a target by itself, or the box's own. Of a set, one member is
+    /// enough.
+    pub needed: bool,
     /// Why it is down.
     pub error: Option<String>,
+    /// Wanted subscriptions that it has refused, or hangs up on.
+    pub subscriptions_refused: u64,
+    /// Messages that it has left unanswered for a minute or longer.
+    pub unanswered: u64,
+    /// What keeps it from being ready while it is up, a line each.
+    pub problems: Vec<String>,
+    /// Messages from it that cannot be taken, by reason.
+    pub skipped: Vec<(&'static str, u64)>,
+    /// Exchanges of QoS 2 that were taken as done without its answer.
+    pub taken_as_done: u64,
+    /// What is known of what it does not do.
+    pub notes: Vec<String>,
     /// Messages received from it.
     pub received: u64,
     /// Messages it has been sent.
@@ -170,29 +189,8 @@ impl Core {
                 plugins: route.plugins.iter().map(plugin_snapshot).collect(),
             }
         });
-        let brokers = self.brokers.iter().filter(|broker| !broker.is_gone()).map(|broker| BrokerSnapshot {
-            name: broker.name.to_string(),
-            up: broker.health.up_since.is_some(),
-            ready: match &broker.kind {
-                Kind::Link(handle) => handle.is_settled(),
-                // One that listens at some of its addresses is up, and not ready.
-                _ => broker.health.up_since.is_some() && broker.last_error.is_none(),
-            },
-            version: broker.version.clone().unwrap_or_default(),
-            error: broker.last_error.clone(),
-            received: broker.received,
-            sent: broker.sent,
-            unrouted: broker.unrouted,
-            copies: broker.copies,
-            queued: broker.lane.len(),
-            queued_bytes: broker.lane.bytes(),
-            connects: broker.connects,
-            sessions_lost: broker.sessions_lost,
-            bytes: match &broker.kind {
-                Kind::Link(handle) => (handle.stats().bytes_in, handle.stats().bytes_out),
-                _ => (0, 0),
-            },
-        });
+        let live = self.brokers.iter().enumerate().filter(|(_, broker)| !broker.is_gone());
+        let brokers = live.map(|(at, broker)| self.broker_snapshot(at as u16, broker));
         let now_ms = self.now_us(std::time::Instant::now()) / 1000;
         let queues = self.spool.waiting().into_iter().map(|queue| QueueSnapshot {
             target: queue.key.target,
@@ -215,9 +213,79 @@ impl Core {
             routes: routes.collect(),
             brokers: brokers.collect(),
             parked_now: self.spool.parked().len(),
+            paused_routes: self.routes.iter().filter(|r| r.paused && !r.removed).map(|r| r.name.to_string()).collect(),
+            sets_down: self.sets_down(),
             unacknowledged: self.origins.len(),
             ..Snapshot::default()
         }
+    }
+}
+
+impl Core {
+    fn broker_snapshot(&self, at: u16, broker: &BrokerSlot) -> BrokerSnapshot {
+        let (mut problems, mut subscriptions_refused, mut unanswered, mut taken_as_done) = (Vec::new(), 0, 0, 0);
+        let (mut ready, mut bytes) = (broker.health.up_since.is_some() && broker.last_error.is_none(), (0, 0));
+        if let Kind::Link(handle) = &broker.kind {
+            let subscriptions = handle.subscription_problems();
+            let overdue = handle.overdue();
+            subscriptions_refused = subscriptions.iter().filter(|problem| problem.refused).count() as u64;
+            unanswered = overdue.as_ref().map_or(0, |overdue| overdue.count as u64);
+            taken_as_done = handle.taken_as_done();
+            problems =
+                crate::links::problems(&subscriptions, overdue.as_ref(), &broker.troubles, std::time::Instant::now());
+            ready = handle.is_settled() && problems.is_empty();
+            bytes = (handle.stats().bytes_in, handle.stats().bytes_out);
+        }
+        BrokerSnapshot {
+            name: broker.name.to_string(),
+            up: broker.health.up_since.is_some(),
+            ready,
+            needed: self.is_needed(at),
+            version: broker.version.clone().unwrap_or_default(),
+            error: broker.last_error.clone(),
+            subscriptions_refused,
+            unanswered,
+            problems,
+            skipped: broker.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect(),
+            taken_as_done,
+            notes: broker.troubles.notes.clone(),
+            received: broker.received,
+            sent: broker.sent,
+            unrouted: broker.unrouted,
+            copies: broker.copies,
+            queued: broker.lane.len(),
+            queued_bytes: broker.lane.bytes(),
+            connects: broker.connects,
+            sessions_lost: broker.sessions_lost,
+            bytes,
+        }
+    }
+
+    /// Whether the gateway is not ready without a broker. One that only sets name is needed when it is the last of one.
+    fn is_needed(&self, broker: u16) -> bool {
+        let routes = || self.routes.iter().filter(|route| !route.removed);
+        let alone = Target::Broker(broker);
+        let in_set = self.sets.iter().any(|set| set.members.contains(&broker));
+        !in_set
+            || !matches!(self.brokers[usize::from(broker)].kind, Kind::Link(_))
+            || routes().any(|route| route.source == broker)
+            || routes().flat_map(|route| route.targets.iter()).any(|target| target.to == alone)
+    }
+
+    /// Target sets of which no member takes messages.
+    fn sets_down(&self) -> Vec<String> {
+        let takes = |member: &u16| self.brokers[usize::from(*member)].health.up_since.is_some();
+        let down = |set: u16| {
+            let members = &self.sets[usize::from(set)].members;
+            !members.is_empty() && !members.iter().any(takes)
+        };
+        let sets = self.targets.iter().filter_map(|(name, target)| match target {
+            Target::Set(set) if down(*set) => Some(name.to_string()),
+            _ => None,
+        });
+        let mut sets: Vec<String> = sets.collect();
+        sets.sort_unstable();
+        sets
     }
 }
 
@@ -369,6 +437,43 @@ const FAMILIES: &[Family] = &[
     ("tidegate_broker_queued", "gauge", "Messages that wait for the broker.", per_broker!(queued)),
     ("tidegate_broker_queued_bytes", "gauge", "The same in bytes.", per_broker!(queued_bytes)),
     ("tidegate_broker_connects_total", "counter", "Connections the broker accepted.", per_broker!(connects)),
+    (
+        "tidegate_subscriptions_refused",
+        "gauge",
+        "Wanted subscriptions that the broker has refused, or hangs up on; /ready names them.",
+        per_broker!(subscriptions_refused),
+    ),
+    (
+        "tidegate_skipped_total",
+        "counter",
+        "Messages from the broker that cannot be taken, by reason; they are acknowledged.",
+        |s, out| {
+            for broker in &s.brokers {
+                for (reason, count) in &broker.skipped {
+                    out.add(&[("broker", &broker.name), ("reason", reason)], *count as f64);
+                }
+            }
+        },
+    ),
+    (
+        "tidegate_broker_unanswered",
+        "gauge",
+        "Messages that the broker has left unanswered for a minute or longer.",
+        per_broker!(unanswered),
+    ),
+    (
+        "tidegate_broker_given_up_total",
+        "counter",
+        "Exchanges that were ended without the broker's answer.",
+        |s, out| {
+            for broker in &s.brokers {
+                out.add(&[("broker", &broker.name), ("what", "pubrel")], broker.taken_as_done as f64);
+            }
+        },
+    ),
+    ("tidegate_routes_paused", "gauge", "Routes that are paused because they feed themselves.", |s, out| {
+        out.add(&[], s.paused_routes.len() as f64);
+    }),
     (
         "tidegate_broker_sessions_lost_total",
         "counter",

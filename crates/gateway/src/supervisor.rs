@@ -213,7 +213,7 @@ impl Gateway {
                 if rotated {
                     changes.0.push(format!("brokers.{name} has another password or certificate"));
                 }
-                self.start_link(&name, settings);
+                self.start_link(&config, &name, settings);
             }
         }
         for opened in new_brokers {
@@ -223,6 +223,7 @@ impl Gateway {
         self.set_sets(&config);
         self.set_paces(&config);
         self.set_routes(&config, prepared, &mut changes);
+        self.set_rings(&config);
         {
             let mut core = self.inner.core.borrow_mut();
             core.adopt_queues();
@@ -279,6 +280,7 @@ impl Gateway {
         core.brokers.push(BrokerSlot::new(name.clone(), kind));
         core.targets.insert(name, Target::Broker(at));
         core.name_broker(at);
+        core.restore_link(at);
         at
     }
 
@@ -335,7 +337,7 @@ impl Gateway {
                     Ok(settings) if self.inner.held.release(&name) => {
                         tracing::info!(broker = name, "its files can be used now");
                         self.inner.material.borrow_mut().insert(name.clone(), material);
-                        self.start_link(&name, settings);
+                        self.start_link(&self.config(), &name, settings);
                     }
                     Ok(_) => {}
                     Err(wrong) => self.hold_link(&name, &settings::in_words(&wrong)),
@@ -345,7 +347,9 @@ impl Gateway {
     }
 
     /// Starts a link, or goes on with a running one under other settings.
-    fn start_link(&self, name: &str, settings: tidegate_link::Settings) {
+    fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
+        // Its retained messages ended with the process before; a session that was kept would not bring them again.
+        settings.fetch_retained = config.feeds_embedded(name);
         let running =
             self.broker_index(name).and_then(|at| match &self.inner.core.borrow().brokers[usize::from(at)].kind {
                 Kind::Link(handle) => Some((at, handle.clone())),
@@ -498,6 +502,7 @@ impl Gateway {
             core.routes_by_id.insert(name_id, at as u16);
             let slot = &mut core.routes[at];
             slot.removed = false;
+            slot.remap_response = route.remap.as_ref().is_some_and(|remap| remap.response_topic);
             slot.name_id = name_id;
             slot.spooled = route.ack == config::Ack::Spooled;
             slot.persist_qos0 = route.persist_qos0;
@@ -543,6 +548,22 @@ impl Gateway {
         }
     }
 
+    /// Routes that would feed themselves through brokers that echo.
+    fn set_rings(&self, config: &Config) {
+        let mut core = self.inner.core.borrow_mut();
+        let rings = config::rings(config).into_iter().filter_map(|ring| {
+            let route = |name: &String| core.routes.iter().position(|slot| *slot.name == **name).map(|at| at as u16);
+            let broker = |name: &String| match core.targets.get(name.as_str()) {
+                Some(Target::Broker(at)) => Some(*at),
+                _ => None,
+            };
+            let routes = ring.routes.iter().map(route).collect::<Option<_>>()?;
+            Some(crate::capabilities::Ring { routes, brokers: ring.brokers.iter().map(broker).collect::<Option<_>>()? })
+        });
+        let rings = rings.collect();
+        core.set_rings(rings);
+    }
+
     /// Asks every source for what its routes want.
     fn subscribe(&self, config: &Config) {
         for name in config.brokers.keys() {
@@ -550,7 +571,7 @@ impl Gateway {
             let wanted = settings::subscriptions(config, name);
             let (local, mut subscribed) = match &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind {
                 Kind::Link(handle) => {
-                    handle.subscribe(wanted);
+                    handle.subscribe(&wanted);
                     continue;
                 }
                 Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),

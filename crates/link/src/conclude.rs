@@ -9,7 +9,7 @@ use crate::watch::OVERDUE;
 use crate::{LinkError, Port, Status};
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_mqtt::{Completion, Connected, ReasonCode, Version};
+use tidegate_mqtt::{Completion, Connected, ReasonCode, RetainHandling, SubscribeFilter, Version};
 
 /// A trial goes on this long after its time even if the broker has not answered the ping.
 const PONG: Duration = Duration::from_secs(10);
@@ -64,6 +64,13 @@ impl<P: Port> Drive<P> {
             let packets = {
                 let mut session = self.shared.session.borrow_mut();
                 match &ask {
+                    Ask::Subscribe(filters) if self.fetch_retained && self.is_first => {
+                        let send = |one: &SubscribeFilter| SubscribeFilter {
+                            retain_handling: RetainHandling::Send,
+                            ..one.clone()
+                        };
+                        session.subscribe(&filters.iter().map(send).collect::<Vec<_>>())
+                    }
                     Ask::Subscribe(filters) => session.subscribe(filters),
                     Ask::Unsubscribe(filters) => session.unsubscribe(filters),
                 }
@@ -155,6 +162,7 @@ impl<P: Port> Drive<P> {
     /// A connection has ended: what does that say of what was unanswered on it?
     pub(crate) fn conclude(&mut self, error: Option<&LinkError>, live: &Live) {
         let Some(up_since) = live.up_since else { return };
+        self.is_first = false;
         let now = Instant::now();
         let reason = match error {
             Some(LinkError::Disconnected { reason, .. }) => Some(*reason),

@@ -40,6 +40,8 @@ pub(crate) struct Drive<P> {
     pub(crate) port: Rc<RefCell<P>>,
     write_timeout: Duration,
     pub(crate) client_id: ByteString,
+    session_expiry_s: u32,
+    pub(crate) fetch_retained: bool,
     birth: Option<Message>,
     farewell: Option<Message>,
     pub(crate) batch: Batch,
@@ -47,6 +49,8 @@ pub(crate) struct Drive<P> {
     pub(crate) watch: Watch,
     pub(crate) told: HashSet<Habit>,
     pub(crate) memory_changed: bool,
+    /// No connection before this one was up.
+    pub(crate) is_first: bool,
 }
 
 /// What is true for one connection only.
@@ -72,6 +76,8 @@ impl<P: Port> Drive<P> {
             port,
             write_timeout: settings.write_timeout,
             client_id: settings.client_id.clone(),
+            session_expiry_s: settings.session_expiry_s,
+            fetch_retained: settings.fetch_retained,
             birth: settings.birth.clone(),
             farewell: settings.farewell.clone(),
             batch: Batch::default(),
@@ -79,6 +85,7 @@ impl<P: Port> Drive<P> {
             watch: Watch::default(),
             told: HashSet::new(),
             memory_changed: false,
+            is_first: true,
         }
     }
 
@@ -295,7 +302,9 @@ impl<P: Port> Drive<P> {
         self.memory_changed |= self.shared.memory.borrow_mut().set_hello(live.opening.hello);
         self.subscriptions_of(&connected, version, now);
         let bridge = live.opening.hello.bridge;
-        self.port.borrow_mut().status(&Status::Up { version, bridge, connected });
+        let session_expiry_asked_s = self.session_expiry_s;
+        let status = Status::Up { version, bridge, connected, session_expiry_asked_s };
+        self.port.borrow_mut().status(&status);
         self.tell_refused_by_connack();
     }
 

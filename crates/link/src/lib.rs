@@ -143,6 +143,8 @@ pub enum Status {
         bridge: bool,
         /// What the broker granted.
         connected: Connected,
+        /// How long it was asked to keep our session, in seconds.
+        session_expiry_asked_s: u32,
     },
     /// The broker has forgotten our session; what was unacknowledged goes out again as new.
     SessionLost {

@@ -91,6 +91,8 @@ pub struct Settings {
     pub farewell: Option<Message>,
     /// The most that messages are sent with: what is above is lowered to it.
     pub max_qos: QoS,
+    /// Ask for everything retained at the first connection, also where the session has the subscription already.
+    pub fetch_retained: bool,
     /// In seconds; 0 is off.
     pub keep_alive_s: u16,
     /// How long the broker keeps our session, in seconds; 0: every connection starts clean.
@@ -127,6 +129,7 @@ impl Settings {
             birth: None,
             farewell: None,
             max_qos: QoS::ExactlyOnce,
+            fetch_retained: false,
             keep_alive_s: 30,
             session_expiry_s: 0,
             receive_maximum: 1000,

@@ -133,8 +133,9 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// What an earlier run may have left at the broker.
+    /// A session begins, here at least: what an earlier run may have left of it at the broker.
     pub(crate) fn restore(&mut self, filters: Vec<TopicFilter>) {
+        self.had_connection = false;
         for filter in filters {
             self.entry(filter).may_have = true;
         }

@@ -107,8 +107,7 @@ pub fn verify(storage: &dyn Storage) -> Result<Report, OpenError> {
     report.oldest_ms = queues.values().filter_map(|waiting| waiting.oldest_ms).min();
     report.queues = queues.into_values().collect();
     report.parked = found.state.parked.len() as u64;
-    let with_state = found.state.plugins.iter().filter(|(_, keys)| !keys.is_empty());
-    report.plugins_with_state = with_state.filter_map(|(id, _)| found.state.text(*id)).map(str::to_owned).collect();
+    report.plugins_with_state = found.state.plugins_with_state().map(str::to_owned).collect();
     report.plugins_with_state.sort_unstable();
     Ok(report)
 }

@@ -59,7 +59,7 @@ pub struct Delivery {
 pub struct Parked {
     /// The route it was in.
     pub route: String,
-    /// The plugin that could not decide it.
+    /// The plugin that could not decide it, or the target that did not take it.
     pub plugin: String,
     /// A stable word, as in the counters.
     pub kind: String,
@@ -74,7 +74,7 @@ pub struct Parked {
 /// A change of a plugin's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateWrite {
-    /// Whose.
+    /// Whose: a plugin's, or a link's.
     pub plugin: NameId,
     /// What.
     pub key: String,

@@ -313,6 +313,11 @@ impl Spool {
     }
 
     /// When an item in the window was received, in milliseconds since the epoch.
+    pub fn route(&self, queue: QueueId, ordinal: u32) -> Option<NameId> {
+        self.queues.get(usize::from(queue))?.slot(ordinal).map(|slot| slot.route)
+    }
+
+    /// When an item was received, in milliseconds since the epoch; `None` if it does not wait.
     pub fn received_ms(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
         Some(self.queues[usize::from(queue)].slot(ordinal)?.received_ms)
     }
@@ -344,14 +349,17 @@ impl Spool {
 
     /// The state of a plugin.
     pub fn plugin_state(&self, plugin: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
-        self.state.plugins.get(&self.state.id(NameKind::Plugin, plugin)?)
+        self.state_of(NameKind::Plugin, plugin)
+    }
+
+    /// What is kept under a name: the state of a plugin, or what is known of the broker at the end of a link.
+    pub fn state_of(&self, kind: NameKind, name: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.state.plugins.get(&self.state.id(kind, name)?)
     }
 
     /// The names of all plugins that have state.
     pub fn plugins_with_state(&self) -> Vec<String> {
-        let named = |id: &NameId| self.state.text(*id).map(str::to_owned);
-        let with = self.state.plugins.iter().filter(|(_, keys)| !keys.is_empty());
-        with.filter_map(|(id, _)| named(id)).collect()
+        self.state.plugins_with_state().map(str::to_owned).collect()
     }
 
     /// The sequence of the last record.

@@ -240,6 +240,14 @@ impl State {
         records
     }
 
+    /// The names of plugins that have state. Other names may have some, too.
+    pub(crate) fn plugins_with_state(&self) -> impl Iterator<Item = &str> {
+        let with = self.plugins.iter().filter(|(_, keys)| !keys.is_empty());
+        with.filter_map(|(id, _)| self.names.get(id))
+            .filter(|(kind, _)| *kind == NameKind::Plugin)
+            .map(|(_, text)| &**text)
+    }
+
     pub(crate) fn id(&self, kind: NameKind, text: &str) -> Option<NameId> {
         self.by_name[kind as usize].get(text).copied()
     }

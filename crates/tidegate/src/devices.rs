@@ -118,7 +118,7 @@ fn measurement(number: u64) -> Option<Message> {
 pub(crate) fn audience(broker: SocketAddr, stop: CancellationToken) -> Running {
     let (client, handle) = start("demo-audience", broker, stop.clone());
     if let Ok(everything) = TopicFilter::new("#") {
-        handle.subscribe(vec![SubscribeFilter::new(everything, QoS::AtLeastOnce)]);
+        handle.subscribe(&[SubscribeFilter::new(everything, QoS::AtLeastOnce)]);
     }
     let listening = client.clone();
     tokio::task::spawn_local(async move {

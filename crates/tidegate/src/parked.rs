@@ -1,4 +1,4 @@
-//! `tidegate parked`: messages that a plugin could not decide, through the admin listener of the running gateway.
+//! `tidegate parked`: messages that a plugin could not decide or a target did not take, through the admin listener of the running gateway.
 
 use crate::{Failure, admin_client, check};
 
@@ -17,8 +17,13 @@ enum What {
     List,
     /// One, with the first 4 KiB of its payload.
     Show { number: u64 },
-    /// Let one enter its route again.
-    Replay { number: u64 },
+    /// Let one enter its route again, or send it to the target that did not take it.
+    Replay {
+        number: u64,
+        /// To this broker or target set instead, as it is.
+        #[arg(long, value_name = "TARGET")]
+        to: Option<String>,
+    },
     /// Forget one.
     Delete { number: u64 },
 }
@@ -29,7 +34,8 @@ pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
     let (method, path) = match arguments.what {
         What::List => ("GET", "/parked".to_owned()),
         What::Show { number } => ("GET", format!("/parked/{number}")),
-        What::Replay { number } => ("POST", format!("/parked/{number}/replay")),
+        What::Replay { number, to: None } => ("POST", format!("/parked/{number}/replay")),
+        What::Replay { number, to: Some(to) } => ("POST", format!("/parked/{number}/replay?to={to}")),
         What::Delete { number } => ("DELETE", format!("/parked/{number}")),
     };
     print!("{}", admin_client::ask(&config, method, &path)?);
