@@ -202,18 +202,18 @@ fn a_bad_configuration_ends_run_with_78_and_every_reason() {
 }
 
 #[test]
-fn a_port_that_is_taken_ends_run_with_78_and_its_name() {
+fn a_port_that_is_taken_ends_run_with_69_and_its_name() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (_dir, path) = written(&format!("{RULES}[admin]\nlisten = \"{address}\"\n"));
     let output = with_config("run", &path, &[]);
-    assert_eq!(output.status.code(), Some(CONFIGURATION), "{output:?}");
+    assert_eq!(output.status.code(), Some(UNAVAILABLE), "{output:?}");
     assert_contains(&stderr(&output), &["admin"]);
     let config =
         RULES.replace("url = \"mqtt://127.0.0.1:4\"", &format!("embedded = true\nlisten = [\"mqtt://{address}\"]"));
     let (_dir, path) = written(&config);
     let output = with_config("run", &path, &[]);
-    assert_eq!(output.status.code(), Some(CONFIGURATION), "{output:?}");
+    assert_eq!(output.status.code(), Some(UNAVAILABLE), "{output:?}");
     assert_contains(&stderr(&output), &["alarms", &address]);
 }
 
