@@ -274,6 +274,44 @@ mod tests {
         assert_eq!(network.dial("::1").await.unwrap().to_string(), "[::1]:1883");
     }
 
+    /// Two addresses of this machine behind one name.
+    struct Loopback([SocketAddr; 2]);
+
+    impl Network for Loopback {
+        type Stream = TcpStream;
+
+        async fn resolve(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            Ok(self.0.to_vec())
+        }
+
+        async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+            Real.connect(to).await
+        }
+
+        fn interface(&self, name: &str) -> io::Result<u32> {
+            Real.interface(name)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_whose_queue_is_full_does_not_keep_the_one_beside_it_from_being_reached() {
+        /// A connection that does not stand after this long is not going to.
+        const STUCK: Duration = Duration::from_millis(300);
+        let full = tokio::net::TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let full = full.listen(0).unwrap();
+        let swallows = full.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stands) = tokio::time::timeout(STUCK, TcpStream::connect(swallows)).await {
+            queued.push(stands.unwrap());
+            assert!(queued.len() < 64, "the queue is bounded");
+        }
+        let answers = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let network = Loopback([swallows, answers.local_addr().unwrap()]);
+        let stream = connect(&network, "two", 0).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), answers.local_addr().unwrap());
+    }
+
     #[test]
     fn this_machine_has_a_loopback_interface() {
         assert!(Real.interface("lo").is_ok_and(|index| index > 0));

@@ -106,7 +106,8 @@ pub(crate) fn websocket_refused(error: &tungstenite::Error, path: &str) -> LinkE
             tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HttparseError(_)) => {
                 "; what answers is no web server: try mqtt://, or the port for WebSockets"
             }
-            tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
+            tungstenite::Error::Io(_)
+            | tungstenite::Error::Protocol(tungstenite::error::ProtocolError::HandshakeIncomplete) => {
                 "; it closed the connection instead of answering: is it the port for WebSockets, and with TLS or without?"
             }
             _ => "",
