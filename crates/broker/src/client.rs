@@ -237,6 +237,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         {
             let mut state = self.core.state.borrow_mut();
             state.on_completed(key, &batch.completed);
+            for skipped in batch.skipped.drain(..) {
+                state.on_skipped(key, &skipped, now);
+            }
             let mut received = batch.received.drain(..);
             let mut done = 0;
             for (before, control) in batch.control.drain(..) {

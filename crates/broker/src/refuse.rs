@@ -6,13 +6,14 @@
 use crate::access;
 use crate::log_limit::LogLimit;
 use crate::publish::Source;
+use crate::session::SessionKey;
 use crate::state::State;
 use crate::sys;
 use std::fmt;
 use std::time::{Duration, Instant};
 use tidegate_message::text::{self, CodePoint, Escaped};
 use tidegate_message::{Message, Topic};
-use tidegate_mqtt::ReasonCode;
+use tidegate_mqtt::{ReasonCode, Skipped};
 
 /// A publisher is named once in this time.
 const NAMED_EVERY: Duration = Duration::from_secs(60);
@@ -169,6 +170,17 @@ impl State {
             Refusal::Character { .. } => dropped.control_characters += 1,
             Refusal::TooDeep => dropped.too_deep += 1,
         }
+        self.name_refused(source, topic.as_str(), &refusal, now);
+    }
+
+    /// Counts a packet that the session has read past and answered, and names it in the log.
+    pub(crate) fn on_skipped(&mut self, key: SessionKey, skipped: &Skipped, now: Instant) {
+        self.stats.dropped.unusable += 1;
+        let reason = format_args!("{} ({} bytes)", skipped.error, skipped.size_bytes);
+        self.name_refused(Source::Session(key.slot), skipped.topic.as_deref().unwrap_or_default(), &reason, now);
+    }
+
+    fn name_refused(&mut self, source: Source, topic: &str, reason: &dyn fmt::Display, now: Instant) {
         let Self { sessions, locals, settings, refusals_log, .. } = self;
         let (client, named) = match source {
             Source::Session(slot) => match sessions.get_mut(slot) {
@@ -185,8 +197,8 @@ impl State {
             tracing::warn!(
                 broker = %settings.name,
                 client = %Escaped(client),
-                topic = %Escaped(topic.as_str()),
-                reason = %refusal,
+                topic = %Escaped(topic),
+                %reason,
                 refused_before = untold,
                 "a message was refused"
             );

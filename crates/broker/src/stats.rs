@@ -54,6 +54,9 @@ pub struct Dropped {
     pub retained_full: u64,
     /// Refused: a text has a character that the next broker may hang up on.
     pub control_characters: u64,
+    /// Read past: a packet above our maximum from somebody who could not be told it, a topic that cannot be, or a packet
+    /// that makes no sense.
+    pub unusable: u64,
     /// Refused: the topic has more levels than the next broker may take.
     pub too_deep: u64,
 }
@@ -70,5 +73,6 @@ impl Dropped {
             + self.retained_full
             + self.control_characters
             + self.too_deep
+            + self.unusable
     }
 }

@@ -227,3 +227,42 @@ fn payload(bytes: &[u8]) -> String {
         _ => format!("{} bytes", bytes.len()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use tidegate_message::{QoS, Topic};
+
+    const OWN_TO_OWN: &str = r##"
+        gateway = { name = "g", data_dir = "data" CONTROL }
+        brokers.near = { embedded = true, listen = ["mqtt://127.0.0.1:0"] }
+        brokers.far = { url = "mqtt://127.0.0.1:1883" }
+        routes = [
+            { name = "up", from = { broker = "near", topics = ["#"] }, to = ["far"] },
+            { name = "down", from = { broker = "far", topics = ["#"] }, to = ["near"], remap = { prefix = "far/" } },
+        ]
+    "##;
+
+    fn explained(control: &str, broker: &str, topic: &str) -> Explanation {
+        let text = OWN_TO_OWN.replace("CONTROL", control);
+        let (config, _) = tidegate_config::parse(&text, Path::new("g.toml")).unwrap();
+        let message = Message::new(Topic::new(topic).unwrap(), "x", QoS::AtLeastOnce);
+        explain(&config, &Sample { broker: broker.to_owned(), message }).unwrap()
+    }
+
+    /// As the broker itself does, at its door and where the gateway publishes.
+    #[test]
+    fn what_the_own_broker_refuses_is_told_and_goes_nowhere() {
+        for (broker, topic) in [("near", "up/temp\r"), ("near", "$SYS/x"), ("far", "temp\r")] {
+            let told = explained("", broker, topic);
+            assert!(told.deliveries.is_empty(), "{told}");
+            assert!(told.to_string().contains("broker `near` does not take it"), "{told}");
+            assert!(!told.to_string().contains('\r'), "a terminal obeys it: {told}");
+        }
+        for (broker, topic) in [("near", "up/temp\r"), ("far", "temp\r"), ("near", "up/temp"), ("far", "temp")] {
+            let told = explained(", control_characters = \"allow\"", broker, topic);
+            assert_eq!(told.deliveries.len(), 1, "{told}");
+        }
+    }
+}

@@ -90,6 +90,7 @@ pub(crate) fn config(id: &str, version: Version) -> ClientConfig {
         receive_maximum: u16::MAX,
         max_packet_size: 10_000_000,
         topic_alias_max: 0,
+        limits: Default::default(),
     }
 }
 
@@ -176,6 +177,8 @@ impl Device {
         self.session.on_bytes(&mut self.rx, Instant::now(), &mut batch).unwrap();
         self.received.extend(batch.received.drain(..));
         self.completed.extend(batch.completed.drain(..));
+        let refused = batch.refused.drain(..).map(|refused| Completion { key: refused.key, reason: refused.reason });
+        self.completed.extend(refused);
         self.control.extend(batch.control.drain(..).map(|(_, control)| control));
         count > 0
     }

@@ -157,6 +157,24 @@ fn the_gateway_is_refused_what_clients_are_refused() {
     });
 }
 
+/// What no session can make a message of costs itself, not the connection.
+#[test]
+fn what_cannot_be_taken_from_a_client_is_counted_and_the_next_message_arrives() {
+    with(Settings { max_packet_size: 1000, ..anonymous() }, |server| async move {
+        let mut watcher = server.device("watcher").await;
+        watcher.subscribe("#", QoS::AtLeastOnce).await;
+        let mut raw = Raw::connect(server.addr, 4).await;
+        raw.send(b"\x32\x06\x00\x02a+\x00\x07").await;
+        assert_eq!(raw.packet().await.unwrap(), [0x40, 2, 0, 7]);
+        let large = [b"\x32\xD4\x0F\x00\x01a\x00\x08", &[b'x'; 1998][..]].concat();
+        raw.send(&[&large[..], b"x\x32\x07\x00\x01a\x00\x09ok"].concat()).await;
+        assert_eq!(raw.packet().await.unwrap(), [0x40, 2, 0, 8]);
+        assert_eq!(raw.packet().await.unwrap(), [0x40, 2, 0, 9]);
+        assert_eq!(watcher.next_payloads(1).await, ["ok"]);
+        assert_eq!(server.broker.stats().dropped.unusable, 2);
+    });
+}
+
 fn with_will(version: Version, will: Message) -> ClientConfig {
     ClientConfig { will: Some(Will { message: will, delay_s: 0 }), ..config("d", version) }
 }
