@@ -211,9 +211,11 @@ fn it_is_found_over_restarts_of_the_gateway_too() {
     for payload in &good {
         arrives(&line.t, payload);
     }
+    ready(&line.tidegate);
     are_parked(&line.tidegate, 1);
     line.tidegate.kill();
     line.tidegate.relaunch();
+    ready(&line.tidegate);
     assert_eq!(are_parked(&line.tidegate, 1)[0]["topic"], "d/bad", "it stays where it is");
     ready(&line.tidegate);
 }

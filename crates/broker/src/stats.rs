@@ -62,17 +62,30 @@ pub struct Dropped {
 }
 
 impl Dropped {
+    /// Each reason by its stable word.
+    pub const fn reasons(&self) -> [(&'static str, u64); 10] {
+        [
+            ("queue_full", self.queue_full),
+            ("offline", self.offline),
+            ("too_large", self.too_large),
+            ("expired", self.expired),
+            ("session_ended", self.session_ended),
+            ("forbidden", self.forbidden),
+            ("retained_full", self.retained_full),
+            ("control_characters", self.control_characters),
+            ("too_deep", self.too_deep),
+            ("unusable", self.unusable),
+        ]
+    }
+
+    /// What was not taken from clients, by its stable word.
+    pub const fn refused(&self) -> [(&'static str, u64); 3] {
+        let Self { control_characters, too_deep, unusable, .. } = *self;
+        [("control_characters", control_characters), ("too_deep", too_deep), ("unusable", unusable)]
+    }
+
     /// All of them.
-    pub const fn total(&self) -> u64 {
-        self.queue_full
-            + self.offline
-            + self.too_large
-            + self.expired
-            + self.session_ended
-            + self.forbidden
-            + self.retained_full
-            + self.control_characters
-            + self.too_deep
-            + self.unusable
+    pub fn total(&self) -> u64 {
+        self.reasons().iter().map(|(_, count)| count).sum()
     }
 }

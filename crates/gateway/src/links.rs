@@ -109,7 +109,7 @@ impl Core {
                 "too_large" => "passed over and acknowledged; `max_packet_size` says how large a packet may be",
                 _ => "passed over and acknowledged",
             };
-            let topic = one.topic.as_deref().map(|topic| topic.escape_debug().to_string());
+            let topic = one.topic.as_deref().map(tidegate_link::shown);
             tracing::warn!(
                 broker = &*slot.name,
                 topic = topic.as_deref().unwrap_or("(unreadable)"),
@@ -166,7 +166,7 @@ impl Core {
         now: Instant,
     ) {
         let slot = &mut self.brokers[usize::from(broker)];
-        let words = words.map(|words| words.escape_debug().to_string());
+        let words = words.map(tidegate_link::shown);
         if retried {
             let quoted = words.as_ref().map_or_else(String::new, |words| format!(" (\"{words}\")"));
             slot.troubles.refusal = Some(format!("refuses messages for now: {reason}{quoted}"));

@@ -135,6 +135,8 @@ pub struct BrokerSnapshot {
     pub problems: Vec<String>,
     /// Messages from it that cannot be taken, by reason.
     pub skipped: Vec<(&'static str, u64)>,
+    /// Of the box's own broker.
+    pub own: Option<tidegate_broker::Stats>,
     /// Exchanges of QoS 2 that were taken as done without its answer.
     pub taken_as_done: u64,
     /// What is known of what it does not do.
@@ -236,6 +238,13 @@ impl Core {
             ready = handle.is_settled() && problems.is_empty();
             bytes = (handle.stats().bytes_in, handle.stats().bytes_out);
         }
+        let mut skipped: Vec<_> = broker.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect();
+        let mut own = None;
+        if let Kind::Embedded { local, .. } = &broker.kind {
+            let stats = local.stats();
+            skipped.extend(stats.dropped.refused());
+            own = Some(stats);
+        }
         BrokerSnapshot {
             name: broker.name.to_string(),
             up: broker.health.up_since.is_some(),
@@ -246,7 +255,8 @@ impl Core {
             subscriptions_refused,
             unanswered,
             problems,
-            skipped: broker.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect(),
+            skipped,
+            own,
             taken_as_done,
             notes: broker.troubles.notes.clone(),
             received: broker.received,
@@ -455,6 +465,24 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    ("tidegate_own_clients", "gauge", "Clients connected to the box's own broker.", |s, out| {
+        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.connections as f64));
+    }),
+    ("tidegate_own_retained", "gauge", "Retained messages at the box's own broker.", |s, out| {
+        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.retained as f64));
+    }),
+    (
+        "tidegate_own_dropped_total",
+        "counter",
+        "Messages that the box's own broker did not deliver to a client, by reason.",
+        |s, out| {
+            for (name, stats) in s.own() {
+                for (reason, count) in stats.dropped.reasons() {
+                    out.add(&[("broker", name), ("reason", reason)], count as f64);
+                }
+            }
+        },
+    ),
     (
         "tidegate_broker_unanswered",
         "gauge",
@@ -529,6 +557,10 @@ const FAMILIES: &[Family] = &[
 const LATENCY: &str = "tidegate_route_latency_seconds";
 
 impl Snapshot {
+    fn own(&self) -> impl Iterator<Item = (&str, &tidegate_broker::Stats)> {
+        self.brokers.iter().filter_map(|broker| Some((broker.name.as_str(), broker.own.as_ref()?)))
+    }
+
     /// In Prometheus' text format, version 0.0.4.
     pub fn prometheus(&self) -> String {
         let mut out = String::with_capacity(8 * 1024);

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use tidegate_message::QoS;
 use tidegate_mqtt::{Completion, Connected, ReasonCode, RetainHandling, SubscribeFilter, Version};
 
+/// A message smaller than this, in bytes, is hardly hung up on for its size.
+const SIZE_MATTERS: usize = 1024;
+
 /// A trial goes on this long after its time even if the broker has not answered the ping.
 const PONG: Duration = Duration::from_secs(10);
 
@@ -155,8 +158,23 @@ impl<P: Port> Drive<P> {
         }
         live.hold_until = None;
         self.shared.suspicion.borrow_mut().held_out();
-        let window = self.shared.suspicion.borrow().window();
-        self.shared.session.borrow_mut().set_window(window, &mut self.batch);
+        self.set_window(live);
+    }
+
+    /// The broker has answered what was subscribed, or has had its time: messages may leave.
+    pub(crate) fn end_subscribing(&mut self, live: &mut Live, now: Instant) {
+        let Some(until) = live.subscribe_until else { return };
+        if self.shared.subscriptions.borrow().is_answered() || now >= until {
+            live.subscribe_until = None;
+            self.set_window(live);
+        }
+    }
+
+    fn set_window(&mut self, live: &Live) {
+        if live.subscribe_until.is_none() {
+            let window = self.shared.suspicion.borrow().window();
+            self.shared.session.borrow_mut().set_window(window, &mut self.batch);
+        }
     }
 
     /// A connection has ended: what does that say of what was unanswered on it?
@@ -192,13 +210,10 @@ impl<P: Port> Drive<P> {
             Verdict::Open => {}
             Verdict::Lower { serial, qos } => {
                 self.shared.session.borrow_mut().lower_qos(serial, qos);
-                if reason == Some(ReasonCode::QOS_NOT_SUPPORTED) {
-                    self.learn_qos(qos, "says that it does not support a higher QoS");
-                }
             }
-            Verdict::GiveUp { serial, trials } => {
+            Verdict::GiveUp { serial, trials, qos } => {
                 let why = GaveUp { connections: trials, words, held: held_for };
-                self.give_up(serial, &why, reason);
+                self.give_up(serial, qos, &why, reason);
             }
             Verdict::TakeAsDone { serial } => {
                 self.end_exchange(serial);
@@ -214,18 +229,22 @@ impl<P: Port> Drive<P> {
         self.remember();
     }
 
-    fn give_up(&mut self, serial: u64, why: &GaveUp, reason: Option<ReasonCode>) {
+    fn give_up(&mut self, serial: u64, qos: QoS, why: &GaveUp, reason: Option<ReasonCode>) {
         let ended = self.shared.session.borrow_mut().end_exchange(serial);
-        let Some((Some(key), Some(message))) = ended else { return };
-        if reason == Some(ReasonCode::PACKET_TOO_LARGE) {
-            // Topic and payload are less than the packet: it takes no packet of that many bytes.
-            let bytes = (message.topic.len() + message.payload.len()) as u32;
+        let Some((Some(key), Some(mut message))) = ended else { return };
+        // As it was before it was tried at a lower one.
+        message.qos = qos;
+        let bytes = message.topic.len() + message.payload.len();
+        let taken = self.shared.session.borrow().largest_taken();
+        let said_so = reason == Some(ReasonCode::PACKET_TOO_LARGE);
+        let is_far_larger = bytes >= SIZE_MATTERS && taken > 0 && bytes > 2 * taken;
+        if (said_so && bytes > taken) || is_far_larger {
             let mut memory = self.shared.memory.borrow_mut();
-            let max = &mut memory.learned().max_packet_size;
-            *max = Some(max.map_or(bytes, |known| known.min(bytes)));
+            memory.learned().hung_up_on_size(bytes, said_so);
+            self.shared.too_large_from.set(memory.learned().too_large_from());
             drop(memory);
-            self.memory_changed = true;
-            self.tell(Habit::TakesPacketsUpTo { bytes });
+            self.memory_changed |= said_so;
+            self.tell(Habit::HangsUpOnSize { bytes });
         }
         self.port.borrow_mut().gave_up(key, message, why);
     }
@@ -251,29 +270,30 @@ impl<P: Port> Drive<P> {
 
     pub(crate) fn look_at_unanswered(&mut self, live: &Live, now: Instant) -> Result<(), LinkError> {
         let next_serial = self.shared.session.borrow().next_serial();
-        let Some(below) = self.watch.look(now, next_serial) else { return Ok(()) };
-        self.shared.overdue_below.set(below);
-        let overdue: Vec<(u64, bool)> = {
+        let Some(limits) = self.watch.look(now, next_serial) else { return Ok(()) };
+        // The broker has these, and has had time to say that it knows: no answer will come.
+        let pubrels: Vec<u64> = {
             let session = self.shared.session.borrow();
-            let overdue = session.unanswered().take_while(|one| one.serial < below);
-            overdue.map(|one| (one.serial, one.message.is_none())).collect()
+            let old = session.unanswered().take_while(|one| Some(one.serial) < limits.pubrels);
+            old.filter(|one| one.message.is_none()).map(|one| one.serial).collect()
         };
-        if overdue.is_empty() {
-            self.watch.well();
-            return Ok(());
-        }
-        // The broker has these, and has had a minute to say that it knows: no answer will come.
-        for (serial, _) in overdue.iter().filter(|(_, is_pubrel)| *is_pubrel) {
-            self.end_exchange(*serial);
+        for serial in pubrels {
+            self.end_exchange(serial);
+            self.watch.lost_pubrel();
             self.took_as_done("does not answer PUBREL");
         }
+        let Some(below) = limits.messages else { return Ok(()) };
+        self.shared.overdue_below.set(below);
         let first = {
             let session = self.shared.session.borrow();
             let overdue = session.unanswered().take_while(|one| one.serial < below);
             let mut messages = overdue.filter_map(|one| one.message);
             messages.next().map(|first| (first.topic.to_string(), first.qos, 1 + messages.count()))
         };
-        let Some((topic, qos, count)) = first else { return Ok(()) };
+        let Some((topic, qos, count)) = first else {
+            self.watch.well();
+            return Ok(());
+        };
         let lived = live.up_since.map_or(Duration::ZERO, |since| now - since);
         if lived < self.watch.patience() {
             return Ok(());

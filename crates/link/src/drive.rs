@@ -2,7 +2,7 @@
 
 use crate::dial::Transport;
 use crate::gate::Gate;
-use crate::habits::Habit;
+use crate::habits::{GaveUp, Habit};
 use crate::run::{Ended, Opening, Shared};
 use crate::settings::Settings;
 use crate::suspect::Phase;
@@ -30,6 +30,9 @@ const WRITES_PER_TURN: usize = 4;
 
 /// The key of birth and farewell messages, which are the link's own. No owner's key is this.
 const OWN_KEY: u64 = u64::MAX;
+
+/// How long messages wait for the answers to our subscriptions, which answers to them may need.
+const SUBSCRIBE_FIRST: Duration = Duration::from_secs(5);
 
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -61,6 +64,8 @@ pub(crate) struct Live {
     /// In a trial: when messages may be sent again.
     pub(crate) hold_until: Option<Instant>,
     birth_due: bool,
+    /// Until when messages wait for the answers to our subscriptions; `None` once they need not.
+    pub(crate) subscribe_until: Option<Instant>,
     /// The broker closed the connection, or it broke.
     pub(crate) reset_by_peer: bool,
     /// Since when bytes wait that the socket does not take.
@@ -91,9 +96,10 @@ impl<P: Port> Drive<P> {
 
     /// Writes CONNECT.
     pub(crate) fn begin(&mut self, introduction: &ClientConfig, now: Instant) {
-        let window = self.shared.suspicion.borrow_mut().begin();
+        self.shared.suspicion.borrow_mut().begin();
         let mut session = self.shared.session.borrow_mut();
-        session.set_window(window, &mut self.batch);
+        // Not before the subscriptions are there.
+        session.set_window(0, &mut self.batch);
         session.connect(introduction, now);
     }
 
@@ -110,6 +116,7 @@ impl<P: Port> Drive<P> {
             up_since: None,
             hold_until: None,
             birth_due: false,
+            subscribe_until: None,
             reset_by_peer: false,
             blocked_since: None,
             needs_flush: false,
@@ -145,6 +152,9 @@ impl<P: Port> Drive<P> {
                     woken.set(shared.wake.notified());
                 }
                 self.ask_subscriptions(live);
+                if live.subscribe_until.is_some() {
+                    self.end_subscribing(live, Instant::now());
+                }
                 let written = self.write(stream.as_mut(), live, cx)?;
                 let read = self.read(stream.as_mut(), live, cx)?;
                 if Turn::Again == written || Turn::Again == read {
@@ -287,6 +297,7 @@ impl<P: Port> Drive<P> {
     fn on_connected(&mut self, connected: Connected, live: &mut Live, now: Instant) {
         live.up_since = Some(now);
         live.birth_due = self.birth.is_some();
+        live.subscribe_until = Some(now + SUBSCRIBE_FIRST);
         let mut stats = self.shared.stats.get();
         stats.connects += 1;
         self.shared.stats.set(stats);
@@ -366,7 +377,7 @@ impl<P: Port> Drive<P> {
     /// Takes messages from the port while the session and the buffer have room.
     fn fill(&mut self, live: &mut Live, now: &mut Option<Instant>) {
         let phase = self.shared.suspicion.borrow().phase();
-        if phase == Phase::Hold {
+        if phase == Phase::Hold || live.subscribe_until.is_some() {
             return;
         }
         self.publish_birth(live);
@@ -385,6 +396,11 @@ impl<P: Port> Drive<P> {
             }
             let at = *now.get_or_insert_with(Instant::now);
             let Some(outgoing) = port.pull(has_room, at) else { break };
+            let bytes = outgoing.message.topic.len() + outgoing.message.payload.len();
+            if self.shared.too_large_from.get().is_some_and(|from| bytes >= from) {
+                port.gave_up(outgoing.key, outgoing.message, &GaveUp::untried());
+                continue;
+            }
             let published = self.shared.session.borrow_mut().publish(outgoing.key, outgoing.message);
             match published {
                 Ok(Published::Sent) => {
@@ -409,8 +425,14 @@ impl<P: Port> Drive<P> {
         let write = live.blocked_since.map(|since| since + self.write_timeout);
         // While reading is paused, silence says nothing.
         let keep_alive = self.shared.session.borrow().deadline().filter(|_| !self.shared.paused.get());
-        let others =
-            [write, keep_alive, live.hold_until, self.watch_deadline(), self.shared.subscriptions.borrow().deadline()];
+        let others = [
+            live.subscribe_until,
+            write,
+            keep_alive,
+            live.hold_until,
+            self.watch_deadline(),
+            self.shared.subscriptions.borrow().deadline(),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -428,6 +450,7 @@ impl<P: Port> Drive<P> {
         }
         self.shared.session.borrow_mut().on_time(now)?;
         self.end_hold(live, now);
+        self.end_subscribing(live, now);
         for id in self.shared.subscriptions.borrow_mut().on_time(now) {
             self.shared.session.borrow_mut().forget_control(id);
         }

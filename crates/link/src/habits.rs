@@ -20,10 +20,10 @@ pub enum Habit {
         /// How that was found.
         how: &'static str,
     },
-    /// It takes no packets above this size, in bytes.
-    TakesPacketsUpTo {
-        /// In bytes.
-        bytes: u32,
+    /// It hangs up on messages of this size.
+    HangsUpOnSize {
+        /// Topic and payload.
+        bytes: usize,
     },
     /// It does not take retained messages.
     TakesNoRetained,
@@ -46,9 +46,11 @@ impl std::fmt::Display for Habit {
                     "the broker {how}: it is sent at most QoS {qos} from here on; `max_qos = {qos}` says so at once"
                 )
             }
-            Self::TakesPacketsUpTo { bytes } => {
-                write!(f, "the broker hangs up on larger packets: it is sent none above {bytes} bytes from here on")
-            }
+            Self::HangsUpOnSize { bytes } => write!(
+                f,
+                "the broker hangs up on a message of {bytes} bytes, and takes smaller ones: those of that size are put \
+                 aside untried from here on"
+            ),
             Self::TakesNoRetained => {
                 f.write_str("the broker hangs up on retained messages: it is sent none with that flag from here on")
             }
@@ -59,7 +61,7 @@ impl std::fmt::Display for Habit {
 /// Why a message was given up: the broker ends the connection for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GaveUp {
-    /// How many connections it ended.
+    /// How many connections it ended; 0 if it was not tried.
     pub connections: u32,
     /// How the last one ended, in words.
     pub words: String,
@@ -67,8 +69,18 @@ pub struct GaveUp {
     pub held: Duration,
 }
 
+impl GaveUp {
+    /// For a message of a size that the broker has hung up on before.
+    pub(crate) fn untried() -> Self {
+        Self { connections: 0, words: String::new(), held: Duration::ZERO }
+    }
+}
+
 impl std::fmt::Display for GaveUp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.connections == 0 {
+            return f.write_str("not tried: the broker has hung up on a message of that size before");
+        }
         write!(f, "{} connections ended with it, the last two when it was sent alone: {}", self.connections, self.words)
     }
 }

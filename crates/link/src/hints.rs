@@ -36,7 +36,9 @@ pub(crate) fn not_mqtt(answer: &[u8]) -> Option<&'static str> {
     if answer.starts_with(&TLS_ALERT) {
         return Some("what answers speaks TLS on this port; write the url with mqtts://, or wss:// for a WebSocket");
     }
-    answer.starts_with(b"HTTP/").then_some("what answers is a web server; write the url with ws://, or another port")
+    answer
+        .starts_with(b"HTTP/")
+        .then_some("what answers is a web server (HTTP); write the url with ws://, or another port")
 }
 
 /// What a TLS connection says that has failed, during the handshake or later.

@@ -211,7 +211,7 @@ pub enum LinkError {
         waited: Duration,
     },
     /// Messages were not answered, and others may never be behind them: they are sent again on a new connection.
-    #[error("{count} messages have not been acknowledged for {waited:?}, the first to `{topic}` at QoS {qos}")]
+    #[error("{count} messages unanswered for {waited:?}, the first to `{}` at QoS {qos}: sending them again", topic.escape_debug())]
     Unanswered {
         /// How many.
         count: usize,
@@ -248,7 +248,7 @@ pub enum LinkError {
         /// Before CONNACK: often a sign of a protocol version the broker does not know.
         during_handshake: bool,
         /// What that mostly means, to go behind the words.
-        hint: &'static str,
+        hint: String,
     },
     /// Malformed packets, silence.
     #[error("{0}")]
@@ -263,15 +263,24 @@ fn hint_at(reason: ReasonCode) -> &'static str {
 }
 
 fn quoted(words: &Option<String>, server: &Option<String>) -> String {
-    let words = words.as_ref().map(|words| format!(" (\"{}\")", words.escape_debug()));
-    let server = server.as_ref().map(|server| format!("; it says to use {}", server.escape_debug()));
+    let words = words.as_ref().map(|words| format!(" (\"{}\")", shown(words)));
+    let server = server.as_ref().map(|server| format!("; it says to use {}", shown(server)));
     words.into_iter().chain(server).collect()
+}
+
+/// What a broker says, escaped and cut, for a line of the log.
+pub fn shown(words: &str) -> String {
+    /// In characters.
+    const SHOWN_MAX: usize = 200;
+    let cut: String = words.chars().take(SHOWN_MAX).flat_map(char::escape_debug).collect();
+    let is_cut = words.chars().nth(SHOWN_MAX).is_some();
+    if is_cut { cut + "..." } else { cut }
 }
 
 impl LinkError {
     /// The connection was closed without a word.
     pub(crate) const fn closed(during_handshake: bool) -> Self {
-        Self::Closed { during_handshake, hint: "" }
+        Self::Closed { during_handshake, hint: String::new() }
     }
 }
 

@@ -64,7 +64,11 @@ impl std::fmt::Display for Hello {
 #[serde(default)]
 pub(crate) struct Learned {
     max_qos: Option<u8>,
-    pub(crate) max_packet_size: Option<u32>,
+    /// It hung up on a message of so many bytes, topic and payload, and said that the size was why.
+    too_large: Option<u32>,
+    /// It hung up on one that was far larger than any that it took: in this process that is taken for the reason.
+    #[serde(skip)]
+    probably_too_large: Option<u32>,
     pub(crate) no_retain: bool,
 }
 
@@ -72,7 +76,18 @@ impl Learned {
     /// Together with what is configured.
     pub(crate) fn limits(&self, max_qos: QoS) -> BrokerLimits {
         let learned = self.max_qos.and_then(QoS::from_u8).unwrap_or(QoS::ExactlyOnce);
-        BrokerLimits { max_qos: learned.min(max_qos), max_packet_size: self.max_packet_size, retain: !self.no_retain }
+        BrokerLimits { max_qos: learned.min(max_qos), max_packet_size: None, retain: !self.no_retain }
+    }
+
+    /// From how many bytes on, topic and payload, a message is not to be tried any more.
+    pub(crate) fn too_large_from(&self) -> Option<usize> {
+        [self.too_large, self.probably_too_large].into_iter().flatten().min().map(|bytes| bytes as usize)
+    }
+
+    pub(crate) fn hung_up_on_size(&mut self, bytes: usize, said_so: bool) {
+        let known = if said_so { &mut self.too_large } else { &mut self.probably_too_large };
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        *known = Some(known.map_or(bytes, |known| known.min(bytes)));
     }
 
     /// True if that is news.

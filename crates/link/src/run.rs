@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) memory: RefCell<Memory>,
     /// The key of a message that may be what ends every connection: it is not to be sent elsewhere.
     pub(crate) held: Cell<Option<u64>>,
+    /// From so many bytes on, topic and payload, messages are not tried.
+    pub(crate) too_large_from: Cell<Option<usize>>,
     /// Messages below this serial were overdue when last looked.
     pub(crate) overdue_below: Cell<u64>,
     /// Exchanges that were taken as done without the broker's answer.
@@ -189,6 +191,7 @@ impl Link {
             suspicion: RefCell::default(),
             memory: RefCell::default(),
             held: Cell::new(None),
+            too_large_from: Cell::new(None),
             overdue_below: Cell::new(0),
             given_up: Cell::new(0),
             paused: Cell::new(false),
@@ -223,6 +226,9 @@ impl Link {
                 then = hello.failed();
                 // Straight on with the next way of saying hello; wait once all were tried.
                 wait = then.is_none() || hello.is_at_start();
+                if wait {
+                    then = None;
+                }
             }
             self.explain(&mut error, short_lived);
             let retry_in = match (wait, self.shared.suspicion.borrow().wants_trial()) {
@@ -244,6 +250,7 @@ impl Link {
     fn take_up_memory(&self) {
         let mut memory = self.shared.memory.borrow_mut();
         memory.turn_to(&self.settings.address.to_string());
+        self.shared.too_large_from.set(memory.learned().too_large_from());
         self.shared.suspicion.borrow_mut().restore(memory.suspect);
         let filters = memory.filters(&self.settings.client_id);
         self.shared.subscriptions.borrow_mut().restore(filters);
@@ -254,14 +261,15 @@ impl Link {
         let LinkError::Closed { during_handshake, hint } = error else { return };
         if !*during_handshake {
             if short_lived >= SHORT_LIVED {
-                *hint = hints::SAME_CLIENT_ID;
+                hints::SAME_CLIENT_ID.clone_into(hint);
             }
             return;
         }
         let Address::Tcp { port, .. } = self.settings.address else { return };
-        *hint = hints::closed_instead_of_connack(port, self.settings.tls.is_some());
-        if hint.is_empty() && self.settings.version == VersionChoice::Only(Version::V5) {
-            *hint = "; it may not know MQTT 5: `version = \"auto\"` tries 3.1.1, too";
+        let (tls, asked) = (self.settings.tls.is_some(), self.settings.version);
+        *hint = hints::closed_instead_of_connack(port, tls).to_owned();
+        if asked != VersionChoice::Auto {
+            hint.push_str("; or it does not know this version of MQTT: `version = \"auto\"` tries others");
         }
     }
 
@@ -341,7 +349,7 @@ impl Hellos {
     /// Begins with the one that worked last.
     fn new(all: Vec<Hello>, last: Option<Hello>) -> Self {
         let at = all.iter().position(|hello| Some(*hello) == last).unwrap_or(0);
-        Self { all, at, start: at, worked: last.is_some(), failures: 0, all_tried: false }
+        Self { all, at, start: at, worked: false, failures: 0, all_tried: false }
     }
 
     fn now(&self) -> Hello {
@@ -428,7 +436,8 @@ mod tests {
     fn what_worked_last_is_said_first_and_has_its_chances_before_others_are_tried() {
         let all = hellos(VersionChoice::Auto, Bridge::Auto);
         let mut hellos = Hellos::new(all.clone(), Some(all[2]));
-        assert_eq!(hellos.now(), all[2]);
+        assert!(hellos.now() == all[2] && hellos.is_impatient(), "it may have changed since");
+        hellos.worked();
         for _ in 0..PATIENCE {
             assert_eq!(hellos.failed(), None);
         }

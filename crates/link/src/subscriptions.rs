@@ -19,7 +19,7 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// A filter that the broker hangs up on is asked for again after this long, then twice as long, up to the longest.
-const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(20);
+const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(60);
 const AFTER_HANG_UP_MAX: Duration = Duration::from_secs(3600);
 
 /// So many connections must end while a filter alone is asked for before it is left out.
@@ -448,6 +448,13 @@ impl Subscriptions {
         self.is_up
             && self.asked.is_empty()
             && self.entries.iter().all(|entry| entry.wanted.is_none() || matches!(entry.state, State::Granted { .. }))
+    }
+
+    /// Whether everything wanted was asked for on this connection, and answered one way or the other: what is published
+    /// from now on may depend on answers that come through a subscription.
+    pub(crate) fn is_answered(&self) -> bool {
+        let pending = |entry: &Entry| entry.wanted.is_some() && matches!(entry.state, State::Owed | State::Asked(_));
+        self.is_up && !self.entries.iter().any(pending)
     }
 
     /// What is wanted and not there.

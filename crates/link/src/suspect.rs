@@ -57,8 +57,8 @@ pub(crate) struct Suspect {
     ends: u32,
     /// Of those, trials in a row.
     alone: u32,
-    /// It was tried at a lower QoS.
-    lowered: bool,
+    /// Its own QoS, if it was tried at a lower one.
+    lowered: Option<u8>,
     #[serde(skip)]
     serial: Option<u64>,
 }
@@ -71,7 +71,7 @@ pub(crate) enum Verdict {
     /// Send the message of this serial again with a lower QoS.
     Lower { serial: u64, qos: QoS },
     /// It is this message: put it aside.
-    GiveUp { serial: u64, trials: u32 },
+    GiveUp { serial: u64, trials: u32, qos: QoS },
     /// The broker has the message, and will never answer PUBREL.
     TakeAsDone { serial: u64 },
 }
@@ -154,7 +154,7 @@ impl Suspicion {
         self.phase
     }
 
-    /// A connection begins. Returns how many messages may be sent at a time.
+    /// A connection begins. Returns how many messages may be sent at a time: [`window`](Self::window).
     pub(crate) fn begin(&mut self) -> u16 {
         self.phase = if self.wants_trial() { Phase::Hold } else { Phase::Free };
         self.window()
@@ -225,7 +225,7 @@ impl Suspicion {
             is_pubrel: first.qos.is_none(),
             ends: 0,
             alone: 0,
-            lowered: false,
+            lowered: None,
             serial: None,
         });
         suspect.serial = Some(first.serial);
@@ -238,10 +238,12 @@ impl Suspicion {
         if phase == Phase::Free && self.is_on_trial() {
             self.left = unanswered;
         }
-        if end.reason == Some(ReasonCode::QOS_NOT_SUPPORTED)
-            && let Some(lower) = first.qos.and_then(lower)
-        {
-            return Verdict::Lower { serial: first.serial, qos: lower };
+        // The broker says itself what is wrong.
+        let says_qos = end.reason == Some(ReasonCode::QOS_NOT_SUPPORTED);
+        if says_qos && first.qos == Some(QoS::ExactlyOnce) && suspect.lowered.is_none() {
+            self.suspect = Some(Suspect { ends: suspect.ends.max(ENDS), ..suspect });
+            self.left = self.left.max(unanswered);
+            return self.lower(first.serial);
         }
         if suspect.alone < ALONE {
             return Verdict::Open;
@@ -256,15 +258,21 @@ impl Suspicion {
                 self.found();
                 Verdict::TakeAsDone { serial }
             }
-            Some(QoS::ExactlyOnce) if !suspect.lowered => {
-                self.suspect = Some(Suspect { lowered: true, alone: 0, ..suspect });
-                Verdict::Lower { serial, qos: QoS::AtLeastOnce }
-            }
-            Some(_) => {
+            Some(QoS::ExactlyOnce) if suspect.lowered.is_none() => self.lower(serial),
+            Some(qos) => {
                 self.found();
-                Verdict::GiveUp { serial, trials: suspect.ends }
+                let qos = suspect.lowered.and_then(QoS::from_u8).unwrap_or(qos);
+                Verdict::GiveUp { serial, trials: suspect.ends, qos }
             }
         }
+    }
+
+    /// Tries it at QoS 1.
+    fn lower(&mut self, serial: u64) -> Verdict {
+        if let Some(suspect) = &mut self.suspect {
+            (suspect.lowered, suspect.alone) = (Some(QoS::ExactlyOnce as u8), 0);
+        }
+        Verdict::Lower { serial, qos: QoS::AtLeastOnce }
     }
 
     fn found(&mut self) {
@@ -275,15 +283,7 @@ impl Suspicion {
 
     /// Whether the message that is tried alone was lowered before: if it is answered, its QoS was what the broker hung up on.
     pub(crate) fn was_lowered(&self) -> bool {
-        self.phase == Phase::OneByOne && self.suspect.is_some_and(|suspect| suspect.lowered)
-    }
-}
-
-fn lower(qos: QoS) -> Option<QoS> {
-    match qos {
-        QoS::ExactlyOnce => Some(QoS::AtLeastOnce),
-        QoS::AtLeastOnce => Some(QoS::AtMostOnce),
-        QoS::AtMostOnce => None,
+        self.phase == Phase::OneByOne && self.suspect.is_some_and(|suspect| suspect.lowered.is_some())
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
     fn a_message_that_ends_connections_also_alone_is_given_up_and_the_next_one_sooner() {
         let mut suspicion = Suspicion::default();
         let verdict = until_verdict(&mut suspicion, &publish(4, QoS::AtLeastOnce), 3);
-        assert_eq!(verdict, (Verdict::GiveUp { serial: 4, trials: 5 }, 5));
+        assert_eq!(verdict, (Verdict::GiveUp { serial: 4, trials: 5, qos: QoS::AtLeastOnce }, 5));
         // The other two that were unanswered then go one by one, and all is free again.
         assert_eq!(suspicion.begin(), 0);
         suspicion.held_out();
@@ -335,14 +335,12 @@ mod tests {
         suspicion.held_out();
         assert!(suspicion.was_lowered());
         let (verdict, _) = until_verdict(&mut suspicion, &publish(4, QoS::AtLeastOnce), 1);
-        assert!(matches!(verdict, Verdict::GiveUp { serial: 4, .. }));
+        assert!(matches!(verdict, Verdict::GiveUp { serial: 4, qos: QoS::ExactlyOnce, .. }), "with its own QoS");
         let mut suspicion = Suspicion::default();
         let end = End { reason: Some(ReasonCode::QOS_NOT_SUPPORTED), ..CUT };
-        assert_eq!(
-            suspicion.ended(publish(1, QoS::AtLeastOnce), 1, end),
-            Verdict::Lower { serial: 1, qos: QoS::AtMostOnce },
-            "the broker says so"
-        );
+        let says_so = suspicion.ended(publish(1, QoS::ExactlyOnce), 1, end);
+        assert_eq!(says_so, Verdict::Lower { serial: 1, qos: QoS::AtLeastOnce }, "the broker says so");
+        assert!(suspicion.wants_trial(), "and whether that helps is seen next");
     }
 
     #[test]
@@ -397,6 +395,6 @@ mod tests {
         assert!(after.wants_trial());
         let again = Some(First { serial: 0, fingerprint: 35, qos: Some(QoS::AtLeastOnce) });
         let (verdict, ends) = until_verdict(&mut after, &again, 1);
-        assert_eq!((verdict, ends), (Verdict::GiveUp { serial: 0, trials: 5 }, 2));
+        assert_eq!((verdict, ends), (Verdict::GiveUp { serial: 0, trials: 5, qos: QoS::AtLeastOnce }, 2));
     }
 }

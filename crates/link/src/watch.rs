@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// How often a mark is set while something is unanswered.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// A PUBREL whose answer has not come after this long never gets one; once that has happened, sooner.
+const PUBREL: Duration = Duration::from_secs(20);
+const PUBREL_AGAIN: Duration = Duration::from_secs(5);
+
 /// After this long without an answer a message is overdue.
 pub(crate) const OVERDUE: Duration = Duration::from_secs(60);
 
@@ -21,6 +25,17 @@ pub(crate) struct Watch {
     next: Option<Instant>,
     /// Connections given up in a row.
     given_up: u32,
+    /// PUBRELs have been without an answer before.
+    pubrels_are_lost: bool,
+}
+
+/// Serials below which what is unanswered has been so for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Of messages.
+    pub(crate) messages: Option<u64>,
+    /// Of PUBRELs.
+    pub(crate) pubrels: Option<u64>,
 }
 
 impl Watch {
@@ -35,24 +50,28 @@ impl Watch {
         self.next
     }
 
-    /// Sets a mark if it is time to. Returns the serial below which everything unanswered is overdue.
-    pub(crate) fn look(&mut self, now: Instant, next_serial: u64) -> Option<u64> {
+    /// Sets a mark if it is time to, and says what is overdue then.
+    pub(crate) fn look(&mut self, now: Instant, next_serial: u64) -> Option<Limits> {
         if self.next.is_none_or(|next| now < next) {
             return None;
         }
         self.next = Some(now + LOOK);
         self.marks.push_back((now, next_serial));
-        let mut limit = None;
-        while let Some((at, serial)) = self.marks.front().copied().filter(|(at, _)| now >= *at + OVERDUE) {
-            limit = Some(serial);
-            // The newest of the old marks stays: it is the limit until the next one is old.
-            if self.marks.get(1).is_none_or(|(next, _)| now < *next + OVERDUE) {
-                break;
-            }
-            let _ = at;
+        // The newest of the old marks is the limit until the next one is old.
+        while self.marks.get(1).is_some_and(|(at, _)| now >= *at + OVERDUE) {
             self.marks.pop_front();
         }
-        limit
+        let older_than = |age: Duration| {
+            let old = self.marks.iter().rev().find(|(at, _)| now >= *at + age);
+            old.map(|(_, serial)| *serial)
+        };
+        let pubrel = if self.pubrels_are_lost { PUBREL_AGAIN } else { PUBREL };
+        Some(Limits { messages: older_than(OVERDUE), pubrels: older_than(pubrel) })
+    }
+
+    /// A PUBREL was without an answer for so long.
+    pub(crate) fn lost_pubrel(&mut self) {
+        self.pubrels_are_lost = true;
     }
 
     /// How long a connection may go on with something overdue.
@@ -84,16 +103,17 @@ mod tests {
         let start = Instant::now();
         let mut watch = Watch::default();
         watch.connected(start, 10);
-        let mut limit = None;
         for second in 0..59 {
-            limit = watch.look(start + Duration::from_secs(second), 10 + second);
-            assert_eq!(limit, None);
+            let limits = watch.look(start + Duration::from_secs(second), 10 + second);
+            assert_eq!(limits.and_then(|limits| limits.messages), None);
         }
         for second in 60..200 {
-            limit = watch.look(start + Duration::from_secs(second), 10 + second).or(limit);
-            let sent_a_minute_ago = 10 + second - 60;
-            let found = limit.unwrap();
-            assert!(found <= sent_a_minute_ago + 1 && found + 2 * LOOK.as_secs() > sent_a_minute_ago, "{found}");
+            let Some(limits) = watch.look(start + Duration::from_secs(second), 10 + second) else { continue };
+            let (messages, pubrels) = (limits.messages.unwrap(), limits.pubrels.unwrap());
+            for (limit, age) in [(messages, OVERDUE), (pubrels, PUBREL)] {
+                let then = 10 + second - age.as_secs();
+                assert!(limit <= then && limit + 2 * LOOK.as_secs() > then, "{limit}");
+            }
         }
     }
 }

@@ -501,6 +501,11 @@ impl ClientSession {
         self.connection.flow.outgoing.unanswered()
     }
 
+    /// The largest message that the broker has taken at QoS 1 or 2, topic and payload together, in bytes.
+    pub fn largest_taken(&self) -> usize {
+        self.connection.flow.outgoing.largest_taken()
+    }
+
     /// Whether an answer to anything that was sent on this connection is due.
     pub fn is_waiting(&self) -> bool {
         self.connection.flow.outgoing.is_waiting()

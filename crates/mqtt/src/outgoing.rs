@@ -205,6 +205,8 @@ pub(crate) struct Outgoing {
     /// Entries in state `Unsent` or `UnsentPubrel`; all at or behind `resend_at`.
     unsent: usize,
     resend_at: usize,
+    /// The largest message that the peer has taken, topic and payload, in bytes.
+    largest_taken: usize,
 }
 
 /// Everything `publish` needs to know of the connection.
@@ -348,6 +350,7 @@ impl Outgoing {
             Some((at, State::WaitsForPubrec)) if reason.is_error() => self.settle(at, answer, batch),
             Some((at, State::WaitsForPubrec)) => {
                 let entry = &mut self.entries[at];
+                self.largest_taken = self.largest_taken.max(entry.message.as_ref().map_or(0, size));
                 (entry.state, entry.message) = (State::WaitsForPubcomp, None);
                 batch.taken_over.extend(entry.key);
                 put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
@@ -405,6 +408,9 @@ impl Outgoing {
 
     fn finish(&mut self, at: usize, reason: ReasonCode, completed: &mut Vec<Completion>) {
         let entry = &mut self.entries[at];
+        if let Some(message) = entry.message.as_ref().filter(|_| !reason.is_error()) {
+            self.largest_taken = self.largest_taken.max(size(message));
+        }
         self.exactly_once -= usize::from(entry.state.is_exactly_once());
         (entry.state, entry.message) = (State::Done, None);
         completed.extend(entry.key.map(|key| Completion { key, reason }));
@@ -551,6 +557,10 @@ impl Outgoing {
         })
     }
 
+    pub(crate) const fn largest_taken(&self) -> usize {
+        self.largest_taken
+    }
+
     pub(crate) const fn is_waiting(&self) -> bool {
         self.in_flight > 0
     }
@@ -597,6 +607,10 @@ impl Outgoing {
     pub(crate) const fn has_unsent(&self) -> bool {
         self.unsent > 0
     }
+}
+
+fn size(message: &Message) -> usize {
+    message.topic.len() + message.payload.len()
 }
 
 const fn packet_id(serial: u64) -> u16 {
