@@ -83,7 +83,9 @@ fn waits(tidegate: &Tidegate, s: &ScriptedBroker) -> Option<String> {
     let left: Vec<_> = flowing.iter().filter(|name| gauge(name).unwrap_or(0.0) > 0.0).collect();
     let named =
         gauge("tidegate_subscriptions_refused").unwrap_or(0.0) + gauge("tidegate_broker_unanswered").unwrap_or(0.0);
-    if status == 503 && named > 0.0 && !said.is_empty() {
+    let no_way_in = ["instead of answering CONNECT", "no answer to CONNECT", "refused the connection"];
+    let is_named = named > 0.0 || no_way_in.iter().any(|words| said.contains(words));
+    if status == 503 && is_named {
         return None;
     }
     // A link that is deaf has nothing left to do either.

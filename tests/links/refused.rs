@@ -109,6 +109,7 @@ fn the_others_live(version: &str, script: Script, bad: &[&str], good: &[&str]) {
         says(&tidegate, &["s", filter]);
     }
     counts(&tidegate, REFUSED, &[("broker", "s")], bad.len() as u64);
+    eventually("it is back without the bad ones", PATIENCE, || s.is_connected() && s.filters() == good);
     let welcomed = s.welcomed();
     for (n, filter) in good.iter().enumerate() {
         send(&s, &filter.replace('#', "x"), 1, [format!("n{n}")]);

@@ -37,6 +37,7 @@ mod serve;
 mod sets;
 mod settings;
 mod snapshot;
+mod subscriptions;
 mod supervisor;
 mod tasks;
 mod watch;

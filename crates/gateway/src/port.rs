@@ -112,7 +112,6 @@ impl Port for BrokerPort {
             Status::Habit(habit) => tracing::warn!(broker, "{habit}"),
             Status::Down { error, then: Some(then), .. } => {
                 tracing::info!(broker, why = %error, "trying {then}");
-                slot.last_error = Some(error.to_string());
             }
             Status::Down { error, retry_in, was_up, then: None } => {
                 let words = error.to_string();

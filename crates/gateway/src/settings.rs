@@ -3,8 +3,8 @@
 use std::time::Duration;
 use tidegate_config as config;
 use tidegate_link::{Address, Bridge, Reconnect, Settings, TlsError, TlsFiles, TlsSettings, VersionChoice};
-use tidegate_message::{Message, TopicFilter};
-use tidegate_mqtt::{RetainHandling, SubscribeFilter, Version, Will};
+use tidegate_message::Message;
+use tidegate_mqtt::{Version, Will};
 
 /// How long a write to a broker may make no progress, unless the keep-alive is longer.
 const WRITE_TIMEOUT_MIN: Duration = Duration::from_secs(10);
@@ -181,94 +181,16 @@ fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
     }
 }
 
-/// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Of two of which
-/// one covers the other only the wider one, with the higher QoS of both: then no broker can send a message once for each.
-/// Filters that overlap all the same have identifiers, for a broker may do so.
-pub(crate) fn subscriptions(config: &config::Config, broker: &str) -> Vec<SubscribeFilter> {
-    let mut kept: Vec<(TopicFilter, tidegate_message::QoS)> = Vec::new();
-    for route in config.routes.iter().filter(|route| route.from.broker == broker) {
-        for filter in &route.from.topics {
-            let covers = |by: &TopicFilter, other: &TopicFilter| by.share() == other.share() && by.covers(other);
-            // What is covered goes, and what covered it may itself be covered by what is there.
-            let mut qos = route.from.qos;
-            if let Some((_, known)) = kept.iter_mut().find(|(known, _)| covers(known, filter)) {
-                *known = (*known).max(qos);
-                continue;
-            }
-            kept.retain(|(known, of_known)| {
-                let goes = covers(filter, known);
-                if goes {
-                    qos = qos.max(*of_known);
-                }
-                !goes
-            });
-            kept.push((filter.clone(), qos));
-        }
-    }
-    // Of several copies the first one counts: let it be the one with the highest QoS.
-    kept.sort_by_key(|(_, qos)| std::cmp::Reverse(*qos));
-    let overlaps = |at: usize| {
-        let others = kept.iter().enumerate().filter(|(other, _)| *other != at);
-        others.into_iter().any(|(_, (other, _))| other.overlaps(&kept[at].0))
-    };
-    let ids: Vec<_> = (0..kept.len()).map(|at| overlaps(at).then_some(at as u32 + 1)).collect();
-    let numbered = kept.iter().zip(ids);
-    numbered
-        .map(|((filter, qos), subscription_id)| SubscribeFilter {
-            // What we publish there ourselves must not come back; a shared subscription cannot say so (MQTT-3.8.3-4).
-            no_local: filter.share().is_none(),
-            retain_as_published: true,
-            retain_handling: RetainHandling::SendIfNew,
-            subscription_id,
-            ..SubscribeFilter::new(filter.clone(), *qos)
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
     use tidegate_message::QoS;
 
-    /// A configuration with one source `s` and these keys, and a route for each list of filters and QoS.
-    fn config(keys: &str, routes: &[(&[&str], u8)]) -> config::Config {
-        let mut text = format!(
-            "[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n[brokers.s]\nurl = \"mqtt://s\"\n{keys}\n[brokers.t]\nurl = \
-             \"mqtt://t\"\n"
-        );
-        for (at, (filters, qos)) in routes.iter().enumerate() {
-            text += &format!("[[routes]]\nname = \"r{at}\"\nto = [\"t\"]\n");
-            text += &format!("from = {{ broker = \"s\", topics = {filters:?}, qos = {qos} }}\n");
-        }
-        config::parse(&text, Path::new("/gw.toml")).unwrap().0
-    }
-
     fn link(keys: &str) -> Settings {
-        let config = config(keys, &[(&["a"], 1)]);
+        let text = format!("[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n[brokers.s]\nurl = \"mqtt://s\"\n{keys}\n");
+        let config = config::parse(&text, Path::new("/gw.toml")).unwrap().0;
         super::link("s", config.brokers["s"].link().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn only_the_widest_filters_are_subscribed_with_the_highest_qos_of_what_they_cover() {
-        let found = |routes: &[(&[&str], u8)]| {
-            let mut found: Vec<_> = subscriptions(&config("", routes), "s")
-                .into_iter()
-                .map(|one| (one.filter.unwrap().to_string(), one.qos as u8, one.subscription_id.is_some()))
-                .collect();
-            found.sort();
-            found
-        };
-        let expected =
-            |list: &[(&str, u8, bool)]| list.iter().map(|(f, q, i)| (f.to_string(), *q, *i)).collect::<Vec<_>>();
-        assert_eq!(found(&[(&["a/b"], 2), (&["a/#"], 0)]), expected(&[("a/#", 2, false)]));
-        assert_eq!(found(&[(&["a/#"], 0), (&["a/b"], 2), (&["a/+"], 1)]), expected(&[("a/#", 2, false)]));
-        assert_eq!(found(&[(&["a/b", "a/c"], 1), (&["a/+"], 0), (&["a/#"], 0)]), expected(&[("a/#", 1, false)]));
-        assert_eq!(found(&[(&["a/+"], 1), (&["+/b"], 0)]), expected(&[("+/b", 0, true), ("a/+", 1, true)]));
-        assert_eq!(found(&[(&["a/+"], 1), (&["+/b"], 0), (&["#"], 0)]), expected(&[("#", 1, false)]));
-        let shared = [("$share/g/a/b", 1, true), ("a/#", 1, true)];
-        assert_eq!(found(&[(&["$share/g/a/b"], 1), (&["a/#"], 1)]), expected(&shared), "a group shares it with others");
-        assert_eq!(found(&[(&["$SYS/#"], 1), (&["#"], 1)]), expected(&[("#", 1, false), ("$SYS/#", 1, false)]));
     }
 
     #[test]

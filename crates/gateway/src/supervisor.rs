@@ -10,7 +10,7 @@ use crate::prepare::{Prepared, Preparer, StageKey};
 use crate::sets::{Choice, Policy};
 use crate::snapshot::Snapshot;
 use crate::tasks::{collect, follow_spool, maintain, open_spool};
-use crate::{Error, embedded, settings};
+use crate::{Error, embedded, settings, subscriptions};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -19,14 +19,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{self as config, Config};
-use tidegate_link::{Address, Link};
+use tidegate_link::{Address, Link, LinkHandle};
 use tidegate_message::SubscriptionIndex;
+use tidegate_mqtt::SubscribeFilter;
 use tidegate_plugin::StateStore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long the tasks of a link may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a broker has answered to a change of filters, and for how long.
+const FILTERS_LOOK: Duration = Duration::from_millis(20);
+const FILTERS_SETTLE: Duration = Duration::from_secs(30);
 
 /// How long the last write to the spool may take.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -47,6 +52,8 @@ struct Inner {
     material: RefCell<HashMap<String, u64>>,
     tasks: RefCell<HashMap<u16, BrokerTask>>,
     held: Held,
+    /// What each link was last told to subscribe to.
+    wanted: RefCell<HashMap<String, Vec<SubscribeFilter>>>,
     /// What is missing, or was wrong, is looked at again now.
     again: Rc<tokio::sync::Notify>,
     stop: CancellationToken,
@@ -113,6 +120,7 @@ impl Gateway {
                 material: RefCell::default(),
                 tasks: RefCell::default(),
                 held: Held::default(),
+                wanted: RefCell::default(),
                 again: Rc::default(),
                 stop: CancellationToken::new(),
                 recovered: Cell::new(false),
@@ -293,6 +301,7 @@ impl Gateway {
         }
         self.inner.material.borrow_mut().remove(name);
         self.inner.held.release(name);
+        self.inner.wanted.borrow_mut().remove(name);
         if let Some(task) = self.inner.tasks.borrow_mut().remove(&at) {
             task.stop.cancel();
         }
@@ -568,10 +577,10 @@ impl Gateway {
     fn subscribe(&self, config: &Config) {
         for name in config.brokers.keys() {
             let Some(at) = self.broker_index(name) else { continue };
-            let wanted = settings::subscriptions(config, name);
+            let wanted = subscriptions::wanted(config, name);
             let (local, mut subscribed) = match &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind {
                 Kind::Link(handle) => {
-                    handle.subscribe(&wanted);
+                    self.subscribe_link(name, handle.clone(), wanted);
                     continue;
                 }
                 Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),
@@ -585,6 +594,34 @@ impl Gateway {
                 *known = subscribed;
             }
         }
+    }
+
+    /// Straight to what is wanted, or in two steps where a message could come twice in between.
+    fn subscribe_link(&self, name: &str, handle: LinkHandle, wanted: Vec<SubscribeFilter>) {
+        let before = self.inner.wanted.borrow().get(name).cloned().unwrap_or_default();
+        let first = subscriptions::between(&before, &wanted).unwrap_or_else(|| wanted.clone());
+        self.inner.wanted.borrow_mut().insert(name.to_owned(), first.clone());
+        handle.subscribe(&first);
+        if first == wanted {
+            return;
+        }
+        let (inner, name) = (Rc::downgrade(&self.inner), name.to_owned());
+        tokio::task::spawn_local(async move {
+            // What the broker never answers must not keep the old filters for ever.
+            let until = Instant::now() + FILTERS_SETTLE;
+            while !handle.is_settled() && Instant::now() < until {
+                tokio::time::sleep(FILTERS_LOOK).await;
+            }
+            let Some(inner) = inner.upgrade() else { return };
+            let mut all = inner.wanted.borrow_mut();
+            // Another reload may have had other wishes since.
+            if let Some(now) = all.get_mut(&name)
+                && *now == first
+            {
+                now.clone_from(&wanted);
+                handle.subscribe(&wanted);
+            }
+        });
     }
 
     /// The configuration in force.

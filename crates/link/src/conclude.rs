@@ -3,6 +3,7 @@
 
 use crate::drive::{Drive, Live};
 use crate::habits::{GaveUp, Habit};
+use crate::memory::has_control_characters;
 use crate::subscriptions::{Ask, Event, Terms};
 use crate::suspect::{End, First, Verdict};
 use crate::watch::OVERDUE;
@@ -170,9 +171,12 @@ impl<P: Port> Drive<P> {
         }
     }
 
-    fn set_window(&mut self, live: &Live) {
+    fn set_window(&mut self, live: &mut Live) {
         if live.subscribe_until.is_none() {
             let window = self.shared.suspicion.borrow().window();
+            if window > 0 {
+                live.sends_since.get_or_insert_with(Instant::now);
+            }
             self.shared.session.borrow_mut().set_window(window, &mut self.batch);
         }
     }
@@ -198,7 +202,9 @@ impl<P: Port> Drive<P> {
             let all_written = session.tx().is_empty();
             (session.first_unanswered().map(|first| First::of(&first)), session.unanswered().count(), all_written)
         };
-        let end = End { by_peer, all_written, lived: now - up_since, reason };
+        // In a trial, only as long as the message was tried.
+        let lived = now - live.sends_since.unwrap_or(up_since);
+        let end = End { by_peer, all_written, lived, reason };
         if reason == Some(ReasonCode::RETAIN_NOT_SUPPORTED) {
             self.shared.memory.borrow_mut().learned().no_retain = true;
             self.memory_changed = true;
@@ -239,14 +245,35 @@ impl<P: Port> Drive<P> {
         let said_so = reason == Some(ReasonCode::PACKET_TOO_LARGE);
         let is_far_larger = bytes >= SIZE_MATTERS && taken > 0 && bytes > 2 * taken;
         if (said_so && bytes > taken) || is_far_larger {
-            let mut memory = self.shared.memory.borrow_mut();
-            memory.learned().hung_up_on_size(bytes, said_so);
-            self.shared.too_large_from.set(memory.learned().too_large_from());
-            drop(memory);
+            self.shared.memory.borrow_mut().learned().hung_up_on_size(bytes, said_so);
             self.memory_changed |= said_so;
             self.tell(Habit::HangsUpOnSize { bytes });
+        } else if has_control_characters(&message) {
+            self.shared.memory.borrow_mut().learned().no_control_characters = true;
+            self.memory_changed = true;
+            self.tell(Habit::HangsUpOnControlCharacters);
         }
         self.port.borrow_mut().gave_up(key, message, why);
+        self.give_up_alike();
+    }
+
+    /// Puts aside, untried, what is like a message that was found.
+    fn give_up_alike(&mut self) {
+        let avoid = self.shared.memory.borrow_mut().learned().avoid();
+        if self.shared.avoid.replace(avoid) == avoid {
+            return;
+        }
+        let alike: Vec<(u64, &'static str)> = {
+            let session = self.shared.session.borrow();
+            let messages = session.unanswered().filter_map(|one| Some((one.serial, one.message?)));
+            messages.filter_map(|(serial, message)| Some((serial, avoid.reason(message)?))).collect()
+        };
+        for (serial, why) in alike {
+            let ended = self.shared.session.borrow_mut().end_exchange(serial);
+            if let Some((Some(key), Some(message))) = ended {
+                self.port.borrow_mut().gave_up(key, message, &GaveUp::untried(why));
+            }
+        }
     }
 
     /// Ends an exchange whose message the broker has.
@@ -277,10 +304,15 @@ impl<P: Port> Drive<P> {
             let old = session.unanswered().take_while(|one| Some(one.serial) < limits.pubrels);
             old.filter(|one| one.message.is_none()).map(|one| one.serial).collect()
         };
-        for serial in pubrels {
-            self.end_exchange(serial);
+        if !pubrels.is_empty() {
+            // Nor for those that were to be told next: they are told, and not waited for.
+            let released = self.shared.session.borrow_mut().release_all();
             self.watch.lost_pubrel();
-            self.took_as_done("does not answer PUBREL");
+            self.shared.given_up.set(self.shared.given_up.get() + released.len() as u64);
+            let done = |key: &u64| Completion { key: *key, reason: ReasonCode::SUCCESS };
+            let completions: Vec<_> = released.iter().map(done).collect();
+            self.port.borrow_mut().completed(&completions, now);
+            self.tell(Habit::NeverEndsQos2 { how: "does not answer PUBREL" });
         }
         let Some(below) = limits.messages else { return Ok(()) };
         self.shared.overdue_below.set(below);

@@ -63,6 +63,8 @@ pub(crate) struct Live {
     pub(crate) up_since: Option<Instant>,
     /// In a trial: when messages may be sent again.
     pub(crate) hold_until: Option<Instant>,
+    /// Since when messages may leave.
+    pub(crate) sends_since: Option<Instant>,
     birth_due: bool,
     /// Until when messages wait for the answers to our subscriptions; `None` once they need not.
     pub(crate) subscribe_until: Option<Instant>,
@@ -115,6 +117,7 @@ impl<P: Port> Drive<P> {
             opening,
             up_since: None,
             hold_until: None,
+            sends_since: None,
             birth_due: false,
             subscribe_until: None,
             reset_by_peer: false,
@@ -396,9 +399,8 @@ impl<P: Port> Drive<P> {
             }
             let at = *now.get_or_insert_with(Instant::now);
             let Some(outgoing) = port.pull(has_room, at) else { break };
-            let bytes = outgoing.message.topic.len() + outgoing.message.payload.len();
-            if self.shared.too_large_from.get().is_some_and(|from| bytes >= from) {
-                port.gave_up(outgoing.key, outgoing.message, &GaveUp::untried());
+            if let Some(why) = self.shared.avoid.get().reason(&outgoing.message) {
+                port.gave_up(outgoing.key, outgoing.message, &GaveUp::untried(why));
                 continue;
             }
             let published = self.shared.session.borrow_mut().publish(outgoing.key, outgoing.message);

@@ -25,6 +25,8 @@ pub enum Habit {
         /// Topic and payload.
         bytes: usize,
     },
+    /// It hangs up on control characters and non-characters in texts.
+    HangsUpOnControlCharacters,
     /// It does not take retained messages.
     TakesNoRetained,
 }
@@ -51,6 +53,10 @@ impl std::fmt::Display for Habit {
                 "the broker hangs up on a message of {bytes} bytes, and takes smaller ones: those of that size are put \
                  aside untried from here on"
             ),
+            Self::HangsUpOnControlCharacters => f.write_str(
+                "the broker hangs up on control characters in topics and other texts: messages with such are put aside \
+                 untried from here on",
+            ),
             Self::TakesNoRetained => {
                 f.write_str("the broker hangs up on retained messages: it is sent none with that flag from here on")
             }
@@ -70,16 +76,16 @@ pub struct GaveUp {
 }
 
 impl GaveUp {
-    /// For a message of a size that the broker has hung up on before.
-    pub(crate) fn untried() -> Self {
-        Self { connections: 0, words: String::new(), held: Duration::ZERO }
+    /// For a message of a kind that the broker has hung up on before.
+    pub(crate) fn untried(why: &str) -> Self {
+        Self { connections: 0, words: why.to_owned(), held: Duration::ZERO }
     }
 }
 
 impl std::fmt::Display for GaveUp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.connections == 0 {
-            return f.write_str("not tried: the broker has hung up on a message of that size before");
+            return write!(f, "not tried: {}", self.words);
         }
         write!(f, "{} connections ended with it, the last two when it was sent alone: {}", self.connections, self.words)
     }

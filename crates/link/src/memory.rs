@@ -6,7 +6,8 @@
 
 use crate::suspect::Suspect;
 use serde::{Deserialize, Serialize};
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::text::is_portable;
+use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_mqtt::{BrokerLimits, Version};
 
 /// Of how many sessions of a broker (client ids, addresses) the subscriptions are remembered.
@@ -70,6 +71,40 @@ pub(crate) struct Learned {
     #[serde(skip)]
     probably_too_large: Option<u32>,
     pub(crate) no_retain: bool,
+    /// It hung up on a text with a control character or a non-character.
+    pub(crate) no_control_characters: bool,
+}
+
+/// Messages that a broker is known to hang up on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Avoid {
+    /// From so many bytes on, topic and payload.
+    from_bytes: Option<usize>,
+    control_characters: bool,
+}
+
+impl Avoid {
+    /// Why a message is not to be tried; `None` if it is.
+    #[inline]
+    pub(crate) fn reason(&self, message: &Message) -> Option<&'static str> {
+        if self.from_bytes.is_some_and(|from| message.topic.len() + message.payload.len() >= from) {
+            return Some("the broker has hung up on a message of that size before");
+        }
+        let odd = self.control_characters && has_control_characters(message);
+        odd.then_some("the broker has hung up on control characters before")
+    }
+}
+
+/// Whether a text of a message has a character that a receiver may hang up on (MQTT 5.0 section 1.5.4).
+pub(crate) fn has_control_characters(message: &Message) -> bool {
+    let odd = |text: &str| !is_portable(text);
+    let properties = message.properties.as_deref();
+    odd(message.topic.as_str())
+        || properties.is_some_and(|found| {
+            found.content_type.as_deref().is_some_and(odd)
+                || found.response_topic.as_ref().is_some_and(|topic| odd(topic.as_str()))
+                || found.user.iter().any(|(name, value)| odd(name) || odd(value))
+        })
 }
 
 impl Learned {
@@ -79,9 +114,10 @@ impl Learned {
         BrokerLimits { max_qos: learned.min(max_qos), max_packet_size: None, retain: !self.no_retain }
     }
 
-    /// From how many bytes on, topic and payload, a message is not to be tried any more.
-    pub(crate) fn too_large_from(&self) -> Option<usize> {
-        [self.too_large, self.probably_too_large].into_iter().flatten().min().map(|bytes| bytes as usize)
+    /// What is not to be tried any more.
+    pub(crate) fn avoid(&self) -> Avoid {
+        let from_bytes = [self.too_large, self.probably_too_large].into_iter().flatten().min();
+        Avoid { from_bytes: from_bytes.map(|bytes| bytes as usize), control_characters: self.no_control_characters }
     }
 
     pub(crate) fn hung_up_on_size(&mut self, bytes: usize, said_so: bool) {

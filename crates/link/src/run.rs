@@ -2,7 +2,7 @@
 
 use crate::backoff::Backoff;
 use crate::drive::Drive;
-use crate::memory::{Hello, Memory};
+use crate::memory::{Avoid, Hello, Memory};
 use crate::settings::{Address, Bridge, Settings, VersionChoice};
 use crate::subscriptions::{SubscriptionProblem, Subscriptions};
 use crate::suspect::Suspicion;
@@ -52,8 +52,8 @@ pub(crate) struct Shared {
     pub(crate) memory: RefCell<Memory>,
     /// The key of a message that may be what ends every connection: it is not to be sent elsewhere.
     pub(crate) held: Cell<Option<u64>>,
-    /// From so many bytes on, topic and payload, messages are not tried.
-    pub(crate) too_large_from: Cell<Option<usize>>,
+    /// Messages that are not tried any more.
+    pub(crate) avoid: Cell<Avoid>,
     /// Messages below this serial were overdue when last looked.
     pub(crate) overdue_below: Cell<u64>,
     /// Exchanges that were taken as done without the broker's answer.
@@ -191,7 +191,7 @@ impl Link {
             suspicion: RefCell::default(),
             memory: RefCell::default(),
             held: Cell::new(None),
-            too_large_from: Cell::new(None),
+            avoid: Cell::default(),
             overdue_below: Cell::new(0),
             given_up: Cell::new(0),
             paused: Cell::new(false),
@@ -250,7 +250,7 @@ impl Link {
     fn take_up_memory(&self) {
         let mut memory = self.shared.memory.borrow_mut();
         memory.turn_to(&self.settings.address.to_string());
-        self.shared.too_large_from.set(memory.learned().too_large_from());
+        self.shared.avoid.set(memory.learned().avoid());
         self.shared.suspicion.borrow_mut().restore(memory.suspect);
         let filters = memory.filters(&self.settings.client_id);
         self.shared.subscriptions.borrow_mut().restore(filters);

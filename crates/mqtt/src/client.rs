@@ -522,6 +522,13 @@ impl ClientSession {
         self.connection.flow.outgoing.abandon(serial)
     }
 
+    /// Ends every exchange whose message the broker has taken over: PUBREL is written where it was still due, and PUBCOMP
+    /// is not waited for. Returns the keys; no [`Completion`](crate::Completion) follows.
+    pub fn release_all(&mut self) -> Vec<u64> {
+        let v5 = self.connection.v5();
+        self.connection.flow.outgoing.release_all(&mut self.connection.tx, v5)
+    }
+
     /// Lowers the QoS with which an unfinished message is sent again. False if there is none of this serial.
     pub fn lower_qos(&mut self, serial: u64, qos: QoS) -> bool {
         self.connection.flow.outgoing.lower(serial, qos)

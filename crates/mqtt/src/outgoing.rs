@@ -588,6 +588,30 @@ impl Outgoing {
         Some(taken)
     }
 
+    /// Ends every exchange whose message the peer has taken over. Returns their keys.
+    pub(crate) fn release_all(&mut self, out: &mut BytesMut, v5: bool) -> Vec<u64> {
+        let mut keys = Vec::new();
+        for at in 0..self.entries.len() {
+            let state = self.entries[at].state;
+            match state {
+                State::UnsentPubrel => {
+                    self.unsent -= 1;
+                    put_ack(out, PUBREL, packet_id(self.base + at as u64), ReasonCode::SUCCESS, v5);
+                }
+                State::WaitsForPubcomp => {
+                    self.in_flight -= 1;
+                    self.exactly_once -= 1;
+                }
+                _ => continue,
+            }
+            let entry = &mut self.entries[at];
+            entry.state = State::Done;
+            keys.extend(entry.key.take());
+        }
+        self.pop_done();
+        keys
+    }
+
     /// Lowers the QoS of a message that is to be sent again. False if there is no such message.
     pub(crate) fn lower(&mut self, serial: u64, qos: QoS) -> bool {
         let at = serial.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());

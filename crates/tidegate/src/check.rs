@@ -3,7 +3,6 @@
 use crate::Failure;
 use std::path::{Path, PathBuf};
 use tidegate_config::{Ack, Config, Problems, Route};
-use tidegate_message::QoS;
 
 /// Prints every problem to stdout, one a line.
 pub(crate) fn check(path: &Path) -> Result<(), Failure> {
@@ -33,7 +32,7 @@ pub(crate) fn check(path: &Path) -> Result<(), Failure> {
 
 /// What a spool does not keep unless told to, which is easily thought otherwise.
 fn in_memory_only(routes: &[Route]) -> String {
-    let keeps = |route: &&Route| route.ack == Ack::Spooled && route.from.qos > QoS::AtMostOnce;
+    let keeps = |route: &&Route| route.ack == Ack::Spooled;
     let mut not_all = routes.iter().filter(|route| keeps(route) && !route.persist_qos0).map(|route| &route.name);
     let Some(first) = not_all.next() else { return String::new() };
     let more = match not_all.count() {
