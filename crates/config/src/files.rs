@@ -15,6 +15,11 @@ pub(crate) trait System {
     fn look(&self, path: &Path) -> io::Result<Seen>;
     /// SHA-256 of a file in lower-case hexadecimal digits.
     fn digest(&self, path: &Path) -> io::Result<String>;
+    /// Whether a file holds certificates, and private keys, in PEM.
+    fn holds(&self, path: &Path) -> (bool, bool) {
+        let _ = path;
+        (true, true)
+    }
     /// Whether an environment variable is set.
     fn has_env(&self, name: &str) -> bool;
     /// Where systemd's credentials are, if it gave any.
@@ -28,6 +33,9 @@ pub(crate) struct Seen {
     /// Permission bits; 0o600 where the system has none.
     pub(crate) mode: u32,
 }
+
+/// How much of a file is looked at for what it holds.
+const PEM_BYTES_MAX: u64 = 64 * 1024;
 
 /// The system we run on.
 pub(crate) struct Real;
@@ -49,6 +57,17 @@ impl System for Real {
         let mut file = std::fs::File::open(path)?.take(MAX_COMPONENT_BYTES);
         io::copy(&mut file, &mut hash)?;
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn holds(&self, path: &Path) -> (bool, bool) {
+        use std::io::Read;
+        let mut text = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut text));
+        let text = String::from_utf8_lossy(&text);
+        match read {
+            Ok(_) => (text.contains("BEGIN CERTIFICATE"), text.contains("PRIVATE KEY")),
+            Err(_) => (true, true),
+        }
     }
 
     fn has_env(&self, name: &str) -> bool {
@@ -120,12 +139,19 @@ fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &Fi
             }
         }
         FileKind::Certificates(path) => {
-            look(path, RELATIVE);
+            if look(path, RELATIVE).is_some() && system.holds(path) == (false, true) {
+                let what = format!("`{}` holds a private key, and no certificate", path.display());
+                reader.error(at, what, "`cert` names the certificate, `key` its private key: are the two exchanged?");
+            }
         }
         FileKind::Private { what, path } => {
             let Some(seen) = look(path, RELATIVE) else { return };
             let (shown, fix) = (path.display(), format!("run `chmod 600 {}`", path.display()));
-            if seen.mode & OTHERS_READ != 0 {
+            if *what == "private key" && system.holds(path) == (true, false) {
+                // Where its permissions are no matter.
+                let what = format!("`{shown}` holds a certificate, and no {what}");
+                reader.error(at, what, "`cert` names the certificate, `key` its private key: are the two exchanged?");
+            } else if seen.mode & OTHERS_READ != 0 {
                 reader.error(at, format!("everyone can read the {what} in `{shown}`"), fix);
             } else if seen.mode & GROUP_READS != 0 {
                 reader.warning(at, format!("a whole group can read the {what} in `{shown}`"), fix);

@@ -284,6 +284,15 @@ impl<P: Port> Drive<P> {
         }
     }
 
+    /// Ends every exchange whose message the broker has.
+    pub(crate) fn release_all(&mut self, now: Instant) {
+        let released = self.shared.session.borrow_mut().release_all();
+        self.shared.given_up.set(self.shared.given_up.get() + released.len() as u64);
+        let done = |key: &u64| Completion { key: *key, reason: ReasonCode::SUCCESS };
+        let completions: Vec<_> = released.iter().map(done).collect();
+        self.port.borrow_mut().completed(&completions, now);
+    }
+
     pub(crate) fn took_as_done(&mut self, how: &'static str) {
         self.shared.given_up.set(self.shared.given_up.get() + 1);
         self.tell(Habit::NeverEndsQos2 { how });
@@ -306,12 +315,8 @@ impl<P: Port> Drive<P> {
         };
         if !pubrels.is_empty() {
             // Nor for those that were to be told next: they are told, and not waited for.
-            let released = self.shared.session.borrow_mut().release_all();
             self.watch.lost_pubrel();
-            self.shared.given_up.set(self.shared.given_up.get() + released.len() as u64);
-            let done = |key: &u64| Completion { key: *key, reason: ReasonCode::SUCCESS };
-            let completions: Vec<_> = released.iter().map(done).collect();
-            self.port.borrow_mut().completed(&completions, now);
+            self.release_all(now);
             self.tell(Habit::NeverEndsQos2 { how: "does not answer PUBREL" });
         }
         let Some(below) = limits.messages else { return Ok(()) };

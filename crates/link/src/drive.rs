@@ -313,6 +313,10 @@ impl<P: Port> Drive<P> {
             self.watch.connected(now, session.next_serial());
             session.version()
         };
+        if self.watch.loses_pubrels() {
+            // It does not answer a PUBREL for what it took over on an earlier connection.
+            self.release_all(now);
+        }
         self.memory_changed |= self.shared.memory.borrow_mut().set_hello(live.opening.hello);
         self.subscriptions_of(&connected, version, now);
         let bridge = live.opening.hello.bridge;

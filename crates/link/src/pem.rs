@@ -93,7 +93,9 @@ fn no_certificate(text: &[u8], path: &Path) -> String {
             format!("it is not PEM but DER; convert it with `openssl x509 -inform DER -in {shown} -out NEW`")
         }
         _ if labels.iter().any(|label| label == TRUSTED) => {
-            format!("it says what OpenSSL is to trust it for; convert it with `openssl x509 -in {shown} -out NEW`")
+            format!(
+                "it is a TRUSTED CERTIFICATE, which says what OpenSSL is to trust it for; convert it with `openssl x509 -in {shown} -out NEW`"
+            )
         }
         Some(label) if label.ends_with("PRIVATE KEY") => {
             "there is a key in it and no certificate; are `cert` and `key` exchanged?".to_owned()

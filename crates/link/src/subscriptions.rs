@@ -406,7 +406,12 @@ impl Subscriptions {
             let Some(asked) = self.asked.pop_front() else { break };
             given_up.push(asked.id);
             for entry in &mut self.entries {
-                if entry.state == State::Asked(asked.id) {
+                if entry.state == State::Asked(asked.id) && entry.wanted.is_none() {
+                    // rumqttd never answers an UNSUBSCRIBE of what it does not have.
+                    entry.refusals += 1;
+                    let words = "no answer".to_owned();
+                    entry.state = State::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                } else if entry.state == State::Asked(asked.id) {
                     entry.state = State::Owed;
                 }
             }
@@ -443,10 +448,9 @@ impl Subscriptions {
         answer.into_iter().chain(proof).chain(again).min()
     }
 
-    /// Whether the broker has granted everything that is wanted, and owes no answer.
+    /// Whether the broker has granted everything that is wanted. What it is yet to take back is owed all the same.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_up
-            && self.asked.is_empty()
             && self.entries.iter().all(|entry| entry.wanted.is_none() || matches!(entry.state, State::Granted { .. }))
     }
 

@@ -69,6 +69,10 @@ impl Watch {
         Some(Limits { messages: older_than(OVERDUE), pubrels: older_than(pubrel) })
     }
 
+    pub(crate) fn loses_pubrels(&self) -> bool {
+        self.pubrels_are_lost
+    }
+
     /// A PUBREL was without an answer for so long.
     pub(crate) fn lost_pubrel(&mut self) {
         self.pubrels_are_lost = true;
