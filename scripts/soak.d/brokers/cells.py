@@ -61,39 +61,38 @@ def out_of_order(numbers):
 
 def count(direction, publisher, subscriber, tap, qos):
     """Up: broker, tap, gateway, far. Down: far, gateway, tap, broker. Each step that a message has not made names who lost it."""
-    acknowledged, arrived = set(publisher.acknowledged), set(subscriber.arrived)
-    sender = "broker" if direction == "up" else "gateway"
-    answerer = "gateway" if direction == "up" else "broker"
+    sender, answerer = ("broker", "gateway") if direction == "up" else ("gateway", "broker")
     with tap.lock:
-        answers, fresh, order = list(tap.answered[answerer]), dict(tap.fresh[sender]), firsts(tap.order[sender])
-        sessions_lost, at_qos_1 = tap.sessions_lost, set(tap.at_qos_1)
-    lost, answered = acknowledged - arrived, set(answers)
+        answers, sent, fresh = list(tap.answered[answerer]), firsts(tap.order[sender]), dict(tap.fresh[sender])
+        forgotten, at_qos_1, collided = tap.sessions_lost > 0, set(tap.at_qos_1), set(tap.collided["broker"])
+    acknowledged, arrived = set(publisher.acknowledged), collections.Counter(subscriber.arrived)
+    lost, answered = acknowledged - set(arrived), set(answers)
+    repeated = {name for name, times in arrived.items() if times > 1}
     result = Counted(len(acknowledged), len(lost), len(subscriber.arrived) - len(arrived), out_of_order(subscriber.arrived))
-    reasons = []
+    reasons = set()
     if direction == "up":
-        result.lost_ours = len(lost & answered) if qos else 0
-        on_the_wire = len(lost - answered if qos else lost - set(order))
-        result.waiting = len((lost & set(order)) - answered) if qos else 0
-        if on_the_wire > result.waiting:
-            reasons.append("a")
+        ours = lost - collided
+        result.lost_ours = len(ours & answered) if qos else 0
+        result.waiting = len(ours & set(sent) - answered) if qos else 0
+        reasons |= {"a"} if lost - set(sent) else set()
+        reasons |= {"f"} if lost & collided else set()
+        # What the gateway had not answered when the link broke may come again behind later ones: its answers are the order.
+        result.reordered_ours = 0 if collided else max(0, result.reordered - out_of_order(answers))
     else:
         result.waiting = len(lost - answered)
-        if lost & answered:
-            reasons.append("b")
-    repeats = {name for name, times in collections.Counter(subscriber.arrived).items() if times > 1}
-    once = repeats - at_qos_1 if qos == 2 else set()
-    if not sessions_lost > 0:
-        result.repeated_ours = sum((fresh.get(name, 0) > 1) == (direction == "down") for name in once)
-    # What the gateway had not answered when the link broke may come again behind later ones: its answers are the order.
-    wire_order = out_of_order(answers if direction == "up" else order)
-    result.reordered_ours = max(0, result.reordered - wire_order) if direction == "up" else min(wire_order, result.reordered)
-    if once and not result.repeated_ours:
-        reasons.append("d" if sessions_lost > 0 else "e")
-    elif result.reordered and not result.reordered_ours:
-        reasons.append("e")
-    if repeats - once and qos == 2:
-        reasons.append("q")
-    result.reasons = " ".join(reasons)
+        reasons |= {"b"} if lost & answered else set()
+        result.reordered_ours = min(out_of_order(sent), result.reordered)
+    if result.reordered and not result.reordered_ours:
+        reasons.add("e")
+    if qos == 2 and repeated:
+        once = repeated - at_qos_1 - collided
+        if not forgotten:
+            result.repeated_ours = sum((fresh.get(name, 0) > 1) == (direction == "down") for name in once)
+        if repeated & at_qos_1:
+            reasons.add("q")
+        if once and not result.repeated_ours:
+            reasons.add("d" if forgotten else "e")
+    result.reasons = " ".join(sorted(reasons))
     return result
 
 

@@ -9,6 +9,7 @@ import tempfile
 import time
 
 import cells
+import habits
 import zoo
 
 MESSAGES, QUICK_MESSAGES = 1000, 100
@@ -19,10 +20,15 @@ COLUMNS = [
 ]
 QUICK_COLUMNS = COLUMNS[:3]
 KEY = """`lost/repeated/out of order` of what the source acknowledged, up (to mosquitto) and down (from it); one number: nothing
-repeated or out of order. **Bold**: the gateway's doing. The rest is the broker's own, by what was on the wire between it and the gateway:
-a: it acknowledged the message to its publisher and never sent it to the gateway; b: it acknowledged the message to the gateway and never
-sent it to its subscriber; d: it had forgotten the session, so that what was unfinished was sent again; e: it sent it twice, or later
-ones first; q: it speaks QoS 1 where 2 was asked. -: it takes no QoS 2."""
+was repeated or out of order. **Bold**: the gateway's doing. The rest is the broker's own, by what was on the wire between it and the gateway:
+
+- a: it acknowledged the message to its publisher and never sent it to the gateway (a session kept in memory, as a rule)
+- b: it acknowledged the message to the gateway and never sent it to its own subscriber
+- d: it had forgotten the gateway's session, so that what was unfinished was sent again as new
+- e: it sent finished messages again, or later ones before those that waited
+- f: it gave one packet id to two messages at a time, so that the second is a repetition of the first to any receiver
+- q: QoS 1 was spoken where 2 was asked, since the broker grants no more
+- `-`: it takes no QoS 2 from publishers"""
 
 
 def words(counted):
@@ -74,12 +80,16 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/soak brokers")
     parser.add_argument("--only", metavar="NAME", help="rows whose name begins so")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_MESSAGES} messages, plain columns only")
+    parser.add_argument("--habits", action="store_true", help="what each broker does, without a gateway")
     arguments = parser.parse_args()
     rows = [row for row in zoo.ROWS if row.name.startswith(arguments.only or "")]
     if not rows:
         parser.error(f"no such broker; there are {', '.join(row.name for row in zoo.ROWS)}")
-    columns, messages = (QUICK_COLUMNS, QUICK_MESSAGES) if arguments.quick else (COLUMNS, MESSAGES)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if arguments.habits:
+        print(habits.table([row for row in rows if row.broker is not zoo.Amqtt]))
+        return 0
+    columns, messages = (QUICK_COLUMNS, QUICK_MESSAGES) if arguments.quick else (COLUMNS, MESSAGES)
     folder, status, notes = pathlib.Path(tempfile.mkdtemp(prefix="soak-brokers-")), 0, []
     lines = ["| broker | " + " | ".join(title for title, *_ in columns) + " | s to connect |",
              "|---" * (len(columns) + 2) + "|"]

@@ -19,6 +19,7 @@ class Tap:
         self.answered = {"broker": {}, "gateway": {}}  # numbers by who answered PUBACK or PUBREC, in order; all at QoS 0
         self.fresh = {"broker": {}, "gateway": {}}  # number: how often it was sent as a new message, not again
         self.slots = {"broker": {}, "gateway": {}}  # packet id: number, of messages that are not released
+        self.collided = {"broker": set(), "gateway": set()}  # numbers that shared a packet id while one was unfinished
         self.at_qos_1 = set()  # numbers that were answered with PUBACK, whatever QoS was meant
         self.sessions_lost = -1  # the first connection has no session to lose
         self.connections = 0
@@ -76,18 +77,24 @@ class Tap:
         kind, other = first >> 4, "gateway" if sender == "broker" else "broker"
         if kind == CONNACK and body[1] == 0 and not body[0] & 1:
             self.sessions_lost += 1
+            self.slots = {"broker": {}, "gateway": {}}
         elif kind == PUBLISH and (name := wire.number(body)):
             slot = wire.packet_id(first, body)
             self.order[sender].append(name)
             if not slot:
                 self.answered[other][name] = True
-            if not slot or self.slots[sender].get(slot) != name:
+                return
+            holder = self.slots[sender].get(slot)
+            if holder != name:
                 self.fresh[sender][name] = self.fresh[sender].get(name, 0) + 1
                 self.slots[sender][slot] = name
+            if holder not in (None, name):
+                self.collided[sender] |= {holder, name}
         elif kind in (PUBACK, PUBREC):
             if name := self.slots[other].get(wire.packet_id(first, body)):
                 self.answered[sender][name] = True
-                if kind == PUBACK:
-                    self.at_qos_1.add(name)
+            if kind == PUBACK and name:
+                self.at_qos_1.add(name)
+                del self.slots[other][wire.packet_id(first, body)]
         elif kind == PUBREL:
             self.slots[sender].pop(wire.packet_id(first, body), None)

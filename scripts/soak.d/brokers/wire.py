@@ -9,6 +9,7 @@ import struct
 import time
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK = range(1, 10)
+UNSUBACK = 11
 DISCONNECT = 14
 NUMBER = re.compile(rb"[ud]\d{6}")
 ANSWER_SECONDS = 10.0
@@ -70,24 +71,37 @@ def packet_id(first, body):
 
 
 class Wire:
-    """One connection. `level` is 4 or 5; a session is kept unless `clean`."""
+    """One connection. `level` is 4, 5, or 0x84 with the bridge bit; a session is kept unless `clean`."""
 
-    def __init__(self, port, client_id, level=4, clean=False, user=None, password=None):
-        self.level, self.buffer, self.arrived = level, bytearray(), []
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        flags = (2 if clean else 0) | (0x80 if user else 0) | (0x40 if password else 0)
-        body = text("MQTT") + bytes([level, flags]) + struct.pack(">H", 120)
+    def __init__(self, port, client_id, level=4, clean=False, user=None, password=None, will=None, keep_alive=120):
+        self.open(port, level)
+        flags = (2 if clean else 0) | (0x80 if user else 0) | (0x40 if password else 0) | (4 if will else 0)
+        body = text("MQTT") + bytes([level, flags]) + struct.pack(">H", keep_alive)
         if level == 5:  # session expiry 1 h, receive maximum 100
             properties = b"" if clean else b"\x11" + struct.pack(">I", 3600)
             properties += b"\x21" + struct.pack(">H", 100)
             body += bytes([len(properties)]) + properties
-        body += text(client_id) + (text(user) if user else b"") + (text(password) if password else b"")
+        body += text(client_id)
+        if will:
+            body += (b"\0" if level == 5 else b"") + text(will[0]) + text(will[1])
+        body += (text(user) if user else b"") + (text(password) if password else b"")
         self.send(packet(CONNECT << 4, body))
         answer = self.wait(CONNACK)
         self.session_present = bool(answer[0] & 1)
         if answer[1]:
             raise Closed(f"CONNACK {answer[1]:#04x}")
+
+    @classmethod
+    def raw(cls, port, level):
+        """A connection on which nothing has been said yet."""
+        wire = cls.__new__(cls)
+        wire.open(port, level)
+        return wire
+
+    def open(self, port, level):
+        self.level, self.buffer, self.arrived = level, bytearray(), []
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, data):
         try:

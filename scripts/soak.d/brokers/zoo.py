@@ -202,16 +202,24 @@ class Nats(Broker):
 
 
 class Amqtt(Broker):
+    """With `allow_anonymous: true`, its default, clients with a name have no lasting session either."""
+
+    anonymous = "true"
+
     @staticmethod
     def version():
         return "0.12.1"
 
     def prepare(self):
         self.write("amqtt.yaml", f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{self.port}\n"
-                   "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n")
+                   f"plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: {self.anonymous}\n")
 
     def command(self):
         return [str(pathlib.Path(PYTHON).parent / "amqtt"), "-c", f"{self.folder}/amqtt.yaml"]
+
+
+class AmqttNamed(Amqtt):
+    anonymous = "false"
 
 
 class Rumqttd(Broker):
@@ -278,7 +286,7 @@ ROWS = [
     Row("RabbitMQ", RabbitMq),
     Row("ejabberd", Ejabberd, user="gateway@localhost", password="secret"),
     Row("nats", Nats, max_publish_qos=1, quiet_seconds=33.0),
-    Row("amqtt", Amqtt, user="gateway", password="secret"),
+    Row("amqtt", AmqttNamed, user="gateway", password="secret"),
     Row("amqtt, anonymous", Amqtt),
     Row("aedes", Aedes),
     Row("rumqttd v4", Rumqttd),
