@@ -27,6 +27,7 @@ mod held;
 mod lane;
 mod links;
 mod listeners;
+mod metrics;
 mod once;
 mod origin;
 mod pipeline;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tidegate_link::{GaveUp, Overdue, SubscriptionProblem};
 use tidegate_message::Message;
 use tidegate_mqtt::{ReasonCode, Refusal, Skipped};
-use tidegate_spool::{NameKind, Parked, StateWrite, Transaction};
+use tidegate_spool::{DiskStatus, NameKind, Parked, StateWrite, Transaction};
 
 /// Under this key a link's memory is in the state of its name in the log.
 const MEMORY: &str = "link";
@@ -78,14 +78,17 @@ const fn is_for_now(reason: ReasonCode) -> bool {
 }
 
 impl Core {
-    /// What a link must know of its broker in another process.
-    pub(crate) fn remember_link(&mut self, broker: u16, memory: &[u8]) {
+    /// What a link must know of its broker in another process; if `first`, before it writes on. Where the disk takes nothing
+    /// that is not waited for: it costs a subscription that stays behind, at most.
+    pub(crate) fn remember_link(&mut self, broker: u16, memory: &[u8], first: bool) {
         let slot = &mut self.brokers[usize::from(broker)];
         let Some(plugin) = slot.link_id else { return };
         let write = StateWrite { plugin, key: MEMORY.to_owned(), value: Some(memory.to_vec()) };
         let sequence = self.spool.append(Transaction { state: vec![write], ..Transaction::default() });
-        let slot = &mut self.brokers[usize::from(broker)];
-        slot.gate = slot.gate.max(sequence);
+        if first && self.disk == DiskStatus::Good {
+            let slot = &mut self.brokers[usize::from(broker)];
+            slot.gate = slot.gate.max(sequence);
+        }
         self.spool.flush();
     }
 

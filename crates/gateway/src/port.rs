@@ -75,8 +75,8 @@ impl Port for BrokerPort {
         self.core.borrow_mut().skipped(self.broker, skipped, Instant::now());
     }
 
-    fn remember(&mut self, memory: &[u8]) {
-        self.core.borrow_mut().remember_link(self.broker, memory);
+    fn remember(&mut self, memory: &[u8], first: bool) {
+        self.core.borrow_mut().remember_link(self.broker, memory, first);
     }
 
     fn status(&mut self, status: &Status) {

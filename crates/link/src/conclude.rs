@@ -363,11 +363,11 @@ impl<P: Port> Drive<P> {
 
     /// Hands over what is to be remembered, if that has changed.
     pub(crate) fn remember(&mut self) {
-        let mut changed = std::mem::take(&mut self.memory_changed);
+        let (mut changed, mut first) = (std::mem::take(&mut self.memory_changed), false);
         let mut memory = self.shared.memory.borrow_mut();
         if let Some(filters) = self.shared.subscriptions.borrow_mut().take_changed_memory() {
             memory.set_filters(&self.client_id, &filters);
-            changed = true;
+            (changed, first) = (true, true);
         }
         if let Some(suspect) = self.shared.suspicion.borrow_mut().take_changed() {
             changed |= memory.suspect != suspect;
@@ -376,7 +376,7 @@ impl<P: Port> Drive<P> {
         if changed {
             let bytes = memory.write();
             drop(memory);
-            self.port.borrow_mut().remember(&bytes);
+            self.port.borrow_mut().remember(&bytes, first);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One turn after another of a live connection: read what is there, fill the write buffer, write it, wait.
 
+mod announce;
+
 use crate::dial::Transport;
 use crate::gate::Gate;
 use crate::habits::{GaveUp, Habit};
@@ -16,9 +18,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tidegate_message::{ByteString, Message, QoS};
-use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, PublishError, Published, ReasonCode};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tidegate_message::{ByteString, Message};
+use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, Published, ReasonCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
 
@@ -461,44 +463,6 @@ impl<P: Port> Drive<P> {
             self.shared.session.borrow_mut().forget_control(id);
         }
         self.look_at_unanswered(live, now)
-    }
-
-    /// Publishes that we are here, as soon as there is room.
-    fn publish_birth(&mut self, live: &mut Live) {
-        if let Some(birth) = self.birth.as_ref().filter(|_| live.birth_due) {
-            let published = self.shared.session.borrow_mut().publish(OWN_KEY, birth.clone());
-            live.birth_due = matches!(published, Err(PublishError::Full));
-        }
-    }
-
-    /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it. What
-    /// may not leave is not said, nor what is behind it.
-    async fn say_goodbye(&mut self, stream: &mut Transport, live: &mut Live, by_will: bool) {
-        let last_words = {
-            let mut session = self.shared.session.borrow_mut();
-            if by_will {
-                if let Some(farewell) = &self.farewell {
-                    // Nobody waits for an answer any more, and an exchange of QoS 2 would stay open.
-                    let farewell = Message { qos: farewell.qos.min(QoS::AtLeastOnce), ..farewell.clone() };
-                    if session.publish(OWN_KEY, farewell.clone()).is_err() {
-                        let _ = session.publish(OWN_KEY, Message { qos: QoS::AtMostOnce, ..farewell });
-                    }
-                }
-                session.disconnect(ReasonCode::SUCCESS);
-            }
-            session.tx().split()
-        };
-        let goodbye = async {
-            while self.allowed(live) < last_words.len() {
-                if !by_will {
-                    return;
-                }
-                self.shared.wake.notified().await;
-            }
-            let _ = stream.write_all(&last_words).await;
-            let _ = stream.shutdown().await;
-        };
-        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     }
 }
 

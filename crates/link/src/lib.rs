@@ -91,9 +91,10 @@ pub trait Port: 'static {
     }
 
     /// What the link must know of its broker in another process, in place of what was handed over before: see
-    /// [`LinkHandle::restore_memory`]. What is in the write buffer relies on it, and [`gate`](Self::gate) is asked next.
-    fn remember(&mut self, memory: &[u8]) {
-        let _ = memory;
+    /// [`LinkHandle::restore_memory`]. If `first`, what is in the write buffer relies on it, and [`gate`](Self::gate) is
+    /// asked next.
+    fn remember(&mut self, memory: &[u8], first: bool) {
+        let _ = (memory, first);
     }
 
     /// Keys of our QoS 2 messages that the broker has taken over; PUBREL is in the write buffer. Called before

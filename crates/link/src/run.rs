@@ -234,8 +234,8 @@ impl Link {
             let retry_in = match (wait, self.shared.suspicion.borrow().wants_trial()) {
                 (false, _) => Duration::ZERO,
                 // What is to be found out is not put off: the number of trials is bounded.
-                (true, true) => self.settings.reconnect.min,
-                (true, false) => backoff.next(),
+                (true, true) if was_up => self.settings.reconnect.min,
+                (true, _) => backoff.next(),
             };
             let then = then.map(|hello| hello.to_string());
             port.borrow_mut().status(&Status::Down { error, retry_in, was_up, then });

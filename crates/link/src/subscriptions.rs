@@ -9,6 +9,11 @@
 //! - what the broker may have is never forgotten before it has answered;
 //! - a refusal is a state with a reason and a time to ask again, never silence.
 
+mod words;
+
+pub use words::SubscriptionProblem;
+pub(crate) use words::{Ask, Event, Terms};
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
@@ -31,42 +36,6 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// MQTT 3.1.1, where asking again brings everything retained once more: a filter that a resumed session should have is
 /// asked for again only if nothing has come for it after this long.
 const PROOF: Duration = Duration::from_secs(30);
-
-/// What to ask the broker for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
-    Subscribe(Vec<SubscribeFilter>),
-    Unsubscribe(Vec<TopicFilter>),
-}
-
-/// What an answer brought, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    Refused { filter: TopicFilter, reason: ReasonCode, again_in: Option<Duration> },
-    GrantedLess { filter: TopicFilter, asked: u8, granted: u8 },
-    LeftOut { filter: TopicFilter, words: String, again_in: Duration },
-    NotUnsubscribed { filter: TopicFilter, reason: ReasonCode },
-}
-
-/// A wanted subscription that is not there, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionProblem {
-    /// Which.
-    pub filter: TopicFilter,
-    /// True when the broker has said no or hangs up; false while an answer is due.
-    pub refused: bool,
-    /// What is known of it.
-    pub words: String,
-}
-
-/// What a new connection found.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
-    pub(crate) version: Version,
-    pub(crate) session_present: bool,
-    pub(crate) wildcards: bool,
-    pub(crate) shared: bool,
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {

@@ -179,3 +179,19 @@ impl Server {
         frames::split(&mut bytes).iter().map(|bytes| frames::parse(bytes, version)).collect()
     }
 }
+
+/// CONNACK without limits.
+pub(crate) fn no_limits(version: Version) -> &'static [u8] {
+    if version == Version::V5 { &[0, 0, 0] } else { &[0, 0] }
+}
+
+/// `(QoS, DUP, id, payload)` of every PUBLISH.
+pub(crate) fn publishes(frames: &[Frame]) -> Vec<(u8, bool, u16, String)> {
+    let of = |frame: &Frame| match frame {
+        Frame::Publish { qos, dup, id, payload, .. } => {
+            Some((*qos, *dup, *id, String::from_utf8(payload.clone()).unwrap()))
+        }
+        _ => None,
+    };
+    frames.iter().filter_map(of).collect()
+}

@@ -1,0 +1,304 @@
+//! Every metric there is, with its name and help in one place, in Prometheus' text format.
+
+use crate::snapshot::Snapshot;
+use std::fmt::Write;
+
+/// A family of metrics: its name, kind and help, and the samples of a snapshot as label pairs and value.
+type Family = (&'static str, &'static str, &'static str, fn(&Snapshot, &mut Samples));
+
+/// Collects the samples of one family.
+#[derive(Default)]
+struct Samples(Vec<(String, f64)>);
+
+impl Samples {
+    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
+        let mut text = String::new();
+        for (n, (name, value)) in labels.iter().enumerate() {
+            let comma = if n == 0 { "" } else { "," };
+            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(text, "{comma}{name}=\"{escaped}\"");
+        }
+        self.0.push((text, value));
+    }
+}
+
+macro_rules! per_route {
+    ($field:ident) => {
+        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.$field as f64))
+    };
+}
+
+macro_rules! per_broker {
+    ($field:ident) => {
+        |s, out| s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.$field as f64))
+    };
+}
+
+macro_rules! per_queue {
+    ($field:ident) => {
+        |s, out| {
+            for queue in &s.queues {
+                out.add(&[("target", &queue.target), ("priority", queue.priority)], queue.$field as f64);
+            }
+        }
+    };
+}
+
+macro_rules! per_plugin {
+    ($field:ident) => {
+        |s, out| {
+            for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+                out.add(&[("route", &route.name), ("plugin", &plugin.name)], plugin.$field as f64);
+            }
+        }
+    };
+}
+
+/// Every metric there is.
+const FAMILIES: &[Family] = &[
+    ("tidegate_route_received_total", "counter", "Messages that entered the route.", per_route!(received)),
+    ("tidegate_route_replayed_total", "counter", "Parked messages that entered the route again.", per_route!(replayed)),
+    ("tidegate_route_ticked_total", "counter", "Messages that plugins made on a tick.", per_route!(ticked)),
+    (
+        "tidegate_route_copies_total",
+        "counter",
+        "What fan-out and plugins made of a message beyond the first.",
+        per_route!(copies),
+    ),
+    (
+        "tidegate_route_out_total",
+        "counter",
+        "Messages delivered: QoS 0 written, QoS 1 and 2 acknowledged by the target.",
+        per_route!(out),
+    ),
+    ("tidegate_route_parked_total", "counter", "Messages kept aside because a plugin failed.", per_route!(parked)),
+    ("tidegate_route_in_flight", "gauge", "Messages in plugins, lanes and sessions.", per_route!(in_flight)),
+    (
+        "tidegate_route_imbalance",
+        "gauge",
+        "received + replayed + ticked + recovered + copies - out - dropped - parked - in_flight: 0 unless there is a bug.",
+        per_route!(imbalance),
+    ),
+    ("tidegate_route_dropped_total", "counter", "Messages that ended in the route, by reason.", |s, out| {
+        for route in &s.routes {
+            for (reason, count) in &route.dropped {
+                out.add(&[("route", &route.name), ("reason", reason)], *count as f64);
+            }
+        }
+    }),
+    ("tidegate_plugin_faults_total", "counter", "Messages a plugin failed on, by kind.", |s, out| {
+        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+            for (kind, count) in &plugin.faults {
+                let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
+                out.add(&labels, *count as f64);
+            }
+        }
+    }),
+    ("tidegate_plugin_rejects_total", "counter", "Messages a plugin rejected.", per_plugin!(rejects)),
+    ("tidegate_plugin_retries_total", "counter", "Times a plugin was asked again.", per_plugin!(retries)),
+    (
+        "tidegate_plugin_circuit_open_total",
+        "counter",
+        "Messages a plugin was not asked about because its circuit was open.",
+        per_plugin!(circuit_open),
+    ),
+    (
+        "tidegate_plugin_circuit_opened_total",
+        "counter",
+        "Times the circuit of a plugin opened.",
+        per_plugin!(circuit_opened),
+    ),
+    ("tidegate_plugin_info", "gauge", "1 for the version of a plugin that runs.", |s, out| {
+        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+            let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("version", &plugin.version)];
+            out.add(&labels, 1.0);
+        }
+    }),
+    ("tidegate_broker_up", "gauge", "1 while the broker is connected.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], f64::from(u8::from(b.up))));
+    }),
+    ("tidegate_broker_ready", "gauge", "1 while the broker is up and lacks nothing: see /ready.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], f64::from(u8::from(b.ready))));
+    }),
+    ("tidegate_broker_received_total", "counter", "Messages received from the broker.", per_broker!(received)),
+    ("tidegate_broker_sent_total", "counter", "Messages the broker was sent.", per_broker!(sent)),
+    (
+        "tidegate_broker_unrouted_total",
+        "counter",
+        "Messages from the broker that no route wanted.",
+        per_broker!(unrouted),
+    ),
+    (
+        "tidegate_broker_copies_total",
+        "counter",
+        "Copies of a message that the broker sent because several subscriptions match.",
+        per_broker!(copies),
+    ),
+    ("tidegate_broker_queued", "gauge", "Messages that wait for the broker.", per_broker!(queued)),
+    ("tidegate_broker_queued_bytes", "gauge", "The same in bytes.", per_broker!(queued_bytes)),
+    ("tidegate_broker_connects_total", "counter", "Connections the broker accepted.", per_broker!(connects)),
+    (
+        "tidegate_subscriptions_refused",
+        "gauge",
+        "Wanted subscriptions that the broker has refused, or hangs up on; /ready names them.",
+        per_broker!(subscriptions_refused),
+    ),
+    (
+        "tidegate_skipped_total",
+        "counter",
+        "Messages from the broker that cannot be taken, by reason; they are acknowledged.",
+        |s, out| {
+            for broker in &s.brokers {
+                for (reason, count) in &broker.skipped {
+                    out.add(&[("broker", &broker.name), ("reason", reason)], *count as f64);
+                }
+            }
+        },
+    ),
+    ("tidegate_own_clients", "gauge", "Clients connected to the box's own broker.", |s, out| {
+        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.connections as f64));
+    }),
+    ("tidegate_own_retained", "gauge", "Retained messages at the box's own broker.", |s, out| {
+        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.retained as f64));
+    }),
+    (
+        "tidegate_own_dropped_total",
+        "counter",
+        "Messages that the box's own broker did not deliver to a client, by reason.",
+        |s, out| {
+            for (name, stats) in s.own() {
+                for (reason, count) in stats.dropped.reasons() {
+                    out.add(&[("broker", name), ("reason", reason)], count as f64);
+                }
+            }
+        },
+    ),
+    (
+        "tidegate_broker_unanswered",
+        "gauge",
+        "Messages that the broker has left unanswered for a minute or longer.",
+        per_broker!(unanswered),
+    ),
+    (
+        "tidegate_broker_given_up_total",
+        "counter",
+        "Exchanges that were ended without the broker's answer.",
+        |s, out| {
+            for broker in &s.brokers {
+                out.add(&[("broker", &broker.name), ("what", "pubrel")], broker.taken_as_done as f64);
+            }
+        },
+    ),
+    ("tidegate_routes_paused", "gauge", "Routes that are paused because they feed themselves.", |s, out| {
+        out.add(&[], s.paused_routes.len() as f64);
+    }),
+    (
+        "tidegate_broker_sessions_lost_total",
+        "counter",
+        "Times the broker had forgotten the gateway's session.",
+        per_broker!(sessions_lost),
+    ),
+    ("tidegate_broker_bytes_in_total", "counter", "Bytes read from the broker.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.0 as f64));
+    }),
+    ("tidegate_broker_bytes_out_total", "counter", "Bytes written to the broker.", |s, out| {
+        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.1 as f64));
+    }),
+    ("tidegate_parked", "gauge", "Messages kept aside now.", |s, out| out.add(&[], s.parked_now as f64)),
+    ("tidegate_spool_queued", "gauge", "Messages in the spool for a target, by priority.", per_queue!(messages)),
+    ("tidegate_spool_queued_bytes", "gauge", "What they weigh in memory.", per_queue!(bytes)),
+    ("tidegate_spool_oldest_seconds", "gauge", "How long the oldest has waited.", per_queue!(oldest_s)),
+    ("tidegate_spool_segments", "gauge", "Files of the log.", |s, out| out.add(&[], s.segments as f64)),
+    ("tidegate_spool_written_bytes_total", "counter", "Bytes written to the spool.", |s, out| {
+        out.add(&[], s.disk.written_bytes as f64);
+    }),
+    ("tidegate_spool_syncs_total", "counter", "Times the log was made durable.", |s, out| {
+        out.add(&[], s.disk.syncs as f64);
+    }),
+    ("tidegate_spool_sync_seconds_total", "counter", "How long that took together.", |s, out| {
+        out.add(&[], s.disk.sync_us as f64 / 1e6);
+    }),
+    ("tidegate_spool_damaged_total", "counter", "Pieces of the log that did not match their checksum.", |s, out| {
+        out.add(&[], s.damaged as f64);
+    }),
+    (
+        "tidegate_spool_disk_status",
+        "gauge",
+        "0: the disk takes what it is given, 1: it is full, 2: it failed.",
+        |s, out| {
+            out.add(&[], f64::from(s.disk_status));
+        },
+    ),
+    ("tidegate_spool_blocked", "gauge", "Received messages that wait for room in a full queue.", |s, out| {
+        out.add(&[], s.blocked as f64);
+    }),
+    ("tidegate_route_recovered_total", "counter", "Messages found in the spool at the start.", per_route!(recovered)),
+    ("tidegate_unacknowledged", "gauge", "Received messages whose source waits for its acknowledgement.", |s, out| {
+        out.add(&[], s.unacknowledged as f64)
+    }),
+    ("tidegate_reloads_total", "counter", "Reloads of the configuration or a plugin that were applied.", |s, out| {
+        out.add(&[], s.reloads as f64);
+    }),
+    ("tidegate_reloads_refused_total", "counter", "Reloads that were refused.", |s, out| {
+        out.add(&[], s.reloads_refused as f64);
+    }),
+];
+
+const LATENCY: &str = "tidegate_route_latency_seconds";
+
+impl Snapshot {
+    fn own(&self) -> impl Iterator<Item = (&str, &tidegate_broker::Stats)> {
+        self.brokers.iter().filter_map(|broker| Some((broker.name.as_str(), broker.own.as_ref()?)))
+    }
+
+    /// In Prometheus' text format, version 0.0.4.
+    pub fn prometheus(&self) -> String {
+        let mut out = String::with_capacity(8 * 1024);
+        for (name, kind, help, collect) in FAMILIES {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            let mut samples = Samples::default();
+            collect(self, &mut samples);
+            for (labels, value) in samples.0 {
+                let _ = match labels.as_str() {
+                    "" => writeln!(out, "{name} {value}"),
+                    labels => writeln!(out, "{name}{{{labels}}} {value}"),
+                };
+            }
+        }
+        let _ = writeln!(out, "# HELP {LATENCY} From receipt to delivery.\n# TYPE {LATENCY} histogram");
+        for route in &self.routes {
+            let name = &route.name;
+            for (bound_us, count) in &route.latency {
+                let bound = *bound_us as f64 / 1e6;
+                let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"{bound}\"}} {count}");
+            }
+            let (sum_us, count) = route.latency_sum;
+            let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"+Inf\"}} {count}");
+            let _ = writeln!(out, "{LATENCY}_sum{{route=\"{name}\"}} {}", sum_us as f64 / 1e6);
+            let _ = writeln!(out, "{LATENCY}_count{{route=\"{name}\"}} {count}");
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::RouteSnapshot;
+
+    #[test]
+    fn every_metric_has_help_and_a_unique_name_and_labels_are_escaped() {
+        let mut names: Vec<_> = FAMILIES.iter().map(|family| family.0).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FAMILIES.len());
+        assert!(FAMILIES.iter().all(|(name, kind, help, _)| {
+            name.starts_with("tidegate_") && help.ends_with('.') && (*kind == "counter") == name.ends_with("_total")
+        }));
+        let dropped = vec![("say \"no\"\n".to_owned(), 3)];
+        let route = RouteSnapshot { name: "r".into(), received: 3, dropped, ..Default::default() };
+        let text = Snapshot { routes: vec![route], ..Default::default() }.prometheus();
+        assert!(text.contains("tidegate_route_received_total{route=\"r\"} 3\n"), "{text}");
+        assert!(text.contains("reason=\"say \\\"no\\\"\\n\"} 3\n"), "{text}");
+    }
+}

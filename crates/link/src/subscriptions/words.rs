@@ -1,0 +1,41 @@
+//! What goes in and out of the ledger of subscriptions.
+
+use std::time::Duration;
+use tidegate_message::TopicFilter;
+use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
+
+/// What to ask the broker for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Subscribe(Vec<SubscribeFilter>),
+    Unsubscribe(Vec<TopicFilter>),
+}
+
+/// What an answer brought, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Refused { filter: TopicFilter, reason: ReasonCode, again_in: Option<Duration> },
+    GrantedLess { filter: TopicFilter, asked: u8, granted: u8 },
+    LeftOut { filter: TopicFilter, words: String, again_in: Duration },
+    NotUnsubscribed { filter: TopicFilter, reason: ReasonCode },
+}
+
+/// A wanted subscription that is not there, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionProblem {
+    /// Which.
+    pub filter: TopicFilter,
+    /// True when the broker has said no or hangs up; false while an answer is due.
+    pub refused: bool,
+    /// What is known of it.
+    pub words: String,
+}
+
+/// What a new connection found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) version: Version,
+    pub(crate) session_present: bool,
+    pub(crate) wildcards: bool,
+    pub(crate) shared: bool,
+}
