@@ -15,10 +15,10 @@ pub(crate) trait System {
     fn look(&self, path: &Path) -> io::Result<Seen>;
     /// SHA-256 of a file in lower-case hexadecimal digits.
     fn digest(&self, path: &Path) -> io::Result<String>;
-    /// Whether a file holds certificates, and private keys, in PEM.
-    fn holds(&self, path: &Path) -> (bool, bool) {
+    /// Whether a file holds a certificate in PEM, and no private key.
+    fn is_certificate(&self, path: &Path) -> bool {
         let _ = path;
-        (true, true)
+        false
     }
     /// Whether an environment variable is set.
     fn has_env(&self, name: &str) -> bool;
@@ -59,15 +59,12 @@ impl System for Real {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    fn holds(&self, path: &Path) -> (bool, bool) {
+    fn is_certificate(&self, path: &Path) -> bool {
         use std::io::Read;
         let mut text = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(PEM_BYTES_MAX).read_to_end(&mut text));
         let text = String::from_utf8_lossy(&text);
-        match read {
-            Ok(_) => (text.contains("BEGIN CERTIFICATE"), text.contains("PRIVATE KEY")),
-            Err(_) => (true, true),
-        }
+        read.is_ok() && text.contains("BEGIN CERTIFICATE") && !text.contains("PRIVATE KEY")
     }
 
     fn has_env(&self, name: &str) -> bool {
@@ -139,19 +136,16 @@ fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &Fi
             }
         }
         FileKind::Certificates(path) => {
-            if look(path, RELATIVE).is_some() && system.holds(path) == (false, true) {
-                let what = format!("`{}` holds a private key, and no certificate", path.display());
-                reader.error(at, what, "`cert` names the certificate, `key` its private key: are the two exchanged?");
-            }
+            look(path, RELATIVE);
         }
         FileKind::Private { what, path } => {
             let Some(seen) = look(path, RELATIVE) else { return };
             let (shown, fix) = (path.display(), format!("run `chmod 600 {}`", path.display()));
-            if *what == "private key" && system.holds(path) == (true, false) {
-                // Where its permissions are no matter.
-                let what = format!("`{shown}` holds a certificate, and no {what}");
-                reader.error(at, what, "`cert` names the certificate, `key` its private key: are the two exchanged?");
-            } else if seen.mode & OTHERS_READ != 0 {
+            if *what == "private key" && system.is_certificate(path) {
+                // Everyone may read that; the second look says that it is no key.
+                return;
+            }
+            if seen.mode & OTHERS_READ != 0 {
                 reader.error(at, format!("everyone can read the {what} in `{shown}`"), fix);
             } else if seen.mode & GROUP_READS != 0 {
                 reader.warning(at, format!("a whole group can read the {what} in `{shown}`"), fix);
