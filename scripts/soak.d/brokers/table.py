@@ -29,12 +29,14 @@ was repeated or out of order. **Bold**: the gateway's doing. The rest is the bro
 - e: it sent finished messages again, or later ones before those that waited
 - f: it gave one packet id to two messages at a time, so that the second is a repetition of the first to any receiver
 - q: QoS 1 was spoken where 2 was asked, since the broker grants no more
-- `-`: it takes no QoS 2 from publishers"""
+- `-`: it takes no QoS 2 from a publisher"""
 
 
 def words(counted):
     if counted is None:
         return "-"
+    if not counted.acknowledged:
+        return "none acknowledged"
     numbers = f"{counted.lost}/{counted.repeated}/{counted.reordered}"
     if not counted.repeated and not counted.reordered:
         numbers = str(counted.lost)
