@@ -64,6 +64,7 @@ def count(direction, publisher, subscriber, tap, qos):
     sender, answerer = ("broker", "gateway") if direction == "up" else ("gateway", "broker")
     with tap.lock:
         answers, sent, fresh = list(tap.answered[answerer]), firsts(tap.order[sender]), dict(tap.fresh[sender])
+        now_under_way = {name for name, connection in tap.sent_in.items() if connection == tap.connections}
         forgotten, at_qos_1, collided = tap.sessions_lost > 0, set(tap.at_qos_1), set(tap.collided["broker"])
     acknowledged, arrived = set(publisher.acknowledged), collections.Counter(subscriber.arrived)
     lost, answered = acknowledged - set(arrived), set(answers)
@@ -73,8 +74,9 @@ def count(direction, publisher, subscriber, tap, qos):
     if direction == "up":
         ours = lost - collided
         result.lost_ours = len(ours & answered) if qos else 0
-        result.waiting = len(ours & set(sent) - answered) if qos else 0
+        result.waiting = len(ours & now_under_way - answered) if qos else 0
         reasons |= {"a"} if lost - set(sent) else set()
+        reasons |= {"c"} if ours & set(sent) - now_under_way - answered else set()
         reasons |= {"f"} if lost & collided else set()
         # What the gateway had not answered when the link broke may come again behind later ones: its answers are the order.
         result.reordered_ours = 0 if collided else max(0, result.reordered - out_of_order(answers))

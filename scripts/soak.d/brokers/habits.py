@@ -99,7 +99,7 @@ def hello(asker, name, level):
 
 def versions(asker):
     """Which CONNECTs are accepted: MQTT 5, 3.1.1, 3.1, and 3.1.1 with the bridge bit."""
-    asked = (("5", "MQTT", 5), ("3.1.1", "MQTT", 4), ("3.1", "MQIsdp", 3), ("bridge bit", "MQTT", 0x84))
+    asked = (("MQTT 5", "MQTT", 5), ("MQTT 3.1.1", "MQTT", 4), ("MQTT 3.1", "MQIsdp", 3), ("bridge bit", "MQTT", 0x84))
     return [(title, hello(asker, name, level)) for title, name, level in asked]
 
 

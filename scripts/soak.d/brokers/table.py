@@ -24,16 +24,19 @@ was repeated or out of order. **Bold**: the gateway's doing. The rest is the bro
 
 - a: it acknowledged the message to its publisher and never sent it to the gateway (a session kept in memory, as a rule)
 - b: it acknowledged the message to the gateway and never sent it to its own subscriber
+- c: it had sent the message when the link broke, was not answered, and did not send it again
 - d: it had forgotten the gateway's session, so that what was unfinished was sent again as new
 - e: it sent finished messages again, or later ones before those that waited
 - f: it gave one packet id to two messages at a time, so that the second is a repetition of the first to any receiver
 - q: QoS 1 was spoken where 2 was asked, since the broker grants no more
-- `-`: it takes no QoS 2 from publishers"""
+- `-`: it takes no QoS 2 from a publisher"""
 
 
 def words(counted):
     if counted is None:
         return "-"
+    if not counted.acknowledged:
+        return "none acknowledged"
     numbers = f"{counted.lost}/{counted.repeated}/{counted.reordered}"
     if not counted.repeated and not counted.reordered:
         numbers = str(counted.lost)

@@ -17,6 +17,7 @@ class Tap:
         self.lock = threading.Lock()
         self.order = {"broker": [], "gateway": []}  # numbers of PUBLISH by who sent them
         self.answered = {"broker": {}, "gateway": {}}  # numbers by who answered PUBACK or PUBREC, in order; all at QoS 0
+        self.sent_in = {}  # number: the last connection in which the broker sent it
         self.fresh = {"broker": {}, "gateway": {}}  # number: how often it was sent as a new message, not again
         self.slots = {"broker": {}, "gateway": {}}  # packet id: number, of messages that are not released
         self.collided = {"broker": set(), "gateway": set()}  # numbers that shared a packet id while one was unfinished
@@ -81,6 +82,8 @@ class Tap:
         elif kind == PUBLISH and (name := wire.number(body)):
             slot = wire.packet_id(first, body)
             self.order[sender].append(name)
+            if sender == "broker":
+                self.sent_in[name] = self.connections
             if not slot:
                 self.answered[other][name] = True
                 return

@@ -289,7 +289,7 @@ ROWS = [
     Row("amqtt", AmqttNamed, user="gateway", password="secret"),
     Row("amqtt, anonymous", Amqtt),
     Row("aedes", Aedes),
-    Row("rumqttd v4", Rumqttd),
-    Row("rumqttd v5", Rumqttd5, level=5),
-    Row("mosca", Mosca),
+    Row("rumqttd v4", Rumqttd, quiet_seconds=20.0),
+    Row("rumqttd v5", Rumqttd5, level=5, quiet_seconds=20.0),
+    Row("mosca", Mosca, max_publish_qos=1),
 ]
