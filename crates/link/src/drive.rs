@@ -292,7 +292,7 @@ impl<P: Port> Drive<P> {
                 self.tell_subscriptions(events, live);
             }
             Control::AnsweredAsQos1 => self.tell(Habit::AnswersQos2AsQos1),
-            Control::PubrelTakenAsDone => self.took_as_done("answers PUBREL with PUBREC again and again"),
+            Control::PubrelUnheard => self.watch.lost_pubrel(),
             // The rest is for servers.
             _ => {}
         }

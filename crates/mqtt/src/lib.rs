@@ -141,8 +141,8 @@ pub enum Control {
     },
     /// Client: the broker answered a QoS 2 message as if it were one of QoS 1. The message is completed.
     AnsweredAsQos1,
-    /// Client: the broker answered PUBREL with PUBREC again and again. It has the message, which is completed.
-    PubrelTakenAsDone,
+    /// The peer answers PUBREL with PUBREC, again and again. It is not told any more on this connection; it has the message.
+    PubrelUnheard,
     /// Client: the broker has forgotten the session we had; what was unacknowledged is being published again.
     SessionLost {
         /// How many messages are sent again as new ones.

@@ -9,6 +9,7 @@ use crate::wire::{PUBREL, put_ack};
 use crate::{Batch, Control, Version};
 use ahash::RandomState;
 use bytes::BytesMut;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use tidegate_message::{ByteString, Message, QoS, Topic};
 
@@ -60,8 +61,8 @@ pub(crate) struct Answer {
     pub(crate) is_server: bool,
 }
 
-/// How often a peer may answer PUBREL with PUBREC before it is taken to have finished: amqtt 0.12 always does so on a
-/// connection after the one that had the PUBLISH.
+/// So many PUBRECs for one message are answered on a connection: amqtt 0.12 answers PUBREL with PUBREC on every connection
+/// after the one that had the PUBLISH, for ever.
 const PUBRELS_MAX: u8 = 3;
 
 /// What became of a message handed to `publish`.
@@ -363,12 +364,11 @@ impl Outgoing {
             }
             Some((at, State::WaitsForPubcomp)) => {
                 let entry = &mut self.entries[at];
-                entry.pubrels += 1;
-                if entry.pubrels < PUBRELS_MAX {
-                    put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5);
-                } else {
-                    batch.control.push((batch.received.len(), Control::PubrelTakenAsDone));
-                    self.finish(at, ReasonCode::SUCCESS, &mut batch.completed);
+                entry.pubrels = entry.pubrels.saturating_add(1);
+                match entry.pubrels.cmp(&PUBRELS_MAX) {
+                    Ordering::Less => put_ack(out, PUBREL, packet_id, ReasonCode::SUCCESS, v5),
+                    Ordering::Equal => batch.control.push((batch.received.len(), Control::PubrelUnheard)),
+                    Ordering::Greater => {}
                 }
             }
             // Brokers may repeat a PUBREC on a new connection before we get to repeat what it answers.

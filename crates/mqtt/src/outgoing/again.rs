@@ -31,6 +31,7 @@ impl Outgoing {
         let mut republished = 0;
         self.unsent = 0;
         for entry in &mut self.entries {
+            entry.pubrels = 0;
             entry.state = match entry.state {
                 State::Done | State::WaitsForControl => State::Done,
                 State::WaitsForPubrec if entry.message.is_none() && session_present => State::UnsentPubrel,
