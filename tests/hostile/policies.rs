@@ -181,6 +181,8 @@ fn a_blocked_route_that_is_removed_gives_its_messages_back_and_may_return_withou
     let arrived = Witness::start(house.office.port(), "bad", "from-bad/#", &Ledger::new());
     tidegate.edit_config(&all.replace("plugins = [\"bad\"]", "plugins = []"));
     eventually("the route is back", PATIENCE, || tidegate.log().contains("routes.bad added"));
+    // And its source has granted the subscription.
+    eventually("it is subscribed", PATIENCE, || tidegate.get("/ready").is_ok_and(|(status, _)| status == 200));
     send(&mut house.client(), ["y"; 5]);
     eventually("it carries", PATIENCE, || arrived.count() >= 5);
     let metrics = assert_balanced(&tidegate);

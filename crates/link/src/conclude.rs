@@ -152,7 +152,7 @@ impl<P: Port> Drive<P> {
     /// In a trial: the connection has held without the message.
     pub(crate) fn end_hold(&mut self, live: &mut Live, now: Instant) {
         let Some(until) = live.hold_until.filter(|until| now >= *until) else { return };
-        let answered = self.shared.session.borrow().pongs() > 0;
+        let answered = self.shared.session.borrow().pongs() >= self.shared.suspicion.borrow().pings() as u64;
         if !answered && now < until + PONG {
             live.hold_until = Some((now + PONG / 10).min(until + PONG));
             return;
@@ -167,6 +167,7 @@ impl<P: Port> Drive<P> {
         let Some(until) = live.subscribe_until else { return };
         if self.shared.subscriptions.borrow().is_answered() || now >= until {
             live.subscribe_until = None;
+            self.publish_birth(live);
             self.set_window(live);
         }
     }

@@ -308,7 +308,8 @@ impl<P: Port> Drive<P> {
         self.shared.stats.set(stats);
         if self.shared.suspicion.borrow().phase() == Phase::Hold {
             live.hold_until = Some(now + self.shared.suspicion.borrow().hold());
-            self.shared.session.borrow_mut().ping(now);
+            let pings = self.shared.suspicion.borrow().pings();
+            (0..pings).for_each(|_| self.shared.session.borrow_mut().ping(now));
         }
         let version = {
             let session = self.shared.session.borrow();

@@ -2,7 +2,7 @@
 //!
 //! A connection that the broker ends while an exchange is unanswered makes the first such exchange a suspect. When
 //! connections have ended [`ENDS`] times with the same one first, the next ones are *trials*: first nothing is sent for
-//! as long as the connection before lived, and a PINGREQ must be answered (the connection holds without the message);
+//! as long as the connection before lived but PINGREQs, which must be answered (the connection holds without the message);
 //! then the suspect is sent alone. If that ends the connection [`ALONE`] times in a row, it is the message: it is sent at a
 //! lower QoS, and if that does not help it is given up. Any answer to it clears it. A connection that ends while nothing
 //! is sent proves the network bad and clears it, too.
@@ -23,6 +23,12 @@ const ENDS_EXPERIENCED: u32 = 1;
 /// So many trials in a row must end the connection.
 const ALONE: u32 = 2;
 
+/// So many PINGREQs make the pause of a trial about as many bytes long as the message, both ways: what ends connections
+/// after a number of bytes ends them in the pause.
+const PINGS_MIN: usize = 8;
+const PINGS_MAX: usize = 64;
+const PINGREQ_BYTES: usize = 2;
+
 /// How long nothing is sent in a trial: twice what the connection before lived, within these bounds.
 const HOLD_MIN: Duration = Duration::from_millis(200);
 const HOLD_MAX: Duration = Duration::from_secs(3);
@@ -35,12 +41,15 @@ pub(crate) struct First {
     pub(crate) fingerprint: u64,
     /// `None` for a PUBREL.
     pub(crate) qos: Option<QoS>,
+    /// About how long its packet is.
+    pub(crate) bytes: usize,
 }
 
 impl First {
     pub(crate) fn of(unanswered: &tidegate_mqtt::Unanswered<'_>) -> Self {
         let fingerprint = unanswered.message.map_or(0, fingerprint);
-        Self { serial: unanswered.serial, fingerprint, qos: unanswered.message.map(|message| message.qos) }
+        let bytes = unanswered.message.map_or(0, |message| message.topic.len() + message.payload.len());
+        Self { serial: unanswered.serial, fingerprint, qos: unanswered.message.map(|message| message.qos), bytes }
     }
 }
 
@@ -108,6 +117,7 @@ pub(crate) struct Suspicion {
     /// How many exchanges were unanswered when the trials began: so many are sent one by one.
     left: usize,
     hold: Duration,
+    pings: usize,
     /// A message was found before.
     experienced: bool,
     changed: bool,
@@ -115,7 +125,15 @@ pub(crate) struct Suspicion {
 
 impl Default for Suspicion {
     fn default() -> Self {
-        Self { suspect: None, phase: Phase::Free, left: 0, hold: HOLD_MIN, experienced: false, changed: false }
+        Self {
+            suspect: None,
+            phase: Phase::Free,
+            left: 0,
+            hold: HOLD_MIN,
+            pings: PINGS_MAX,
+            experienced: false,
+            changed: false,
+        }
     }
 }
 
@@ -166,6 +184,11 @@ impl Suspicion {
             Phase::Hold => 0,
             Phase::OneByOne => 1,
         }
+    }
+
+    /// How many PINGREQs must be answered in a trial.
+    pub(crate) fn pings(&self) -> usize {
+        self.pings
     }
 
     /// How long nothing is sent in a trial.
@@ -233,6 +256,8 @@ impl Suspicion {
         suspect.ends += 1;
         suspect.alone = if phase == Phase::OneByOne && end.all_written { suspect.alone + 1 } else { 0 };
         self.hold = (end.lived * 2).clamp(HOLD_MIN, HOLD_MAX);
+        // A little more than the packet, for what else a connection says.
+        self.pings = (first.bytes / PINGREQ_BYTES + PINGS_MIN * 2).clamp(PINGS_MIN, PINGS_MAX);
         self.changed = true;
         self.suspect = Some(suspect);
         if phase == Phase::Free && self.is_on_trial() {
@@ -294,7 +319,7 @@ mod tests {
     const CUT: End = End { by_peer: true, all_written: true, lived: Duration::from_millis(30), reason: None };
 
     fn publish(serial: u64, qos: QoS) -> Option<First> {
-        Some(First { serial, fingerprint: serial * 7, qos: Some(qos) })
+        Some(First { serial, fingerprint: serial * 7, qos: Some(qos), bytes: 20 })
     }
 
     /// Connections that end with this exchange first, until there is a verdict; the hold of each trial holds.
@@ -345,7 +370,7 @@ mod tests {
 
     #[test]
     fn a_pubrel_that_only_ends_connections_is_taken_as_done() {
-        let first = Some(First { serial: 3, fingerprint: 0, qos: None });
+        let first = Some(First { serial: 3, fingerprint: 0, qos: None, bytes: 0 });
         let (verdict, _) = until_verdict(&mut Suspicion::default(), &first, 1);
         assert_eq!(verdict, Verdict::TakeAsDone { serial: 3 });
     }
@@ -393,7 +418,7 @@ mod tests {
         let mut after = Suspicion::default();
         after.restore(serde_json::from_str(&text).unwrap());
         assert!(after.wants_trial());
-        let again = Some(First { serial: 0, fingerprint: 35, qos: Some(QoS::AtLeastOnce) });
+        let again = Some(First { serial: 0, fingerprint: 35, qos: Some(QoS::AtLeastOnce), bytes: 20 });
         let (verdict, ends) = until_verdict(&mut after, &again, 1);
         assert_eq!((verdict, ends), (Verdict::GiveUp { serial: 0, trials: 5, qos: QoS::AtLeastOnce }, 2));
     }

@@ -8,8 +8,8 @@ use tidegate_mqtt::{PublishError, ReasonCode};
 use tokio::io::AsyncWriteExt;
 
 impl<P: Port> Drive<P> {
-    /// Publishes that we are here, as soon as there is room.
-    pub(super) fn publish_birth(&mut self, live: &mut Live) {
+    /// Publishes that we are here: before all else at QoS 0, otherwise as soon as there is room.
+    pub(crate) fn publish_birth(&mut self, live: &mut Live) {
         if let Some(birth) = self.birth.as_ref().filter(|_| live.birth_due) {
             let published = self.shared.session.borrow_mut().publish(OWN_KEY, birth.clone());
             live.birth_due = matches!(published, Err(PublishError::Full));
