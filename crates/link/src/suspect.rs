@@ -23,10 +23,10 @@ const ENDS_EXPERIENCED: u32 = 1;
 /// So many trials in a row must end the connection.
 const ALONE: u32 = 2;
 
-/// So many PINGREQs make the pause of a trial about as many bytes long as the message, both ways: what ends connections
-/// after a number of bytes ends them in the pause.
-const PINGS_MIN: usize = 8;
-const PINGS_MAX: usize = 64;
+/// PINGREQs make the pause of a trial longer than the message, both ways, and that of the next one twice as long: what ends
+/// connections after about the same number of bytes ends the second of two trials in its pause.
+const PINGS_MIN: usize = 16;
+const PINGS_MAX: usize = 512;
 const PINGREQ_BYTES: usize = 2;
 
 /// How long nothing is sent in a trial: twice what the connection before lived, within these bounds.
@@ -130,7 +130,7 @@ impl Default for Suspicion {
             phase: Phase::Free,
             left: 0,
             hold: HOLD_MIN,
-            pings: PINGS_MAX,
+            pings: PINGS_MIN,
             experienced: false,
             changed: false,
         }
@@ -257,7 +257,8 @@ impl Suspicion {
         suspect.alone = if phase == Phase::OneByOne && end.all_written { suspect.alone + 1 } else { 0 };
         self.hold = (end.lived * 2).clamp(HOLD_MIN, HOLD_MAX);
         // A little more than the packet, for what else a connection says.
-        self.pings = (first.bytes / PINGREQ_BYTES + PINGS_MIN * 2).clamp(PINGS_MIN, PINGS_MAX);
+        let packet = first.bytes / PINGREQ_BYTES + PINGS_MIN;
+        self.pings = (packet * (1 + suspect.alone as usize)).min(PINGS_MAX);
         self.changed = true;
         self.suspect = Some(suspect);
         if phase == Phase::Free && self.is_on_trial() {
