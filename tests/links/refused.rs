@@ -118,7 +118,8 @@ fn the_others_live(version: &str, script: Script, bad: &[&str], good: &[&str]) {
     assert_eq!(s.welcomed(), welcomed, "the connection stays{}", s.tail());
     // They come back with the connection, without the bad ones.
     s.cut(&End::reset());
-    eventually("it is back", PATIENCE, || s.welcomed() > welcomed && s.is_connected());
+    let is_back = || s.welcomed() > welcomed && s.is_connected() && s.filters() == good;
+    eventually("it is back, and subscribed", PATIENCE, is_back);
     send(&s, &good[0].replace('#', "x"), 1, ["back".to_owned()]);
     arrives(&t, "back");
     not_ready(&tidegate, bad);

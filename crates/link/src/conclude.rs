@@ -18,22 +18,6 @@ const SIZE_MATTERS: usize = 1024;
 /// A trial goes on this long after its time even if the broker has not answered the ping.
 const PONG: Duration = Duration::from_secs(10);
 
-/// Whether a DISCONNECT with this reason may be about a packet of ours. The others are about the client, or the server.
-const fn may_be_of_a_message(reason: ReasonCode) -> bool {
-    !matches!(
-        reason,
-        ReasonCode::SERVER_BUSY
-            | ReasonCode::SERVER_SHUTTING_DOWN
-            | ReasonCode::KEEP_ALIVE_TIMEOUT
-            | ReasonCode::SESSION_TAKEN_OVER
-            | ReasonCode::ADMINISTRATIVE_ACTION
-            | ReasonCode::USE_ANOTHER_SERVER
-            | ReasonCode::SERVER_MOVED
-            | ReasonCode::CONNECTION_RATE_EXCEEDED
-            | ReasonCode::MAXIMUM_CONNECT_TIME
-    )
-}
-
 impl<P: Port> Drive<P> {
     // Subscriptions.
 
@@ -191,7 +175,8 @@ impl<P: Port> Drive<P> {
             Some(LinkError::Disconnected { reason, .. }) => Some(*reason),
             _ => None,
         };
-        let by_peer = live.reset_by_peer || reason.is_some_and(may_be_of_a_message);
+        // Whatever the reason says: brokers give any, and a trial is an experiment. But for another client with our id.
+        let by_peer = live.reset_by_peer || reason.is_some_and(|reason| reason != ReasonCode::SESSION_TAKEN_OVER);
         let words = error.map(ToString::to_string).unwrap_or_default();
         let event = self.shared.subscriptions.borrow_mut().disconnected(by_peer.then_some(&words), now);
         self.tell_subscriptions(event.into_iter().collect(), live);
