@@ -44,6 +44,7 @@ impl Topic {
     ///
     /// # Errors
     /// What is wrong, and the text.
+    #[inline]
     pub fn try_new(text: ByteString) -> Result<Self, (TopicError, ByteString)> {
         // One pass without a branch a byte: this runs for every message.
         let bad = text.as_bytes().iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'+' | b'#'));

@@ -146,6 +146,15 @@ impl Connection {
         let v5 = self.v5();
         match frame.kind() {
             PUBLISH => self.on_publish(frame, batch)?,
+            // The common one: an id and nothing more.
+            PUBACK if frame.body.len() == 2 && frame.first == PUBACK << 4 => {
+                let id = u16::from_be_bytes([frame.body[0], frame.body[1]]);
+                if id == 0 {
+                    return Err(ProtocolError::Malformed("packet id 0"));
+                }
+                self.flow.outgoing.on_plain_puback(id, batch);
+                self.resend(&mut batch.completed);
+            }
             PUBACK => {
                 let (id, reason, words) = take_ack(frame, self.version)?;
                 self.flow.outgoing.on_puback(id, Answer { reason, words, is_server: self.is_server }, batch);
@@ -182,7 +191,11 @@ impl Connection {
         if self.is_server && found.subscription_id.is_some() {
             return Err(ProtocolError::Unexpected("a subscription identifier from a client"));
         }
-        let topic = match self.topic_of(&mut found) {
+        let topic = match (found.topic.take(), found.alias) {
+            (Some(topic), None) => Ok(topic),
+            (topic, alias) => self.topic_of(topic, alias),
+        };
+        let topic = match topic {
             Ok(topic) => topic,
             Err(error) => {
                 let publish::Decoded { dup, qos, packet_id, .. } = found;
@@ -212,13 +225,13 @@ impl Connection {
     }
 
     /// The topic of a PUBLISH, by its alias if need be.
-    fn topic_of(&mut self, found: &mut publish::Decoded) -> Result<Topic, ProtocolError> {
-        let Some(alias) = found.alias else {
-            return found.topic.take().ok_or(ProtocolError::Malformed("PUBLISH without a topic"));
+    fn topic_of(&mut self, topic: Option<Topic>, alias: Option<u16>) -> Result<Topic, ProtocolError> {
+        let Some(alias) = alias else {
+            return topic.ok_or(ProtocolError::Malformed("PUBLISH without a topic"));
         };
         let slot = usize::from(alias).checked_sub(1).and_then(|at| self.aliases_in.get_mut(at));
         let slot = slot.ok_or(ProtocolError::TopicAlias(alias))?;
-        match found.topic.take() {
+        match topic {
             Some(topic) => Ok(slot.insert(topic.detached()).clone()),
             None => slot.clone().ok_or(ProtocolError::TopicAlias(alias)),
         }

@@ -311,6 +311,17 @@ impl Outgoing {
         }
     }
 
+    /// A PUBACK that says nothing but yes.
+    pub(crate) fn on_plain_puback(&mut self, packet_id: u16, batch: &mut Batch) {
+        match self.find(packet_id).filter(|at| self.entries[*at].state == State::WaitsForPuback) {
+            Some(at) => self.finish(at, ReasonCode::SUCCESS, &mut batch.completed),
+            None => {
+                let answer = Answer { reason: ReasonCode::SUCCESS, words: None, is_server: false };
+                self.on_puback(packet_id, answer, batch);
+            }
+        }
+    }
+
     pub(crate) fn on_puback(&mut self, packet_id: u16, answer: Answer, batch: &mut Batch) {
         let Some(at) = self.find(packet_id) else { return };
         match self.entries[at].state {
