@@ -137,9 +137,10 @@ fn converse(seed: u64) {
 
 #[test]
 fn no_conversation_ends_in_silence() {
-    let conversations =
-        std::env::var("TIDEGATE_CONVERSATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(CONVERSATIONS);
-    let first = Dice::new().seed;
+    let asked: Option<u64> = std::env::var("TIDEGATE_CONVERSATIONS").ok().and_then(|n| n.parse().ok());
+    let conversations = asked.unwrap_or(CONVERSATIONS);
+    // Always the same few, unless more are asked for: what is new is for scripts/soak to find.
+    let first = if asked.is_some() || std::env::var_os("TIDEGATE_SEED").is_some() { Dice::new().seed } else { 1 };
     println!("TIDEGATE_SEED={first}");
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
