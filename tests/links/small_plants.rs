@@ -6,8 +6,8 @@ use crate::world::run;
 use std::path::Path;
 use std::process::Command;
 use tidegate_testkit::{
-    Client, ClientOptions, Mosquitto, MosquittoSub, OneAnswer, Process, Property, Received, Script, Version, free_port,
-    mosquitto_pub,
+    Client, ClientOptions, Habit, Match, Mosquitto, MosquittoSub, OneAnswer, Process, Property, Received, Script,
+    Version, free_port, mosquitto_pub,
 };
 
 /// One certificate that openssl makes with its defaults, for a mosquitto, which listens at this port.
@@ -145,6 +145,19 @@ fn a_websocket_asks_with_headers_of_its_own() {
     assert!(request.contains("x-api-key: hush-1\r\n") && request.contains("x-site: cottage\r\n"), "{request}");
     says(&tidegate, &["not connected", "403"]);
     assert!(!tidegate.log().contains("hush-1"), "{}", tidegate.log());
+}
+
+#[test]
+fn a_birth_that_ends_the_connection_holds_up_nothing() {
+    let bad = Habit::HangUpOnPublish(Match::topic("gw/state"), tidegate_testkit::End::fin());
+    let (s, t) = (ScriptedBroker::start(Script::new()), ScriptedBroker::start(Script::new().always(bad)));
+    let config = link("s", &s.url(), "5", "")
+        + &link("t", &t.url(), "5", "birth = { topic = \"gw/state\", payload = \"online\", qos = 1 }")
+        + &named_route("r", "s", &["a/#"], 1, &["t"], "");
+    let tidegate = Tidegate::builder(&config).spawn();
+    says(&tidegate, &["warn", "birth"]);
+    send(&s, "a/b", 1, ["m".to_owned()]);
+    arrives(&t, "m");
 }
 
 /// What is retained on one topic, as somebody sees it who comes now.

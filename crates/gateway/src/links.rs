@@ -4,7 +4,7 @@
 use crate::core::{Core, Kind, Target, Token};
 use crate::deliver::ReplayError;
 use crate::durable::PARKED_FOR_TARGET;
-use crate::lane::{NO_ORIGIN, Tag};
+use crate::lane::{Entry, NO_ORIGIN, Tag};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tidegate_link::{GaveUp, Overdue, SubscriptionProblem};
@@ -196,7 +196,7 @@ impl Core {
         let Some(route) = route else { return };
         let route_name = self.routes[usize::from(route)].name.clone();
         let (topic, bytes, qos) = (message.topic.clone(), message.payload.len(), message.qos as u8);
-        let received_us = self.entry(tag, message.clone()).received_us;
+        let Entry { message, received_us, .. } = self.entry(tag, message);
         let parked = Parked {
             route: route_name.to_string(),
             plugin: target.to_string(),

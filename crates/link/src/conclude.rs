@@ -125,10 +125,7 @@ impl<P: Port> Drive<P> {
             self.learn_qos(QoS::AtLeastOnce, "hangs up on messages of QoS 2");
         }
         if is_over {
-            // What this completes, if anything, is handed over with the next batch.
-            let mut batch = std::mem::take(&mut self.batch);
-            self.shared.session.borrow_mut().set_window(u16::MAX, &mut batch);
-            self.batch = batch;
+            self.shared.session.borrow_mut().set_window(u16::MAX, &mut self.batch);
         }
         self.remember();
     }
@@ -196,7 +193,6 @@ impl<P: Port> Drive<P> {
             self.memory_changed = true;
             self.tell(Habit::TakesNoRetained);
         }
-        let held_for = self.shared.suspicion.borrow().hold();
         let verdict = self.shared.suspicion.borrow_mut().ended(first, unanswered, end);
         match verdict {
             Verdict::Open => {}
@@ -204,7 +200,7 @@ impl<P: Port> Drive<P> {
                 self.shared.session.borrow_mut().lower_qos(serial, qos);
             }
             Verdict::GiveUp { serial, trials, qos } => {
-                let why = GaveUp { connections: trials, words, held: held_for };
+                let why = GaveUp { connections: trials, words };
                 self.give_up(serial, qos, &why, reason);
             }
             Verdict::TakeAsDone { serial } => {
@@ -223,7 +219,12 @@ impl<P: Port> Drive<P> {
 
     fn give_up(&mut self, serial: u64, qos: QoS, why: &GaveUp, reason: Option<ReasonCode>) {
         let ended = self.shared.session.borrow_mut().end_exchange(serial);
-        let Some((Some(key), Some(mut message))) = ended else { return };
+        let Some((key, Some(mut message))) = ended else { return };
+        let Some(key) = key else {
+            // Nobody's but our own: the birth message. It would end the next connection, too.
+            self.birth = None;
+            return self.tell(Habit::HangsUpOnBirth);
+        };
         // As it was before it was tried at a lower one.
         message.qos = qos;
         let bytes = message.topic.len() + message.payload.len();

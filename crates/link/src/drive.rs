@@ -30,9 +30,6 @@ const READ_FREE_MIN: usize = 8 * 1024;
 /// After this many writes it is the reader's turn.
 const WRITES_PER_TURN: usize = 4;
 
-/// The key of birth and farewell messages, which are the link's own. No owner's key is this.
-const OWN_KEY: u64 = u64::MAX;
-
 /// How long messages wait for the answers to our subscriptions, which answers to them may need.
 const SUBSCRIBE_FIRST: Duration = Duration::from_secs(5);
 
@@ -47,7 +44,7 @@ pub(crate) struct Drive<P> {
     pub(crate) client_id: ByteString,
     session_expiry_s: u32,
     pub(crate) fetch_retained: bool,
-    birth: Option<Message>,
+    pub(crate) birth: Option<Message>,
     farewell: Option<Message>,
     pub(crate) batch: Batch,
     completed: Vec<Completion>,
@@ -233,14 +230,10 @@ impl<P: Port> Drive<P> {
             self.answered();
         }
         if !self.batch.refused.is_empty() {
-            self.batch.refused.retain(|refusal| refusal.key != OWN_KEY);
             self.port.borrow_mut().rejected(&mut self.batch.refused, now);
             self.batch.refused.clear();
         }
         if !self.batch.completed.is_empty() {
-            if self.birth.is_some() {
-                self.batch.completed.retain(|completion| completion.key != OWN_KEY);
-            }
             self.port.borrow_mut().completed(&self.batch.completed, now);
             self.batch.completed.clear();
         }

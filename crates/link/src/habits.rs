@@ -1,6 +1,5 @@
 //! What brokers do in their own way, in words for people.
 
-use std::time::Duration;
 use tidegate_message::QoS;
 
 /// Something a broker does in its own way, which the link can live with. Each is told once a process.
@@ -27,6 +26,8 @@ pub enum Habit {
     },
     /// It hangs up on control characters and non-characters in texts.
     HangsUpOnControlCharacters,
+    /// It hangs up on our birth message.
+    HangsUpOnBirth,
     /// It does not take retained messages.
     TakesNoRetained,
 }
@@ -57,6 +58,9 @@ impl std::fmt::Display for Habit {
                 "the broker hangs up on control characters in topics and other texts: messages with such are put aside \
                  untried from here on",
             ),
+            Self::HangsUpOnBirth => {
+                f.write_str("the broker hangs up on the `birth` message: it is left out until the settings change")
+            }
             Self::TakesNoRetained => {
                 f.write_str("the broker hangs up on retained messages: it is sent none with that flag from here on")
             }
@@ -71,14 +75,12 @@ pub struct GaveUp {
     pub connections: u32,
     /// How the last one ended, in words.
     pub words: String,
-    /// How long the broker was tried with it alone before, at least.
-    pub held: Duration,
 }
 
 impl GaveUp {
     /// For a message of a kind that the broker has hung up on before.
     pub(crate) fn untried(why: &str) -> Self {
-        Self { connections: 0, words: why.to_owned(), held: Duration::ZERO }
+        Self { connections: 0, words: why.to_owned() }
     }
 }
 

@@ -356,7 +356,19 @@ impl ClientSession {
         if !self.is_up() {
             return Err(PublishError::Full);
         }
-        self.connection.publish(key, message, &[])
+        self.connection.publish(Some(key), message, &[])
+    }
+
+    /// As [`publish`](Self::publish), for a message that its owner wants to hear no more of: nothing follows, and it is not
+    /// given back.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    pub fn publish_unwatched(&mut self, message: Message) -> Result<Published, PublishError> {
+        if !self.is_up() {
+            return Err(PublishError::Full);
+        }
+        self.connection.publish(None, message, &[])
     }
 
     /// Acknowledges a received message: PUBACK or PUBREC leaves in the order of receipt.

@@ -130,7 +130,13 @@ impl Connection {
         }
     }
 
-    pub(crate) fn publish(&mut self, key: u64, message: Message, ids: &[u32]) -> Result<Published, PublishError> {
+    /// Without a key its owner hears no more of it.
+    pub(crate) fn publish(
+        &mut self,
+        key: Option<u64>,
+        message: Message,
+        ids: &[u32],
+    ) -> Result<Published, PublishError> {
         let Self { version, peer, aliases_out, tx, flow, .. } = self;
         let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, out: tx };
         flow.outgoing.publish(&mut wire, key, message, ids)

@@ -260,7 +260,7 @@ impl Outgoing {
     pub(crate) fn publish(
         &mut self,
         wire: &mut Wire<'_>,
-        key: u64,
+        key: Option<u64>,
         mut message: Message,
         subscription_ids: &[u32],
     ) -> Result<Published, PublishError> {
@@ -277,7 +277,7 @@ impl Outgoing {
         wire.encode(&message, packet_id(serial), false, subscription_ids)?;
         let state = sent_state(message.qos);
         let exactly_once = (message.qos == QoS::ExactlyOnce).then_some(serial);
-        let entry = Entry::new(state, Some(key), Some(message));
+        let entry = Entry::new(state, key, Some(message));
         self.entries.push_back(Entry { subscription_ids: subscription_ids.into(), ..entry });
         self.count(state);
         Ok(Published::InFlight { exactly_once })

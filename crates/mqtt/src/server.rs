@@ -267,7 +267,7 @@ impl ServerSession {
         if !self.is_up() {
             return Err(PublishError::Full);
         }
-        self.connection.publish(key, message, subscription_ids)
+        self.connection.publish(Some(key), message, subscription_ids)
     }
 
     /// Acknowledges a received message; the reason is told to MQTT 5 clients.

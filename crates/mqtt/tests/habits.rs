@@ -142,3 +142,18 @@ fn the_owner_may_send_less_at_a_time_end_an_exchange_and_lower_a_qos() {
     assert!(client.session.end_exchange(0).is_none());
     assert!(client.hear(packet(0x40, &[0, 1])).is_empty(), "what it says of it does not count any more");
 }
+
+#[test]
+fn of_an_unwatched_message_its_owner_hears_no_more() {
+    let mut client = Client::plain(V5);
+    for _ in 0..2 {
+        client.session.publish_unwatched(message("a", "x", 1)).unwrap();
+    }
+    assert_eq!(publishes(&client.said()).len(), 2);
+    assert!(client.session.take_back(|_| true).is_empty());
+    client.resume();
+    assert_eq!(publishes(&client.said()).len(), 2, "it is sent again all the same");
+    assert!(client.hear(packet(0x40, &[0, 1])).is_empty());
+    assert!(client.hear(packet(0x40, &[0, 2, 0x87])).is_empty(), "nor that it was refused");
+    assert!(client.session.unanswered().next().is_none());
+}

@@ -1,6 +1,6 @@
 //! The first and the last words of a connection: birth and farewell messages, and the goodbye.
 
-use super::{Drive, GOODBYE, Live, OWN_KEY};
+use super::{Drive, GOODBYE, Live};
 use crate::Port;
 use crate::dial::Transport;
 use tidegate_message::{Message, QoS};
@@ -11,7 +11,7 @@ impl<P: Port> Drive<P> {
     /// Publishes that we are here: before all else at QoS 0, otherwise as soon as there is room.
     pub(crate) fn publish_birth(&mut self, live: &mut Live) {
         if let Some(birth) = self.birth.as_ref().filter(|_| live.birth_due) {
-            let published = self.shared.session.borrow_mut().publish(OWN_KEY, birth.clone());
+            let published = self.shared.session.borrow_mut().publish_unwatched(birth.clone());
             live.birth_due = matches!(published, Err(PublishError::Full));
         }
     }
@@ -25,8 +25,8 @@ impl<P: Port> Drive<P> {
                 if let Some(farewell) = &self.farewell {
                     // Nobody waits for an answer any more, and an exchange of QoS 2 would stay open.
                     let farewell = Message { qos: farewell.qos.min(QoS::AtLeastOnce), ..farewell.clone() };
-                    if session.publish(OWN_KEY, farewell.clone()).is_err() {
-                        let _ = session.publish(OWN_KEY, Message { qos: QoS::AtMostOnce, ..farewell });
+                    if session.publish_unwatched(farewell.clone()).is_err() {
+                        let _ = session.publish_unwatched(Message { qos: QoS::AtMostOnce, ..farewell });
                     }
                 }
                 session.disconnect(ReasonCode::SUCCESS);
