@@ -10,8 +10,9 @@ use tidegate_testkit::{Answer, End, Habit, Match, Metrics, Script};
 /// How many conversations; `TIDEGATE_CONVERSATIONS` says another number.
 const CONVERSATIONS: u64 = 60;
 
-/// At a time; most of them wait.
+/// At a time, beside other tests and alone; most of them wait.
 const AT_A_TIME: usize = 6;
+const AT_A_TIME_ALONE: usize = 64;
 
 /// What is not answered is named after a minute.
 const LONG: Duration = Duration::from_secs(150);
@@ -142,18 +143,24 @@ fn no_conversation_ends_in_silence() {
     // Always the same few, unless more are asked for: what is new is for scripts/soak to find.
     let first = if asked.is_some() || std::env::var_os("TIDEGATE_SEED").is_some() { Dice::new().seed } else { 1 };
     println!("TIDEGATE_SEED={first}");
-    let next = AtomicU64::new(0);
+    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..if asked.is_some() { AT_A_TIME_ALONE } else { AT_A_TIME } {
             scope.spawn(|| {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     if n >= conversations {
                         return;
                     }
-                    converse(first.wrapping_add(n));
+                    if std::panic::catch_unwind(|| converse(first.wrapping_add(n))).is_err() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if n % 500 == 499 {
+                        println!("{} conversations", n + 1);
+                    }
                 }
             });
         }
     });
+    assert_eq!(failed.into_inner(), 0, "conversations of {conversations} that failed, each told above");
 }
