@@ -1,0 +1,122 @@
+//! What the router knows of one broker, as a source and as a target.
+
+use crate::debt::Ack;
+use crate::lane::Lane;
+use crate::pressure::{Pace, Rest};
+use crate::ring::Echo;
+use crate::set::Health;
+use crate::topic_cache::TopicCache;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_message::Message;
+use tidegate_spool::NameId;
+
+/// One broker.
+pub struct Broker<A> {
+    /// As in the configuration.
+    pub name: Arc<str>,
+    /// It is at the other end of a link; otherwise it is the box's own, whose sessions end with the process.
+    pub(crate) is_link: bool,
+    /// Not configured any more.
+    pub(crate) is_gone: bool,
+    pub(crate) lane: Lane,
+    pub(crate) topics: TopicCache,
+    /// Whether it takes messages.
+    pub health: Health,
+    /// Since when it does not.
+    pub down_since: Option<Instant>,
+    /// Messages of it that its owner is to acknowledge.
+    pub(crate) acks: Vec<A>,
+    /// Until when nothing is read from it.
+    pub(crate) held_back_until: Option<Instant>,
+    /// Weight of its messages that wait for delivery.
+    pub(crate) held_bytes: usize,
+    /// Messages that came from it.
+    pub received: u64,
+    /// Messages that it has taken.
+    pub sent: u64,
+    /// Messages from it that no route wants.
+    pub unrouted: u64,
+    /// Copies that it sent because several of our subscriptions overlap.
+    pub copies: u64,
+    /// The last message that bore a subscription identifier, and which it and its copies bore.
+    last_with_id: Option<(Message, Vec<u32>)>,
+    /// In the log, as a source and as a link.
+    pub(crate) source_id: Option<NameId>,
+    pub(crate) link_id: Option<NameId>,
+    /// What must be durable before the link may write what it has in its buffer.
+    pub(crate) gate: u64,
+    /// How fast a backlog may leave.
+    pub(crate) pace: Option<Pace>,
+    /// A backlog waits for `pace`.
+    pub(crate) paced: bool,
+    pub(crate) rest: Rest,
+    pub(crate) echo: Echo,
+    /// Its owner has not been told of something new.
+    pub(crate) dirty: bool,
+}
+
+impl<A: Ack> Broker<A> {
+    pub(crate) fn new(name: Arc<str>, is_link: bool) -> Self {
+        Self {
+            name,
+            is_link,
+            is_gone: false,
+            lane: Lane::default(),
+            topics: TopicCache::default(),
+            health: Health::default(),
+            down_since: None,
+            acks: Vec::new(),
+            held_back_until: None,
+            held_bytes: 0,
+            received: 0,
+            sent: 0,
+            unrouted: 0,
+            copies: 0,
+            last_with_id: None,
+            source_id: None,
+            link_id: None,
+            gate: 0,
+            pace: None,
+            paced: false,
+            rest: Rest::default(),
+            echo: Echo::default(),
+            dirty: false,
+        }
+    }
+
+    /// Whether a message is another copy of the last one, sent for another subscription that matches too: a broker may
+    /// send one for each (MQTT 5.0 section 3.3.4), one behind the other. Only subscriptions that overlap have identifiers.
+    pub(crate) fn is_copy(&mut self, message: &Message, id: u32) -> bool {
+        if let Some((last, ids)) = &mut self.last_with_id
+            && !ids.contains(&id)
+            && (&last.topic, &last.payload, &last.properties) == (&message.topic, &message.payload, &message.properties)
+        {
+            ids.push(id);
+            self.copies += 1;
+            return true;
+        }
+        self.last_with_id = Some((message.clone(), vec![id]));
+        false
+    }
+
+    /// Messages that wait for it in memory, and what they weigh in bytes.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.lane.len(), self.lane.bytes())
+    }
+
+    /// Not configured any more.
+    pub const fn is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// True while nothing is to be read from it.
+    pub const fn is_held_back(&self) -> bool {
+        self.held_back_until.is_some()
+    }
+
+    /// It refuses messages for now, and is left alone until then.
+    pub fn rests(&self, now: Instant) -> bool {
+        self.rest.lasts(now)
+    }
+}

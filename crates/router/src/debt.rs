@@ -1,0 +1,201 @@
+//! What a source is owed: one acknowledgement for each message that it waits for, once all that came of it is settled.
+
+use crate::draft::DraftId;
+use crate::ids::{BrokerId, DebtId};
+use crate::record::Stash;
+
+/// How an acknowledgement is given back: whatever the source's side wants to see again.
+pub trait Ack: Copy {
+    /// The packet identifier of a QoS 2 message (MQTT 5.0 section 4.3.3): it goes into the record, so that the message
+    /// is known again when the source repeats it after a crash.
+    fn exactly_once(self) -> Option<u16>;
+}
+
+/// Who waits for a message to be taken care of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Creditor<A> {
+    /// A broker, which is told.
+    Source(BrokerId, A),
+    /// A parked message that enters its route again.
+    Replayed,
+    /// Nobody waits, and it goes into the spool all the same.
+    Nobody,
+}
+
+/// A received message on its way to be taken care of.
+#[derive(Debug)]
+pub(crate) struct Debt<A> {
+    pub(crate) to: Creditor<A>,
+    /// In microseconds since the epoch.
+    pub(crate) received_us: u64,
+    pub(crate) weight_bytes: usize,
+    /// Routes and plugins that have not said yet what becomes of it.
+    undecided: u32,
+    /// Deliveries that the source waits for, and one for the record in the spool.
+    waiting: u32,
+    /// What is decided and goes into the spool, all of it in one record.
+    pub(crate) stash: Stash,
+    /// The draft that this record is, if it may not be one of its own.
+    pub(crate) draft: Option<DraftId>,
+    /// Its place in the order of receipt.
+    pub(crate) number: u64,
+}
+
+impl<A> Debt<A> {
+    /// Whether something of it, or decided with it, is to be recorded.
+    fn wants_record(&self) -> bool {
+        self.draft.is_some() || !self.stash.is_empty()
+    }
+}
+
+/// How a debt stands after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Something is still due.
+    Waits,
+    /// All is decided: what is stashed can be written.
+    Decided,
+    /// Nothing is due any more.
+    Done,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Debts<A> {
+    slots: Vec<Option<Debt<A>>>,
+    free: Vec<DebtId>,
+    /// How many there have been.
+    count: u64,
+}
+
+impl<A> Default for Debts<A> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), count: 0 }
+    }
+}
+
+impl<A> Debts<A> {
+    /// Files a message that one decision is due for.
+    pub(crate) fn insert(&mut self, to: Creditor<A>, received_us: u64, weight_bytes: usize) -> DebtId {
+        self.count += 1;
+        let (stash, number) = (Stash::default(), self.count);
+        let debt = Some(Debt { to, received_us, weight_bytes, undecided: 1, waiting: 0, stash, draft: None, number });
+        match self.free.pop() {
+            Some(id) => {
+                self.slots[id.at()] = debt;
+                id
+            }
+            None => {
+                self.slots.push(debt);
+                DebtId::new(self.slots.len() - 1)
+            }
+        }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: DebtId) -> Option<&mut Debt<A>> {
+        self.slots.get_mut(id.at())?.as_mut()
+    }
+
+    pub(crate) fn get(&self, id: DebtId) -> Option<&Debt<A>> {
+        self.slots.get(id.at())?.as_ref()
+    }
+
+    /// So many more decisions are due.
+    pub(crate) fn expect(&mut self, id: DebtId, more: u32) {
+        if let Some(debt) = self.get_mut(id) {
+            debt.undecided += more;
+        }
+    }
+
+    /// What was to be decided is decided: a delivery is due instead.
+    pub(crate) fn hand_over(&mut self, id: DebtId) -> Step {
+        if let Some(debt) = self.get_mut(id) {
+            debt.waiting += 1;
+        }
+        self.decided(id)
+    }
+
+    /// One decision is made, and nothing comes of it that the source waits for.
+    pub(crate) fn decided(&mut self, id: DebtId) -> Step {
+        let Some(debt) = self.get_mut(id).filter(|debt| debt.undecided > 0) else { return Step::Waits };
+        debt.undecided -= 1;
+        match (debt.undecided, debt.wants_record(), debt.waiting) {
+            (0, true, _) => Step::Decided,
+            (0, false, 0) => Step::Done,
+            _ => Step::Waits,
+        }
+    }
+
+    /// Takes what is to be written, in place of which the source waits for the record. Also says whether the source
+    /// waits for nothing else.
+    pub(crate) fn take_stash(&mut self, id: DebtId) -> Option<(Stash, bool)> {
+        let debt = self.get_mut(id)?;
+        debt.waiting += 1;
+        Some((std::mem::take(&mut debt.stash), debt.waiting == 1))
+    }
+
+    /// One delivery or record is done.
+    pub(crate) fn delivered(&mut self, id: DebtId) -> Step {
+        let Some(debt) = self.get_mut(id).filter(|debt| debt.waiting > 0) else { return Step::Waits };
+        debt.waiting -= 1;
+        if debt.waiting == 0 && debt.undecided == 0 && !debt.wants_record() { Step::Done } else { Step::Waits }
+    }
+
+    /// Whether all of its routes and plugins have said what becomes of it.
+    pub(crate) fn is_decided(&self, id: DebtId) -> bool {
+        self.get(id).is_some_and(|debt| debt.undecided == 0)
+    }
+
+    /// Takes a debt that is settled out.
+    pub(crate) fn remove(&mut self, id: DebtId) -> Option<Debt<A>> {
+        let debt = self.slots.get_mut(id.at())?.take();
+        if debt.is_some() {
+            self.free.push(id);
+        }
+        debt
+    }
+
+    pub(crate) fn received_us(&self, id: DebtId) -> Option<u64> {
+        self.get(id).map(|debt| debt.received_us)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::{Message, QoS, Topic};
+
+    #[test]
+    fn a_message_is_done_after_its_last_decision_and_its_last_delivery() {
+        let mut debts = Debts::default();
+        let id = debts.insert(Creditor::Source(BrokerId::new(0), "token"), 0, 0);
+        debts.expect(id, 2);
+        assert_eq!(debts.decided(id), Step::Waits);
+        assert_eq!(debts.hand_over(id), Step::Waits);
+        assert_eq!(debts.delivered(id), Step::Waits, "one decision is due");
+        assert_eq!(debts.decided(id), Step::Done);
+        assert_eq!(debts.remove(id).map(|debt| debt.to), Some(Creditor::Source(BrokerId::new(0), "token")));
+        assert_eq!(debts.decided(id), Step::Waits, "a stale number does nothing");
+        assert_eq!(debts.len(), 0);
+        assert_eq!(debts.insert(Creditor::Nobody, 0, 0), id, "numbers are used again");
+    }
+
+    #[test]
+    fn what_is_stashed_is_written_once_all_is_decided_and_the_source_waits_for_it() {
+        let mut debts = Debts::<()>::default();
+        let id = debts.insert(Creditor::Nobody, 0, 0);
+        debts.expect(id, 1);
+        let message = Message::new(Topic::new("t").unwrap(), "x", QoS::AtLeastOnce);
+        debts.get_mut(id).unwrap().stash.add(1, smallvec::smallvec![7, 8], message);
+        assert_eq!(debts.decided(id), Step::Waits);
+        assert_eq!(debts.decided(id), Step::Decided);
+        let (stash, alone) = debts.take_stash(id).unwrap();
+        assert_eq!(stash.deliveries[0].queues.as_slice(), [7, 8]);
+        assert!(alone);
+        assert_eq!(debts.delivered(id), Step::Done);
+    }
+}

@@ -1,0 +1,148 @@
+//! Step 2, decide: what the plugins of a route have said about its parcels.
+//!
+//! In: [`Decided`], a batch at a time, in the order in which the parcels were given to the plugins. Out: messages for step
+//! 3, messages put aside, and accounts of what was dropped; with what the plugins remember, in one draft of a record.
+
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::RouteId;
+use crate::parcel::Parcel;
+use crate::pressure::PIPELINE_MAX;
+use crate::route::{Part, RouteTarget};
+use crate::{Moment, Router};
+use std::cell::Cell;
+use std::sync::Arc;
+use tidegate_message::{ByteString, Message};
+use tidegate_spool::{NameKind, StateWrite};
+
+/// Where one output of a decided message goes.
+#[derive(Debug)]
+pub enum To {
+    /// To the route's own targets.
+    Onward,
+    /// To a target by name, granted to the plugin.
+    Target(Arc<str>),
+}
+
+/// What is to be done with a parcel.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Its message goes onward.
+    Onward,
+    /// These go out instead of it; at least one.
+    Outputs(Vec<(To, Message)>),
+    /// It ends here, for this reason.
+    Drop(ByteString),
+    /// It ends here because a plugin failed.
+    Failed,
+    /// It is put aside.
+    Park(Parking),
+}
+
+/// Why a message is put aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parking {
+    /// The plugin that could not decide it.
+    pub plugin: Arc<str>,
+    /// A stable word, as in the counters.
+    pub kind: &'static str,
+    /// In the plugin's or the host's words.
+    pub reason: String,
+}
+
+/// What a plugin wants kept under a key; `None` to forget it.
+pub type Written = (String, Option<Vec<u8>>);
+
+/// A decided parcel, or what a tick had to say.
+#[derive(Debug)]
+pub enum Decided {
+    /// What a plugin wants remembered together with the decisions of the same batch.
+    Remember(Arc<str>, Vec<Written>),
+    /// A parcel, and what becomes of it.
+    Parcel(Parcel, Verdict),
+    /// What plugins made of themselves.
+    Tick(Vec<(To, Message)>),
+}
+
+impl<A: Ack> Router<A> {
+    /// Takes what the plugins of a route have decided. What they remember is durable together with these decisions or not
+    /// at all.
+    pub fn decided(&mut self, at: RouteId, mut batch: Vec<Decided>, now: Moment) {
+        let draft = self.begin_draft(at, &mut batch);
+        for one in batch {
+            match one {
+                Decided::Remember(..) => {}
+                Decided::Parcel(parcel, verdict) => {
+                    let part = Part { route: at, debt: parcel.debt, draft, received_us: parcel.received_us };
+                    self.verdict(part, parcel, verdict, now);
+                }
+                Decided::Tick(outputs) => {
+                    let account = &mut self.routes[at.at()].account;
+                    account.ticked += outputs.len() as u64;
+                    account.in_flight += outputs.len() as u64;
+                    for (to, message) in outputs {
+                        let part = Part { route: at, debt: None, draft, received_us: now.us };
+                        self.output(part, to, message, now);
+                    }
+                }
+            }
+        }
+        if let Some(draft) = draft {
+            self.end_draft(draft);
+        }
+    }
+
+    /// A draft for a batch whose decisions may not be recorded one by one: it has state, or is behind one that waits.
+    fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<crate::draft::DraftId> {
+        let remembers = batch.iter().any(|one| matches!(one, Decided::Remember(..)));
+        if !remembers && self.routes[at.at()].drafts.is_empty() {
+            return None;
+        }
+        let mut state = Vec::new();
+        for one in batch.iter_mut() {
+            if let Decided::Remember(plugin, writes) = one {
+                let plugin = self.spool.name(NameKind::Plugin, plugin);
+                state.extend(writes.drain(..).map(|(key, value)| StateWrite { plugin, key, value }));
+            }
+        }
+        let debts = batch.iter().filter_map(|one| match one {
+            Decided::Parcel(parcel, _) => parcel.debt,
+            Decided::Remember(..) | Decided::Tick(_) => None,
+        });
+        Some(self.open_draft(at, state, debts.collect()))
+    }
+
+    fn verdict(&mut self, part: Part, parcel: Parcel, verdict: Verdict, now: Moment) {
+        let route = &mut self.routes[part.route.at()];
+        route.in_pipeline -= 1;
+        if route.full_since.is_some() && route.in_pipeline <= PIPELINE_MAX / 2 {
+            route.full_since = None;
+            self.wants_look = true;
+        }
+        match verdict {
+            Verdict::Onward => self.onward(part, parcel.message, now),
+            Verdict::Outputs(outputs) => {
+                self.copies(part, outputs.len());
+                for (to, message) in outputs {
+                    self.output(part, to, message, now);
+                }
+            }
+            Verdict::Drop(reason) => self.end(part, DropReason::Plugin(&reason)),
+            Verdict::Failed => self.end(part, DropReason::PluginFailed),
+            Verdict::Park(why) => self.park(part, parcel, why, now),
+        }
+    }
+
+    fn output(&mut self, part: Part, to: To, message: Message, now: Moment) {
+        match to {
+            To::Onward => self.onward(part, message, now),
+            To::Target(name) => match self.targets.get(&name) {
+                Some(target) => {
+                    let target = RouteTarget { to: *target, required: true, queue: Cell::new(None) };
+                    self.send(part, &[target], message, now);
+                }
+                None => self.end(part, DropReason::TargetRemoved),
+            },
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! QoS 2 over a crash: what is recorded before a link may write, and where a start goes on.
+
+use crate::debt::Ack;
+use crate::ids::{BrokerId, QueueId};
+use crate::park::weight;
+use crate::ticket::Ticket;
+use crate::{Moment, Router};
+use tidegate_message::{Message, QoS};
+use tidegate_spool::{NameKind, StateWrite, Transaction};
+
+/// Under this key a link's memory is in the state of its name in the log.
+const MEMORY: &str = "link";
+
+/// A QoS 2 message that was being sent to a target when an earlier process ended.
+#[derive(Debug)]
+pub struct Sent {
+    /// Its number in the order of the link's QoS 2 messages.
+    pub serial: u64,
+    /// What it is to the accounts.
+    pub ticket: Ticket,
+    /// To be sent again; `None` once the target has taken it over and only PUBREL is due.
+    pub message: Option<Message>,
+}
+
+impl<A: Ack> Router<A> {
+    /// A QoS 2 message was put into a link's buffer, under this serial.
+    pub fn sent(&mut self, to: BrokerId, ticket: Ticket, serial: u64) {
+        let broker = &mut self.brokers[to.at()];
+        if let Ticket::Spooled { queue, ordinal } = ticket
+            && let Some(link) = broker.link_id
+        {
+            broker.gate = broker.gate.max(self.spool.sent(queue.spool(), ordinal, link, serial));
+        }
+    }
+
+    /// A target has taken QoS 2 messages over (PUBREC).
+    pub fn taken_over(&mut self, by: BrokerId, tickets: impl Iterator<Item = Ticket>) {
+        for ticket in tickets {
+            let Ticket::Spooled { queue, ordinal } = ticket else { continue };
+            let sequence = self.spool.taken_over(queue.spool(), ordinal);
+            let broker = &mut self.brokers[by.at()];
+            broker.gate = broker.gate.max(sequence);
+        }
+    }
+
+    /// A source has seen our PUBRECs (PUBREL).
+    pub fn released(&mut self, by: BrokerId, packet_ids: &[u16]) {
+        let broker = &mut self.brokers[by.at()];
+        let Some(source) = broker.source_id else { return };
+        for id in packet_ids {
+            broker.gate = broker.gate.max(self.spool.released(source, *id));
+        }
+    }
+
+    /// A source has forgotten our session.
+    pub fn forgotten(&mut self, by: BrokerId) {
+        let broker = &mut self.brokers[by.at()];
+        if let Some(source) = broker.source_id {
+            broker.gate = broker.gate.max(self.spool.forgotten(source));
+        }
+    }
+
+    /// The sequence up to which the log must be durable before a link may write what is in its buffer.
+    pub fn gate(&mut self, of: BrokerId) -> u64 {
+        let gate = self.brokers[of.at()].gate;
+        if gate > self.spool.durable() {
+            self.spool.flush();
+        }
+        gate
+    }
+
+    /// What a link must know of its broker in another process; if `first`, before it writes on. Where the disk takes nothing
+    /// that is not waited for: it costs a subscription that stays behind, at most.
+    pub fn remember_link(&mut self, of: BrokerId, memory: &[u8], first: bool) {
+        let Some(plugin) = self.brokers[of.at()].link_id else { return };
+        let write = StateWrite { plugin, key: MEMORY.to_owned(), value: Some(memory.to_vec()) };
+        let sequence = self.spool.append(Transaction { state: vec![write], ..Transaction::default() });
+        if first && self.disk == tidegate_spool::DiskStatus::Good {
+            let broker = &mut self.brokers[of.at()];
+            broker.gate = broker.gate.max(sequence);
+        }
+        self.spool.flush();
+    }
+
+    /// What an earlier process knew of the broker at the end of a link.
+    pub fn memory_of(&self, broker: BrokerId) -> Option<&[u8]> {
+        let keys = self.spool.state_of(NameKind::Link, &self.brokers[broker.at()].name)?;
+        keys.get(MEMORY).map(Vec::as_slice)
+    }
+
+    /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was. Returns it for each broker,
+    /// with the packet identifiers that the broker, as a source, may still repeat.
+    pub fn recover(&mut self, now: Moment) -> Vec<(BrokerId, Vec<Sent>, Vec<u16>)> {
+        self.adopt_queues(now);
+        self.parked_bytes = self.spool.parked().values().map(weight).sum();
+        let mut all: Vec<Vec<Sent>> = self.brokers.iter().map(|_| Vec::new()).collect();
+        for ready in self.spool.recover_sent() {
+            let broker = ready.sent.and_then(|sent| {
+                let found = self.brokers.iter().position(|broker| broker.link_id == Some(sent.link));
+                found.map(|at| (at, sent))
+            });
+            let Some((at, state)) = broker else {
+                self.ready(ready, now);
+                continue;
+            };
+            self.count_recovered(ready.route);
+            let ticket = Ticket::Spooled { queue: QueueId::new(ready.queue.into()), ordinal: ready.ordinal };
+            let mut message = Some(ready.message).filter(|_| !state.taken_over);
+            if let Some(message) = &mut message {
+                message.qos = QoS::ExactlyOnce;
+            }
+            all[at].push(Sent { serial: state.serial, ticket, message });
+        }
+        let with_ids = all.into_iter().enumerate().filter_map(|(at, sent)| {
+            let source = self.brokers[at].source_id?;
+            Some((BrokerId::new(at), sent, self.spool.taken(source)))
+        });
+        with_ids.collect()
+    }
+}

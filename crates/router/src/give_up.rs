@@ -1,0 +1,192 @@
+//! What waits for a target that is away or gone goes elsewhere: to other members of its set, or to where an operator says.
+
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::{BrokerId, QueueId, SetId};
+use crate::lane::Entry;
+use crate::queue::class_of;
+use crate::route::Target;
+use crate::ticket::Ticket;
+use crate::{Moment, Router};
+use smallvec::smallvec;
+use tidegate_config::Policy;
+use tidegate_message::Message;
+use tidegate_spool::{Delivery, Transaction};
+
+/// Why what waits for a target was not moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MoveError {
+    /// Nothing waits for a target of this name.
+    Nothing(String),
+    /// Neither a broker nor a set has this name.
+    NoTarget(String),
+    /// From and to are one.
+    Same,
+}
+
+impl<A: Ack> Router<A> {
+    /// Messages with such a ticket go to other members of a set when this one is given up.
+    pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A> {
+        let others = |set: &SetId| {
+            let set = &self.sets[set.at()];
+            set.choice.policy != Policy::All && set.members.len() > 1 && set.members.contains(&broker)
+        };
+        let sets: Vec<SetId> = (0..self.sets.len()).map(SetId::new).filter(others).collect();
+        let of_queue = |queue: &crate::queue::Queue| match queue.target {
+            Some(Target::Set(set)) => sets.contains(&set),
+            Some(Target::Broker(_)) | None => false,
+        };
+        let queues: Vec<bool> = self.queues.iter().map(of_queue).collect();
+        move |ticket| match ticket {
+            Ticket::Spooled { queue, .. } => queues[queue.at()],
+            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set.is_some_and(|set| sets.contains(&set)),
+        }
+    }
+
+    /// A broker has been away for too long: what waits for it as a member of a set goes to the others, `unfinished` first:
+    /// what its session had and the broker may have. At least once is what is left of QoS 2 for those. Returns how many
+    /// messages moved.
+    pub fn give_up(&mut self, broker: BrokerId, unfinished: Vec<(Ticket, Message)>, now: Moment) -> usize {
+        self.brokers[broker.at()].health.given_up = true;
+        let mut moved: Vec<Entry> =
+            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message)).collect();
+        let movable = self.movable(broker);
+        moved.extend(self.brokers[broker.at()].lane.take(movable));
+        let count = moved.len();
+        for entry in moved {
+            self.place_again(entry, now);
+        }
+        count
+    }
+
+    /// Members that were given up with messages that still wait for them: to be given up again when another comes.
+    pub fn stranded(&self) -> Vec<BrokerId> {
+        let stranded = |at: &BrokerId| {
+            let broker = &self.brokers[at.at()];
+            broker.health.given_up && broker.lane.len() > 0
+        };
+        (0..self.brokers.len()).map(BrokerId::new).filter(stranded).collect()
+    }
+
+    /// A broker is no longer configured. What is durable waits for one of that name, or goes to others of its set; the rest
+    /// ends here. `unfinished` is what its session had, `done` what it had taken over.
+    pub fn remove_broker(&mut self, at: BrokerId, unfinished: Vec<(Ticket, Message)>, done: Vec<Ticket>, now: Moment) {
+        let broker = &mut self.brokers[at.at()];
+        (broker.is_gone, broker.held_back_until) = (true, None);
+        broker.acks.clear();
+        let lane = broker.lane.take(|_| true);
+        let name = broker.name.clone();
+        if self.targets.get(&name) == Some(&Target::Broker(at)) {
+            self.targets.remove(&name);
+        }
+        for set in &mut self.sets {
+            set.members.retain(|member| *member != at);
+        }
+        for queue in self.queues.iter_mut().filter(|queue| queue.target == Some(Target::Broker(at))) {
+            queue.target = None;
+        }
+        self.queue_ids.retain(|(target, _), _| *target != Target::Broker(at));
+        let unfinished: Vec<Entry> =
+            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message)).collect();
+        for entry in unfinished.into_iter().chain(lane) {
+            self.place_again(entry, now);
+        }
+        for ticket in done {
+            self.complete(ticket, now);
+        }
+    }
+
+    /// A message that waited for a broker that is not to get it goes where messages of its target go now.
+    fn place_again(&mut self, entry: Entry, now: Moment) {
+        let set = match entry.ticket {
+            Ticket::Spooled { queue, .. } => return self.place(queue, entry, now),
+            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set,
+        };
+        match set.and_then(|set| self.choose(set, &entry.message.topic, now)) {
+            Some((broker, _)) => self.push(broker, entry, now),
+            None => self.drop_ticket(entry.ticket, DropReason::TargetRemoved),
+        }
+    }
+
+    /// What waits for one target goes to another, all classes of it, as it is read from the disk: what is being sent stays.
+    /// Each message is in both for the moment between two records, so that a crash repeats at most what it interrupts.
+    ///
+    /// # Errors
+    /// Nothing waits there, or the other target is not configured.
+    pub fn move_waiting(&mut self, from: &str, to: &str, now: Moment) -> Result<u64, MoveError> {
+        if from == to {
+            return Err(MoveError::Same);
+        }
+        if !self.targets.contains_key(to) {
+            return Err(MoveError::NoTarget(to.to_owned()));
+        }
+        let queues: Vec<QueueId> = (0..self.queues.len())
+            .map(QueueId::new)
+            .filter(|queue| self.spool.key(queue.spool()).target == from && self.spool.pending(queue.spool()).0 > 0)
+            .collect();
+        if queues.is_empty() {
+            return Err(MoveError::Nothing(from.to_owned()));
+        }
+        let mut count = 0;
+        for queue in queues {
+            count += self.spool.pending(queue.spool()).0;
+            let class = class_of(self.spool.key(queue.spool()).class);
+            let to = self.queue_named(to, class);
+            self.queues[queue.at()].moves_to = Some(to);
+            let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue: other, .. } if other == queue);
+            let mut waiting: Vec<Entry> = self.queues[queue.at()].orphans.drain(..).collect();
+            for broker in &mut self.brokers {
+                waiting.extend(broker.lane.take(of_queue));
+            }
+            for entry in waiting {
+                self.move_entry(entry, to);
+            }
+        }
+        self.end_moves();
+        self.spool_news(now);
+        Ok(count)
+    }
+
+    /// One durable message from its queue to another.
+    pub(crate) fn move_entry(&mut self, entry: Entry, to: QueueId) {
+        let Ticket::Spooled { queue, ordinal } = entry.ticket else { return };
+        let Some(route) = self.spool.route(queue.spool(), ordinal) else { return };
+        let delivery = Delivery { route, queues: smallvec![self.queues[to.at()].name], message: entry.message };
+        let received_ms = entry.received_us / 1000;
+        self.spool.append(Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() });
+        self.spool.done(queue.spool(), ordinal);
+        self.spool.flush();
+    }
+
+    /// Queues of which everything has moved are as before.
+    pub(crate) fn end_moves(&mut self) {
+        for at in 0..self.queues.len() {
+            if self.queues[at].moves_to.is_some() && self.spool.pending(QueueId::new(at).spool()).0 == 0 {
+                self.queues[at].moves_to = None;
+            }
+        }
+    }
+
+    /// Drops all that waits for a target, but what is being sent. Returns how many messages that were in memory; what is
+    /// only on disk follows as it is read.
+    pub fn discard_waiting(&mut self, target: &str) -> u64 {
+        let mut dropped = Vec::new();
+        for at in 0..self.queues.len() {
+            let wanted = QueueId::new(at);
+            if self.spool.key(wanted.spool()).target != target {
+                continue;
+            }
+            let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
+            dropped.extend(self.queues[at].orphans.drain(..));
+            for broker in &mut self.brokers {
+                dropped.extend(broker.lane.take(of_queue));
+            }
+        }
+        let count = dropped.len() as u64;
+        for entry in dropped {
+            self.drop_ticket(entry.ticket, DropReason::Discarded);
+        }
+        self.spool.flush();
+        count
+    }
+}

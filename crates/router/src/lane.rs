@@ -1,0 +1,330 @@
+//! Step 6, the lane: what waits for one target broker, in the order in which it is to leave.
+//!
+//! In: [`Entry`]s, from the spool once they are durable, and at once what goes past it. Out: one entry after another, as
+//! the session of the target has room. Four queues, merged: three classes of what is never dropped here, and one of what
+//! nobody waits for.
+
+use crate::ticket::Ticket;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tidegate_config::Priority;
+use tidegate_message::{Message, QoS};
+
+/// How many classes of priority there are.
+pub(crate) const CLASSES: usize = 3;
+
+/// How long a full lane holds its sources back before it drops its oldest.
+pub(crate) const PUSH_BACK: Duration = Duration::from_secs(1);
+
+/// How much a lane holds of messages that no source waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneLimits {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Default for LaneLimits {
+    fn default() -> Self {
+        Self { messages: 20_000, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// One message for one broker.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) message: Message,
+    pub(crate) ticket: Ticket,
+    /// When it was received, in microseconds since the epoch.
+    pub(crate) received_us: u64,
+    /// All of a class leave before any of the next.
+    pub(crate) class: Priority,
+}
+
+/// The waiting room of one broker.
+///
+/// Messages that a source waits for are bounded by its window: it is acknowledged only when they are delivered. Those that
+/// the spool holds are bounded by the window that it keeps in memory. Neither is dropped here. The others (QoS 0, past the
+/// spool) are loose, and bounded by [`LaneLimits`].
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// By class.
+    held: [VecDeque<Waiting>; CLASSES],
+    held_bytes: usize,
+    loose: VecDeque<Waiting>,
+    loose_bytes: usize,
+    arrivals: u64,
+    limits: LaneLimits,
+    /// Since when the loose queue is full; `None` once it has drained by half.
+    full_since: Option<Instant>,
+}
+
+/// One place in a queue.
+#[derive(Debug)]
+struct Waiting {
+    /// Its number in the order of arrival.
+    at: u64,
+    weight_bytes: usize,
+    entry: Entry,
+}
+
+impl Waiting {
+    fn wants_room(&self) -> bool {
+        self.entry.message.qos != QoS::AtMostOnce
+    }
+}
+
+/// What happened to a message that was pushed.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    Taken,
+    /// Taken, but the source should hold back until then.
+    HoldBack(Instant),
+    /// Taken in place of this one, the oldest.
+    Dropped(Entry),
+}
+
+impl Lane {
+    pub(crate) fn push(&mut self, entry: Entry, now: Instant) -> Pushed {
+        self.arrivals += 1;
+        let weight_bytes = entry.message.weight_bytes();
+        let is_loose = entry.ticket.is_loose();
+        let class = entry.class as usize;
+        let waiting = Waiting { at: self.arrivals, weight_bytes, entry };
+        if !is_loose {
+            self.held_bytes += weight_bytes;
+            self.held[class].push_back(waiting);
+            return Pushed::Taken;
+        }
+        self.loose_bytes += weight_bytes;
+        self.loose.push_back(waiting);
+        if self.loose.len() <= self.limits.messages && self.loose_bytes <= self.limits.bytes {
+            return Pushed::Taken;
+        }
+        let until = *self.full_since.get_or_insert(now) + PUSH_BACK;
+        // The bound is twice the limit while sources hold back: what they had read already must go somewhere.
+        let overfull = self.loose.len() > 2 * self.limits.messages || self.loose_bytes > 2 * self.limits.bytes;
+        if now < until && !overfull {
+            return Pushed::HoldBack(until);
+        }
+        match self.loose.pop_front() {
+            Some(oldest) => {
+                self.loose_bytes -= oldest.weight_bytes;
+                Pushed::Dropped(oldest.entry)
+            }
+            None => Pushed::Taken,
+        }
+    }
+
+    /// Puts back what was sent and is to be sent again, in front of all others of its class.
+    pub(crate) fn push_front(&mut self, entry: Entry) {
+        let weight_bytes = entry.message.weight_bytes();
+        let class = entry.class as usize;
+        self.held_bytes += weight_bytes;
+        // Before everything that has arrived since.
+        self.held[class].push_front(Waiting { at: 0, weight_bytes, entry });
+    }
+
+    /// The next message: of the highest class, then in the order of arrival. Of those that need room in the window only
+    /// if there is some, and late ones, received before `late_us`, only if they may go.
+    pub(crate) fn pop(&mut self, has_room: bool, late_us: Option<u64>) -> Option<Entry> {
+        let may_go = |waiting: &&Waiting| has_room || !waiting.wants_room();
+        let in_time = |waiting: &&Waiting| late_us.is_none_or(|late| waiting.entry.received_us >= late);
+        let loose = self.loose.front().filter(may_go).map(|waiting| waiting.at);
+        for (class, queue) in self.held.iter_mut().enumerate() {
+            let Some(at) = queue.front().filter(may_go).filter(in_time).map(|waiting| waiting.at) else { continue };
+            let first = match class.cmp(&(Priority::Normal as usize)) {
+                std::cmp::Ordering::Less => true,
+                std::cmp::Ordering::Equal => loose.is_none_or(|loose| at < loose),
+                std::cmp::Ordering::Greater => loose.is_none(),
+            };
+            if first {
+                let waiting = queue.pop_front()?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
+        }
+        loose?;
+        let waiting = self.loose.pop_front()?;
+        self.loose_bytes -= waiting.weight_bytes;
+        if self.full_since.is_some()
+            && self.loose.len() <= self.limits.messages / 2
+            && self.loose_bytes <= self.limits.bytes / 2
+        {
+            self.full_since = None;
+        }
+        Some(waiting.entry)
+    }
+
+    /// Takes out the first that is wanted among those that are never dropped here.
+    pub(crate) fn take_first(&mut self, wanted: impl Fn(Ticket) -> bool) -> Option<Entry> {
+        for queue in &mut self.held {
+            if let Some(at) = queue.iter().position(|waiting| wanted(waiting.entry.ticket)) {
+                let waiting = queue.remove(at)?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
+        }
+        None
+    }
+
+    /// Takes out the first of a class if it is wanted.
+    pub(crate) fn take_front(&mut self, wanted: impl Fn(&Entry) -> bool) -> Option<Entry> {
+        for queue in &mut self.held {
+            if queue.front().is_some_and(|waiting| wanted(&waiting.entry)) {
+                let waiting = queue.pop_front()?;
+                self.held_bytes -= waiting.weight_bytes;
+                return Some(waiting.entry);
+            }
+        }
+        None
+    }
+
+    /// True while sources should hold back.
+    pub(crate) fn holds_back(&self, now: Instant) -> bool {
+        self.full_since.is_some_and(|since| now < since + PUSH_BACK)
+    }
+
+    /// Takes out what is wanted, in the order of arrival.
+    pub(crate) fn take(&mut self, wanted: impl Fn(Ticket) -> bool) -> Vec<Entry> {
+        let mut taken = Vec::new();
+        let Self { held, held_bytes, loose, loose_bytes, .. } = self;
+        let mut sift = |queue: &mut VecDeque<Waiting>, bytes: &mut usize| {
+            for waiting in std::mem::take(queue) {
+                if wanted(waiting.entry.ticket) {
+                    *bytes -= waiting.weight_bytes;
+                    taken.push(waiting);
+                } else {
+                    queue.push_back(waiting);
+                }
+            }
+        };
+        held.iter_mut().for_each(|queue| sift(queue, held_bytes));
+        sift(loose, loose_bytes);
+        if self.loose.is_empty() {
+            self.full_since = None;
+        }
+        taken.sort_by_key(|waiting| waiting.at);
+        taken.into_iter().map(|waiting| waiting.entry).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.held.iter().map(VecDeque::len).sum::<usize>() + self.loose.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.held_bytes + self.loose_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{DebtId, RouteId};
+    use tidegate_message::Topic;
+
+    const LOOSE: usize = 0;
+
+    /// The `debt`th debt, or a loose message.
+    fn entry(name: &str, debt: usize) -> Entry {
+        let qos = if debt == LOOSE { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+        let message = Message::new(Topic::new(name).unwrap(), "", qos);
+        let ticket = Ticket::new((debt != LOOSE).then(|| DebtId::new(debt)), RouteId::new(0), None);
+        Entry { message, ticket, received_us: 0, class: Priority::Normal }
+    }
+
+    fn names(entries: Vec<Entry>) -> Vec<String> {
+        entries.into_iter().map(|entry| entry.message.topic.to_string()).collect()
+    }
+
+    #[test]
+    fn both_queues_leave_in_the_order_of_arrival() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin) in [("a", 1), ("b", LOOSE), ("c", 2), ("d", LOOSE)] {
+            lane.push(entry(name, origin), now);
+        }
+        let mut out = Vec::new();
+        while let Some(entry) = lane.pop(true, None) {
+            out.push(entry);
+        }
+        assert_eq!(names(out), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_full_window_holds_only_what_needs_it() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.push(entry("a", 1), now);
+        lane.push(entry("b", LOOSE), now);
+        assert_eq!(lane.pop(false, None).unwrap().message.topic.as_str(), "b");
+        assert!(lane.pop(false, None).is_none());
+        assert_eq!(lane.pop(true, None).unwrap().message.topic.as_str(), "a");
+    }
+
+    #[test]
+    fn a_full_lane_holds_back_for_a_second_then_drops_its_oldest_but_never_what_a_source_waits_for() {
+        let (mut lane, start) = (Lane::default(), Instant::now());
+        lane.limits = LaneLimits { messages: 2, bytes: usize::MAX / 4 };
+        lane.push(entry("held", 7), start);
+        for name in ["a", "b"] {
+            assert!(matches!(lane.push(entry(name, LOOSE), start), Pushed::Taken));
+        }
+        assert!(matches!(lane.push(entry("c", LOOSE), start), Pushed::HoldBack(until) if until == start + PUSH_BACK));
+        assert!(lane.holds_back(start));
+        let later = start + PUSH_BACK;
+        assert!(!lane.holds_back(later));
+        let Pushed::Dropped(dropped) = lane.push(entry("d", LOOSE), later) else { panic!() };
+        assert_eq!(dropped.message.topic.as_str(), "a");
+        // Drained by half, it starts over.
+        for _ in 0..4 {
+            lane.pop(true, None);
+        }
+        assert!(!lane.holds_back(later));
+        assert_eq!(lane.full_since, None);
+        assert_eq!((lane.len(), lane.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_high_class_goes_first_and_a_low_one_last() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin, class) in [
+            ("low", 1, Priority::Low),
+            ("loose", LOOSE, Priority::Normal),
+            ("normal", 2, Priority::Normal),
+            ("high", 3, Priority::High),
+        ] {
+            lane.push(Entry { class, ..entry(name, origin) }, now);
+        }
+        let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
+        assert_eq!(names(order), ["high", "loose", "normal", "low"]);
+    }
+
+    #[test]
+    fn late_ones_stay_while_they_may_not_go() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.push(entry("late", 1), now);
+        lane.push(entry("loose", LOOSE), now);
+        assert_eq!(lane.pop(true, Some(1)).unwrap().message.topic.as_str(), "loose");
+        assert!(lane.pop(true, Some(1)).is_none());
+        assert!(lane.pop(true, Some(0)).is_some());
+    }
+
+    #[test]
+    fn even_while_it_holds_back_a_lane_is_bounded() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.limits = LaneLimits { messages: 10, bytes: usize::MAX / 4 };
+        for n in 0..100 {
+            lane.push(entry(&n.to_string(), LOOSE), now);
+        }
+        assert_eq!(lane.len(), 20);
+    }
+
+    #[test]
+    fn what_is_taken_out_keeps_its_order_and_leaves_the_rest() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        for (name, origin) in [("a", 1), ("b", LOOSE), ("c", 3), ("d", LOOSE)] {
+            lane.push(entry(name, origin), now);
+        }
+        assert_eq!(names(lane.take(|ticket| ticket.debt() != Some(DebtId::new(1)))), ["b", "c", "d"]);
+        assert_eq!(names(lane.take(|_| true)), ["a"]);
+        assert_eq!((lane.len(), lane.bytes()), (0, 0));
+    }
+}

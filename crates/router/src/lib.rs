@@ -1,0 +1,270 @@
+//! The walk of a message: from what a source sent, through the decisions of plugins, into the log, to its targets, and back
+//! to the source.
+//!
+//! A [`Router`] is a value that one thread owns. It has no tasks, no threads, no sockets and no clock: who owns it tells it
+//! what has happened and what time it is, and asks what is to be done. The disk it knows through [`Spool`] only.
+//!
+//! The walk has seven steps, a file each:
+//! 1. [`receive`]: a source's messages become debts, and enter their routes;
+//! 2. [`decide`]: plugins have said what becomes of them;
+//! 3. [`resolve`]: the topic, QoS and retain flag at the targets;
+//! 4. [`record`]: all that is decided about a message becomes one record of the log, or, with what plugins remember,
+//!    part of a [`draft`];
+//! 5. [`durable`]: the disk has it, the source may be told, the deliveries enter the lanes;
+//! 6. [`lane`] and [`pull`]: it leaves as the target's session has room;
+//! 7. [`release`]: the target has it, or never will: accounts and cursors.
+//!
+//! Invariants:
+//! - a source is told only when everything that came of its message is durable, delivered, or dropped and counted;
+//! - messages of one topic and one route reach each target in the order of receipt;
+//! - the account of each route balances at any time ([`Account::imbalance`]);
+//! - what is durable is never dropped because a configuration has changed;
+//! - what plugins remember is recorded with the decisions of the same call or not at all.
+//!
+//! Start reading at [`Router::received`].
+
+mod account;
+mod broker;
+mod debt;
+mod decide;
+mod draft;
+mod durable;
+mod exactly_once;
+mod give_up;
+mod ids;
+mod lane;
+mod moment;
+mod notice;
+mod parcel;
+mod park;
+mod pressure;
+mod pull;
+mod queue;
+mod receive;
+mod reconfigure;
+mod record;
+mod release;
+mod resolve;
+mod ring;
+mod route;
+mod set;
+mod ticket;
+mod topic_cache;
+
+pub use account::{Account, DropReason, Histogram};
+pub use broker::Broker;
+pub use debt::Ack;
+pub use decide::{Decided, Parking, To, Verdict, Written};
+pub use exactly_once::Sent;
+pub use give_up::MoveError;
+pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
+pub use moment::Moment;
+pub use notice::Lines;
+pub use parcel::Parcel;
+pub use park::{PARKED_FOR_TARGET, ReplayError};
+pub use receive::Arrival;
+pub use release::Refused;
+pub use resolve::Shape;
+pub use route::{Route, Target};
+pub use set::Health;
+pub use ticket::Ticket;
+
+use crate::debt::Debts;
+use crate::draft::Drafts;
+use crate::notice::Notices;
+use crate::queue::Queue;
+use crate::ring::Ring;
+use crate::route::Part;
+use crate::set::Set;
+use ahash::{AHashMap, AHashSet, RandomState};
+use bytes::BytesMut;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tidegate_config::SpoolSettings;
+use tidegate_spool::{DiskStatus, NameId, News, Spool};
+
+/// Everything about messages under way, and nothing else.
+pub struct Router<A> {
+    /// What was configured. Places are not used again.
+    brokers: Vec<Broker<A>>,
+    sets: Vec<Set>,
+    routes: Vec<Route>,
+    /// Brokers and sets by name.
+    targets: AHashMap<Arc<str>, Target>,
+    routes_by_name: AHashMap<Arc<str>, RouteId>,
+    routes_by_id: AHashMap<NameId, RouteId>,
+    rings: Vec<Ring>,
+
+    /// What sources wait for.
+    debts: Debts<A>,
+    /// Debts that wait for room in a queue, with their source, in order.
+    blocked: VecDeque<(BrokerId, DebtId)>,
+    drafts: Drafts,
+    /// Debts whose record is written and not durable, with its sequence.
+    written: VecDeque<(u64, DebtId)>,
+
+    /// What targets wait for.
+    spool: Spool,
+    queues: Vec<Queue>,
+    queue_ids: AHashMap<(Target, u8), QueueId>,
+    spool_settings: HashMap<String, SpoolSettings>,
+    /// Messages in the spool that the routes' accounts know of.
+    in_spool: u64,
+    disk: DiskStatus,
+    news: News,
+
+    /// Messages put aside.
+    parked_bytes: usize,
+    last_parked: u64,
+    /// Those that are in their routes again.
+    replaying: AHashSet<u64>,
+
+    /// Takes no new messages.
+    draining: bool,
+    /// A source may be read again, or one is held back: the owner is to call [`read_on`](Self::read_on).
+    wants_look: bool,
+    next_id: u64,
+    dirty_brokers: Vec<BrokerId>,
+    dirty_routes: Vec<RouteId>,
+    notices: Notices,
+    hasher: RandomState,
+    /// Where remapped topics are made.
+    arena: BytesMut,
+}
+
+impl<A: Ack> Router<A> {
+    /// A router without brokers and routes, over what an earlier one left in the spool.
+    pub fn new(spool: Spool, now: Moment) -> Self {
+        Self {
+            brokers: Vec::new(),
+            sets: Vec::new(),
+            routes: Vec::new(),
+            targets: AHashMap::new(),
+            routes_by_name: AHashMap::new(),
+            routes_by_id: AHashMap::new(),
+            rings: Vec::new(),
+            debts: Debts::default(),
+            blocked: VecDeque::new(),
+            drafts: Drafts::default(),
+            written: VecDeque::new(),
+            spool,
+            queues: Vec::new(),
+            queue_ids: AHashMap::new(),
+            spool_settings: HashMap::new(),
+            in_spool: 0,
+            disk: DiskStatus::Good,
+            news: News::default(),
+            parked_bytes: 0,
+            last_parked: 0,
+            replaying: AHashSet::new(),
+            draining: false,
+            wants_look: false,
+            // Parcels of different runs have different numbers: one a microsecond, since the epoch.
+            next_id: now.us,
+            dirty_brokers: Vec::new(),
+            dirty_routes: Vec::new(),
+            notices: Notices::default(),
+            hasher: RandomState::new(),
+            arena: BytesMut::new(),
+        }
+    }
+
+    /// A broker that was added.
+    pub fn broker(&self, at: BrokerId) -> &Broker<A> {
+        &self.brokers[at.at()]
+    }
+
+    /// To say how it is doing.
+    pub fn broker_mut(&mut self, at: BrokerId) -> &mut Broker<A> {
+        &mut self.brokers[at.at()]
+    }
+
+    /// All brokers there have been, each with its place.
+    pub fn brokers(&self) -> impl Iterator<Item = (BrokerId, &Broker<A>)> {
+        self.brokers.iter().enumerate().map(|(at, broker)| (BrokerId::new(at), broker))
+    }
+
+    /// A route that was configured.
+    pub fn route(&self, at: RouteId) -> &Route {
+        &self.routes[at.at()]
+    }
+
+    /// The place of the route of this name.
+    pub fn route_at(&self, name: &str) -> Option<RouteId> {
+        self.routes_by_name.get(name).copied()
+    }
+
+    /// All routes there have been, each with its place.
+    pub fn routes(&self) -> impl Iterator<Item = (RouteId, &Route)> {
+        self.routes.iter().enumerate().map(|(at, route)| (RouteId::new(at), route))
+    }
+
+    /// The members of every set, by its name.
+    pub fn sets(&self) -> impl Iterator<Item = (&str, &[BrokerId])> {
+        self.targets.iter().filter_map(|(name, target)| match target {
+            Target::Set(set) => Some((&**name, self.sets[set.at()].members.as_slice())),
+            Target::Broker(_) => None,
+        })
+    }
+
+    /// The log, to look at.
+    pub const fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// How the disk was doing when it was looked at last.
+    pub const fn disk(&self) -> &DiskStatus {
+        &self.disk
+    }
+
+    /// Messages whose source has not been told yet; and those of them that wait for room in a queue.
+    pub fn owed(&self) -> (usize, usize) {
+        (self.debts.len(), self.blocked.len())
+    }
+
+    /// Takes no new messages from here on; those that come are not acknowledged.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Hands what was appended to the log over to be written.
+    pub fn flush_log(&mut self) {
+        self.spool.flush();
+    }
+
+    /// The next broker with something new for its owner: acknowledgements, messages in its lane, being held back or not.
+    pub fn next_touched(&mut self) -> Option<BrokerId> {
+        let at = self.dirty_brokers.pop()?;
+        self.brokers[at.at()].dirty = false;
+        Some(at)
+    }
+
+    /// The acknowledgements that a source is to be given, in order.
+    pub fn take_acks(&mut self, of: BrokerId) -> std::vec::Drain<'_, A> {
+        self.brokers[of.at()].acks.drain(..)
+    }
+
+    /// Whether somebody was held back, or has room again, since this was asked last.
+    pub fn take_wants_look(&mut self) -> bool {
+        std::mem::take(&mut self.wants_look)
+    }
+
+    /// Marks a broker that has something new for its owner.
+    pub fn touch(&mut self, broker: BrokerId) {
+        if !std::mem::replace(&mut self.brokers[broker.at()].dirty, true) {
+            self.dirty_brokers.push(broker);
+        }
+    }
+
+    /// A decision of a route that is not one of a batch of its plugins.
+    fn part(&mut self, route: RouteId, debt: Option<DebtId>, received_us: u64) -> Part {
+        let mut draft = None;
+        if !self.routes[route.at()].drafts.is_empty() {
+            // Behind what its plugins decided before.
+            let id = self.open_draft(route, Vec::new(), debt.into_iter().collect());
+            self.end_draft(id);
+            draft = Some(id);
+        }
+        Part { route, debt, draft, received_us }
+    }
+}

@@ -1,0 +1,153 @@
+//! Back-pressure: sources are held back while what they send has nowhere to go, backlogs leave at a pace, and a target
+//! that is busy is left alone for a while.
+
+use crate::debt::Ack;
+use crate::ids::BrokerId;
+use crate::{Moment, Router};
+use std::time::{Duration, Instant};
+
+/// How much of one source's messages may wait for delivery, in bytes; beyond, it is read only once a second.
+pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How many parcels a route's plugins may have before them. Beyond, sources hold back, then the oldest that nobody waits
+/// for is dropped.
+pub(crate) const PIPELINE_MAX: usize = 8 * 1024;
+
+/// How long a source that is held back waits at most before it is read again.
+pub(crate) const HOLD_BACK: Duration = Duration::from_secs(1);
+
+/// What a broker refuses for now is tried again after this long, then after twice as long, up to the longest.
+const REST_MIN: Duration = Duration::from_millis(500);
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// How fast a backlog leaves: so many messages a second, a tenth of a second's worth at a time.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    per_second: f64,
+    tokens: f64,
+    at: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
+        Self { per_second: f64::from(per_second), tokens: 1.0, at: now }
+    }
+
+    /// True if one more may go now.
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
+        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
+        (self.tokens, self.at) = ((self.tokens + gained).min((self.per_second / 10.0).max(1.0)), now);
+        self.tokens >= 1.0
+    }
+
+    pub(crate) fn take(&mut self) {
+        self.tokens -= 1.0;
+    }
+}
+
+/// A target that refuses messages for now gets none at QoS 1 and 2 for a while, longer each time.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    until: Option<Instant>,
+    /// How often that was so in a row.
+    times: u32,
+}
+
+impl Rest {
+    pub(crate) fn lasts(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// It has refused again. Returns for how long it is left alone.
+    pub(crate) fn begin(&mut self, now: Instant) -> Duration {
+        let rest = REST_MIN.saturating_mul(1 << self.times.min(16)).min(REST_MAX);
+        (self.times, self.until) = (self.times + 1, Some(now + rest));
+        rest
+    }
+
+    /// It has taken a message.
+    pub(crate) fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl<A: Ack> Router<A> {
+    /// Stops reading from a source for a while.
+    pub(crate) fn hold_back(&mut self, source: BrokerId, until: Instant) {
+        let broker = &mut self.brokers[source.at()];
+        if broker.held_back_until.is_none() {
+            broker.held_back_until = Some(until);
+            self.wants_look = true;
+            self.touch(source);
+        }
+    }
+
+    /// Reads on from sources whose time is up, or from all when nothing is full any more. Returns when to look again.
+    pub fn read_on(&mut self, now: Instant) -> Option<Instant> {
+        let full = self.brokers.iter().any(|broker| broker.lane.holds_back(now) || broker.held_bytes > HELD_BYTES_MAX)
+            || self.routes.iter().any(|route| route.full_since.is_some_and(|since| now < since + HOLD_BACK));
+        let mut next: Option<Instant> = None;
+        for at in 0..self.brokers.len() {
+            let broker = &mut self.brokers[at];
+            let Some(until) = broker.held_back_until else { continue };
+            if full && now < until {
+                next = Some(next.map_or(until, |next| next.min(until)));
+                continue;
+            }
+            broker.held_back_until = None;
+            self.touch(BrokerId::new(at));
+        }
+        next
+    }
+
+    /// Whether a backlog waits for its pace.
+    pub fn is_paced(&self) -> bool {
+        self.brokers.iter().any(|broker| broker.paced)
+    }
+
+    /// Lets the owner look again at the targets whose backlog leaves at a pace.
+    pub fn wake_paced(&mut self) {
+        for at in 0..self.brokers.len() {
+            if self.brokers[at].paced {
+                self.touch(BrokerId::new(at));
+            }
+        }
+    }
+
+    /// A source has sent a batch: if too much of it waits, it is held back.
+    pub(crate) fn bound_held_bytes(&mut self, source: BrokerId, now: Moment) {
+        if self.brokers[source.at()].held_bytes > HELD_BYTES_MAX {
+            self.hold_back(source, now.at + HOLD_BACK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_lets_so_many_go_in_a_second() {
+        let start = Instant::now();
+        let mut pace = Pace::new(100, start);
+        let mut went = 0;
+        for ms in 0..=1_000 {
+            while pace.admits(start + Duration::from_millis(ms)) {
+                pace.take();
+                went += 1;
+            }
+        }
+        assert!((100..=101).contains(&went), "{went}");
+    }
+
+    #[test]
+    fn rests_become_longer_until_a_message_is_taken() {
+        let (mut rest, now) = (Rest::default(), Instant::now());
+        let rests: Vec<_> = (0..9).map(|_| rest.begin(now).as_millis()).collect();
+        assert_eq!(rests, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
+        assert!(rest.lasts(now + Duration::from_secs(59)) && !rest.lasts(now + Duration::from_secs(60)));
+        rest.end();
+        assert!(!rest.lasts(now));
+        assert_eq!(rest.begin(now), REST_MIN);
+    }
+}

@@ -1,0 +1,176 @@
+//! The queues of the spool as the router sees them: which target each is for, and what waits for a target that is not there.
+
+use crate::Router;
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::{BrokerId, QueueId, RouteId};
+use crate::lane::Entry;
+use crate::route::Target;
+use crate::ticket::Ticket;
+use crate::{Moment, ids};
+use std::collections::VecDeque;
+use tidegate_config::{Priority, SpoolSettings};
+use tidegate_spool::{Key, NameId};
+
+/// The router's side of one queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// As configured now; `None` while nothing of that name is.
+    pub(crate) target: Option<Target>,
+    pub(crate) class: Priority,
+    pub(crate) name: NameId,
+    pub(crate) settings: SpoolSettings,
+    /// What waits for a target that is not there: it is durable, and never dropped for that.
+    pub(crate) orphans: VecDeque<Entry>,
+    /// What becomes ready goes to another target's queue from here on.
+    pub(crate) moves_to: Option<QueueId>,
+}
+
+/// Whether so many messages, and bytes of them, are all that a queue may hold.
+pub(crate) fn is_full(settings: &SpoolSettings, (items, bytes): (u64, u64)) -> bool {
+    bytes >= settings.max_bytes || settings.max_messages.is_some_and(|max| items >= max)
+}
+
+impl ids::QueueId {
+    /// In the spool's own numbers.
+    pub(crate) const fn spool(self) -> tidegate_spool::QueueId {
+        self.0
+    }
+}
+
+/// A class of priority by its number in the log; one of a later version is the last.
+pub(crate) const fn class_of(number: u8) -> Priority {
+    match number {
+        0 => Priority::High,
+        1 => Priority::Normal,
+        _ => Priority::Low,
+    }
+}
+
+impl<A: Ack> Router<A> {
+    /// The queue of a target, for messages of a route's class; `None` if there is no such target.
+    pub(crate) fn queue_for(&mut self, target: Target, route: RouteId) -> Option<QueueId> {
+        let class = self.routes[route.at()].class;
+        if let Some(queue) = self.queue_ids.get(&(target, class as u8)) {
+            return Some(*queue);
+        }
+        let name = self.targets.iter().find(|(_, known)| **known == target).map(|(name, _)| name.clone())?;
+        Some(self.queue_named(&name, class))
+    }
+
+    /// The queue of a name and class, made if there is none.
+    pub(crate) fn queue_named(&mut self, target: &str, class: Priority) -> QueueId {
+        let queue = QueueId::new(self.spool.queue(&Key { target: target.to_owned(), class: class as u8 }).into());
+        self.find_queues();
+        queue
+    }
+
+    /// Makes a place for each queue there is.
+    fn find_queues(&mut self) {
+        for queue in self.spool.queues().skip(self.queues.len()) {
+            let key = self.spool.key(queue);
+            let (class, name) = (class_of(key.class), self.spool.queue_name(queue));
+            let target = self.targets.get(key.target.as_str()).copied();
+            let settings = self.spool_settings.get(&key.target).copied().unwrap_or_default();
+            if let Some(target) = target {
+                self.queue_ids.insert((target, class as u8), QueueId::new(queue.into()));
+            }
+            self.queues.push(Queue { target, class, name, settings, orphans: VecDeque::new(), moves_to: None });
+        }
+    }
+
+    /// Finds the target of each queue anew, after targets have come or gone. What waited for one that is back goes on.
+    pub(crate) fn adopt_queues(&mut self, now: Moment) {
+        self.find_queues();
+        self.queue_ids.clear();
+        for at in 0..self.queues.len() {
+            let queue = QueueId::new(at);
+            let key = self.spool.key(queue.spool());
+            let target = self.targets.get(key.target.as_str()).copied();
+            let slot = &mut self.queues[at];
+            slot.target = target;
+            if let Some(settings) = self.spool_settings.get(&key.target) {
+                slot.settings = *settings;
+            }
+            let Some(target) = target else { continue };
+            self.queue_ids.insert((target, slot.class as u8), queue);
+            for entry in std::mem::take(&mut slot.orphans) {
+                self.place(queue, entry, now);
+            }
+        }
+    }
+
+    /// Into the lane of the broker that a durable message is for, or of the member that is to get it.
+    pub(crate) fn place(&mut self, queue: QueueId, entry: Entry, now: Moment) {
+        let broker = match self.queues[queue.at()].target {
+            None => None,
+            Some(Target::Broker(broker)) => Some(broker),
+            // Of a set whose members all get everything, each has a queue of its own.
+            Some(Target::Set(set)) => self.choose(set, &entry.message.topic, now).map(|(broker, _)| broker),
+        };
+        match broker.filter(|broker| !self.brokers[broker.at()].is_gone) {
+            Some(broker) => self.push(broker, entry, now),
+            None => self.queues[queue.at()].orphans.push_back(entry),
+        }
+    }
+
+    /// Drops the oldest message of a queue that is not being sent. False if there is none in memory.
+    pub(crate) fn drop_oldest(&mut self, wanted: QueueId) -> bool {
+        let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
+        let oldest = self.brokers.iter_mut().find_map(|broker| broker.lane.take_first(of_queue));
+        let oldest = oldest.or_else(|| self.queues[wanted.at()].orphans.pop_front());
+        oldest.is_some_and(|entry| {
+            self.drop_ticket(entry.ticket, DropReason::Quota);
+            true
+        })
+    }
+
+    /// Drops what has waited for longer than its target wants.
+    pub fn drop_old(&mut self, now: Moment) {
+        for at in 0..self.queues.len() {
+            let Some(age) = self.queues[at].settings.max_age else { continue };
+            let before = now.us.saturating_sub(age.as_micros() as u64);
+            let old = |entry: &Entry| {
+                matches!(entry.ticket, Ticket::Spooled { queue, .. } if queue.at() == at) && entry.received_us < before
+            };
+            let mut dropped = Vec::new();
+            for broker in &mut self.brokers {
+                while let Some(entry) = broker.lane.take_front(old) {
+                    dropped.push(entry.ticket);
+                }
+            }
+            let orphans = &mut self.queues[at].orphans;
+            while orphans.front().is_some_and(old) {
+                dropped.extend(orphans.pop_front().map(|entry| entry.ticket));
+            }
+            for ticket in dropped {
+                self.drop_ticket(ticket, DropReason::TooOld);
+            }
+        }
+        self.spool.flush();
+    }
+
+    /// Whether some target has messages dropped that are too old.
+    pub fn has_ages(&self) -> bool {
+        self.queues.iter().any(|queue| queue.settings.max_age.is_some())
+    }
+
+    /// The members of a set that get a message: one, or one and all others; `None` without any that is configured.
+    pub(crate) fn choose(
+        &mut self,
+        set: ids::SetId,
+        topic: &tidegate_message::Topic,
+        now: Moment,
+    ) -> Option<(BrokerId, Vec<BrokerId>)> {
+        let Self { sets, brokers, hasher, .. } = self;
+        let set = &mut sets[set.at()];
+        let (first, others) = set.members.split_first()?;
+        if set.choice.policy == tidegate_config::Policy::All {
+            return Some((*first, others.to_vec()));
+        }
+        let health = |at: usize| brokers[set.members[at].at()].health;
+        let hash = hasher.hash_one(topic.as_str());
+        let at = set.choice.choose(set.members.len(), health, hash, now.at);
+        set.members.get(at).map(|broker| (*broker, Vec::new()))
+    }
+}

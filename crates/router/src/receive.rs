@@ -1,0 +1,170 @@
+//! Step 1, receive: a source's messages become debts, and each enters the routes that want it.
+//!
+//! In: what a broker sent, in one batch. Out: parcels for the plugins of a route, or step 3 at once.
+
+use crate::account::DropReason;
+use crate::debt::{Ack, Creditor};
+use crate::ids::{BrokerId, DebtId, RouteId};
+use crate::parcel::Parcel;
+use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
+use crate::{Moment, Router};
+use tidegate_message::Message;
+
+/// What a broker sent.
+#[derive(Debug)]
+pub struct Arrival<A> {
+    /// As it came.
+    pub message: Message,
+    /// For the acknowledgement; `None` if the source waits for none.
+    pub ack: Option<A>,
+    /// The source says that it may have sent it before.
+    pub redelivered: bool,
+    /// The identifier of the subscription that it came for (MQTT 5.0 section 3.3.2.3.8), if ours have any.
+    pub subscription_id: Option<u32>,
+}
+
+/// Parcels are numbered below this: some plugin languages hold no larger whole number.
+const IDS: u64 = 1 << 53;
+
+impl<A: Ack> Router<A> {
+    /// Takes one batch from a broker. `wall_ms` is what the machine's clock says, in milliseconds since the epoch.
+    pub fn received(&mut self, from: BrokerId, arrivals: impl Iterator<Item = Arrival<A>>, now: Moment, wall_ms: u64) {
+        for arrival in arrivals {
+            self.receive(from, arrival, now, wall_ms);
+        }
+        self.bound_held_bytes(from, now);
+    }
+
+    fn receive(&mut self, from: BrokerId, arrival: Arrival<A>, now: Moment, wall_ms: u64) {
+        let Arrival { message, ack, redelivered, subscription_id } = arrival;
+        if let Some(id) = subscription_id
+            && self.brokers[from.at()].is_copy(&message, id)
+        {
+            return self.acknowledge(from, ack);
+        }
+        if self.brokers[from.at()].echo.in_ring {
+            self.note_received(from, &message, now.at);
+        }
+        let broker = &mut self.brokers[from.at()];
+        broker.received += 1;
+        if self.draining {
+            // Not acknowledged: a broker that keeps our session sends it again after the restart.
+            return;
+        }
+        let routes = broker.topics.routes(&message.topic, &self.hasher);
+        let Some((last, others)) = routes.split_last() else {
+            broker.unrouted += 1;
+            if broker.unrouted == 1 {
+                tracing::warn!(
+                    broker = &*broker.name,
+                    topic = %message.topic.as_str().escape_debug(),
+                    "a message that no route wants: the broker's session has a subscription that is not ours any more, \
+                     or never was; counted as tidegate_broker_unrouted_total"
+                );
+            }
+            return self.acknowledge(from, ack);
+        };
+        let debt = ack.map(|ack| {
+            let weight = message.weight_bytes();
+            broker.held_bytes += weight;
+            let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight);
+            self.debts.expect(debt, others.len() as u32);
+            debt
+        });
+        for route in others {
+            self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);
+        }
+        self.enter(*last, message, debt, redelivered, now, wall_ms);
+    }
+
+    /// A message enters a route.
+    fn enter(
+        &mut self,
+        at: RouteId,
+        message: Message,
+        debt: Option<DebtId>,
+        redelivered: bool,
+        now: Moment,
+        wall_ms: u64,
+    ) {
+        let route = &mut self.routes[at.at()];
+        route.account.received += 1;
+        route.account.in_flight += 1;
+        if !route.is_direct() && !route.paused {
+            let id = self.new_id();
+            let parcel = Parcel { message, debt, id, received_ms: wall_ms, received_us: now.us, redelivered };
+            return self.give_to_plugins(at, parcel, now);
+        }
+        let is_paused = route.paused;
+        let part = self.part(at, debt, now.us);
+        if is_paused {
+            return self.end(part, DropReason::Ring);
+        }
+        self.onward(part, message, now);
+    }
+
+    /// A message is for the plugins of its route.
+    pub(crate) fn give_to_plugins(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
+        let route = &mut self.routes[at.at()];
+        route.in_pipeline += 1;
+        route.parcels.push(parcel);
+        if !std::mem::replace(&mut route.dirty, true) {
+            self.dirty_routes.push(at);
+        }
+        if route.in_pipeline > PIPELINE_MAX {
+            let until = *route.full_since.get_or_insert(now.at) + HOLD_BACK;
+            if now.at < until {
+                let source = route.source;
+                self.hold_back(source, until);
+            }
+        }
+    }
+
+    /// Hands the parcels of each route that has new ones to its plugins: `give` takes all of them, and returns those that
+    /// it had to drop to keep within a number of parcels, all of them without a debt. Returns whether there were any, and
+    /// all of them few: worth waiting a moment for.
+    pub fn hand_over(
+        &mut self,
+        now: Moment,
+        few: usize,
+        mut give: impl FnMut(RouteId, &mut Vec<Parcel>, usize) -> Vec<Parcel>,
+    ) -> bool {
+        if self.drafts.is_overgrown() {
+            // What is decided together is to be recorded first: more decisions would only be added to it.
+            return false;
+        }
+        let mut are_few = !self.dirty_routes.is_empty();
+        while let Some(at) = self.dirty_routes.pop() {
+            let route = &mut self.routes[at.at()];
+            route.dirty = false;
+            are_few &= route.in_pipeline <= few;
+            let over = route.full_since.is_some_and(|since| now.at >= since + HOLD_BACK);
+            // While sources hold back, what they had read already must go somewhere.
+            let max = if over { PIPELINE_MAX } else { 4 * PIPELINE_MAX };
+            let dropped = give(at, &mut route.parcels, max);
+            route.in_pipeline -= dropped.len();
+            for parcel in dropped {
+                let part = self.part(at, parcel.debt, parcel.received_us);
+                self.end(part, DropReason::PipelineFull);
+            }
+        }
+        are_few
+    }
+
+    /// A number for a parcel, as no other has.
+    pub(crate) fn new_id(&mut self) -> u64 {
+        self.next_id = (self.next_id + 1) % IDS;
+        self.next_id
+    }
+
+    /// A source may be told that its message is taken care of.
+    pub(crate) fn acknowledge(&mut self, source: BrokerId, ack: Option<A>) {
+        let Some(ack) = ack else { return };
+        let broker = &mut self.brokers[source.at()];
+        // One that is gone, or is another by now, waits for nothing.
+        if !broker.is_gone {
+            broker.acks.push(ack);
+            self.touch(source);
+        }
+    }
+}

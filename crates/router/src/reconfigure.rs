@@ -1,0 +1,199 @@
+//! What a configuration makes of the router: brokers, sets, routes, queues. Applying one cannot fail, and loses nothing that
+//! is durable, whatever was added, removed, renamed or reordered.
+
+use crate::debt::Ack;
+use crate::ids::{BrokerId, RouteId, SetId};
+use crate::pressure::Pace;
+use crate::queue::class_of;
+use crate::resolve::Shape;
+use crate::ring::Ring;
+use crate::route::{Route, RouteTarget, Target};
+use crate::set::{Choice, Set};
+use crate::{Broker, Moment, Router};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use tidegate_config::{Ack as AckPolicy, Config};
+use tidegate_message::SubscriptionIndex;
+use tidegate_spool::NameKind;
+
+impl<A: Ack> Router<A> {
+    /// A broker that is new. Its place is its own for as long as the process lives: messages under way may name one that
+    /// is gone.
+    pub fn add_broker(&mut self, name: &str, is_link: bool) -> BrokerId {
+        let name: Arc<str> = name.into();
+        let at = BrokerId::new(self.brokers.len());
+        let mut broker = Broker::new(name.clone(), is_link);
+        if is_link {
+            broker.source_id = Some(self.spool.name(NameKind::Source, &name));
+            broker.link_id = Some(self.spool.name(NameKind::Link, &name));
+        }
+        self.brokers.push(broker);
+        self.targets.insert(name, Target::Broker(at));
+        at
+    }
+
+    /// The broker of this name.
+    pub fn broker_named(&self, name: &str) -> Option<BrokerId> {
+        match self.targets.get(name) {
+            Some(Target::Broker(at)) => Some(*at),
+            Some(Target::Set(_)) | None => None,
+        }
+    }
+
+    /// Takes sets, routes and settings of a configuration, whose brokers were added and removed before.
+    pub fn configure(&mut self, config: &Config, now: Moment) {
+        let names = config.brokers.keys().chain(config.targets.keys());
+        self.spool_settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
+        self.set_sets(config);
+        self.set_paces(config, now);
+        self.set_routes(config);
+        self.find_rings(config);
+        self.adopt_queues(now);
+        self.place_stranded(now);
+    }
+
+    fn set_sets(&mut self, config: &Config) {
+        let gone: Vec<(Arc<str>, SetId)> = self
+            .targets
+            .iter()
+            .filter_map(|(name, target)| match target {
+                Target::Set(at) if !config.targets.contains_key(&**name) => Some((name.clone(), *at)),
+                Target::Set(_) | Target::Broker(_) => None,
+            })
+            .collect();
+        for (name, at) in gone {
+            self.targets.remove(&name);
+            self.sets[at.at()].members.clear();
+        }
+        for (name, set) in &config.targets {
+            let members: Vec<BrokerId> = set.members.iter().filter_map(|member| self.broker_named(member)).collect();
+            if let Some(Target::Set(at)) = self.targets.get(name.as_str()).copied() {
+                let slot = &mut self.sets[at.at()];
+                if slot.choice.policy != set.policy || slot.members != members {
+                    slot.choice = Choice::new(set.policy, set.failback);
+                }
+                slot.choice.failback = set.failback;
+                slot.members = members;
+            } else {
+                let at = SetId::new(self.sets.len());
+                self.sets.push(Set { choice: Choice::new(set.policy, set.failback), members });
+                self.targets.insert(name.as_str().into(), Target::Set(at));
+            }
+        }
+    }
+
+    /// The slowest drain of a broker's own queue and of the sets it is in.
+    fn set_paces(&mut self, config: &Config, now: Moment) {
+        for broker in &mut self.brokers {
+            let name = &*broker.name;
+            let sets = config.targets.iter().filter(|(_, set)| set.members.iter().any(|member| member == name));
+            let rates = sets.filter_map(|(_, set)| set.spool.drain_rate).chain(config.spool_of(name).drain_rate);
+            broker.pace = rates.min().map(|rate| Pace::new(rate, now.at));
+        }
+    }
+
+    fn set_routes(&mut self, config: &Config) {
+        for route in &mut self.routes {
+            route.removed = true;
+        }
+        let mut indexes: Vec<SubscriptionIndex<RouteId>> =
+            self.brokers.iter().map(|_| SubscriptionIndex::new()).collect();
+        for wanted in &config.routes {
+            let Some(source) = self.broker_named(&wanted.from.broker) else { continue };
+            let at = self.route_named(&wanted.name);
+            let required = |name: &String| wanted.required.as_ref().is_none_or(|required| required.contains(name));
+            let targets = wanted.to.iter().filter_map(|name| {
+                let to = *self.targets.get(name.as_str())?;
+                Some(RouteTarget { to, required: required(name), queue: Cell::new(None) })
+            });
+            let targets: Rc<[RouteTarget]> = targets.collect();
+            let name_id = self.spool.name(NameKind::Route, &wanted.name);
+            self.routes_by_id.insert(name_id, at);
+            let route = &mut self.routes[at.at()];
+            route.removed = false;
+            route.name_id = name_id;
+            route.spooled = wanted.ack == AckPolicy::Spooled;
+            route.persist_qos0 = wanted.persist_qos0;
+            route.class = wanted.priority;
+            route.source = source;
+            route.targets = targets;
+            route.shape = Rc::new(Shape::of(wanted));
+            route.has_plugins = !wanted.plugins.is_empty();
+            route.had_plugins |= route.has_plugins;
+            for filter in &wanted.from.topics {
+                indexes[source.at()].insert(filter, at);
+            }
+        }
+        for (broker, index) in self.brokers.iter_mut().zip(indexes) {
+            broker.topics.renew(index);
+        }
+    }
+
+    /// The place of a route of this name, made if there is none.
+    fn route_named(&mut self, name: &str) -> RouteId {
+        if let Some(at) = self.routes_by_name.get(name) {
+            return *at;
+        }
+        let name: Arc<str> = name.into();
+        let at = RouteId::new(self.routes.len());
+        self.routes.push(Route::new(name.clone()));
+        self.routes_by_name.insert(name, at);
+        at
+    }
+
+    /// Routes that would feed themselves through brokers that echo.
+    fn find_rings(&mut self, config: &Config) {
+        let rings = tidegate_config::rings(config).into_iter().filter_map(|ring| {
+            let route = |name: &String| self.routes_by_name.get(name.as_str()).copied();
+            let broker = |name: &String| self.broker_named(name);
+            let routes = ring.routes.iter().map(route).collect::<Option<_>>()?;
+            Some(Ring { routes, brokers: ring.brokers.iter().map(broker).collect::<Option<_>>()? })
+        });
+        let rings = rings.collect();
+        self.set_rings(rings);
+    }
+
+    /// What waits in lanes of brokers that are not members of its set any more goes to those that are.
+    fn place_stranded(&mut self, now: Moment) {
+        let strangers: Vec<_> = (0..self.brokers.len())
+            .flat_map(|at| {
+                let Self { sets, queues, brokers, .. } = self;
+                let broker = BrokerId::new(at);
+                brokers[at].lane.take(|ticket| match ticket {
+                    crate::Ticket::Spooled { queue, .. } => match queues[queue.at()].target {
+                        Some(Target::Set(set)) => !sets[set.at()].members.contains(&broker),
+                        Some(Target::Broker(target)) => target != broker,
+                        None => true,
+                    },
+                    crate::Ticket::Held { .. } | crate::Ticket::Loose { .. } => false,
+                })
+            })
+            .collect();
+        for entry in strangers {
+            if let crate::Ticket::Spooled { queue, .. } = entry.ticket {
+                self.place(queue, entry, now);
+            }
+        }
+    }
+
+    /// What waits for targets that are not configured: target, class of priority, messages, bytes.
+    pub fn waiting_for_nobody(&self) -> Vec<tidegate_spool::Waiting> {
+        let is_missing = |waiting: &tidegate_spool::Waiting| {
+            waiting.items > 0 && !self.targets.contains_key(waiting.key.target.as_str())
+        };
+        self.spool.waiting().into_iter().filter(is_missing).collect()
+    }
+
+    /// What waits in the spool, by target and class of priority.
+    pub fn waiting(&self) -> Vec<(tidegate_spool::Waiting, tidegate_config::Priority)> {
+        self.spool
+            .waiting()
+            .into_iter()
+            .map(|waiting| {
+                let class = class_of(waiting.key.class);
+                (waiting, class)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,320 @@
+//! Step 4, record: what is to be delivered is filed with its debt, and once all of it is decided it becomes one record of
+//! the log; what the log is not for goes to the lanes at once.
+//!
+//! In: messages as they look at their targets. Out: one transaction for each received message, with its deliveries to all
+//! queues, or entries of lanes.
+
+use crate::account::DropReason;
+use crate::debt::{Ack, Creditor, Step};
+use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
+use crate::lane::Entry;
+use crate::park::weight;
+use crate::queue::is_full;
+use crate::route::{Part, RouteTarget, Target};
+use crate::ticket::Ticket;
+use crate::{Moment, Router};
+use smallvec::SmallVec;
+use tidegate_config::{Policy, WhenFull};
+use tidegate_message::{Message, QoS};
+use tidegate_spool::{Delivery, DiskStatus, NameId, Parked, Transaction};
+
+/// What goes into one record, of one received message.
+#[derive(Debug, Default)]
+pub(crate) struct Stash {
+    pub(crate) deliveries: SmallVec<[Delivery; 1]>,
+    /// Where these go, all together.
+    pub(crate) queues: SmallVec<[QueueId; 2]>,
+    pub(crate) parked: Vec<(u64, Parked)>,
+    pub(crate) unparked: Vec<u64>,
+}
+
+impl Stash {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.parked.is_empty() && self.unparked.is_empty()
+    }
+
+    /// Files a message for some queues, in which it will be one item each.
+    pub(crate) fn add(&mut self, route: NameId, queues: SmallVec<[NameId; 2]>, message: Message) {
+        self.deliveries.push(Delivery { route, queues, message });
+    }
+}
+
+impl<A: Ack> Router<A> {
+    /// To the route's own targets, under the remapped topic.
+    pub(crate) fn onward(&mut self, part: Part, mut message: Message, now: Moment) {
+        let route = &self.routes[part.route.at()];
+        let targets = route.targets.clone();
+        if route.shape.remap(&mut message, &mut self.arena).is_err() {
+            return self.end(part, DropReason::Remap);
+        }
+        self.send(part, &targets, message, now);
+    }
+
+    /// To some targets.
+    pub(crate) fn send(&mut self, part: Part, targets: &[RouteTarget], mut message: Message, now: Moment) {
+        let route = &self.routes[part.route.at()];
+        route.shape.dress(&mut message);
+        let is_durable = route.spooled && (part.debt.is_some() || route.persist_qos0 || message.qos > QoS::AtMostOnce);
+        let Some((last, others)) = targets.split_last() else {
+            return self.end(part, DropReason::NoTarget);
+        };
+        if is_durable {
+            return self.file(part, targets, message, now);
+        }
+        if !others.is_empty() {
+            self.copies(part, targets.len());
+        }
+        for target in others {
+            self.deliver(part, target, message.clone(), now);
+        }
+        self.deliver(part, last, message, now);
+    }
+
+    /// One message has become so many.
+    pub(crate) fn copies(&mut self, part: Part, count: usize) {
+        self.count_copies(part, count);
+        if let Some(debt) = part.debt {
+            self.debts.expect(debt, count as u32 - 1);
+        }
+    }
+
+    fn count_copies(&mut self, part: Part, count: usize) {
+        let account = &mut self.routes[part.route.at()].account;
+        account.copies += count as u64 - 1;
+        account.in_flight += count as u64 - 1;
+    }
+
+    /// Past the spool, to one target, which may be several brokers.
+    fn deliver(&mut self, mut part: Part, target: &RouteTarget, message: Message, now: Moment) {
+        if !target.required {
+            if let Some(debt) = part.debt.take() {
+                self.settle_decided(debt);
+            }
+        }
+        let (first, others, set) = match target.to {
+            Target::Broker(broker) => (broker, Vec::new(), None),
+            Target::Set(set) => match self.choose(set, &message.topic, now) {
+                Some((first, others)) => (first, others, Some(set)),
+                None => return self.end(part, DropReason::TargetRemoved),
+            },
+        };
+        if !others.is_empty() {
+            self.copies(part, others.len() + 1);
+        }
+        let ticket = Ticket::new(part.debt, part.route, set);
+        let (received_us, class) = (part.received_us, self.routes[part.route.at()].class);
+        for other in others {
+            self.pass(other, Entry { message: message.clone(), ticket, received_us, class }, now);
+        }
+        self.pass(first, Entry { message, ticket, received_us, class }, now);
+    }
+
+    /// Into a lane; the source, if one waits, waits for the delivery from here on.
+    fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
+        if let Some(debt) = entry.ticket.debt()
+            && self.debts.hand_over(debt) == Step::Decided
+        {
+            self.commit(debt);
+        }
+        self.push(broker, entry, now);
+    }
+
+    /// For the spool: into the queue of each target; of a set whose members all get everything, into that of each member.
+    fn file(&mut self, part: Part, targets: &[RouteTarget], message: Message, now: Moment) {
+        let mut queues: SmallVec<[Option<QueueId>; 2]> = SmallVec::new();
+        for target in targets {
+            match target.to {
+                Target::Set(set) if self.sets[set.at()].choice.policy == Policy::All => {
+                    let members = self.sets[set.at()].members.clone();
+                    queues.extend(members.iter().map(|member| self.queue_for(Target::Broker(*member), part.route)));
+                    if members.is_empty() {
+                        queues.push(None);
+                    }
+                }
+                to => {
+                    if target.queue.get().is_none() {
+                        target.queue.set(self.queue_for(to, part.route));
+                    }
+                    queues.push(target.queue.get());
+                }
+            }
+        }
+        self.count_copies(part, queues.len());
+        let mut names: SmallVec<[NameId; 2]> = SmallVec::new();
+        let mut places: SmallVec<[QueueId; 2]> = SmallVec::new();
+        for queue in queues {
+            match self.admit(queue, part.debt.is_some()) {
+                Ok(queue) => {
+                    names.push(self.queues[queue.at()].name);
+                    places.push(queue);
+                }
+                Err(reason) => {
+                    self.routes[part.route.at()].account.drop(reason);
+                    self.tell_not_filed(part.route, reason, &message, now);
+                }
+            }
+        }
+        if names.is_empty() {
+            if let Some(debt) = part.debt {
+                self.settle_decided(debt);
+            }
+            return;
+        }
+        let debt = self.debt_of(part);
+        let route = self.routes[part.route.at()].name_id;
+        if let Some(debt) = self.debts.get_mut(debt) {
+            debt.stash.add(route, names, message);
+            debt.stash.queues.extend(places);
+        }
+        self.settle_decided(debt);
+    }
+
+    fn tell_not_filed(&mut self, route: RouteId, reason: DropReason<'_>, message: &Message, now: Moment) {
+        let Some(lines_kept_back) = self.notices.quota.admit(now.at) else { return };
+        tracing::warn!(
+            route = &*self.routes[route.at()].name,
+            topic = %message.topic.as_str().escape_debug(),
+            reason = reason.word(),
+            lines_kept_back,
+            "the spool does not take a message: dropped and counted"
+        );
+    }
+
+    /// Whether a queue takes one more message, for which a source waits or does not.
+    fn admit(&mut self, queue: Option<QueueId>, is_held: bool) -> Result<QueueId, DropReason<'static>> {
+        let Some(queue) = queue else { return Err(DropReason::TargetRemoved) };
+        if !is_held && self.disk != DiskStatus::Good {
+            return Err(DropReason::Disk);
+        }
+        let settings = &self.queues[queue.at()].settings;
+        if !is_full(settings, self.spool.pending(queue.spool())) {
+            return Ok(queue);
+        }
+        let when_full = settings.when_full;
+        match when_full {
+            WhenFull::DropOldest if self.drop_oldest(queue) && is_held => Ok(queue),
+            // The record is not written before there is room: see `commit`.
+            WhenFull::Block if is_held => Ok(queue),
+            _ => Err(DropReason::Quota),
+        }
+    }
+
+    /// The debt of a part; if nobody waits, one that nobody is told of, for the record.
+    pub(crate) fn debt_of(&mut self, part: Part) -> DebtId {
+        if let Some(debt) = part.debt {
+            return debt;
+        }
+        let debt = self.debts.insert(Creditor::Nobody, part.received_us, 0);
+        if let Some(draft) = part.draft {
+            self.join(draft, debt);
+        }
+        debt
+    }
+
+    /// A message, or one copy of it, ends here before it is on its way to a target.
+    pub(crate) fn end(&mut self, part: Part, reason: DropReason<'_>) {
+        self.routes[part.route.at()].account.drop(reason);
+        if let Some(debt) = part.debt {
+            self.settle_decided(debt);
+        }
+    }
+
+    /// One decision about a debt is made.
+    pub(crate) fn settle_decided(&mut self, debt: DebtId) {
+        match self.debts.decided(debt) {
+            Step::Decided => self.commit(debt),
+            Step::Done => self.settle(debt),
+            Step::Waits => {}
+        }
+    }
+
+    /// Everything about a message is decided: it is written, unless a queue is full or something before it waits.
+    pub(crate) fn commit(&mut self, id: DebtId) {
+        let Some(debt) = self.debts.get(id) else { return };
+        if let Some(draft) = debt.draft {
+            return self.member_decided(draft);
+        }
+        if let Creditor::Source(source, _) = debt.to
+            && (self.is_blocked(source) || self.must_wait(id))
+        {
+            return self.blocked.push_back((source, id));
+        }
+        let (transaction, debts) = self.transaction([id]);
+        self.write(transaction, debts);
+    }
+
+    /// Whether a message of this source waits for room in a queue: none of its later ones may overtake it.
+    pub(crate) fn is_blocked(&self, source: BrokerId) -> bool {
+        !self.blocked.is_empty() && self.blocked.iter().any(|(waits, _)| *waits == source)
+    }
+
+    /// Whether a queue that a message is for is full, and says that its sources wait.
+    pub(crate) fn must_wait(&self, debt: DebtId) -> bool {
+        let Some(debt) = self.debts.get(debt) else { return false };
+        debt.stash.queues.iter().any(|queue| {
+            let settings = &self.queues[queue.at()].settings;
+            settings.when_full == WhenFull::Block && is_full(settings, self.spool.pending(queue.spool()))
+        })
+    }
+
+    /// Writes what has waited for room and has it now, in order for each source.
+    pub(crate) fn unblock(&mut self) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        let mut kept: Vec<BrokerId> = Vec::new();
+        for (source, debt) in std::mem::take(&mut self.blocked) {
+            if kept.contains(&source) || self.must_wait(debt) {
+                kept.push(source);
+                self.blocked.push_back((source, debt));
+            } else {
+                let (transaction, debts) = self.transaction([debt]);
+                self.write(transaction, debts);
+            }
+        }
+    }
+
+    /// One transaction of what is filed for some debts, each of which waits for its record from here on.
+    pub(crate) fn transaction(
+        &mut self,
+        debts: impl IntoIterator<Item = DebtId>,
+    ) -> (Transaction, SmallVec<[DebtId; 1]>) {
+        let mut all = Transaction::default();
+        let mut written = SmallVec::new();
+        for id in debts {
+            let Some((stash, alone)) = self.debts.take_stash(id) else { continue };
+            let Some(debt) = self.debts.get(id) else { continue };
+            let received_ms = debt.received_us / 1000;
+            all.received_ms = if all.received_ms == 0 { received_ms } else { all.received_ms.min(received_ms) };
+            if let Creditor::Source(source, ack) = debt.to
+                && let Some(packet_id) = ack.exactly_once()
+                // Otherwise the source has to send it again if a target it waits for does not get it.
+                && alone
+                && let Some(source) = self.brokers[source.at()].source_id
+            {
+                all.taken.push((source, packet_id));
+            }
+            for number in &stash.unparked {
+                let weight = self.spool.parked().get(number).map_or(0, weight);
+                self.parked_bytes = self.parked_bytes.saturating_sub(weight);
+                self.replaying.remove(number);
+            }
+            if all.deliveries.is_empty() {
+                all.deliveries = stash.deliveries;
+            } else {
+                all.deliveries.extend(stash.deliveries);
+            }
+            all.parked.extend(stash.parked);
+            all.unparked.extend(stash.unparked);
+            written.push(id);
+        }
+        (all, written)
+    }
+
+    /// Hands a record to the spool.
+    pub(crate) fn write(&mut self, transaction: Transaction, debts: SmallVec<[DebtId; 1]>) {
+        self.in_spool += transaction.items() as u64;
+        let sequence = self.spool.append(transaction);
+        self.written.extend(debts.into_iter().map(|debt| (sequence, debt)));
+    }
+}

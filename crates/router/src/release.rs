@@ -1,0 +1,135 @@
+//! Step 7, release: a delivery is done, or will never be. Debts are settled, and the cursors of the spool move.
+//!
+//! In: tickets of messages that were in a session or a lane. Out: accounts, and acknowledgements of what was past the spool.
+
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::{BrokerId, RouteId};
+use crate::lane::Entry;
+use crate::ticket::Ticket;
+use crate::{Moment, Router};
+use std::time::Duration;
+use tidegate_message::Message;
+
+/// A message that a target has refused, and out of its session.
+#[derive(Debug)]
+pub struct Refused {
+    /// What it was to the accounts.
+    pub ticket: Ticket,
+    /// As it was sent.
+    pub message: Message,
+    /// The target will take it later: quota exceeded, server busy (MQTT 5.0 section 3.4.2.1).
+    pub for_now: bool,
+}
+
+impl<A: Ack> Router<A> {
+    /// Deliveries that are done: QoS 0 is written, QoS 1 and 2 are acknowledged. `false` beside a ticket: with an error.
+    pub fn completed(&mut self, by: BrokerId, done: impl Iterator<Item = (Ticket, bool)>, now: Moment) {
+        self.brokers[by.at()].rest.end();
+        let mut count = 0;
+        for (ticket, taken) in done {
+            count += 1;
+            if taken {
+                self.complete(ticket, now);
+            } else {
+                self.drop_ticket(ticket, DropReason::RefusedByTarget);
+            }
+        }
+        self.brokers[by.at()].sent += count;
+        self.spool.flush();
+    }
+
+    /// One delivery is done.
+    pub fn complete(&mut self, ticket: Ticket, now: Moment) {
+        let (route, received_us) = match ticket {
+            Ticket::Spooled { .. } => {
+                let Some((route, received_us)) = self.spool_done(ticket) else { return };
+                (route, Some(received_us))
+            }
+            Ticket::Held { debt, route, .. } => (route, self.debts.received_us(debt)),
+            Ticket::Loose { route, .. } => (route, None),
+        };
+        let account = &mut self.routes[route.at()].account;
+        account.out += 1;
+        account.in_flight -= 1;
+        if let Some(received_us) = received_us {
+            account.latency.record(now.us.saturating_sub(received_us));
+        }
+        if let Some(debt) = ticket.debt() {
+            self.settle_delivered(debt);
+        }
+    }
+
+    /// A message that waited in a lane or a session ends here.
+    pub fn drop_ticket(&mut self, ticket: Ticket, reason: DropReason<'_>) {
+        let route = match ticket {
+            Ticket::Spooled { .. } => {
+                let Some((route, _)) = self.spool_done(ticket) else { return };
+                route
+            }
+            Ticket::Held { route, .. } | Ticket::Loose { route, .. } => route,
+        };
+        self.routes[route.at()].account.drop(reason);
+        if let Some(debt) = ticket.debt() {
+            self.settle_delivered(debt);
+        }
+    }
+
+    /// A message of the spool needs no more care. Returns its route, and when it was received in microseconds.
+    pub(crate) fn spool_done(&mut self, ticket: Ticket) -> Option<(RouteId, u64)> {
+        let Ticket::Spooled { queue, ordinal } = ticket else { return None };
+        let done = self.spool.done(queue.spool(), ordinal)?;
+        self.in_spool = self.in_spool.saturating_sub(1);
+        Some((self.route_of(done.route), done.received_ms * 1000))
+    }
+
+    /// Takes messages that a target has refused: what it will take later goes back into its lane, if the spool has it.
+    /// Returns for how long the target is left alone, if it is.
+    pub fn refused(&mut self, by: BrokerId, refused: impl Iterator<Item = Refused>, now: Moment) -> Option<Duration> {
+        let mut again = Vec::new();
+        for Refused { ticket, message, for_now } in refused {
+            if for_now && ticket.is_spooled() {
+                again.push(self.entry(ticket, message));
+            } else {
+                self.brokers[by.at()].sent += 1;
+                self.drop_ticket(ticket, DropReason::RefusedByTarget);
+            }
+        }
+        self.spool.flush();
+        if again.is_empty() {
+            return None;
+        }
+        let broker = &mut self.brokers[by.at()];
+        // In front of what was not sent yet, in the old order.
+        for entry in again.into_iter().rev() {
+            broker.lane.push_front(entry);
+        }
+        Some(broker.rest.begin(now.at))
+    }
+
+    /// A message that was in a session, as an entry again.
+    pub(crate) fn entry(&self, ticket: Ticket, message: Message) -> Entry {
+        let (received_us, class) = match ticket {
+            Ticket::Spooled { queue, ordinal } => {
+                let received_ms = self.spool.received_ms(queue.spool(), ordinal).unwrap_or_default();
+                (received_ms * 1000, self.queues[queue.at()].class)
+            }
+            Ticket::Held { debt, route, .. } => {
+                (self.debts.received_us(debt).unwrap_or_default(), self.routes[route.at()].class)
+            }
+            Ticket::Loose { route, .. } => (0, self.routes[route.at()].class),
+        };
+        Entry { message, ticket, received_us, class }
+    }
+
+    /// The route of a message that was in a session; `None` if the spool has it no more.
+    pub fn route_of_ticket(&mut self, ticket: Ticket) -> Option<RouteId> {
+        match ticket {
+            Ticket::Spooled { queue, ordinal } => {
+                let name = self.spool.route(queue.spool(), ordinal)?;
+                Some(self.route_of(name))
+            }
+            Ticket::Held { route, .. } | Ticket::Loose { route, .. } => Some(route),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Step 3, resolve: what a message looks like at a route's targets. Traffic and `tidegate explain` call the same.
+//!
+//! In: a message that plugins let pass, and the [`Shape`] of its route. Out: the message to send, or why there is none.
+
+use bytes::BytesMut;
+use tidegate_config::{Remap, RemapError, Retain, Route};
+use tidegate_message::text::has_too_many_levels;
+use tidegate_message::{ByteString, Message, QoS, Topic};
+
+/// How much an arena for remapped topics takes at a time, in bytes: topics share one allocation until it is used up.
+const ARENA_BYTES: usize = 16 * 1024;
+
+/// What a route does to its messages.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Another topic.
+    remap: Option<Remap>,
+    /// Another QoS.
+    qos: Option<QoS>,
+    /// No retain flag.
+    clear_retain: bool,
+}
+
+impl Shape {
+    /// Of a route as configured.
+    pub fn of(route: &Route) -> Self {
+        let remap = route.remap.clone().filter(|remap| !remap.strip.is_empty() || !remap.prefix.is_empty());
+        Self { remap, qos: route.qos, clear_retain: route.retain == Retain::Clear }
+    }
+
+    /// Gives a message that goes to the route's own targets its topic there, and its response topic if that is asked for
+    /// and fits. `arena` is where new topics are made; any will do.
+    ///
+    /// # Errors
+    /// The topic does not begin as `remap` wants it, or what is made of it is no topic.
+    pub fn remap(&self, message: &mut Message, arena: &mut BytesMut) -> Result<(), RemapError> {
+        let Some(remap) = &self.remap else { return Ok(()) };
+        message.topic = apply(remap, &message.topic, arena)?;
+        if remap.response_topic
+            && let Some(properties) = &mut message.properties
+            && let Some(response) = &mut properties.response_topic
+            && let Ok(at_the_target) = apply(remap, response, arena)
+        {
+            *response = at_the_target;
+        }
+        Ok(())
+    }
+
+    /// Gives a message the QoS and retain flag that it has at any target, those that a plugin names included.
+    pub fn dress(&self, message: &mut Message) {
+        if let Some(qos) = self.qos {
+            message.qos = qos;
+        }
+        message.retain &= !self.clear_retain;
+    }
+}
+
+/// One prefix comes off, another goes on: see [`Remap`].
+fn apply(remap: &Remap, topic: &Topic, arena: &mut BytesMut) -> Result<Topic, RemapError> {
+    let mut prefix = remap.prefix.as_str();
+    let rest = match topic.as_str().strip_prefix(remap.strip.as_str()) {
+        Some(rest) => rest,
+        // `dev/#` matches `dev` too.
+        None if remap.strip.strip_suffix('/') == Some(topic.as_str()) => {
+            prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+            ""
+        }
+        None => return Err(RemapError::DoesNotBegin(remap.strip.clone())),
+    };
+    let length = prefix.len() + rest.len();
+    if arena.capacity() < length {
+        arena.reserve(ARENA_BYTES.max(length));
+    }
+    arena.extend_from_slice(prefix.as_bytes());
+    arena.extend_from_slice(rest.as_bytes());
+    let text = ByteString::try_from(arena.split().freeze()).unwrap_or_default();
+    // A topic that came like this is not the remap's doing.
+    if has_too_many_levels(&text) && !has_too_many_levels(topic.as_str()) {
+        return Err(RemapError::TooDeep);
+    }
+    Ok(Topic::new(text)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::text::PORTABLE_LEVELS_MAX;
+    use tidegate_message::{Properties, TopicError};
+
+    fn remapped(strip: &str, prefix: &str, topic: &str) -> Result<String, RemapError> {
+        let remap = Remap { strip: strip.into(), prefix: prefix.into(), response_topic: false };
+        apply(&remap, &Topic::new(topic).unwrap(), &mut BytesMut::new()).map(|topic| topic.to_string())
+    }
+
+    #[test]
+    fn strip_comes_off_and_prefix_goes_on() {
+        assert_eq!(remapped("dev/", "site/a/", "dev/1/temp").unwrap(), "site/a/1/temp");
+        assert_eq!(remapped("", "site/", "dev").unwrap(), "site/dev");
+        assert_eq!(remapped("dev/", "", "dev/x").unwrap(), "x");
+        assert_eq!(remapped("dev/", "site/", "dev").unwrap(), "site", "`dev/#` matches `dev`");
+        assert_eq!(remapped("dev/", "", "dev"), Err(RemapError::Invalid(TopicError::Empty)));
+        assert_eq!(remapped("dev/", "x/", "other"), Err(RemapError::DoesNotBegin("dev/".into())));
+        let deep = "dev/".repeat(PORTABLE_LEVELS_MAX - 1);
+        assert_eq!(remapped("", "one/more/", &deep), Err(RemapError::TooDeep));
+        assert!(remapped("dev/", "", &deep).is_ok());
+    }
+
+    #[test]
+    fn topics_of_one_arena_do_not_run_into_each_other() {
+        let (mut arena, remap) = (BytesMut::new(), Remap { prefix: "p/".into(), ..Remap::default() });
+        let topics: Vec<_> = (0..5_000).map(|n| Topic::new(format!("t{n}")).unwrap()).collect();
+        let made: Vec<_> = topics.iter().map(|topic| apply(&remap, topic, &mut arena).unwrap()).collect();
+        assert!(made.iter().zip(&topics).all(|(made, topic)| made.as_str() == format!("p/{topic}")));
+    }
+
+    #[test]
+    fn a_message_is_dressed_as_its_route_says() {
+        let remap = Remap { strip: "a/".into(), prefix: "b/".into(), response_topic: true };
+        let shape = Shape { remap: Some(remap), qos: Some(QoS::AtLeastOnce), clear_retain: true };
+        let mut message = Message::new(Topic::new("a/t").unwrap(), "x", QoS::AtMostOnce);
+        message.retain = true;
+        let response_topic = Some(Topic::new("a/answers").unwrap());
+        message.properties = Some(Box::new(Properties { response_topic, ..Properties::default() }));
+        shape.remap(&mut message, &mut BytesMut::new()).unwrap();
+        shape.dress(&mut message);
+        let answers = message.properties.unwrap().response_topic.unwrap();
+        assert_eq!((message.topic.as_str(), answers.as_str()), ("b/t", "b/answers"));
+        assert_eq!((message.qos, message.retain), (QoS::AtLeastOnce, false));
+    }
+}

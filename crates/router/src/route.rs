@@ -1,0 +1,115 @@
+//! What the router knows of one route.
+
+use crate::account::Account;
+use crate::draft::DraftId;
+use crate::ids::{BrokerId, QueueId, RouteId, SetId};
+use crate::parcel::Parcel;
+use crate::resolve::Shape;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_config::Priority;
+use tidegate_spool::NameId;
+
+/// A broker or a set of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// One broker.
+    Broker(BrokerId),
+    /// One or all of several, as the set's policy has it.
+    Set(SetId),
+}
+
+/// Where a route's messages go.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteTarget {
+    pub(crate) to: Target,
+    /// The source waits for it.
+    pub(crate) required: bool,
+    /// The queue of the target and the route's class, once it was looked up.
+    pub(crate) queue: Cell<Option<QueueId>>,
+}
+
+/// One route.
+pub struct Route {
+    /// As in the configuration.
+    pub name: Arc<str>,
+    /// Where its messages come from.
+    pub source: BrokerId,
+    pub(crate) targets: Rc<[RouteTarget]>,
+    pub(crate) shape: Rc<Shape>,
+    /// Its messages go through plugins.
+    pub has_plugins: bool,
+    /// It has had some, so that messages may be with them.
+    pub(crate) had_plugins: bool,
+    /// For its plugins, with the next flush.
+    pub(crate) parcels: Vec<Parcel>,
+    /// Parcels in `parcels` and with its plugins.
+    pub(crate) in_pipeline: usize,
+    pub(crate) full_since: Option<Instant>,
+    /// What became of its messages.
+    pub account: Account,
+    /// Not configured any more; it has this place for what is still under way in it.
+    pub removed: bool,
+    /// It would feed itself: what comes for it is dropped.
+    pub paused: bool,
+    /// What a source waits for goes through the spool.
+    pub(crate) spooled: bool,
+    /// What nobody waits for does, too.
+    pub(crate) persist_qos0: bool,
+    pub(crate) class: Priority,
+    /// In the log.
+    pub(crate) name_id: NameId,
+    /// Drafts with decisions of its plugins, in order: what is decided later waits behind them.
+    pub(crate) drafts: VecDeque<DraftId>,
+    pub(crate) dirty: bool,
+}
+
+impl Route {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            source: BrokerId::new(0),
+            targets: Rc::new([]),
+            shape: Rc::default(),
+            has_plugins: false,
+            had_plugins: false,
+            parcels: Vec::new(),
+            in_pipeline: 0,
+            full_since: None,
+            account: Account::default(),
+            removed: false,
+            paused: false,
+            spooled: false,
+            persist_qos0: false,
+            class: Priority::Normal,
+            name_id: 0,
+            drafts: VecDeque::new(),
+            dirty: false,
+        }
+    }
+
+    /// Whether a message may go straight to the targets: without plugins, and with none before it that is with them.
+    pub(crate) const fn is_direct(&self) -> bool {
+        !self.has_plugins && (self.in_pipeline == 0 || !self.had_plugins)
+    }
+
+    /// The targets of its own.
+    pub fn targets(&self) -> impl Iterator<Item = Target> {
+        self.targets.iter().map(|target| target.to)
+    }
+}
+
+/// Which decision a message, or a copy of one, is under: carried from step to step.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) route: RouteId,
+    /// Who waits, if anybody does.
+    pub(crate) debt: Option<crate::ids::DebtId>,
+    /// The draft that the decision goes into, if it may not be recorded alone.
+    pub(crate) draft: Option<DraftId>,
+    /// In microseconds since the epoch.
+    pub(crate) received_us: u64,
+}
