@@ -1,7 +1,5 @@
 //! What an operator can ask a running gateway over HTTP: metrics, health, and the messages kept aside.
 
-use crate::deliver::ReplayError;
-use crate::durable::PARKED_FOR_TARGET;
 use crate::supervisor::Gateway;
 use crate::{Error, listeners};
 use axum::Router;
@@ -14,6 +12,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
 use std::time::Instant;
 use tidegate_config::AdminAddr;
+use tidegate_router::PARKED_FOR_TARGET;
+use tidegate_router::ReplayError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -156,13 +156,13 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
         Question::Metrics => (StatusCode::OK, PROMETHEUS, gateway.snapshot().prometheus()),
         Question::Ready => ready(gateway),
         Question::State => {
-            let core = gateway.core().borrow();
-            let all: serde_json::Map<String, serde_json::Value> = core
-                .spool
+            let path = gateway.path().borrow();
+            let spool = path.router.spool();
+            let all: serde_json::Map<String, serde_json::Value> = spool
                 .plugins_with_state()
                 .into_iter()
                 .map(|plugin| {
-                    let keys = core.spool.plugin_state(&plugin).into_iter().flatten();
+                    let keys = spool.plugin_state(&plugin).into_iter().flatten();
                     let keys = keys.map(|(key, value)| (key.clone(), json!(BASE64.encode(value)))).collect();
                     (plugin, serde_json::Value::Object(keys))
                 })
@@ -170,13 +170,15 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
             (StatusCode::OK, JSON, json!(all).to_string() + "\n")
         }
         Question::Parked => {
-            let core = gateway.core().borrow();
-            let list: Vec<_> = core.spool.parked().iter().map(|(number, parked)| describe(*number, parked)).collect();
+            let path = gateway.path().borrow();
+            let spool = path.router.spool();
+            let list: Vec<_> = spool.parked().iter().map(|(number, parked)| describe(*number, parked)).collect();
             (StatusCode::OK, JSON, json!(list).to_string() + "\n")
         }
         Question::ShowParked(number) => {
-            let core = gateway.core().borrow();
-            let found = core.spool.parked().get(&number);
+            let path = gateway.path().borrow();
+            let spool = path.router.spool();
+            let found = spool.parked().get(&number);
             found.map_or_else(
                 || unknown(number),
                 |parked| {
@@ -189,10 +191,10 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
             )
         }
         Question::Replay(_) | Question::ReplayTo(..) => {
-            let mut core = gateway.core().borrow_mut();
+            let mut path = gateway.path().borrow_mut();
             let (number, replayed) = match &question {
-                Question::ReplayTo(number, to) => (*number, core.replay_to(*number, to, Instant::now())),
-                Question::Replay(number) => (*number, core.replay(*number, Instant::now())),
+                Question::ReplayTo(number, to) => (*number, path.replay(*number, Some(to), Instant::now())),
+                Question::Replay(number) => (*number, path.replay(*number, None, Instant::now())),
                 _ => (0, Err(ReplayError::Unknown)),
             };
             match replayed {
@@ -209,7 +211,7 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
             }
         }
         Question::Delete(number) => {
-            if gateway.core().borrow_mut().delete_parked(number) {
+            if gateway.path().borrow_mut().router.delete_parked(number) {
                 (StatusCode::OK, TEXT, format!("message {number} is deleted\n"))
             } else {
                 unknown(number)

@@ -1,7 +1,7 @@
 //! The box's own broker as a part of the gateway: opened, run, and fed without a socket.
 
-use crate::core::{Core, Kind};
-use crate::port::BrokerPort;
+use crate::broker_port::BrokerPort;
+use crate::data_path::{DataPath, Kind, SourceAck};
 use crate::settings::Wrong;
 use crate::{Error, held, listeners};
 use std::cell::RefCell;
@@ -11,7 +11,8 @@ use std::time::Instant;
 use tidegate_broker::{Broker, Limits, Listener, Local, Settings, Users};
 use tidegate_config::{self as config, Config, ListenAddr};
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::{Completion, ReasonCode, SubscribeFilter};
+use tidegate_mqtt::SubscribeFilter;
+use tidegate_router::BrokerId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -169,9 +170,9 @@ fn settings(
 /// What runs an embedded broker.
 pub(crate) struct Running {
     pub(crate) port: BrokerPort,
-    pub(crate) core: Rc<RefCell<Core>>,
+    pub(crate) path: Rc<RefCell<DataPath>>,
     /// Its place among the brokers.
-    pub(crate) at: u16,
+    pub(crate) at: BrokerId,
     /// What is wrong is looked at again now.
     pub(crate) again: Rc<Notify>,
     pub(crate) stop: CancellationToken,
@@ -179,7 +180,7 @@ pub(crate) struct Running {
 
 /// Starts a broker, and the tasks that carry messages and acknowledgements to it and complete what is missing.
 pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) {
-    let Running { port, core, at, again, stop } = running;
+    let Running { port, path, at, again, stop } = running;
     let Opened { name, addresses, settings, listeners, missing, users } = opened;
     let allow_control_characters = settings.allow_control_characters;
     let broker = Broker::new(settings);
@@ -188,14 +189,14 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) 
     let (feeder, fed) = (local.clone(), wake.clone());
     let task = tokio::task::spawn_local(async move {
         let (fed_until, completed_until) = (stop.clone(), stop.clone());
-        let fed_core = core.clone();
+        let fed_path = path.clone();
         let feeding = tokio::task::spawn_local(async move {
-            fed_until.run_until_cancelled(feed(fed_core, at, feeder, fed)).await;
+            fed_until.run_until_cancelled(feed(fed_path, at, feeder, fed)).await;
         });
         let rest = Rest {
             broker: broker.clone(),
             name: name.clone(),
-            core,
+            path,
             at,
             again,
             addresses,
@@ -211,15 +212,15 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) 
         let _ = feeding.await;
         let _ = completing.await;
     });
-    (Kind::Embedded { local, subscribed: Vec::new(), acks: Vec::new(), wake }, task)
+    (Kind::Embedded { local, subscribed: Vec::new(), wake }, task)
 }
 
 /// What completes a broker that runs without some of its listeners, or without users.
 struct Rest {
     broker: Broker,
     name: String,
-    core: Rc<RefCell<Core>>,
-    at: u16,
+    path: Rc<RefCell<DataPath>>,
+    at: BrokerId,
     again: Rc<Notify>,
     addresses: Addresses,
     allow_control_characters: bool,
@@ -297,50 +298,56 @@ impl Rest {
 
     /// What is missing, for those who ask whether the gateway is ready.
     fn say(&self, missing: Option<&str>) {
-        let mut core = self.core.borrow_mut();
-        let core = &mut *core;
-        let slot = &mut core.brokers[usize::from(self.at)];
-        slot.last_error = missing.map(str::to_owned);
+        let mut path = self.path.borrow_mut();
+        path.end_mut(self.at).last_error = missing.map(str::to_owned);
         let nowhere = missing.is_some() && self.addresses.borrow().is_empty();
-        if !nowhere {
-            (slot.down_since, slot.health.given_up) = (None, false);
-            slot.health.up_since.get_or_insert_with(Instant::now);
-        } else if slot.down_since.is_none() {
-            slot.health.up_since = None;
-            slot.down_since = Some(Instant::now());
-            core.hold_back.notify_one();
+        if nowhere {
+            path.went_down(self.at);
+        } else {
+            let known = path.router.broker_mut(self.at);
+            (known.down_since, known.health.given_up) = (None, false);
+            known.health.up_since.get_or_insert_with(Instant::now);
         }
     }
 }
 
 /// Publishes what waits in the lane, and passes acknowledgements on, in turns of its own: the broker may be in the
 /// middle of one when they come up.
-async fn feed(core: Rc<RefCell<Core>>, at: u16, local: Local, wake: Rc<Notify>) {
+async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<Notify>) {
     let mut completed = Vec::new();
     loop {
         wake.notified().await;
         loop {
             let now = Instant::now();
-            let acks = match &mut core.borrow_mut().brokers[usize::from(at)].kind {
-                Kind::Embedded { acks, .. } => std::mem::take(acks),
-                _ => return,
-            };
+            if path.borrow().router.broker(at).is_gone() {
+                return;
+            }
+            let acks: Vec<_> = path.borrow_mut().router.take_acks(at).collect();
             for ack in acks {
-                local.ack(ack);
+                if let SourceAck::Embedded(ack) = ack {
+                    local.ack(ack);
+                }
             }
             for _ in 0..TURN_MESSAGES {
-                let next = core.borrow_mut().pull(at, true, now);
-                let Some(outgoing) = next else { break };
+                let next = {
+                    let mut path = path.borrow_mut();
+                    let moment = path.moment(now);
+                    path.router.pull(at, true, moment)
+                };
+                let Some((ticket, message)) = next else { break };
                 // An error is what a client would get in PUBACK: this broker refuses the message.
-                let reason = local.publish(outgoing.message);
-                let reason = if reason.is_error() { reason } else { ReasonCode::SUCCESS };
-                completed.push(Completion { key: outgoing.key, reason });
+                let reason = local.publish(message);
+                completed.push((ticket, !reason.is_error()));
             }
             if completed.is_empty() {
                 break;
             }
-            core.borrow_mut().completed(at, &completed, now);
-            completed.clear();
+            {
+                let mut path = path.borrow_mut();
+                let moment = path.moment(now);
+                path.router.completed(at, completed.drain(..), moment);
+                path.tell();
+            }
             tokio::task::yield_now().await;
         }
     }

@@ -1,46 +1,36 @@
 //! Wires brokers, routes and plugins together, and keeps them running while everything about them may change.
 //!
-//! The walk of a message: a link or the box's own broker hands a batch to [`core::Core`]; the routes of each topic are
-//! looked up; plugins decide on threads of their own (`pipeline.rs`); verdicts find their targets (`deliver.rs`) and become a
-//! record in the spool; when it is durable, the source is acknowledged and the deliveries enter the lanes of their brokers
-//! (`durable.rs`); each link pulls from its lane as fast as its broker takes.
+//! This is the shell around the router, which is where messages walk: it builds what a configuration asks for, carries
+//! batches from links, the box's own broker and plugins' threads to the router and what it says back, applies the difference
+//! of another configuration, and serves those who ask.
 //!
 //! Invariants:
 //! - the data path is one thread: no lock, channel or atomic between a socket read and a socket write without plugins;
-//! - a source is acknowledged when everything made of its message is durable, delivered or dropped, never before;
-//! - every message is accounted for: `received + replayed + ticked + recovered + copies = out + dropped + parked + in flight`;
-//! - per source topic and target, order is kept: one lane a target, one pipeline a route, also across reloads;
 //! - a reload is built completely before anything of it is applied, and then applied as a difference;
 //! - compiling, reading files and resolving names never happen on the data path.
 //!
-//! Start reading at [`Gateway::start`], then `core.rs`.
+//! Start reading at [`Gateway::start`], then `data_path.rs`.
 
 mod admin;
-mod capabilities;
-mod core;
+mod broker_port;
 mod counters;
-mod deliver;
-mod durable;
+mod data_path;
 mod embedded;
 mod explain;
 mod held;
-mod lane;
-mod links;
+mod link_reports;
 mod listeners;
 mod metrics;
-mod once;
-mod origin;
+mod observe;
 mod pipeline;
-mod port;
 mod preflight;
 mod prepare;
 mod serve;
-mod sets;
 mod settings;
 mod snapshot;
 mod subscriptions;
 mod supervisor;
-mod tasks;
+mod upkeep;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};

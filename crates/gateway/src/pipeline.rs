@@ -11,63 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_message::{ByteString, Message};
 use tidegate_plugin::{Admission, Circuit, CircuitSettings, Destination, Fault, Input, Instance, Outcome};
+use tidegate_router::{Decided, Parcel, Parking, RouteId, To, Verdict};
 use tokio::sync::Notify;
 
 /// The most jobs taken at a time: the rest stays where it can be counted and dropped.
 const TAKE_MAX: usize = 256;
-
-/// One message on its way through the plugins.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) message: Message,
-    pub(crate) origin: u32,
-    pub(crate) id: u64,
-    pub(crate) received_ms: u64,
-    pub(crate) received_us: u64,
-    pub(crate) redelivered: bool,
-}
-
-/// Where one output of a decided message goes.
-#[derive(Debug)]
-pub(crate) enum To {
-    /// To the route's own targets.
-    Onward,
-    /// To a target by name, granted to the plugin.
-    Target(Arc<str>),
-}
-
-/// What is to be done with a job.
-#[derive(Debug)]
-pub(crate) enum Verdict {
-    /// The job's message goes onward.
-    Onward,
-    /// These go out instead of it.
-    Outputs(Vec<(To, Message)>),
-    /// It ends here, for this reason.
-    Drop(ByteString),
-    /// It ends here because a plugin failed.
-    Failed,
-    /// It is kept aside.
-    Park(Parking),
-}
-
-/// Why a message is kept aside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parking {
-    pub(crate) plugin: Arc<str>,
-    /// A stable word, as in the counters.
-    pub(crate) kind: &'static str,
-    pub(crate) reason: String,
-}
-
-/// A decided job, or what a tick had to say.
-#[derive(Debug)]
-pub(crate) enum Decided {
-    /// What a plugin wants remembered together with the decisions behind it: keys, and values or `None` to forget.
-    Remember(Arc<str>, Vec<(String, Option<Vec<u8>>)>),
-    Job(Job, Verdict),
-    Tick(Vec<(To, Message)>),
-}
 
 /// What happens to a message when a plugin fails on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +76,7 @@ pub(crate) enum NewStage {
 
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Parcel>,
     swap: Option<Swap>,
     stop: bool,
     retired: bool,
@@ -150,7 +98,7 @@ impl Inbox {
     }
 
     /// Moves all of `jobs` in. Returns those dropped to keep within `max`: the oldest that no source waits for.
-    pub(crate) fn push(&self, jobs: &mut Vec<Job>, max: usize) -> Vec<Job> {
+    pub(crate) fn push(&self, jobs: &mut Vec<Parcel>, max: usize) -> Vec<Parcel> {
         let mut waiting = self.lock();
         waiting.jobs.extend(jobs.drain(..));
         let mut dropped = Vec::new();
@@ -158,7 +106,7 @@ impl Inbox {
             let mut excess = waiting.jobs.len() - max;
             let kept = std::mem::take(&mut waiting.jobs);
             for job in kept {
-                if excess > 0 && job.origin == crate::lane::NO_ORIGIN {
+                if excess > 0 && job.debt.is_none() {
                     excess -= 1;
                     dropped.push(job);
                 } else {
@@ -213,7 +161,7 @@ fn merge(earlier: Swap, mut later: Swap) -> Swap {
 /// Where verdicts of all pipelines wait for the data path.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    decided: Mutex<Vec<(u16, Vec<Decided>)>>,
+    decided: Mutex<Vec<(RouteId, Vec<Decided>)>>,
     /// How often something was put in.
     pushed: AtomicU64,
     /// The data path looks at `pushed` right now and need not be woken.
@@ -222,7 +170,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    fn push(&self, route: u16, decided: Vec<Decided>) {
+    fn push(&self, route: RouteId, decided: Vec<Decided>) {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).push((route, decided));
         // These two and those in `wait` are in one total order: either we see that nobody waits any more, or whoever
         // waited sees what we put in.
@@ -232,7 +180,7 @@ impl Outbox {
         }
     }
 
-    pub(crate) fn take(&self, into: &mut Vec<(u16, Vec<Decided>)>) {
+    pub(crate) fn take(&self, into: &mut Vec<(RouteId, Vec<Decided>)>) {
         into.append(&mut self.decided.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -259,7 +207,7 @@ struct Interrupted;
 
 /// The thread's own state.
 pub(crate) struct Worker {
-    route: u16,
+    route: RouteId,
     inbox: Arc<Inbox>,
     outbox: Arc<Outbox>,
     source: Arc<str>,
@@ -269,7 +217,7 @@ pub(crate) struct Worker {
 }
 
 /// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty, or by [`Inbox::retire`].
-pub(crate) fn spawn(route: u16, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
+pub(crate) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
     let mut worker =
         Worker { route, inbox, outbox, source: "".into(), stages: Vec::new(), tick: None, next_tick: None };
     // The thread is not joined: a guest that must be cut at its deadline may outlive the drain.
@@ -288,7 +236,7 @@ impl Worker {
                 let mut waiting = self.inbox.lock();
                 if waiting.retired {
                     let reason = || Verdict::Drop(ByteString::from_static("route_removed"));
-                    let dropped = waiting.jobs.drain(..).map(|job| Decided::Job(job, reason())).collect();
+                    let dropped = waiting.jobs.drain(..).map(|job| Decided::Parcel(job, reason())).collect();
                     drop(waiting);
                     return self.outbox.push(self.route, dropped);
                 }
@@ -365,7 +313,7 @@ impl Worker {
     }
 
     /// Runs every plugin over all jobs; one verdict a job, in order.
-    fn decide(&mut self, jobs: &[Job]) -> Result<Vec<Slot>, Interrupted> {
+    fn decide(&mut self, jobs: &[Parcel]) -> Result<Vec<Slot>, Interrupted> {
         let mut slots: Vec<Slot> = jobs.iter().map(|_| Slot::Nothing).collect();
         let mut items: Vec<Item> = (0..jobs.len()).map(|job| Item { job, message: None }).collect();
         let mut outcomes = Vec::with_capacity(jobs.len());
@@ -429,7 +377,13 @@ impl Worker {
     }
 
     /// Asks one plugin about all items, and again about those it is to be asked again.
-    fn ask(&mut self, at: usize, jobs: &[Job], items: &[Item], outcomes: &mut Vec<Outcome>) -> Result<(), Interrupted> {
+    fn ask(
+        &mut self,
+        at: usize,
+        jobs: &[Parcel],
+        items: &[Item],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Interrupted> {
         let source = self.source.clone();
         let inputs: Vec<Input<'_>> = items
             .iter()
@@ -610,7 +564,7 @@ impl Slot {
     }
 }
 
-fn finish(mut job: Job, slot: Slot) -> Decided {
+fn finish(mut job: Parcel, slot: Slot) -> Decided {
     let verdict = match slot {
         Slot::Unchanged => Verdict::Onward,
         Slot::Nothing => Verdict::Drop(ByteString::from_static("no output")),
@@ -622,5 +576,5 @@ fn finish(mut job: Job, slot: Slot) -> Decided {
         Slot::One(to, message) => Verdict::Outputs(vec![(to, message)]),
         Slot::Outputs(outputs) => Verdict::Outputs(outputs),
     };
-    Decided::Job(job, verdict)
+    Decided::Parcel(job, verdict)
 }

@@ -1,6 +1,5 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
-use crate::core::PluginInfo;
 use crate::counters::StageCounters;
 use crate::pipeline::{NewStage, OnFailure, Retry, Stage, Swap};
 use std::collections::HashMap;
@@ -22,6 +21,14 @@ pub(crate) struct StageKey {
     plugin: config::Plugin,
     digest: String,
     allow_control_characters: bool,
+}
+
+/// What is running in a route, for people.
+#[derive(Debug, Clone)]
+pub(crate) struct PluginInfo {
+    pub(crate) name: Arc<str>,
+    pub(crate) digest: String,
+    pub(crate) counters: Arc<StageCounters>,
 }
 
 /// The plugins of one route, ready to be taken over.

@@ -44,13 +44,13 @@ pub async fn serve(
     }
     started(&gateway)?;
     tracing::info!(gateway = gateway.config().gateway.name, "running");
-    let disk_failed = gateway.core().borrow().disk_failed.clone();
+    let disk_failed = gateway.path().borrow().disk_failed.clone();
     tokio::select! {
         Some(()) = stop.run_until_cancelled(watch(path, &gateway, reload, known)) => {}
         () = stop.cancelled() => {}
         () = disk_failed.cancelled() => {
             // Nothing more is acknowledged: what is not durable is sent again by its sources.
-            let tidegate_spool::DiskStatus::Failed(error) = gateway.core().borrow().disk.clone() else {
+            let tidegate_spool::DiskStatus::Failed(error) = gateway.path().borrow().router.disk().clone() else {
                 return Err(Error::Disk("it is not known how".to_owned()));
             };
             return Err(Error::Disk(error));

@@ -1,15 +1,13 @@
 //! Owns every task of a running gateway, and changes them when the configuration changes.
 
-use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Target};
-use crate::durable::Pace;
+use crate::broker_port::BrokerPort;
+use crate::data_path::{DataPath, Kind};
 use crate::embedded::{Addresses, Patience, Running};
 use crate::held::{self, Held, LinkSettings, link_settings};
 use crate::pipeline::{self, Inbox, Outbox};
-use crate::port::BrokerPort;
 use crate::prepare::{Prepared, Preparer, StageKey};
-use crate::sets::{Choice, Policy};
 use crate::snapshot::Snapshot;
-use crate::tasks::{collect, follow_spool, maintain, open_spool};
+use crate::upkeep::{collect, follow_spool, maintain, open_spool};
 use crate::{Error, embedded, settings, subscriptions};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -18,11 +16,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_config::{self as config, Config};
+use tidegate_config::Config;
 use tidegate_link::{Address, Link, LinkHandle};
-use tidegate_message::SubscriptionIndex;
-use tidegate_mqtt::SubscribeFilter;
+use tidegate_mqtt::{Restored, RestoredMessage, SubscribeFilter};
 use tidegate_plugin::StateStore;
+use tidegate_router::{BrokerId, Sent};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -43,14 +41,14 @@ pub struct Gateway {
 }
 
 struct Inner {
-    core: Rc<RefCell<Core>>,
+    path: Rc<RefCell<DataPath>>,
     config: RefCell<Config>,
     /// Away while a reload builds plugins.
     preparer: Cell<Option<Preparer>>,
     keys: RefCell<HashMap<String, Vec<StageKey>>>,
     /// Of each link, what its passwords and certificates were when it was started.
     material: RefCell<HashMap<String, u64>>,
-    tasks: RefCell<HashMap<u16, BrokerTask>>,
+    tasks: RefCell<HashMap<BrokerId, BrokerTask>>,
     held: Held,
     /// What each link was last told to subscribe to.
     wanted: RefCell<HashMap<String, Vec<SubscribeFilter>>>,
@@ -103,7 +101,7 @@ impl Gateway {
         });
         let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.to_string()))?;
         let outbox = Arc::new(Outbox::default());
-        let core = Rc::new(RefCell::new(Core::new(outbox.clone(), spool)));
+        let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
         let empty = Config {
             brokers: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -113,7 +111,7 @@ impl Gateway {
         };
         let gateway = Self {
             inner: Rc::new(Inner {
-                core: core.clone(),
+                path: path.clone(),
                 config: RefCell::new(empty),
                 preparer: Cell::new(Some(preparer)),
                 keys: RefCell::default(),
@@ -129,12 +127,12 @@ impl Gateway {
                 reloading: tokio::sync::Mutex::new(()),
             }),
         };
-        tokio::task::spawn_local(collect(core.clone(), outbox));
-        tokio::task::spawn_local(maintain(core.clone()));
+        tokio::task::spawn_local(collect(path.clone(), outbox));
+        tokio::task::spawn_local(maintain(path.clone()));
         gateway.apply(config, Patience::Hold).await?;
         tokio::task::spawn_local(gateway.clone().try_held_again());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
-        tokio::task::spawn_local(follow_spool(core, durable));
+        tokio::task::spawn_local(follow_spool(path, durable));
         Ok(gateway)
     }
 
@@ -202,7 +200,6 @@ impl Gateway {
         let mut changes = Changes::default();
         changes.0.extend(difference.needs_restart.iter().map(|key| format!("{key} changes at the next start")));
         changes.0.extend(difference.spools_changed.iter().map(|name| format!("brokers.{name}.spool changed")));
-        self.set_spools(&config);
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
@@ -228,17 +225,7 @@ impl Gateway {
             self.start_embedded(opened);
         }
         inner.again.notify_waiters();
-        self.set_sets(&config);
-        self.set_paces(&config);
-        self.set_routes(&config, prepared, &mut changes);
-        self.set_rings(&config);
-        {
-            let mut core = self.inner.core.borrow_mut();
-            core.adopt_queues();
-            if !self.inner.recovered.replace(true) {
-                core.recover(Instant::now());
-            }
-        }
+        self.configure(&config, prepared, &mut changes);
         self.subscribe(&config);
         for (what, names) in [
             ("brokers", &difference.brokers),
@@ -273,32 +260,21 @@ impl Gateway {
         }
     }
 
-    fn broker_index(&self, name: &str) -> Option<u16> {
-        match self.inner.core.borrow().targets.get(name) {
-            Some(Target::Broker(at)) => Some(*at),
-            _ => None,
-        }
+    fn broker_index(&self, name: &str) -> Option<BrokerId> {
+        self.inner.path.borrow().router.broker_named(name)
     }
 
-    fn add_broker(&self, name: &str, kind: Kind) -> u16 {
-        let mut core = self.inner.core.borrow_mut();
-        let name: Arc<str> = name.into();
-        // A place whose broker is gone may still be named by messages under way: places are not used again.
-        let at = core.brokers.len() as u16;
-        core.brokers.push(BrokerSlot::new(name.clone(), kind));
-        core.targets.insert(name, Target::Broker(at));
-        core.name_broker(at);
-        core.restore_link(at);
-        at
+    /// The handle of a link.
+    fn link_of(&self, at: BrokerId) -> Option<LinkHandle> {
+        match &self.inner.path.borrow().end(at).kind {
+            Kind::Link(handle) => Some(handle.clone()),
+            Kind::Embedded { .. } | Kind::Gone => None,
+        }
     }
 
     fn remove_broker(&self, name: &str) {
         let Some(at) = self.broker_index(name) else { return };
-        {
-            let mut core = self.inner.core.borrow_mut();
-            core.remove_broker(at);
-            core.targets.remove(name);
-        }
+        self.inner.path.borrow_mut().remove_broker(at);
         self.inner.material.borrow_mut().remove(name);
         self.inner.held.release(name);
         self.inner.wanted.borrow_mut().remove(name);
@@ -312,21 +288,18 @@ impl Gateway {
         if self.inner.held.hold(name, words) {
             tracing::error!(broker = name, error = words, "not started; tried again every minute and at each reload");
         }
-        let link = self
-            .broker_index(name)
-            .filter(|at| matches!(self.inner.core.borrow().brokers[usize::from(*at)].kind, Kind::Link(_)));
+        let link = self.broker_index(name).filter(|at| self.link_of(*at).is_some());
         let at = link.unwrap_or_else(|| {
             self.remove_broker(name);
             self.inner.held.hold(name, words);
             // Never run with these: whoever starts it has others.
             let (_, handle) = Link::new(tidegate_link::Settings::new(name, Address::Unix(PathBuf::new())));
-            self.add_broker(name, Kind::Link(handle))
+            self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle))
         });
-        let mut core = self.inner.core.borrow_mut();
-        let slot = &mut core.brokers[usize::from(at)];
-        slot.last_error = Some(words.to_owned());
-        slot.down_since.get_or_insert_with(Instant::now);
-        core.hold_back.notify_one();
+        let mut path = self.inner.path.borrow_mut();
+        path.end_mut(at).last_error = Some(words.to_owned());
+        path.router.broker_mut(at).down_since.get_or_insert_with(Instant::now);
+        path.look.notify_one();
     }
 
     /// Reads the files of brokers that are held back again, every minute; starts those that are right now.
@@ -359,22 +332,18 @@ impl Gateway {
     fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
         // Its retained messages ended with the process before; a session that was kept would not bring them again.
         settings.fetch_retained = config.feeds_embedded(name);
-        let running =
-            self.broker_index(name).and_then(|at| match &self.inner.core.borrow().brokers[usize::from(at)].kind {
-                Kind::Link(handle) => Some((at, handle.clone())),
-                _ => None,
-            });
+        let running = self.broker_index(name).and_then(|at| Some((at, self.link_of(at)?)));
         let (at, link) = match running {
             Some((at, handle)) => (at, handle.with_settings(settings)),
             None => {
                 self.remove_broker(name);
                 let (link, handle) = Link::new(settings);
-                (self.add_broker(name, Kind::Link(handle)), link)
+                (self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle)), link)
             }
         };
         let before = self.inner.tasks.borrow_mut().remove(&at);
         let stop = self.inner.stop.child_token();
-        let port = Rc::new(RefCell::new(BrokerPort { core: self.inner.core.clone(), broker: at, name: name.into() }));
+        let port = Rc::new(RefCell::new(BrokerPort { path: self.inner.path.clone(), broker: at, name: name.into() }));
         let stopped = stop.clone();
         let task = tokio::task::spawn_local(async move {
             if let Some(before) = before {
@@ -390,187 +359,61 @@ impl Gateway {
     fn start_embedded(&self, opened: embedded::Opened) {
         let name = opened.name.clone();
         self.remove_broker(&name);
-        let at = self.inner.core.borrow().brokers.len() as u16;
-        let port = BrokerPort { core: self.inner.core.clone(), broker: at, name: name.as_str().into() };
+        let path = self.inner.path.clone();
+        let at = BrokerId::new(path.borrow().router.brokers().count());
+        let port = BrokerPort { path: path.clone(), broker: at, name: name.as_str().into() };
         let stop = self.inner.stop.child_token();
         let addresses = opened.addresses.clone();
-        let (core, again) = (self.inner.core.clone(), self.inner.again.clone());
-        let (kind, task) = embedded::start(opened, Running { port, core, at, again, stop: stop.clone() });
-        let added = self.add_broker(&name, kind);
-        debug_assert_eq!(added, at);
+        let again = self.inner.again.clone();
+        let (kind, task) = embedded::start(opened, Running { port, path: path.clone(), at, again, stop: stop.clone() });
         {
-            let mut core = self.inner.core.borrow_mut();
-            let slot = &mut core.brokers[usize::from(at)];
-            slot.health.up_since = Some(Instant::now());
-            slot.version = Some("embedded".to_owned());
+            let mut path = path.borrow_mut();
+            let added = path.add_broker(&name, kind);
+            debug_assert_eq!(added, at);
+            path.router.broker_mut(at).health.up_since = Some(Instant::now());
+            path.end_mut(at).version = Some("embedded".to_owned());
         }
         let task = BrokerTask { stop, task, addresses, is_embedded: true };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
-    /// How much may wait for each target, and how fast it leaves.
-    fn set_spools(&self, config: &Config) {
-        let names = config.brokers.keys().chain(config.targets.keys());
-        let settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
-        self.inner.core.borrow_mut().spool_settings = settings;
-    }
-
-    /// The slowest drain of a broker's own queue and of the sets it is in.
-    fn set_paces(&self, config: &Config) {
-        let mut core = self.inner.core.borrow_mut();
-        for slot in &mut core.brokers {
-            let name = &*slot.name;
-            let sets = config.targets.iter().filter(|(_, set)| set.members.iter().any(|member| member == name));
-            let rates = sets.filter_map(|(_, set)| set.spool.drain_rate).chain(config.spool_of(name).drain_rate);
-            slot.pace = rates.min().map(|rate| Pace::new(rate, Instant::now()));
-        }
-    }
-
-    fn set_sets(&self, config: &Config) {
-        let mut core = self.inner.core.borrow_mut();
-        let gone: Vec<Arc<str>> = core
-            .targets
-            .iter()
-            .filter(|(name, target)| matches!(target, Target::Set(_)) && !config.targets.contains_key(&***name))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            if let Some(Target::Set(at)) = core.targets.remove(&name) {
-                core.forget_target(Target::Set(at));
-                core.sets[usize::from(at)].members.clear();
-            }
-        }
-        for (name, set) in &config.targets {
-            let policy = match set.policy {
-                config::Policy::Failover => Policy::Failover,
-                config::Policy::Balance => Policy::Balance,
-                config::Policy::All => Policy::All,
-            };
-            let members = set
-                .members
-                .iter()
-                .filter_map(|member| match core.targets.get(member.as_str()) {
-                    Some(Target::Broker(at)) => Some(*at),
-                    _ => None,
-                })
-                .collect();
-            match core.targets.get(name.as_str()).copied() {
-                Some(Target::Set(at)) => {
-                    let slot = &mut core.sets[usize::from(at)];
-                    if slot.choice.policy != policy || slot.members != members {
-                        slot.choice = Choice::new(policy, set.failback);
-                    }
-                    slot.choice.failback = set.failback;
-                    slot.members = members;
-                }
-                _ => {
-                    let name: Arc<str> = name.as_str().into();
-                    let at = core.sets.len() as u16;
-                    let choice = Choice::new(policy, set.failback);
-                    core.sets.push(SetSlot { choice, members });
-                    core.targets.insert(name, Target::Set(at));
-                }
-            }
-        }
-    }
-
-    fn set_routes(&self, config: &Config, prepared: Vec<Prepared>, changes: &mut Changes) {
-        let mut core = self.inner.core.borrow_mut();
-        let core = &mut *core;
-        let mut keys = HashMap::new();
-        for slot in &mut core.routes {
-            slot.removed = !config.routes.iter().any(|route| *route.name == *slot.name);
-            if slot.removed
-                && let Some(inbox) = slot.inbox.take()
-            {
-                // What its plugins are deciding now still goes out: the verdicts find the slot.
+    /// Takes over sets, routes and plugins, once the brokers are as the configuration has them.
+    fn configure(&self, config: &Config, prepared: Vec<Prepared>, changes: &mut Changes) {
+        let mut path = self.inner.path.borrow_mut();
+        let path = &mut *path;
+        let now = path.moment(Instant::now());
+        path.router.configure(config, now);
+        let removed: Vec<_> = path.router.routes().filter(|(_, route)| route.removed).map(|(at, _)| at).collect();
+        for route in removed {
+            if let Some(inbox) = path.pipeline(route).inbox.take() {
+                // What its plugins are deciding now still goes out: the verdicts find the route.
                 inbox.retire();
-                slot.has_stages = false;
             }
         }
+        let mut keys = HashMap::new();
         for (route, prepared) in config.routes.iter().zip(prepared) {
-            let found = core.routes.iter().position(|slot| *slot.name == *route.name);
-            let at = found.unwrap_or_else(|| {
-                core.routes.push(RouteSlot::new(route.name.as_str().into()));
-                core.routes.len() - 1
-            });
-            let source = match core.targets.get(route.from.broker.as_str()) {
-                Some(Target::Broker(at)) => *at,
-                _ => continue,
-            };
-            let required = |name: &String| route.required.as_ref().is_none_or(|required| required.contains(name));
-            let targets = route
-                .to
-                .iter()
-                .filter_map(|name| {
-                    let to = *core.targets.get(name.as_str())?;
-                    Some(RouteTarget { to, required: required(name) })
-                })
-                .collect();
-            let name_id = core.spool.name(tidegate_spool::NameKind::Route, &route.name);
-            core.routes_by_id.insert(name_id, at as u16);
-            let slot = &mut core.routes[at];
-            slot.removed = false;
-            slot.remap_response = route.remap.as_ref().is_some_and(|remap| remap.response_topic);
-            slot.name_id = name_id;
-            slot.spooled = route.ack == config::Ack::Spooled;
-            slot.persist_qos0 = route.persist_qos0;
-            slot.class = match route.priority {
-                config::Priority::High => 0,
-                config::Priority::Normal => crate::lane::NORMAL,
-                config::Priority::Low => 2,
-            };
-            slot.source = source;
-            slot.targets = targets;
-            slot.qos = route.qos;
-            slot.clear_retain = route.retain == config::Retain::Clear;
-            slot.strip = route.remap.as_ref().map_or_else(String::new, |remap| remap.strip.clone());
-            slot.prefix = route.remap.as_ref().map_or_else(String::new, |remap| remap.prefix.clone());
-            slot.plugins = prepared.plugins;
+            let Some(at) = path.router.route_at(&route.name) else { continue };
             changes.0.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
-            let has_stages = !prepared.swap.stages.is_empty();
-            if has_stages && slot.inbox.is_none() {
+            let outbox = path.outbox.clone();
+            let pipeline = path.pipeline(at);
+            pipeline.plugins = prepared.plugins;
+            if !prepared.swap.stages.is_empty() && pipeline.inbox.is_none() {
                 let inbox = Arc::new(Inbox::default());
-                if let Err(error) = pipeline::spawn(at as u16, &route.name, inbox.clone(), core.outbox.clone()) {
+                if let Err(error) = pipeline::spawn(at, &route.name, inbox.clone(), outbox) {
                     tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
                 }
-                slot.inbox = Some(inbox);
+                pipeline.inbox = Some(inbox);
             }
-            if let Some(inbox) = &slot.inbox {
+            if let Some(inbox) = &pipeline.inbox {
                 inbox.swap(prepared.swap);
             }
-            slot.has_stages = has_stages;
             keys.insert(prepared.route, prepared.keys);
         }
         *self.inner.keys.borrow_mut() = keys;
-        for slot in &mut core.brokers {
-            slot.index = SubscriptionIndex::new();
-            slot.forget_cache();
+        if !self.inner.recovered.replace(true) {
+            path.recover();
         }
-        for route in &config.routes {
-            let at = core.routes.iter().position(|slot| *slot.name == *route.name);
-            let Some(at) = at else { continue };
-            let source = &mut core.brokers[usize::from(core.routes[at].source)];
-            for filter in &route.from.topics {
-                source.index.insert(filter, at as u16);
-            }
-        }
-    }
-
-    /// Routes that would feed themselves through brokers that echo.
-    fn set_rings(&self, config: &Config) {
-        let mut core = self.inner.core.borrow_mut();
-        let rings = config::rings(config).into_iter().filter_map(|ring| {
-            let route = |name: &String| core.routes.iter().position(|slot| *slot.name == **name).map(|at| at as u16);
-            let broker = |name: &String| match core.targets.get(name.as_str()) {
-                Some(Target::Broker(at)) => Some(*at),
-                _ => None,
-            };
-            let routes = ring.routes.iter().map(route).collect::<Option<_>>()?;
-            Some(crate::capabilities::Ring { routes, brokers: ring.brokers.iter().map(broker).collect::<Option<_>>()? })
-        });
-        let rings = rings.collect();
-        core.set_rings(rings);
+        path.flush(Instant::now());
     }
 
     /// Asks every source for what its routes want.
@@ -578,7 +421,7 @@ impl Gateway {
         for name in config.brokers.keys() {
             let Some(at) = self.broker_index(name) else { continue };
             let wanted = subscriptions::wanted(config, name);
-            let (local, mut subscribed) = match &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind {
+            let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
                 Kind::Link(handle) => {
                     self.subscribe_link(name, handle.clone(), wanted);
                     continue;
@@ -588,9 +431,7 @@ impl Gateway {
             };
             // Retained messages come back while we ask: nothing may be borrowed here.
             embedded::subscribe(&local, &mut subscribed, &wanted);
-            if let Kind::Embedded { subscribed: known, .. } =
-                &mut self.inner.core.borrow_mut().brokers[usize::from(at)].kind
-            {
+            if let Kind::Embedded { subscribed: known, .. } = &mut self.inner.path.borrow_mut().end_mut(at).kind {
                 *known = subscribed;
             }
         }
@@ -634,7 +475,7 @@ impl Gateway {
         Snapshot {
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
-            ..self.inner.core.borrow().snapshot()
+            ..self.inner.path.borrow().snapshot()
         }
     }
 
@@ -644,24 +485,20 @@ impl Gateway {
         self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
     }
 
-    pub(crate) fn core(&self) -> &Rc<RefCell<Core>> {
-        &self.inner.core
+    pub(crate) fn path(&self) -> &Rc<RefCell<DataPath>> {
+        &self.inner.path
     }
 
     /// Takes no more messages, delivers what is under way until the deadline, then says goodbye to every broker.
     pub async fn drain(&self, deadline: Duration) -> Left {
-        self.inner.core.borrow_mut().draining = true;
+        self.inner.path.borrow_mut().router.drain();
         let until = Instant::now() + deadline;
-        let under_way = || self.inner.core.borrow().under_way();
+        let under_way = || self.inner.path.borrow().router.under_way();
         while under_way() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let left = self.inner.core.borrow().not_durable();
-        for route in &self.inner.core.borrow().routes {
-            if let Some(inbox) = &route.inbox {
-                inbox.stop();
-            }
-        }
+        let left = self.inner.path.borrow().router.not_durable();
+        self.inner.path.borrow().stop_plugins();
         self.inner.stop.cancel();
         let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();
         let goodbye = async {
@@ -670,7 +507,27 @@ impl Gateway {
             }
         };
         let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-        let spooled = self.inner.core.borrow_mut().close_spool(CLOSE);
+        let spooled = self.inner.path.borrow_mut().router.close(CLOSE);
         Left { messages: left, spooled }
+    }
+}
+
+impl DataPath {
+    /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
+    fn recover(&mut self) {
+        for waiting in self.router.waiting_for_nobody() {
+            let (target_name, messages) = (waiting.key.target, waiting.items);
+            tracing::warn!(target_name, messages, "wait for a target that is not configured");
+        }
+        let now = self.moment(Instant::now());
+        for (at, sent, received) in self.router.recover(now) {
+            let Kind::Link(handle) = &self.end(at).kind else { continue };
+            let restored = |Sent { serial, ticket, message }| RestoredMessage { serial, key: ticket.key(), message };
+            let sent = sent.into_iter().map(restored).collect();
+            for key in handle.clone().restore(Restored { sent, received }) {
+                self.router.complete(tidegate_router::Ticket::from_key(key), now);
+            }
+        }
+        self.spool_news(now.at);
     }
 }

@@ -1,7 +1,7 @@
 //! The tasks beside those of the brokers: they bring to the data path what other threads have done, and the time.
 
 use crate::Error;
-use crate::core::Core;
+use crate::data_path::DataPath;
 use crate::pipeline::Outbox;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -37,12 +37,12 @@ const PACE: Duration = Duration::from_millis(20);
 const AGE: Duration = Duration::from_secs(1);
 
 /// Brings what has become durable to the data path.
-pub(crate) async fn follow_spool(core: Rc<RefCell<Core>>, durable: Arc<tokio::sync::Notify>) {
+pub(crate) async fn follow_spool(path: Rc<RefCell<DataPath>>, durable: Arc<tokio::sync::Notify>) {
     let mut looked = Instant::now();
     loop {
         let (paced, ages) = {
-            let core = core.borrow();
-            (core.brokers.iter().any(|slot| slot.paced), core.queues.iter().any(|slot| slot.settings.max_age.is_some()))
+            let path = path.borrow();
+            (path.router.is_paced(), path.router.has_ages())
         };
         let wait = if paced { PACE } else { AGE };
         if paced || ages {
@@ -51,63 +51,58 @@ pub(crate) async fn follow_spool(core: Rc<RefCell<Core>>, durable: Arc<tokio::sy
             durable.notified().await;
         }
         let now = Instant::now();
-        let mut core = core.borrow_mut();
-        core.spool_news(now);
+        let mut path = path.borrow_mut();
+        path.spool_news(now);
         if now - looked >= AGE {
             looked = now;
-            core.drop_old(now);
+            let moment = path.moment(now);
+            path.router.drop_old(moment);
         }
         if paced {
-            core.wake_paced();
+            path.router.wake_paced();
         }
-        core.flush(now);
+        path.flush(now);
     }
 }
 
 /// Brings verdicts from the plugins' threads to the data path.
-pub(crate) async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
+pub(crate) async fn collect(path: Rc<RefCell<DataPath>>, outbox: Arc<Outbox>) {
     loop {
         outbox.ready.notified().await;
         let now = Instant::now();
-        let mut core = core.borrow_mut();
-        core.take_decided(now);
-        core.flush(now);
+        let mut path = path.borrow_mut();
+        path.take_decided(now);
+        path.flush(now);
     }
 }
 
 /// Reads on from sources that were held back, and gives brokers up that stay away.
-pub(crate) async fn maintain(core: Rc<RefCell<Core>>) {
-    let wake = core.borrow().hold_back.clone();
+pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
+    let wake = path.borrow().look.clone();
     let mut next = None;
     loop {
         let wait =
             next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
-        let idle = {
-            let core = core.borrow();
-            next.is_none() && core.brokers.iter().all(|broker| broker.down_since.is_none())
-        };
+        let idle = next.is_none() && path.borrow().router.brokers().all(|(_, broker)| broker.down_since.is_none());
         if idle {
             wake.notified().await;
         } else {
             let _ = tokio::time::timeout(wait, wake.notified()).await;
         }
         let now = Instant::now();
-        let mut core = core.borrow_mut();
-        next = core.release(now);
-        for broker in 0..core.brokers.len() as u16 {
-            let slot = &core.brokers[usize::from(broker)];
-            let lost = slot.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER);
-            if lost && !slot.health.given_up {
-                let name = slot.name.clone();
-                let moved = core.give_up(broker, now);
-                if moved > 0 {
-                    tracing::warn!(
-                        broker = &*name,
-                        messages = moved,
-                        "still away: its messages go to the other members"
-                    );
-                }
+        let mut path = path.borrow_mut();
+        next = path.router.read_on(now);
+        let is_lost = |broker: &tidegate_router::Broker<_>| {
+            broker.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER) && !broker.health.given_up
+        };
+        let lost: Vec<_> = path.router.brokers().filter(|(_, b)| is_lost(b)).map(|(at, _)| at).collect();
+        for broker in lost {
+            let name = path.router.broker(broker).name.clone();
+            let moved = path.give_up(broker, now);
+            if moved > 0 {
+                tracing::warn!(broker = &*name, messages = moved, "still away: its messages go to the other members");
             }
         }
+        path.tell();
     }
 }

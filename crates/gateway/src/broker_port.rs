@@ -1,0 +1,170 @@
+//! What a link or the box's own broker calls: the data path, for one broker.
+
+use crate::data_path::DataPath;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_broker::LocalReceived;
+use tidegate_link::{GaveUp, Outgoing, Port, Status};
+use tidegate_message::Message;
+use tidegate_mqtt::{Completion, PublishError, Received, Refusal, Skipped};
+use tidegate_router::{BrokerId, DropReason, Health, Ticket};
+
+/// The data path's side of one broker.
+pub(crate) struct BrokerPort {
+    pub(crate) path: Rc<RefCell<DataPath>>,
+    pub(crate) broker: BrokerId,
+    pub(crate) name: Arc<str>,
+}
+
+impl BrokerPort {
+    /// Does something, and tells everybody for whom there is something new then.
+    fn with<T>(&self, act: impl FnOnce(&mut DataPath) -> T) -> T {
+        let mut path = self.path.borrow_mut();
+        let outcome = act(&mut path);
+        path.tell();
+        outcome
+    }
+}
+
+impl Port for BrokerPort {
+    fn received(&mut self, messages: &mut Vec<Received>, now: Instant) {
+        self.path.borrow_mut().received(self.broker, messages, now);
+    }
+
+    fn completed(&mut self, completions: &[Completion], now: Instant) {
+        self.with(|path| {
+            let done = completions.iter().map(|done| (Ticket::from_key(done.key), !done.reason.is_error()));
+            let moment = path.moment(now);
+            path.router.completed(self.broker, done, moment);
+        });
+    }
+
+    fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing> {
+        let mut path = self.path.borrow_mut();
+        let moment = path.moment(now);
+        let (ticket, message) = path.router.pull(self.broker, has_room, moment)?;
+        Some(Outgoing { key: ticket.key(), message })
+    }
+
+    fn refused(&mut self, key: u64, error: &PublishError) {
+        let reason = match error {
+            PublishError::TooLarge { .. } => DropReason::TooLarge,
+            PublishError::Full => DropReason::TargetFull,
+        };
+        self.with(|path| path.router.drop_ticket(Ticket::from_key(key), reason));
+    }
+
+    fn sent(&mut self, key: u64, serial: u64) {
+        self.path.borrow_mut().router.sent(self.broker, Ticket::from_key(key), serial);
+    }
+
+    fn taken_over(&mut self, keys: &[u64]) {
+        let tickets = keys.iter().map(|key| Ticket::from_key(*key));
+        self.path.borrow_mut().router.taken_over(self.broker, tickets);
+    }
+
+    fn released(&mut self, packet_ids: &[u16]) {
+        self.path.borrow_mut().router.released(self.broker, packet_ids);
+    }
+
+    fn gate(&mut self) -> u64 {
+        self.path.borrow_mut().router.gate(self.broker)
+    }
+
+    fn durable(&self) -> u64 {
+        self.path.borrow().router.spool().durable()
+    }
+
+    fn rejected(&mut self, refusals: &mut Vec<Refusal>, now: Instant) {
+        let rest = self.with(|path| path.rejected(self.broker, refusals, now));
+        if let Some(rest) = rest {
+            let (path, broker) = (self.path.clone(), self.broker);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(rest).await;
+                let mut path = path.borrow_mut();
+                path.router.touch(broker);
+                path.flush(Instant::now());
+            });
+        }
+    }
+
+    fn gave_up(&mut self, key: u64, message: Message, why: &GaveUp) {
+        self.path.borrow_mut().gave_up(self.broker, Ticket::from_key(key), message, why, Instant::now());
+    }
+
+    fn skipped(&mut self, skipped: &[Skipped]) {
+        self.path.borrow_mut().skipped(self.broker, skipped, Instant::now());
+    }
+
+    fn remember(&mut self, memory: &[u8], first: bool) {
+        self.path.borrow_mut().router.remember_link(self.broker, memory, first);
+    }
+
+    fn status(&mut self, status: &Status) {
+        let mut path = self.path.borrow_mut();
+        let broker = &*self.name;
+        match status {
+            Status::Up { version, bridge, connected, session_expiry_asked_s } => {
+                let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
+                tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
+                let now = Instant::now();
+                let known = path.router.broker_mut(self.broker);
+                (known.health, known.down_since) = (Health { up_since: Some(now), given_up: false }, None);
+                let end = path.end_mut(self.broker);
+                (end.last_error, end.version) = (None, Some(speaks));
+                end.connects += 1;
+                if !connected.session_present {
+                    path.router.forgotten(self.broker);
+                }
+                path.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
+                path.return_to_members(now);
+            }
+            Status::SessionLost { republished } => {
+                path.end_mut(self.broker).sessions_lost += 1;
+                tracing::warn!(broker, republished, "the broker had forgotten our session: sending again");
+            }
+            Status::SubscribeRefused { filter, words, again_in } => {
+                let filter = filter.as_str().escape_debug();
+                tracing::error!(broker, %filter, reason = words, ?again_in, "the broker does not let us subscribe");
+            }
+            Status::GrantedLess { filter, asked, granted } => {
+                let filter = filter.as_str().escape_debug();
+                tracing::warn!(broker, %filter, asked, granted, "the broker grants a lower QoS");
+            }
+            Status::Habit(habit) => tracing::warn!(broker, "{habit}"),
+            Status::Down { error, then: Some(then), .. } => {
+                tracing::info!(broker, why = %error, "trying {then}");
+            }
+            Status::Down { error, retry_in, was_up, then: None } => {
+                let words = error.to_string();
+                let end = path.end_mut(self.broker);
+                // The same again is not news.
+                if *was_up || end.last_error.as_ref() != Some(&words) {
+                    tracing::warn!(broker, error = words, retry_in = ?retry_in, "not connected");
+                }
+                end.last_error = Some(words);
+                path.went_down(self.broker);
+            }
+        }
+    }
+}
+
+impl tidegate_broker::LocalSink for BrokerPort {
+    fn received(&mut self, messages: &mut Vec<LocalReceived>) {
+        self.path.borrow_mut().received_locally(self.broker, messages, Instant::now());
+    }
+}
+
+impl DataPath {
+    /// A broker takes no messages.
+    pub(crate) fn went_down(&mut self, broker: BrokerId) {
+        let known = self.router.broker_mut(broker);
+        known.health.up_since = None;
+        if known.down_since.is_none() {
+            known.down_since = Some(Instant::now());
+            self.look.notify_one();
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The data path: the router, and the ends that it is between. One thread owns all of this.
+//!
+//! The router decides; this carries it out: acknowledgements and wake-ups to links and the box's own broker, parcels to the
+//! plugins' threads and their verdicts back.
+
+use crate::link_reports::Troubles;
+use crate::pipeline::{Inbox, Outbox};
+use crate::prepare::PluginInfo;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidegate_broker::{Local, LocalAck, LocalReceived};
+use tidegate_link::LinkHandle;
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_mqtt::{AckToken, Received};
+use tidegate_router::{Ack, Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
+use tidegate_spool::{DiskStatus, Spool};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// So few parcels with the plugins of a route are waited for, for so long, before this thread goes to sleep: waking it
+/// again would cost more.
+const AWAITED_PARCELS_MAX: usize = 8;
+const AWAITED_FOR: Duration = Duration::from_micros(60);
+
+/// After a wait in vain so many flushes do not wait, then twice as many, up to the last.
+const VAIN_MIN: u32 = 8;
+const VAIN_MAX: u32 = 1024;
+
+/// Whether waiting for plugins has paid lately. A slow plugin costs the data path one short wait in a thousand batches.
+#[derive(Debug, Default)]
+struct Patience {
+    pass_over: u32,
+    next: u32,
+}
+
+impl Patience {
+    fn admits(&mut self) -> bool {
+        let admits = self.pass_over == 0;
+        self.pass_over = self.pass_over.saturating_sub(1);
+        admits
+    }
+
+    fn learn(&mut self, came: bool) {
+        if came {
+            self.next = VAIN_MIN;
+        } else {
+            self.pass_over = self.next.max(VAIN_MIN);
+            self.next = (self.pass_over * 2).min(VAIN_MAX);
+        }
+    }
+}
+
+/// How a source is told that a message is taken care of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SourceAck {
+    Link(AckToken),
+    Embedded(LocalAck),
+}
+
+impl Ack for SourceAck {
+    fn exactly_once(self) -> Option<u16> {
+        match self {
+            Self::Link(token) => token.exactly_once().then(|| token.packet_id()),
+            // The sessions of the box's own broker end with the process.
+            Self::Embedded(_) => None,
+        }
+    }
+}
+
+/// What a broker is.
+pub(crate) enum Kind {
+    Link(LinkHandle),
+    Embedded {
+        local: Local,
+        /// What we are subscribed to there.
+        subscribed: Vec<(TopicFilter, QoS)>,
+        /// Acknowledgements and messages wait for the broker's own turn: it may be in the middle of one now.
+        wake: Rc<Notify>,
+    },
+    /// Not configured any more.
+    Gone,
+}
+
+/// The gateway's side of one broker, beside the router's.
+pub(crate) struct End {
+    pub(crate) kind: Kind,
+    pub(crate) last_error: Option<String>,
+    /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
+    pub(crate) version: Option<String>,
+    pub(crate) connects: u64,
+    pub(crate) sessions_lost: u64,
+    /// What its link tells of it.
+    pub(crate) troubles: Troubles,
+}
+
+/// The plugins of one route: where they are reached, and what they are.
+#[derive(Default)]
+pub(crate) struct Pipeline {
+    /// `None` while the route has never had any.
+    pub(crate) inbox: Option<Arc<Inbox>>,
+    pub(crate) plugins: Vec<PluginInfo>,
+}
+
+/// Everything on the data path's thread.
+pub(crate) struct DataPath {
+    pub(crate) router: Router<SourceAck>,
+    /// By the place of the broker in the router.
+    ends: Vec<End>,
+    /// By the place of the route in the router.
+    pipelines: Vec<Pipeline>,
+    pub(crate) outbox: Arc<Outbox>,
+    decided: Vec<(RouteId, Vec<Decided>)>,
+    patience: Patience,
+    /// Somebody is held back, or down: upkeep looks again soon.
+    pub(crate) look: Rc<Notify>,
+    /// Cancelled when the disk has failed: only a restart finds out what is durable.
+    pub(crate) disk_failed: CancellationToken,
+    started: Instant,
+    started_us: u64,
+}
+
+impl DataPath {
+    pub(crate) fn new(outbox: Arc<Outbox>, spool: Spool) -> Self {
+        let started = Instant::now();
+        let started_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+        Self {
+            router: Router::new(spool, Moment { at: started, us: started_us }),
+            ends: Vec::new(),
+            pipelines: Vec::new(),
+            outbox,
+            decided: Vec::new(),
+            patience: Patience::default(),
+            look: Rc::new(Notify::new()),
+            disk_failed: CancellationToken::new(),
+            started,
+            started_us,
+        }
+    }
+
+    /// This instant by the clock of the router, which was right at the start and never jumps afterwards.
+    pub(crate) fn moment(&self, at: Instant) -> Moment {
+        Moment { at, us: self.started_us + at.saturating_duration_since(self.started).as_micros() as u64 }
+    }
+
+    pub(crate) fn end(&self, of: BrokerId) -> &End {
+        &self.ends[of.at()]
+    }
+
+    pub(crate) fn end_mut(&mut self, of: BrokerId) -> &mut End {
+        &mut self.ends[of.at()]
+    }
+
+    /// The plugins of a route.
+    pub(crate) fn pipeline(&mut self, of: RouteId) -> &mut Pipeline {
+        if self.pipelines.len() <= of.at() {
+            self.pipelines.resize_with(of.at() + 1, Pipeline::default);
+        }
+        &mut self.pipelines[of.at()]
+    }
+
+    pub(crate) fn plugins(&self, of: RouteId) -> &[PluginInfo] {
+        self.pipelines.get(of.at()).map_or(&[], |pipeline| &pipeline.plugins)
+    }
+
+    /// Tells every plugin's thread to end when it has nothing left.
+    pub(crate) fn stop_plugins(&self) {
+        self.pipelines.iter().filter_map(|pipeline| pipeline.inbox.as_ref()).for_each(|inbox| inbox.stop());
+    }
+
+    pub(crate) fn add_broker(&mut self, name: &str, kind: Kind) -> BrokerId {
+        let at = self.router.add_broker(name, matches!(kind, Kind::Link(_)));
+        let troubles = Troubles::default();
+        self.ends.push(End { kind, last_error: None, version: None, connects: 0, sessions_lost: 0, troubles });
+        if let Kind::Link(handle) = &self.ends[at.at()].kind
+            && let Some(memory) = self.router.memory_of(at)
+        {
+            handle.restore_memory(memory);
+        }
+        at
+    }
+
+    /// A broker is no longer configured.
+    pub(crate) fn remove_broker(&mut self, at: BrokerId) {
+        let (mut unfinished, mut done) = (Vec::new(), Vec::new());
+        if let Kind::Link(handle) = std::mem::replace(&mut self.ends[at.at()].kind, Kind::Gone) {
+            let (messages, keys) = handle.abandon();
+            unfinished.extend(messages.into_iter().map(|(key, message)| (Ticket::from_key(key), message)));
+            done.extend(keys.into_iter().map(Ticket::from_key));
+        }
+        let now = self.moment(Instant::now());
+        self.router.remove_broker(at, unfinished, done, now);
+    }
+
+    /// A batch from a broker at the end of a link.
+    pub(crate) fn received(&mut self, from: BrokerId, messages: &mut Vec<Received>, now: Instant) {
+        let (moment, wall_ms) = (self.moment(now), wall_ms());
+        let arrivals = messages.drain(..).map(|Received { message, ack, dup, subscription_id }| Arrival {
+            message,
+            ack: ack.map(SourceAck::Link),
+            redelivered: dup,
+            subscription_id,
+        });
+        self.router.received(from, arrivals, moment, wall_ms);
+        self.flush(now);
+    }
+
+    /// A batch from the box's own broker.
+    pub(crate) fn received_locally(&mut self, from: BrokerId, messages: &mut Vec<LocalReceived>, now: Instant) {
+        let (moment, wall_ms) = (self.moment(now), wall_ms());
+        let arrivals = messages.drain(..).map(|LocalReceived { message, ack, .. }| Arrival {
+            message,
+            ack: ack.map(SourceAck::Embedded),
+            redelivered: false,
+            subscription_id: None,
+        });
+        self.router.received(from, arrivals, moment, wall_ms);
+        self.flush(now);
+    }
+
+    /// Gives parcels to plugins, takes verdicts that are worth a moment's wait, and tells everybody who has something new,
+    /// once.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        let seen = self.outbox.pushed();
+        let moment = self.moment(now);
+        let Self { router, pipelines, .. } = self;
+        let few = router.hand_over(moment, AWAITED_PARCELS_MAX, |route, parcels, max| {
+            let inbox = pipelines.get(route.at()).and_then(|pipeline| pipeline.inbox.as_ref());
+            inbox.map_or_else(Vec::new, |inbox| inbox.push(parcels, max))
+        });
+        if few && self.patience.admits() {
+            let came = self.outbox.wait(seen, AWAITED_FOR);
+            self.patience.learn(came);
+            if came {
+                self.take_decided(now);
+            }
+        }
+        self.router.flush_log();
+        self.tell();
+    }
+
+    /// Tells every broker's side what is new for it: acknowledgements, messages, whether to read on.
+    pub(crate) fn tell(&mut self) {
+        while let Some(at) = self.router.next_touched() {
+            match &self.ends[at.at()].kind {
+                Kind::Link(handle) => {
+                    handle.pause(self.router.broker(at).is_held_back());
+                    for ack in self.router.take_acks(at) {
+                        if let SourceAck::Link(token) = ack {
+                            handle.ack(token);
+                        }
+                    }
+                    handle.wake();
+                }
+                Kind::Embedded { local, wake, .. } => {
+                    local.pause(self.router.broker(at).is_held_back());
+                    wake.notify_one();
+                }
+                Kind::Gone => {}
+            }
+        }
+        if self.router.take_wants_look() {
+            self.look.notify_one();
+        }
+    }
+
+    /// Takes what the plugins have decided so far.
+    pub(crate) fn take_decided(&mut self, now: Instant) {
+        let moment = self.moment(now);
+        let mut decided = std::mem::take(&mut self.decided);
+        self.outbox.take(&mut decided);
+        for (route, decided) in decided.drain(..) {
+            self.router.decided(route, decided, moment);
+        }
+        self.decided = decided;
+    }
+
+    /// Takes what has become durable.
+    pub(crate) fn spool_news(&mut self, now: Instant) {
+        let moment = self.moment(now);
+        self.router.spool_news(moment);
+        if matches!(self.router.disk(), DiskStatus::Failed(_)) {
+            self.disk_failed.cancel();
+        }
+        self.flush(now);
+    }
+
+    /// A broker has been away for too long: what waits for it goes to other members of its sets. Returns how many messages.
+    pub(crate) fn give_up(&mut self, broker: BrokerId, now: Instant) -> usize {
+        let movable = self.router.movable(broker);
+        let unfinished = match &self.ends[broker.at()].kind {
+            // What was sent and not acknowledged may have arrived: at least once is what is left of QoS 2 here.
+            Kind::Link(handle) => handle.take_back(|key| movable(Ticket::from_key(key))),
+            Kind::Embedded { .. } | Kind::Gone => Vec::new(),
+        };
+        let unfinished = unfinished.into_iter().map(|(key, message)| (Ticket::from_key(key), message)).collect();
+        let moment = self.moment(now);
+        let moved = self.router.give_up(broker, unfinished, moment);
+        self.flush(now);
+        moved
+    }
+
+    /// A member came up: what waits for members that were given up can go to it.
+    pub(crate) fn return_to_members(&mut self, now: Instant) {
+        for broker in self.router.stranded() {
+            self.give_up(broker, now);
+        }
+    }
+
+    /// A parked message enters its route again, or goes to a target.
+    pub(crate) fn replay(&mut self, number: u64, to: Option<&str>, now: Instant) -> Result<(), ReplayError> {
+        let moment = self.moment(now);
+        let outcome = match to {
+            Some(to) => self.router.replay_to(number, to, moment),
+            None => self.router.replay(number, moment),
+        };
+        self.flush(now);
+        outcome
+    }
+}
+
+/// What the machine's clock says, in milliseconds since the epoch.
+fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_in_vain_become_rare_and_one_that_pays_makes_them_common_again() {
+        let mut patience = Patience::default();
+        let mut waits = 0;
+        for _ in 0..10_000 {
+            if patience.admits() {
+                waits += 1;
+                patience.learn(false);
+            }
+        }
+        assert!(waits < 20, "{waits}");
+        while !patience.admits() {}
+        patience.learn(true);
+        assert!(patience.admits());
+    }
+}

@@ -1,0 +1,159 @@
+//! Takes a [`Snapshot`] of the data path.
+
+use crate::counters::StageCounters;
+use crate::data_path::{DataPath, Kind};
+use crate::prepare::{PluginInfo, short};
+use crate::snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
+use std::time::Instant;
+use tidegate_config::Priority;
+use tidegate_router::{Broker, BrokerId, Route, RouteId, Target};
+use tidegate_spool::DiskStatus;
+
+impl DataPath {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let router = &self.router;
+        let routes = || router.routes().filter(|(_, route)| !route.removed);
+        let now_ms = self.moment(Instant::now()).us / 1000;
+        let queues = router.waiting().into_iter().map(|(queue, class)| QueueSnapshot {
+            target: queue.key.target,
+            priority: match class {
+                Priority::High => "high",
+                Priority::Normal => "normal",
+                Priority::Low => "low",
+            },
+            messages: queue.items,
+            bytes: queue.bytes,
+            oldest_s: queue.oldest_ms.map_or(0.0, |since| now_ms.saturating_sub(since) as f64 / 1000.0),
+        });
+        let (unacknowledged, blocked) = router.owed();
+        let live = router.brokers().filter(|(_, broker)| !broker.is_gone());
+        Snapshot {
+            routes: routes().map(|(at, route)| self.route_snapshot(at, route)).collect(),
+            brokers: live.map(|(at, broker)| self.broker_snapshot(at, broker)).collect(),
+            paused_routes: routes().filter(|(_, r)| r.paused).map(|(_, r)| r.name.to_string()).collect(),
+            sets_down: self.sets_down(),
+            parked_now: router.spool().parked().len(),
+            queues: queues.collect(),
+            disk_status: match router.disk() {
+                DiskStatus::Good => 0,
+                DiskStatus::Full => 1,
+                DiskStatus::Failed(_) => 2,
+            },
+            disk: router.spool().stats(),
+            segments: router.spool().segments(),
+            damaged: router.spool().damaged(),
+            blocked,
+            unacknowledged,
+            ..Snapshot::default()
+        }
+    }
+
+    fn route_snapshot(&self, at: RouteId, route: &Route) -> RouteSnapshot {
+        let account = &route.account;
+        RouteSnapshot {
+            name: route.name.to_string(),
+            received: account.received,
+            replayed: account.replayed,
+            ticked: account.ticked,
+            recovered: account.recovered,
+            copies: account.copies,
+            out: account.out,
+            parked: account.parked,
+            in_flight: account.in_flight,
+            dropped: account.dropped().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            imbalance: account.imbalance(),
+            p50_us: account.latency.quantile_us(0.5),
+            p99_us: account.latency.quantile_us(0.99),
+            latency: account.latency.cumulative().collect(),
+            latency_sum: (account.latency.sum_us, account.latency.count),
+            plugins: self.plugins(at).iter().map(plugin_snapshot).collect(),
+        }
+    }
+
+    fn broker_snapshot(&self, at: BrokerId, broker: &Broker<crate::data_path::SourceAck>) -> BrokerSnapshot {
+        let end = self.end(at);
+        let is_up = broker.health.up_since.is_some();
+        let (mut problems, mut subscriptions_refused, mut unanswered, mut taken_as_done) = (Vec::new(), 0, 0, 0);
+        let (mut ready, mut bytes) = (is_up && end.last_error.is_none(), (0, 0));
+        let mut skipped: Vec<_> = end.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect();
+        let mut own = None;
+        match &end.kind {
+            Kind::Link(handle) => {
+                let subscriptions = handle.subscription_problems();
+                let overdue = handle.overdue();
+                subscriptions_refused = subscriptions.iter().filter(|problem| problem.refused).count() as u64;
+                unanswered = overdue.as_ref().map_or(0, |overdue| overdue.count as u64);
+                taken_as_done = handle.taken_as_done();
+                let rests = broker.rests(Instant::now());
+                problems = crate::link_reports::problems(&subscriptions, overdue.as_ref(), &end.troubles, rests);
+                ready = handle.is_settled() && problems.is_empty();
+                bytes = (handle.stats().bytes_in, handle.stats().bytes_out);
+            }
+            Kind::Embedded { local, .. } => {
+                let stats = local.stats();
+                skipped.extend(stats.dropped.refused());
+                own = Some(stats);
+            }
+            Kind::Gone => {}
+        }
+        let (queued, queued_bytes) = broker.queued();
+        BrokerSnapshot {
+            name: broker.name.to_string(),
+            up: is_up,
+            ready,
+            needed: self.is_needed(at),
+            version: end.version.clone().unwrap_or_default(),
+            error: end.last_error.clone(),
+            subscriptions_refused,
+            unanswered,
+            problems,
+            skipped,
+            own,
+            taken_as_done,
+            notes: end.troubles.notes.clone(),
+            received: broker.received,
+            sent: broker.sent,
+            unrouted: broker.unrouted,
+            copies: broker.copies,
+            queued,
+            queued_bytes,
+            connects: end.connects,
+            sessions_lost: end.sessions_lost,
+            bytes,
+        }
+    }
+
+    /// Whether the gateway is not ready without a broker. One that only sets name is needed when it is the last of one.
+    fn is_needed(&self, broker: BrokerId) -> bool {
+        let mut routes = self.router.routes().filter(|(_, route)| !route.removed);
+        let alone = Target::Broker(broker);
+        let in_set = self.router.sets().any(|(_, members)| members.contains(&broker));
+        !in_set
+            || !matches!(self.end(broker).kind, Kind::Link(_))
+            || routes.any(|(_, route)| route.source == broker || route.targets().any(|target| target == alone))
+    }
+
+    /// Target sets of which no member takes messages.
+    fn sets_down(&self) -> Vec<String> {
+        let takes = |member: &BrokerId| self.router.broker(*member).health.up_since.is_some();
+        let is_down = |members: &[BrokerId]| !members.is_empty() && !members.iter().any(takes);
+        let sets = self.router.sets().filter(|(_, members)| is_down(members));
+        let mut sets: Vec<String> = sets.map(|(name, _)| name.to_owned()).collect();
+        sets.sort_unstable();
+        sets
+    }
+}
+
+fn plugin_snapshot(plugin: &PluginInfo) -> PluginSnapshot {
+    let counters: &StageCounters = &plugin.counters;
+    PluginSnapshot {
+        name: plugin.name.to_string(),
+        version: short(&plugin.digest).to_owned(),
+        faults: counters.faults().collect(),
+        rejects: counters.rejects.get(),
+        retries: counters.retries.get(),
+        circuit_open: counters.circuit_open.get(),
+        circuit_opened: counters.circuit_opened.get(),
+        failures: counters.failures(),
+    }
+}
