@@ -1,8 +1,8 @@
 //! What goes in and out of a [`Spool`](crate::Spool).
 
 use crate::QueueId;
+use crate::log_state::SentItem;
 use crate::record::NameId;
-use crate::state::SentItem;
 use std::time::Duration;
 use tidegate_message::Message;
 
