@@ -22,4 +22,4 @@ mod kills;
 mod links;
 mod reload;
 mod spool;
-mod world;
+mod fixture;
