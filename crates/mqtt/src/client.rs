@@ -304,8 +304,11 @@ impl ClientSession {
         self.connection.ack(token, ReasonCode::SUCCESS);
     }
 
-    /// Asks for messages. Several SUBSCRIBE packets if there are many filters: returns their ids, with how many filters
-    /// each has, in order; each is answered by its own [`Control::Subscribed`].
+    /// Asks for messages (MQTT 5.0 section 3.8), with several SUBSCRIBE packets if there are many filters.
+    ///
+    /// Returns one pair for each packet, in the order of the filters: `(id, number of filters in it)`. Each packet is
+    /// answered by its own [`Control::Subscribed`], which has that id. Filters are left out at the end if all packet ids
+    /// are in use: then the numbers add up to fewer than were asked for.
     pub fn subscribe(&mut self, filters: &[SubscribeFilter]) -> Vec<(u64, usize)> {
         let mut ids = Vec::new();
         let alike = filters.chunk_by(|one, next| one.subscription_id == next.subscription_id);
@@ -320,8 +323,9 @@ impl ClientSession {
         ids
     }
 
-    /// Asks for no more messages on these filters.
-    /// Returns ids as [`subscribe`](Self::subscribe) does; each is answered by its own [`Control::Unsubscribed`].
+    /// Asks for no more messages on these filters (MQTT 5.0 section 3.10).
+    ///
+    /// Returns pairs as [`subscribe`](Self::subscribe) does; each packet is answered by its own [`Control::Unsubscribed`].
     pub fn unsubscribe(&mut self, filters: &[TopicFilter]) -> Vec<(u64, usize)> {
         let mut ids = Vec::new();
         for filters in filters.chunks(FILTERS_PER_PACKET) {

@@ -24,7 +24,7 @@ impl Flow {
         self.incoming.disconnected();
     }
 
-    /// Every message of ours that the peer has not taken over, in order. The session keeps nothing but the packet ids
+    /// Every message of ours that the peer has not taken over, as `(key, message)` in the order of sending. The session keeps nothing but the packet ids
     /// that the peer must still be told to forget.
     pub fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
         self.outgoing.take_unfinished()

@@ -26,7 +26,7 @@ fn redelivery_has_dup_the_same_ids_and_the_original_order() {
     }
 }
 
-/// The trap of FACTS: a PUBREL sent again after a lost link must not end in a loop of reconnects.
+/// A trap that real brokers set: a PUBREL sent again after a lost link must not end in a loop of reconnects.
 #[test]
 fn a_pubrel_sent_again_comes_to_its_end() {
     for version in VERSIONS {

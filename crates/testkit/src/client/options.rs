@@ -95,7 +95,7 @@ impl ClientOptions {
         self
     }
 
-    /// Received messages wait for [`Client::ack`].
+    /// Received messages wait for [`Client::ack`](crate::Client::ack).
     pub fn manual_acks(mut self) -> Self {
         self.manual_acks = true;
         self
