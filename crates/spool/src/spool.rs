@@ -96,7 +96,7 @@ impl Spool {
         let work = work(writer, storage.clone());
         let work = work.map_err(|error| OpenError::Io { file: "the threads of the spool".to_owned(), error })?;
         let Found { state, segments, checkpoint, previous, checkpoints, last, .. } = found;
-        let next_name = if last == 0 { 0 } else { state.highest_name + 1 };
+        let next_name = if last == 0 { 0 } else { state.highest_name.saturating_add(1) };
         let mut spool = Self {
             work,
             storage,
