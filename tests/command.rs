@@ -1,6 +1,6 @@
 //! The command: what it prints, how it ends, and what it never says.
 
-use crate::world::{PATIENCE, assert_balanced, plugin, run};
+use crate::fixture::{PATIENCE, assert_balanced, plugin, run};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -16,7 +16,7 @@ mod routes;
 mod sets;
 mod transports;
 
-use crate::world::PATIENCE;
+use crate::fixture::PATIENCE;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tidegate_testkit::{Client, ClientOptions, Id, Ledger, Received, Version, eventually};
 

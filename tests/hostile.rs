@@ -12,7 +12,7 @@ mod circuits;
 mod grants;
 mod policies;
 
-use crate::world::{PATIENCE, Witness, assert_balanced, memory_peak_bytes, plugin, run};
+use crate::fixture::{PATIENCE, Witness, assert_balanced, memory_peak_bytes, plugin, run};
 use serde_json::Value;
 use tidegate_testkit::{
     Client, ClientOptions, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Tidegate, TidegateBuilder, Version,

@@ -35,7 +35,7 @@ mod skipped;
 mod small_plants;
 mod subscriptions;
 
-use crate::world::{PATIENCE, broker, named_route};
+use crate::fixture::{PATIENCE, broker, named_route};
 use serde_json::Value;
 use tidegate_testkit::{Message, ScriptedBroker, Tidegate, eventually, within};
 

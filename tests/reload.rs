@@ -10,7 +10,7 @@ mod edits;
 mod refused;
 mod swaps;
 
-use crate::world::{PATIENCE, Witness, assert_balanced, plugin};
+use crate::fixture::{PATIENCE, Witness, assert_balanced, plugin};
 use tidegate_testkit::{
     ClientOptions, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Tidegate, TidegateBuilder, Version,
     eventually, within,

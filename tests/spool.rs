@@ -18,7 +18,7 @@ mod leaving;
 mod quotas;
 mod tools;
 
-use crate::world::{PATIENCE, Witness, assert_balanced, broker, named_route, route};
+use crate::fixture::{PATIENCE, Witness, assert_balanced, broker, named_route, route};
 use std::time::Duration;
 use tidegate_testkit::{
     ClientOptions, FaultProxy, Id, Ledger, Metrics, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Tidegate,

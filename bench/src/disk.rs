@@ -1,7 +1,7 @@
 //! What the spool costs: bytes on disk, opening it, and emptying it into a null broker.
 
+use crate::messages::{DEVICES, PAYLOAD_BEGINS, PAYLOAD_BYTES, SINK_PREFIX, SUFFIX};
 use crate::sink::Sink;
-use crate::tile::{DEVICES, PAYLOAD_BEGINS, PAYLOAD_BYTES, SINK_PREFIX, SUFFIX};
 use crate::usage::{Cpu, Memory};
 use anyhow::{Context, Result, bail};
 use std::fs;

@@ -10,14 +10,14 @@
 //! Start reading at [`session::run`].
 
 mod disk;
-mod least;
+mod least_bridge;
 mod machine;
+mod messages;
 mod report;
 mod session;
 mod sink;
 mod source;
 mod subject;
-mod tile;
 mod usage;
 mod wire;
 
@@ -89,7 +89,7 @@ enum Part {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     match arguments.part {
-        Some(Part::LeastBridge { source_port, sink_port, qos }) => least::run(source_port, sink_port, qos),
+        Some(Part::LeastBridge { source_port, sink_port, qos }) => least_bridge::run(source_port, sink_port, qos),
         Some(Part::Spool { messages, ref dir }) => {
             disk::run(&tidegate(arguments.tidegate.as_deref(), &[])?, messages, dir.as_deref())
         }

@@ -1,6 +1,6 @@
 //! The null broker at the end: it counts what comes, and acknowledges it in batches.
 
-use crate::tile::{self, device, device_after};
+use crate::messages::{self, device, device_after};
 use crate::wire::{self, Connect, Inbox};
 use anyhow::{Context, Result};
 use std::io::Write;
@@ -12,11 +12,12 @@ use std::time::Instant;
 /// The one who receives.
 pub(crate) struct Sink {
     port: u16,
-    shared: Arc<Shared>,
+    broker: Arc<Broker>,
 }
 
+/// What its threads have in common.
 #[derive(Default)]
-struct Shared {
+struct Broker {
     received: AtomicU64,
     foreign: AtomicU64,
     gaps: AtomicU64,
@@ -42,16 +43,16 @@ impl Sink {
     pub(crate) fn start(payload_begins: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the sink's listener")?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared { payload_begins, ..Shared::default() });
-        let accepting = Arc::clone(&shared);
+        let broker = Arc::new(Broker { payload_begins, ..Broker::default() });
+        let accepting = Arc::clone(&broker);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&accepting);
+                let broker = Arc::clone(&accepting);
                 // One that is lost is seen by who waits for its messages.
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || broker.serve(stream));
             }
         });
-        Ok(Self { port, shared })
+        Ok(Self { port, broker })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -60,31 +61,31 @@ impl Sink {
 
     /// Messages so far.
     pub(crate) fn received(&self) -> u64 {
-        self.shared.received.load(Ordering::Relaxed)
+        self.broker.received.load(Ordering::Relaxed)
     }
 
     /// When the first message came.
     pub(crate) fn first(&self) -> Option<Instant> {
-        *self.shared.first.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.broker.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was wrong since the last call; the next message may be of any device.
     pub(crate) fn take_faults(&self) -> Faults {
-        self.shared.expected.store(0, Ordering::Relaxed);
+        self.broker.expected.store(0, Ordering::Relaxed);
         Faults {
-            foreign: self.shared.foreign.swap(0, Ordering::Relaxed),
-            gaps: self.shared.gaps.swap(0, Ordering::Relaxed),
+            foreign: self.broker.foreign.swap(0, Ordering::Relaxed),
+            gaps: self.broker.gaps.swap(0, Ordering::Relaxed),
         }
     }
 
     /// From now on, or no longer, the time in each payload is compared with the clock.
     pub(crate) fn set_timing(&self, on: bool) {
-        self.shared.timing.store(on, Ordering::SeqCst);
+        self.broker.timing.store(on, Ordering::SeqCst);
     }
 
     /// Source to sink, in nanoseconds, unsorted.
     pub(crate) fn take_latencies_ns(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.shared.latencies_ns.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.broker.latencies_ns.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -102,7 +103,7 @@ struct Batch {
     latencies_ns: Vec<u64>,
 }
 
-impl Shared {
+impl Broker {
     fn serve(&self, mut stream: TcpStream) -> Result<()> {
         stream.set_nodelay(true)?;
         let mut writer = stream.try_clone()?;
@@ -160,11 +161,11 @@ impl Shared {
 
 impl Batch {
     /// After the read has returned: while it waited, somebody may have asked for something else.
-    fn begin(&mut self, shared: &Shared) {
+    fn begin(&mut self, broker: &Broker) {
         self.begun = true;
-        self.timing = shared.timing.load(Ordering::Relaxed);
-        self.expected = shared.expected.load(Ordering::Relaxed) as u16;
-        self.payload_begins = shared.payload_begins;
+        self.timing = broker.timing.load(Ordering::Relaxed);
+        self.expected = broker.expected.load(Ordering::Relaxed) as u16;
+        self.payload_begins = broker.payload_begins;
     }
 
     #[inline]
@@ -190,8 +191,8 @@ impl Batch {
             None => self.foreign += 1,
         }
         if self.timing {
-            let sent = tile::stamp(payload);
-            self.latencies_ns.extend(sent.map(|sent| tile::now_ns().saturating_sub(sent)));
+            let sent = messages::stamp(payload);
+            self.latencies_ns.extend(sent.map(|sent| messages::now_ns().saturating_sub(sent)));
         }
     }
 }
@@ -214,7 +215,7 @@ mod tests {
             }
             client.publish("dev/101/temp", b"{}", 0, false).unwrap();
             client.publish("site/cottage/101/temp", b"[]", 0, false).unwrap();
-            assert!(within(SOON, || sink.shared.foreign.load(Ordering::Relaxed) == 2));
+            assert!(within(SOON, || sink.broker.foreign.load(Ordering::Relaxed) == 2));
             assert_eq!(sink.received(), 5);
             assert_eq!(sink.take_faults(), Faults { foreign: 2, gaps: 1 });
             assert!(sink.first().is_some());
@@ -226,7 +227,7 @@ mod tests {
         let sink = Sink::start("").unwrap();
         let mut client = Client::connect(sink.port(), &ClientOptions::new(Version::V5, "x")).unwrap();
         sink.set_timing(true);
-        let payload = format!(r#"{{"t":{}}}"#, 1_000_000_000_000_001u64 + tile::now_ns());
+        let payload = format!(r#"{{"t":{}}}"#, 1_000_000_000_000_001u64 + messages::now_ns());
         std::thread::sleep(Duration::from_millis(3));
         client.publish("site/cottage/100/temp", payload.as_bytes(), 1, false).unwrap();
         let latencies = sink.take_latencies_ns();

@@ -3,7 +3,7 @@
 //! Nothing is encoded while it runs and nothing is stored. At QoS 1 it keeps a window full: the thread that reads the
 //! acknowledgements writes as many messages as they have made room for.
 
-use crate::tile::{PACKETS, Tile};
+use crate::messages::{Messages, PACKETS};
 use crate::wire::{self, Connect, Inbox};
 use anyhow::{Context, Result, bail};
 use std::io::Write;
@@ -20,11 +20,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The one who publishes.
 pub(crate) struct Source {
     port: u16,
-    shared: Arc<Shared>,
+    broker: Arc<Broker>,
     publishing: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+/// What its threads have in common.
+struct Broker {
     window: usize,
     mode: AtomicU8,
     published: AtomicU64,
@@ -37,7 +38,7 @@ struct Shared {
 
 struct Subscriber {
     stream: TcpStream,
-    tile: Tile,
+    messages: Messages,
     // Room in the window; QoS 0 needs none.
     room: Option<usize>,
 }
@@ -51,7 +52,7 @@ impl Source {
     pub(crate) fn start(window: usize) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the source's listener")?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared {
+        let broker = Arc::new(Broker {
             window,
             mode: AtomicU8::new(IDLE),
             published: AtomicU64::new(0),
@@ -60,15 +61,15 @@ impl Source {
             subscriber: Mutex::new(None),
             changed: Condvar::new(),
         });
-        let accepting = Arc::clone(&shared);
+        let accepting = Arc::clone(&broker);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&accepting);
+                let broker = Arc::clone(&accepting);
                 // One that is lost is seen by who waits for its messages.
-                std::thread::spawn(move || shared.serve(stream));
+                std::thread::spawn(move || broker.serve(stream));
             }
         });
-        Ok(Self { port, shared, publishing: None })
+        Ok(Self { port, broker, publishing: None })
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -77,45 +78,45 @@ impl Source {
 
     /// Messages written so far.
     pub(crate) fn published(&self) -> u64 {
-        self.shared.published.load(Ordering::Relaxed)
+        self.broker.published.load(Ordering::Relaxed)
     }
 
     /// Publishes as fast as the socket (QoS 0) or the window (QoS 1) takes it.
     pub(crate) fn full_speed(&mut self) {
-        self.publish(FULL, |shared| shared.full_speed());
+        self.publish(FULL, |broker| broker.full_speed());
     }
 
     /// Publishes one message a write, so many a second, with the time in the payload. Begins with the subscription.
     pub(crate) fn paced(&mut self, per_s: u32) {
         let interval = Duration::from_secs(1) / per_s;
-        self.publish(PACED, move |shared| shared.paced(interval));
+        self.publish(PACED, move |broker| broker.paced(interval));
     }
 
     /// Publishes no more.
     pub(crate) fn stop(&mut self) {
-        self.shared.mode.store(IDLE, Ordering::SeqCst);
-        self.shared.changed.notify_all();
+        self.broker.mode.store(IDLE, Ordering::SeqCst);
+        self.broker.changed.notify_all();
         if let Some(thread) = self.publishing.take() {
             // It has nothing to say.
             let _ = thread.join();
         }
     }
 
-    fn publish(&mut self, mode: u8, work: impl FnOnce(&Shared) + Send + 'static) {
+    fn publish(&mut self, mode: u8, work: impl FnOnce(&Broker) + Send + 'static) {
         self.stop();
-        self.shared.mode.store(mode, Ordering::SeqCst);
-        let shared = Arc::clone(&self.shared);
-        self.publishing = Some(std::thread::spawn(move || work(&shared)));
+        self.broker.mode.store(mode, Ordering::SeqCst);
+        let broker = Arc::clone(&self.broker);
+        self.publishing = Some(std::thread::spawn(move || work(&broker)));
     }
 }
 
 impl Drop for Source {
     fn drop(&mut self) {
-        self.shared.mode.store(IDLE, Ordering::SeqCst);
+        self.broker.mode.store(IDLE, Ordering::SeqCst);
     }
 }
 
-impl Shared {
+impl Broker {
     fn mode(&self) -> u8 {
         self.mode.load(Ordering::SeqCst)
     }
@@ -186,7 +187,7 @@ impl Shared {
     fn subscribe(&self, stream: TcpStream, qos: u8, connect: Connect) {
         let window = connect.receive_maximum.map_or(self.window, |maximum| self.window.min(maximum.into()));
         let room = (qos > 0).then_some(window);
-        *self.subscriber() = Some(Subscriber { stream, tile: Tile::new(qos, connect.v5), room });
+        *self.subscriber() = Some(Subscriber { stream, messages: Messages::new(qos, connect.v5), room });
         self.changed.notify_all();
     }
 
@@ -208,7 +209,7 @@ impl Shared {
     /// Writes until the window is full.
     fn fill(&self, subscriber: &mut Subscriber) -> Result<()> {
         while let Some(room) = subscriber.room.filter(|&room| room > 0) {
-            let (count, bytes) = subscriber.tile.take(room);
+            let (count, bytes) = subscriber.messages.take(room);
             subscriber.stream.write_all(bytes)?;
             subscriber.room = Some(room - count);
             self.published.fetch_add(count as u64, Ordering::Relaxed);
@@ -250,7 +251,7 @@ impl Shared {
                     return;
                 }
                 Some(subscriber) => self.flush_answers(subscriber).and_then(|()| {
-                    let (count, bytes) = subscriber.tile.take(PACKETS);
+                    let (count, bytes) = subscriber.messages.take(PACKETS);
                     subscriber.stream.write_all(bytes)?;
                     self.published.fetch_add(count as u64, Ordering::Relaxed);
                     Ok(())
@@ -277,7 +278,7 @@ impl Shared {
                 drop(self.changed.wait_timeout(guard, LOOK));
                 continue;
             };
-            let written = subscriber.stream.write_all(subscriber.tile.take_stamped());
+            let written = subscriber.stream.write_all(subscriber.messages.take_stamped());
             if let Some(room) = &mut subscriber.room {
                 *room -= 1;
             }
@@ -311,14 +312,14 @@ mod tests {
         for (version, qos) in [(Version::V311, 0), (Version::V311, 1), (Version::V5, 0), (Version::V5, 1)] {
             let mut source = Source::start(7).unwrap();
             let mut client = Client::connect(source.port(), &ClientOptions::new(version, "x").manual_acks()).unwrap();
-            client.subscribe(&[(crate::tile::FILTER, qos)]).unwrap();
+            client.subscribe(&[(crate::messages::FILTER, qos)]).unwrap();
             source.full_speed();
             let mut received = Vec::new();
             for _ in 0..if qos == 0 { 1000 } else { 7 } {
                 received.push(client.receive(SOON).unwrap().unwrap());
             }
             assert_eq!((received[0].topic.as_str(), received[0].qos), ("dev/100/temp", qos));
-            assert_eq!(received[0].payload.len(), crate::tile::PAYLOAD_BYTES);
+            assert_eq!(received[0].payload.len(), crate::messages::PAYLOAD_BYTES);
             if qos == 1 {
                 assert!(client.receive(Duration::from_millis(30)).unwrap().is_none(), "the window is full");
                 assert_eq!(source.published(), 7);
@@ -339,11 +340,11 @@ mod tests {
         let mut source = Source::start(1000).unwrap();
         let mut client = Client::connect(source.port(), &ClientOptions::new(Version::V311, "x")).unwrap();
         source.paced(1000);
-        client.subscribe(&[(crate::tile::FILTER, 0)]).unwrap();
+        client.subscribe(&[(crate::messages::FILTER, 0)]).unwrap();
         let begin = Instant::now();
         for _ in 0..200 {
             let received = client.receive(SOON).unwrap().unwrap();
-            assert!(crate::tile::stamp(&received.payload).is_some());
+            assert!(crate::messages::stamp(&received.payload).is_some());
         }
         assert!(begin.elapsed() >= Duration::from_millis(190), "{:?}", begin.elapsed());
         source.stop();

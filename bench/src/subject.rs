@@ -1,6 +1,6 @@
 //! Those that are measured: how each is started on the same work.
 
-use crate::tile::{CONVERTED_BEGINS, FILTER, PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX};
+use crate::messages::{CONVERTED_BEGINS, FILTER, PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};

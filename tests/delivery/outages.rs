@@ -1,7 +1,7 @@
 //! Restarts, cuts, silence and signals while a few thousand messages are on their way.
 
 use super::last_of_all;
-use crate::world::{PATIENCE, assert_balanced, broker, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, route};
 use std::process::Command;
 use tidegate_testkit::{
     Client, ClientOptions, Direction, FaultProxy, Id, Ledger, Mosquitto, MosquittoBuilder, Publisher, PublisherOptions,

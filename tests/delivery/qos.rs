@@ -1,7 +1,7 @@
 //! Every QoS and version on each side, and what MQTT 5 says about a message.
 
 use super::{exactly, listener};
-use crate::world::{PATIENCE, assert_balanced, broker, named_route, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, named_route, route};
 use std::collections::BTreeSet;
 use tidegate_testkit::{Client, ClientOptions, Mosquitto, MosquittoSub, Tidegate, Version, mosquitto_pub};
 

@@ -1,7 +1,7 @@
 //! Retained messages, wills, and that nothing echoes.
 
 use super::{exactly, listener};
-use crate::world::{PATIENCE, assert_balanced, broker, named_route, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, named_route, route};
 use std::collections::BTreeSet;
 use tidegate_testkit::{
     Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Received, Subscriber,

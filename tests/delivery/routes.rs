@@ -1,7 +1,7 @@
 //! Fan-out, remap, plugins and overlaps; what waits for a target that is away.
 
 use super::{exactly, last_of_all, listener};
-use crate::world::{PATIENCE, assert_balanced, broker, named_route, plugin, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, named_route, plugin, route};
 use tidegate_testkit::{
     Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
     Tidegate, Version, eventually,

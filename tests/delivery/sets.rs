@@ -1,7 +1,7 @@
 //! Several brokers under one name.
 
 use super::last_of_all;
-use crate::world::{PATIENCE, assert_balanced, broker, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, route};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_testkit::{
     Client, ClientOptions, Ledger, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Subscriber, SubscriberOptions,

@@ -1,7 +1,7 @@
 //! How a broker is reached, and the words when it is not.
 
 use super::{exactly, listener};
-use crate::world::{PATIENCE, assert_balanced, broker, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, route};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;

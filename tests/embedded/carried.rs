@@ -1,7 +1,7 @@
 //! From the box's own broker, to it, and between two of them.
 
 use super::Embedded;
-use crate::world::{PATIENCE, assert_balanced, broker, named_route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, named_route};
 use tidegate_testkit::{
     Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
     Tidegate, Version, eventually,

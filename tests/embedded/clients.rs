@@ -1,7 +1,7 @@
 //! paho, mqtt.js and mosquitto's clients are at home on the box's own broker.
 
 use super::Embedded;
-use crate::world::{PATIENCE, assert_balanced, broker, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, route};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, mosquitto_pub};

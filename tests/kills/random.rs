@@ -3,7 +3,7 @@
 //! `scripts/soak kill` runs these with more kills, and reads the lines that begin with `kills:`.
 
 use super::*;
-use crate::world::Dice;
+use crate::fixture::Dice;
 
 /// Says how many kills each test makes.
 const KILLS_VARIABLE: &str = "TIDEGATE_KILLS";

@@ -1,7 +1,7 @@
 //! What is not on its way anywhere outlives the gateway too: parked messages, and the state of plugins.
 
 use super::*;
-use crate::world::{Witness, run};
+use crate::fixture::{Witness, run};
 use serde_json::Value;
 
 /// A route whose plugin fails, as `mode` says, or not.

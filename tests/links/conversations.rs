@@ -2,7 +2,7 @@
 //! `/ready` and a metric: none is silent.
 
 use super::*;
-use crate::world::Dice;
+use crate::fixture::Dice;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tidegate_testkit::{Answer, End, Habit, Match, Metrics, Script};

@@ -1,7 +1,7 @@
 //! A message that a target hangs up on is found and put aside; the rest goes on, in order.
 
 use super::*;
-use crate::world::{assert_balanced, run};
+use crate::fixture::{assert_balanced, run};
 use tidegate_testkit::{End, Habit, Match, Mosquitto, MosquittoSub, Packet, Property, Script};
 
 /// From `s` to a target with these habits, with `bad` among the messages.

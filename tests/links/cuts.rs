@@ -1,7 +1,7 @@
 //! Nothing is put aside because of the network: hundreds of real cuts, and a broker that restarts again and again.
 
 use super::*;
-use crate::world::{Dice, assert_balanced, route};
+use crate::fixture::{Dice, assert_balanced, route};
 use std::time::Duration;
 use tidegate_testkit::{
     ClientOptions, Direction, FaultProxy, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Subscriber,

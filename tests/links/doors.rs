@@ -1,7 +1,7 @@
 //! What the next broker would hang up on is refused at the own broker, without a hang-up that is repeated for ever.
 
 use super::*;
-use crate::world::run;
+use crate::fixture::run;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use tidegate_testkit::{End, Habit, Match, Mosquitto, MosquittoSub, Property, Script, free_port};

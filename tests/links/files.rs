@@ -1,7 +1,7 @@
 //! `check` finds what `run` would refuse; what is wrong with one broker, or one address, stays there.
 
 use super::*;
-use crate::world::run;
+use crate::fixture::run;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Exchanges that a broker answers its own way are completed, and none of them waits in silence.
 
 use super::*;
-use crate::world::assert_balanced;
+use crate::fixture::assert_balanced;
 use std::time::Duration;
 use tidegate_testkit::{Answer, End, Habit, Match, Packet, Script};
 

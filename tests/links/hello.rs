@@ -1,7 +1,7 @@
 //! `auto` always finds a way in, and remembers it; all addresses of a name are tried.
 
 use super::*;
-use crate::world::run;
+use crate::fixture::run;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What a target refuses is told, and tried again where it may be taken later.
 
 use super::*;
-use crate::world::assert_balanced;
+use crate::fixture::assert_balanced;
 use tidegate_testkit::{Answer, End, Habit, Match, Property, Script};
 
 fn start(script: Script) -> (ScriptedBroker, ScriptedBroker, Tidegate) {

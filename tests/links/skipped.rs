@@ -1,7 +1,7 @@
 //! A packet from a source that we cannot take is read past: acknowledged, counted, named; what follows arrives.
 
 use super::*;
-use crate::world::{assert_balanced, memory_peak_bytes};
+use crate::fixture::{assert_balanced, memory_peak_bytes};
 use tidegate_testkit::{Client, ClientOptions, Habit, Mosquitto, Property, Script, Version, mosquitto_pub};
 
 const SKIPPED: &str = "tidegate_skipped_total";

@@ -2,7 +2,7 @@
 
 use super::files::openssl;
 use super::*;
-use crate::world::run;
+use crate::fixture::run;
 use std::path::Path;
 use std::process::Command;
 use tidegate_testkit::{

@@ -1,7 +1,7 @@
 //! What is subscribed is what a SUBACK has granted: a SUBSCRIBE or UNSUBSCRIBE is owed until it is answered.
 
 use super::*;
-use crate::world::{Dice, run};
+use crate::fixture::{Dice, run};
 use std::collections::BTreeSet;
 use tidegate_testkit::{End, Habit, Packet, Property, Script};
 

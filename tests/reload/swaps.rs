@@ -1,7 +1,7 @@
 //! Plugins that are replaced while traffic flows.
 
 use super::*;
-use crate::world::{Arrival, memory_peak_bytes};
+use crate::fixture::{Arrival, memory_peak_bytes};
 use std::collections::HashMap;
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! When a source is told.
 
 use super::from_the_box;
-use crate::world::PATIENCE;
+use crate::fixture::PATIENCE;
 use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
 
 /// A device is told when its message is on disk, neither before nor only when the target has it.

@@ -1,7 +1,7 @@
 //! A disk whose fsync fails, for a process that thinks its libc says so.
 
 use super::from_the_box;
-use crate::world::PATIENCE;
+use crate::fixture::PATIENCE;
 use std::fs;
 use std::process::Command;
 use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};

@@ -1,7 +1,7 @@
 //! `tidegate spool`, for who looks at what a gateway left.
 
 use super::from_the_box;
-use crate::world::{PATIENCE, run};
+use crate::fixture::{PATIENCE, run};
 use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
 
 #[test]

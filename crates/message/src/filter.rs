@@ -36,6 +36,9 @@ const SHARE_PREFIX: &str = "$share/";
 
 impl TopicFilter {
     /// Checks a text and makes it a filter, without copying it.
+    ///
+    /// # Errors
+    /// What the specification forbids in a filter (MQTT 5.0 sections 4.7.1 and 4.8.2): see [`FilterError`].
     pub fn new(text: impl Into<ByteString>) -> Result<Self, FilterError> {
         let whole = text.into();
         check_length_and_null(&whole)?;

@@ -43,7 +43,7 @@ impl Topic {
     /// As [`new`](Self::new), for who wants the text back if it cannot be a topic.
     ///
     /// # Errors
-    /// What is wrong, and the text.
+    /// What is wrong, and the text as it was given.
     #[inline]
     pub fn try_new(text: ByteString) -> Result<Self, (TopicError, ByteString)> {
         // One pass without a branch a byte: this runs for every message.

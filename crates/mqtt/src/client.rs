@@ -1,20 +1,23 @@
 //! The client's side of a session.
 
 mod owner;
+mod terms;
 
-use crate::connect::{self, Connect, Will};
-use crate::control::{self, SubscribeFilter};
+pub use terms::{BrokerLimits, ClientConfig, Connected};
+
+use crate::connect::{self, Connect};
 use crate::flow::{Connection, Flow, silence_limit};
 use crate::incoming::AckToken;
 use crate::outgoing::{PeerLimits, PublishError, Published};
 use crate::reason::ReasonCode;
 use crate::restore::Restored;
 use crate::skip::SLACK_BYTES;
+use crate::subscribe::{self, SubscribeFilter};
 use crate::wire::{self, Frames, ProtocolError};
-use crate::{Batch, Control, Version};
-use bytes::{Bytes, BytesMut};
+use crate::{Batch, Control, Version, connack, disconnect};
+use bytes::BytesMut;
 use std::time::{Duration, Instant};
-use tidegate_message::{ByteString, Message, QoS, TopicFilter};
+use tidegate_message::{Message, TopicFilter};
 
 /// How many filters one SUBSCRIBE or UNSUBSCRIBE carries at most: some brokers refuse long ones.
 const FILTERS_PER_PACKET: usize = 8;
@@ -22,81 +25,6 @@ const FILTERS_PER_PACKET: usize = 8;
 /// How many QoS 2 messages a broker of MQTT 3.x is sent at a time: mosquitto 2.0 hangs up above its
 /// `max_inflight_messages`, which is 20 unless set, and 3.x has no way to ask.
 const EXACTLY_ONCE_MAX_V3: u16 = 20;
-
-/// How a client introduces itself, and what it takes.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// Protocol version.
-    pub version: Version,
-    /// Set mosquitto's bridge bit in the protocol level (3.x).
-    pub bridge: bool,
-    /// Client id.
-    pub client_id: ByteString,
-    /// Forget the session the broker may have.
-    pub clean_start: bool,
-    /// In seconds; 0 is off.
-    pub keep_alive_s: u16,
-    /// User name.
-    pub username: Option<ByteString>,
-    /// Password.
-    pub password: Option<Bytes>,
-    /// What the broker publishes when we vanish.
-    pub will: Option<Will>,
-    /// How long the broker keeps our session, in seconds (MQTT 5).
-    pub session_expiry_s: u32,
-    /// How many unacknowledged messages we take (MQTT 5; at least 1), and send to a broker of 3.x, which cannot say.
-    pub receive_maximum: u16,
-    /// The largest packet we take, in bytes; announced in MQTT 5, enforced always.
-    pub max_packet_size: u32,
-    /// How many topic aliases we take (MQTT 5).
-    pub topic_alias_max: u16,
-    /// What the broker takes, beyond what it says itself.
-    pub limits: BrokerLimits,
-}
-
-/// What is known of a broker beside what it says in CONNACK: configured, or learned from what it hung up on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokerLimits {
-    /// The highest QoS it is sent.
-    pub max_qos: QoS,
-    /// The largest packet it is sent, in bytes.
-    pub max_packet_size: Option<u32>,
-    /// Whether it is sent the retain flag.
-    pub retain: bool,
-}
-
-impl Default for BrokerLimits {
-    fn default() -> Self {
-        Self { max_qos: QoS::ExactlyOnce, max_packet_size: None, retain: true }
-    }
-}
-
-/// What the broker granted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Connected {
-    /// The broker still had our session: subscriptions are in place.
-    pub session_present: bool,
-    /// The highest QoS it takes.
-    pub max_qos: QoS,
-    /// Whether it keeps retained messages.
-    pub retain_available: bool,
-    /// How many unacknowledged messages it takes.
-    pub receive_maximum: u16,
-    /// The largest packet it takes, in bytes.
-    pub max_packet_size: Option<u32>,
-    /// The client id it chose for us.
-    pub assigned_client_id: Option<String>,
-    /// The keep-alive in force, in seconds.
-    pub keep_alive_s: u16,
-    /// Whether wildcards in filters are taken.
-    pub wildcards_available: bool,
-    /// Whether shared subscriptions are taken.
-    pub shared_available: bool,
-    /// Whether subscription identifiers are taken.
-    pub subscription_ids_available: bool,
-    /// How long it keeps our session, in seconds, if that is not what was asked for (MQTT 5).
-    pub session_expiry_s: Option<u32>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -264,19 +192,19 @@ impl ClientSession {
             match frame.kind() {
                 wire::PINGRESP => self.pongs += 1,
                 wire::SUBACK => {
-                    let (packet_id, codes) = control::decode_suback(frame, self.connection.version)?;
+                    let (packet_id, codes) = subscribe::decode_suback(frame, self.connection.version)?;
                     if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
                         batch.control.push((at, Control::Subscribed { id, codes }));
                     }
                 }
                 wire::UNSUBACK => {
-                    let (packet_id, codes) = control::decode_unsuback(frame, self.connection.version)?;
+                    let (packet_id, codes) = subscribe::decode_unsuback(frame, self.connection.version)?;
                     if let Some(id) = self.connection.flow.outgoing.on_control(packet_id) {
                         batch.control.push((at, Control::Unsubscribed { id, codes }));
                     }
                 }
                 wire::DISCONNECT if self.connection.v5() => {
-                    let control = control::decode_disconnect(frame, self.connection.version)?;
+                    let control = disconnect::decode(frame, self.connection.version)?;
                     batch.control.push((at, control));
                     self.end();
                 }
@@ -293,7 +221,7 @@ impl ClientSession {
             wire::AUTH if self.connection.v5() => return Err(ProtocolError::EnhancedAuth),
             _ => return Err(ProtocolError::Unexpected("CONNACK was due")),
         }
-        let ack = control::decode_connack(frame, self.connection.version)?;
+        let ack = connack::decode(frame, self.connection.version)?;
         let at = batch.received.len();
         if ack.reason != ReasonCode::SUCCESS {
             let (words, server_reference) = (ack.words, ack.server_reference);
@@ -376,8 +304,11 @@ impl ClientSession {
         self.connection.ack(token, ReasonCode::SUCCESS);
     }
 
-    /// Asks for messages. Several SUBSCRIBE packets if there are many filters: returns their ids, with how many filters
-    /// each has, in order; each is answered by its own [`Control::Subscribed`].
+    /// Asks for messages (MQTT 5.0 section 3.8), with several SUBSCRIBE packets if there are many filters.
+    ///
+    /// Returns one pair for each packet, in the order of the filters: `(id, number of filters in it)`. Each packet is
+    /// answered by its own [`Control::Subscribed`], which has that id. Filters are left out at the end if all packet ids
+    /// are in use: then the numbers add up to fewer than were asked for.
     pub fn subscribe(&mut self, filters: &[SubscribeFilter]) -> Vec<(u64, usize)> {
         let mut ids = Vec::new();
         let alike = filters.chunk_by(|one, next| one.subscription_id == next.subscription_id);
@@ -386,20 +317,21 @@ impl ClientSession {
             let id = self.next_control;
             let Some(packet_id) = self.connection.flow.outgoing.control_id(id) else { break };
             let with_id = self.subscription_ids_available;
-            control::encode_subscribe(&mut self.connection.tx, self.connection.version, packet_id, filters, with_id);
+            subscribe::encode_subscribe(&mut self.connection.tx, self.connection.version, packet_id, filters, with_id);
             ids.push((id, filters.len()));
         }
         ids
     }
 
-    /// Asks for no more messages on these filters.
-    /// Returns ids as [`subscribe`](Self::subscribe) does; each is answered by its own [`Control::Unsubscribed`].
+    /// Asks for no more messages on these filters (MQTT 5.0 section 3.10).
+    ///
+    /// Returns pairs as [`subscribe`](Self::subscribe) does; each packet is answered by its own [`Control::Unsubscribed`].
     pub fn unsubscribe(&mut self, filters: &[TopicFilter]) -> Vec<(u64, usize)> {
         let mut ids = Vec::new();
         for filters in filters.chunks(FILTERS_PER_PACKET) {
             self.next_control += 1;
             let Some(packet_id) = self.connection.flow.outgoing.control_id(self.next_control) else { break };
-            control::encode_unsubscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
+            subscribe::encode_unsubscribe(&mut self.connection.tx, self.connection.version, packet_id, filters);
             ids.push((self.next_control, filters.len()));
         }
         ids
@@ -414,7 +346,7 @@ impl ClientSession {
     pub fn disconnect(&mut self, reason: ReasonCode) {
         // 3.x clients have only the normal goodbye, which would discard the will: an error just closes.
         if self.stage == Stage::Up && (self.connection.v5() || reason == ReasonCode::SUCCESS) {
-            control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
+            disconnect::encode(&mut self.connection.tx, self.connection.version, reason);
         }
         self.end();
     }

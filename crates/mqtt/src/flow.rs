@@ -1,7 +1,7 @@
 //! What both sides of a connection do alike: messages and acknowledgements, both ways.
 
-use crate::incoming::{Accept, AckToken, Incoming, Received};
-use crate::outgoing::{AliasesOut, Answer, Completion, Outgoing, PeerLimits, PublishError, Published, Wire};
+use crate::incoming::{AckToken, Arrival, IncomingFlow, Received};
+use crate::outgoing::{AliasesOut, Answer, Completion, OutgoingFlow, PeerLimits, PublishError, Published, Wire};
 use crate::publish::{self, Broken};
 use crate::reason::ReasonCode;
 use crate::skip::Skipping;
@@ -14,8 +14,8 @@ use tidegate_message::{Message, QoS, Topic};
 /// The part of a session that outlives a connection: messages in flight both ways (MQTT 5.0 section 4.1).
 #[derive(Debug, Clone, Default)]
 pub struct Flow {
-    pub(crate) incoming: Incoming,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: IncomingFlow,
+    pub(crate) outgoing: OutgoingFlow,
 }
 
 impl Flow {
@@ -24,7 +24,7 @@ impl Flow {
         self.incoming.disconnected();
     }
 
-    /// Every message of ours that the peer has not taken over, in order. The session keeps nothing but the packet ids
+    /// Every message of ours that the peer has not taken over, as `(key, message)` in the order of sending. The session keeps nothing but the packet ids
     /// that the peer must still be told to forget.
     pub fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
         self.outgoing.take_unfinished()
@@ -215,8 +215,8 @@ impl Connection {
             let max = self.receive_maximum;
             let accept = self.flow.incoming.accept(found.packet_id, found.qos, found.dup, max, &mut self.tx, v5)?;
             match accept {
-                Accept::Deliver(token) => Some(token),
-                Accept::Known => return Ok(()),
+                Arrival::New(token) => Some(token),
+                Arrival::Known => return Ok(()),
             }
         };
         let message = Message {

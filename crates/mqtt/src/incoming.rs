@@ -73,7 +73,7 @@ struct Carried {
 
 /// The receiving half of a session.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Incoming {
+pub(crate) struct IncomingFlow {
     generation: Generation,
     /// Received on this connection and not acknowledged on the wire, in order of receipt.
     order: VecDeque<Pending>,
@@ -96,13 +96,13 @@ pub(crate) struct Incoming {
 }
 
 /// What to do with a PUBLISH of QoS 1 or 2.
-pub(crate) enum Accept {
-    Deliver(AckToken),
+pub(crate) enum Arrival {
+    New(AckToken),
     /// The owner has it already, or had.
     Known,
 }
 
-impl Incoming {
+impl IncomingFlow {
     /// Files a QoS 1 or 2 PUBLISH.
     pub(crate) fn accept(
         &mut self,
@@ -112,7 +112,7 @@ impl Incoming {
         receive_maximum: usize,
         out: &mut BytesMut,
         v5: bool,
-    ) -> Result<Accept, ProtocolError> {
+    ) -> Result<Arrival, ProtocolError> {
         let exactly_once = qos == QoS::ExactlyOnce;
         let surely_new = !dup && (!exactly_once || self.peer_may_have_forgotten);
         if exactly_once {
@@ -121,10 +121,10 @@ impl Incoming {
             }
             if self.received_2.contains(&packet_id) || self.received_2_before.contains(&packet_id) {
                 put_ack(out, PUBREC, packet_id, ReasonCode::SUCCESS, v5);
-                return Ok(Accept::Known);
+                return Ok(Arrival::Known);
             }
             if self.waiting_2.contains(&packet_id) {
-                return Ok(Accept::Known);
+                return Ok(Arrival::Known);
             }
         }
         if self.order.len() + self.received_2.len() >= receive_maximum {
@@ -132,7 +132,7 @@ impl Incoming {
         }
         let serial = self.base + self.order.len() as u64;
         let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
-        let mut accept = Accept::Deliver(AckToken { serial, generation: self.generation, packet_id, exactly_once });
+        let mut accept = Arrival::New(AckToken { serial, generation: self.generation, packet_id, exactly_once });
         if !self.carried.is_empty()
             && let Some(carried) = self.carried.remove(&packet_id)
             && carried.exactly_once == exactly_once
@@ -143,13 +143,13 @@ impl Incoming {
             } else {
                 self.renumbered.insert(carried.serial, serial);
             }
-            accept = Accept::Known;
+            accept = Arrival::Known;
         }
         if exactly_once {
             self.waiting_2.insert(packet_id);
         }
         self.order.push_back(pending);
-        if matches!(accept, Accept::Known) {
+        if matches!(accept, Arrival::Known) {
             self.flush(out, v5);
         }
         Ok(accept)

@@ -16,14 +16,15 @@
 //!
 //! What outlives a connection is in [`Flow`]; [`ClientSession`] keeps its own, a server hands it from one
 //! [`ServerSession`] to the next. What must outlive the process is told in [`Published::InFlight`], [`AckToken`] and
-//! [`Batch`], and comes back by [`ClientSession::restore`]. Start reading at [`ClientSession`], then `flow`.
+//! [`Batch`], and comes back by [`ClientSession::restore`]. Start reading at [`ClientSession`], then `flow`, `incoming` and `outgoing`.
 //!
 //! All packets are encoded and decoded here, except that `rumqttc`'s codec writes SUBSCRIBE and UNSUBSCRIBE; the tests
 //! hold the rest against it. Why: `docs/decisions/0003-codec.md`.
 
 mod client;
+mod connack;
 mod connect;
-mod control;
+mod disconnect;
 mod flow;
 mod incoming;
 mod outgoing;
@@ -32,11 +33,11 @@ mod reason;
 mod restore;
 mod server;
 mod skip;
+mod subscribe;
 mod wire;
 
 pub use client::{BrokerLimits, ClientConfig, ClientSession, Connected};
 pub use connect::{Connect, Will};
-pub use control::{RetainHandling, SubscribeFilter};
 pub use flow::Flow;
 pub use incoming::{AckToken, Received};
 pub use outgoing::{Completion, PublishError, Published, Refusal, Unanswered};
@@ -44,6 +45,7 @@ pub use reason::ReasonCode;
 pub use restore::{Restored, RestoredMessage};
 pub use server::{Accept, ServerLimits, ServerSession};
 pub use skip::Skipped;
+pub use subscribe::{RetainHandling, SubscribeFilter};
 pub use wire::ProtocolError;
 
 /// The protocol versions a session can speak.

@@ -1,13 +1,14 @@
 //! The server's side of a session.
 
+use crate::connack::{self, ConnAck};
 use crate::connect;
-use crate::control::{self, ConnAck};
 use crate::flow::{Connection, Flow, silence_limit};
 use crate::incoming::AckToken;
 use crate::outgoing::{Completion, PeerLimits, PublishError, Published};
 use crate::reason::ReasonCode;
+use crate::subscribe;
 use crate::wire::{self, Frames, ProtocolError};
-use crate::{Batch, Control, Version};
+use crate::{Batch, Control, Version, disconnect};
 use bytes::BytesMut;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
@@ -144,10 +145,10 @@ impl ServerSession {
                     self.connection.tx.extend_from_slice(&[wire::PINGRESP << 4, 0]);
                     continue;
                 }
-                wire::SUBSCRIBE => control::decode_subscribe(frame, version)?,
-                wire::UNSUBSCRIBE => control::decode_unsubscribe(frame, version)?,
+                wire::SUBSCRIBE => subscribe::decode_subscribe(frame, version)?,
+                wire::UNSUBSCRIBE => subscribe::decode_unsubscribe(frame, version)?,
                 wire::DISCONNECT => {
-                    let goodbye = control::decode_disconnect(frame, version)?;
+                    let goodbye = disconnect::decode(frame, version)?;
                     self.end();
                     goodbye
                 }
@@ -199,7 +200,7 @@ impl ServerSession {
             server_keep_alive_s: accept.server_keep_alive_s,
             ..ConnAck::plain(ReasonCode::SUCCESS, session_present)
         };
-        control::encode_connack(&mut self.connection.tx, self.connection.version, &ack);
+        connack::encode(&mut self.connection.tx, self.connection.version, &ack);
         if let Some(seconds) = accept.server_keep_alive_s.filter(|_| v5) {
             self.keep_alive_s = seconds;
         }
@@ -217,14 +218,14 @@ impl ServerSession {
     /// Turns the client away. Write out [`tx`](Self::tx), then close.
     pub fn refuse(&mut self, reason: ReasonCode) {
         let ack = ConnAck::plain(reason, false);
-        control::encode_connack(&mut self.connection.tx, self.connection.version, &ack);
+        connack::encode(&mut self.connection.tx, self.connection.version, &ack);
         self.stage = Stage::Closed;
     }
 
     /// Ends the connection; MQTT 5 clients are told why. Write out [`tx`](Self::tx), then close.
     pub fn disconnect(&mut self, reason: ReasonCode) {
         if self.stage == Stage::Up && self.connection.v5() {
-            control::encode_disconnect(&mut self.connection.tx, self.connection.version, reason);
+            disconnect::encode(&mut self.connection.tx, self.connection.version, reason);
         }
         self.end();
     }
@@ -246,12 +247,12 @@ impl ServerSession {
 
     /// Answers a SUBSCRIBE: one code a filter, in order.
     pub fn suback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
-        control::encode_suback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+        subscribe::encode_suback(&mut self.connection.tx, self.connection.version, packet_id, codes);
     }
 
     /// Answers an UNSUBSCRIBE: one code a filter, in order.
     pub fn unsuback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
-        control::encode_unsuback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+        subscribe::encode_unsuback(&mut self.connection.tx, self.connection.version, packet_id, codes);
     }
 
     /// Whether a QoS 1 or 2 message would be taken now.

@@ -7,7 +7,7 @@
 
 use crate::Batch;
 use crate::flow::Connection;
-use crate::incoming::Accept;
+use crate::incoming::Arrival;
 use crate::publish::Broken;
 use crate::reason::ReasonCode;
 use crate::wire::{PUBLISH, ProtocolError, frame_bounds};
@@ -157,8 +157,8 @@ impl Connection {
         if qos != QoS::AtMostOnce && packet_id != 0 {
             let (v5, max) = (self.v5(), self.receive_maximum);
             match self.flow.incoming.accept(packet_id, qos, dup, max, &mut self.tx, v5)? {
-                Accept::Known => return Ok(()),
-                Accept::Deliver(token) => {
+                Arrival::Known => return Ok(()),
+                Arrival::New(token) => {
                     // A server may say why; a client has nobody to tell it to.
                     let reason = if self.is_server { error.reason_of_message() } else { ReasonCode::SUCCESS };
                     self.ack(token, reason);

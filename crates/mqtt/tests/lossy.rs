@@ -1,6 +1,6 @@
-//! Stories of two sessions and a bad wire, told against the model in `world`.
+//! Stories of two sessions and a bad wire, told against the model in `model`.
 
-use crate::world::{Step, Terms, World};
+use crate::model::{Model, Step, Terms};
 use proptest::prelude::*;
 use tidegate_mqtt::Version;
 
@@ -52,9 +52,9 @@ fn story(v5: bool) -> impl Strategy<Value = (Vec<Terms>, Vec<Step>)> {
 }
 
 fn tell(version: Version, terms: Vec<Terms>, steps: &[Step]) {
-    let mut world = World::new(version, terms);
-    handshake().iter().chain(steps).for_each(|step| world.step(step));
-    world.heal();
+    let mut model = Model::new(version, terms);
+    handshake().iter().chain(steps).for_each(|step| model.step(step));
+    model.heal();
 }
 
 /// Stories start with a connection that stands.

@@ -42,13 +42,12 @@
 //! passes, or whose output changes only the topic, is never copied. The only `unsafe` code is what the
 //! binding macros generate, and the allocator (`memory.rs`). A panic traps, and its message is in the gateway's log.
 //!
-//! Start reading at [`Plugin`]; `json.rs` finds and replaces a field of a payload without building a tree.
+//! Start reading at [`Plugin`]; [`json`] finds and replaces a field of a payload without building a tree.
 
 extern crate self as tidegate_sdk; // The generated bindings name their runtime by the path a plugin sees.
 
 #[doc(hidden)]
 pub mod bindings;
-mod by;
 pub mod config;
 mod decision;
 #[doc(hidden)]
@@ -57,6 +56,7 @@ pub mod json;
 pub mod log;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
+mod message_key;
 pub mod state;
 pub mod testing;
 
@@ -66,8 +66,9 @@ pub use wit_bindgen;
 pub use bindings::tidegate::gateway::types::{
     Decision, Destination, Diagnostic, Failure, Message, Output, Properties, Qos,
 };
-pub use by::By;
+
 pub use config::Problems;
+pub use message_key::MessageKey;
 
 /// Decides messages: what every plugin is.
 pub trait Plugin: Sized + 'static {

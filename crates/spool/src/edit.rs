@@ -1,11 +1,11 @@
 //! Changes the spool of a stopped gateway: what a person may take out of it.
 
-use crate::flusher::DiskStatus;
+use crate::api::Settings;
+use crate::disk_work::DiskStatus;
 use crate::record::{NameKind, Parked, StateWrite, Transaction};
 use crate::recover::OpenError;
 use crate::spool::Spool;
 use crate::storage::Storage;
-use crate::types::Settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Looks at the spool of a stopped gateway and changes nothing.
 
-use crate::engine::{CURSORS, checkpoint_sequence, segment_first, segment_name};
+use crate::api::{Key, Waiting};
+use crate::files::{CURSORS, checkpoint_sequence, segment_first, segment_name};
 use crate::record::{ItemId, NameId, Record, decode_transaction, holds_items, queue_key};
 use crate::recover::{Found, OpenError, header_of, named, recover};
 use crate::scan::{HEADER, Header, Piece, Scan};
 use crate::storage::{File, Storage};
-use crate::types::{Key, Waiting};
 use std::collections::BTreeMap;
 use std::io;
 use tidegate_message::Message;
@@ -112,7 +112,7 @@ pub fn verify(storage: &dyn Storage) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-/// Hands out every message that waits, in the order in which they came; returns how many there are.
+/// DiskWork out every message that waits, in the order in which they came; returns how many there are.
 ///
 /// # Errors
 /// As [`verify`].

@@ -10,8 +10,9 @@
 //! - All disk access goes through [`Storage`].
 //!
 //! # Format
-//! A folder with these files, each with a header of 16 bytes (magic, version, CRC32C), then records as in `record.rs`:
-//! - `<first sequence>.log`: segments. Every one says at its head what the numbers of names mean. Sequences only rise.
+//! A folder with these files, each with a header of 16 bytes (magic, version, CRC32C), then records as in `record/frame.rs`:
+//! - `<first sequence>.log`: segments. The head of each segment repeats all names
+//!   with their numbers, so that no segment depends on an older one to be understood. Sequences only rise.
 //! - `<sequence>.checkpoint`: what the log says up to a sequence, except the messages that wait: names, cursors, packet
 //!   ids, parked messages, plugin state. Two are kept, and the log from the older one on: either may rot.
 //! - `cursors-0`, `cursors-1`: what is done of each queue, written in turns. Losing one costs duplicates, never messages.
@@ -38,33 +39,34 @@
 //!
 //! [`verify`] and [`export`] read a stopped gateway's spool, an [`Editor`] changes it.
 //!
-//! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool.rs`.
+//! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool/`.
 
+mod api;
+mod disk_work;
 mod edit;
-mod engine;
-mod flusher;
+mod files;
 mod inspect;
+mod log_state;
+mod log_writer;
 mod queue;
 mod reader;
 mod record;
 mod recover;
 mod scan;
 mod spool;
-mod state;
 mod storage;
-mod types;
 
+pub use api::{DoneItem, Key, News, Ready, Settings, Waiting};
+pub use disk_work::{DiskStatus, Wake};
 pub use edit::{EditError, Editor};
-pub use engine::DiskStats;
-pub use flusher::{DiskStatus, Wake};
 pub use inspect::{Damage, ExportedItem, Report, export, verify};
+pub use log_state::SentItem;
+pub use log_writer::DiskStats;
 pub use record::{Delivery, ItemId, NameId, NameKind, Parked, StateWrite, Transaction};
 pub use recover::OpenError;
 pub use scan::FORMAT_VERSION;
 pub use spool::Spool;
-pub use state::SentItem;
 pub use storage::{Disk, DiskError, File, Storage};
-pub use types::{DoneItem, Key, News, Ready, Settings, Waiting};
 
 /// A queue of one [`Spool`], by its place.
 pub type QueueId = u16;

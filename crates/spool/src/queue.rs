@@ -1,8 +1,8 @@
 //! One queue: what of it is in memory, and what is done.
 
+use crate::log_state::Done;
 use crate::reader::Place;
 use crate::record::{ItemId, NameId, QueueMark, Totals};
-use crate::state::Done;
 use std::collections::{BTreeSet, VecDeque};
 
 /// How much of one queue is in memory at most: enough to keep a link busy, little enough for hundreds of queues.

@@ -1,6 +1,6 @@
 //! The reading half: what waits for a queue and is not in memory any more.
 
-use crate::engine::segment_name;
+use crate::files::segment_name;
 use crate::record::{ItemId, NameId, decode_transaction, holds_items};
 use crate::scan::{HEADER, Piece, Scan};
 use crate::storage::Storage;

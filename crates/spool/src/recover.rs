@@ -1,9 +1,10 @@
 //! What a folder holds after whatever happened to it.
 
-use crate::engine::{CURSORS, NEXT, checkpoint_name, checkpoint_sequence, is_full, segment_first, segment_name};
+use crate::files::{CURSORS, NEXT, checkpoint_name, checkpoint_sequence, segment_first, segment_name};
+use crate::log_state::LogState;
+use crate::log_writer::is_full;
 use crate::record::{QueueMark, Record};
 use crate::scan::{HEADER, Header, Piece, Scan, read_header};
-use crate::state::State;
 use crate::storage::{File, Storage, read_full, write_all};
 use std::io;
 
@@ -35,7 +36,7 @@ pub enum OpenError {
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) state: State,
+    pub(crate) state: LogState,
     /// First sequences of the segments, ascending.
     pub(crate) segments: Vec<u64>,
     /// The sequence of the newest whole checkpoint, and of the one before it; 0 if there is none.
@@ -76,7 +77,7 @@ pub(crate) fn recover(storage: &dyn Storage, mend: bool) -> Result<Found, OpenEr
         storage.remove(NEXT).map_err(named(NEXT))?;
     }
     let mut found = Found {
-        state: State::default(),
+        state: LogState::default(),
         checkpoint: 0,
         previous: 0,
         wants_checkpoint: false,
@@ -181,7 +182,7 @@ fn choose_checkpoint(storage: &dyn Storage, found: &mut Found) -> Result<Vec<Que
 }
 
 struct Checkpoint {
-    state: State,
+    state: LogState,
     marks: Vec<QueueMark>,
     records: u64,
     /// How many records it should have.
@@ -199,7 +200,8 @@ impl Checkpoint {
 fn read_checkpoint(storage: &dyn Storage, sequence: u64) -> Result<Checkpoint, OpenError> {
     let name = checkpoint_name(sequence);
     let file = storage.open(&name).map_err(named(&name))?;
-    let mut checkpoint = Checkpoint { state: State::default(), marks: Vec::new(), records: 0, end: None, damaged: 0 };
+    let mut checkpoint =
+        Checkpoint { state: LogState::default(), marks: Vec::new(), records: 0, end: None, damaged: 0 };
     if header_of(&*file).map_err(named(&name))? != Header::Good {
         checkpoint.damaged += 1;
     }

@@ -4,7 +4,7 @@ use crate::disk::open;
 use crate::model::Model;
 use crate::raw;
 use crate::script::{At, Dice, Told, script, tell};
-use crate::world::World;
+use crate::trial::Trial;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tidegate_testkit::{Fault, SimDisk};
 
@@ -19,13 +19,13 @@ fn look(disk: SimDisk, model: &Model, choice: u64) {
     let mut model = model.clone();
     model.survive(&raw::read(&disk));
     let window = if choice.is_multiple_of(2) { 8192 } else { 3 };
-    let mut world = World::with(disk, model, window, 1_000_000 + choice % 1_000_000).expect("a spool");
-    if choice % 16 == 6 { world.works_on() } else { world.works_on_a_little() }
+    let mut trial = Trial::with(disk, model, window, 1_000_000 + choice % 1_000_000).expect("a spool");
+    if choice % 16 == 6 { trial.works_on() } else { trial.works_on_a_little() }
 }
 
 fn points(seed: u64) -> u64 {
     match tell(&script(seed, STEPS, true), u64::MAX, Fault::PowerOff, 8192) {
-        Told::ToTheEnd(world) => world.disk.operations(),
+        Told::ToTheEnd(trial) => trial.disk.operations(),
         Told::Over(..) => panic!("nothing went wrong"),
     }
 }
@@ -101,14 +101,14 @@ fn whatever_a_power_loss_leaves_after_any_operation_has_all_that_was_acknowledge
 #[test]
 fn what_segments_said_that_are_gone_is_still_known_after_a_power_loss() {
     for seed in 400..440 {
-        let Told::ToTheEnd(mut world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+        let Told::ToTheEnd(mut trial) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
             panic!("nothing went wrong")
         };
-        world.gives_back();
-        assert!(world.disk.files().iter().all(|(name, _)| *name != "0000000000000001.log"), "the first one is gone");
+        trial.gives_back();
+        assert!(trial.disk.files().iter().all(|(name, _)| *name != "0000000000000001.log"), "the first one is gone");
         for choice in 0..20 {
             let _at = At(format!("script {seed}, crash {choice}"));
-            look(world.disk.crash(choice), &world.model, choice);
+            look(trial.disk.crash(choice), &trial.model, choice);
         }
     }
 }
@@ -122,10 +122,10 @@ fn what_a_process_wrote_that_was_killed_at_any_operation_is_durable_once_it_was_
             let Told::Over(disk, mut model) = tell(&script, point, Fault::PowerOff, 8192) else { break };
             let disk = disk.killed();
             model.survive(&raw::read(&disk));
-            let Ok(world) = World::with(disk, model, 8192, 1_000_000) else { panic!("a spool") };
+            let Ok(trial) = Trial::with(disk, model, 8192, 1_000_000) else { panic!("a spool") };
             for choice in 0..12 {
                 let _at = At(format!("script {seed}, killed after operation {point}, crash {choice}"));
-                look(world.disk.crash(choice), &world.model, choice);
+                look(trial.disk.crash(choice), &trial.model, choice);
                 states += 1;
             }
         }

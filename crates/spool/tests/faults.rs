@@ -4,7 +4,7 @@ use crate::disk::{Door, open};
 use crate::model::Model;
 use crate::raw;
 use crate::script::{At, Told, script, tell};
-use crate::world::{Step, World};
+use crate::trial::{Step, Trial};
 use tidegate_spool::{DiskStatus, OpenError, verify};
 use tidegate_testkit::{Fault, SimDisk, What};
 
@@ -26,7 +26,7 @@ fn at_every_operation(closes: bool, fault: Fault, mut look: impl FnMut(u64, &[St
 fn reopens(disk: SimDisk, model: &Model) {
     let mut model = model.clone();
     model.survive(&raw::read(&disk));
-    World::with(disk, model, 8192, 1_000_000).expect("a spool").works_on();
+    Trial::with(disk, model, 8192, 1_000_000).expect("a spool").works_on();
 }
 
 fn is_sync(what: What) -> bool {
@@ -37,41 +37,41 @@ fn is_sync(what: What) -> bool {
 fn after_a_failed_write_or_fsync_nothing_is_acknowledged_and_nothing_is_synced() {
     let mut failed = 0;
     at_every_operation(false, Fault::Io, |point, _, told| {
-        let Told::ToTheEnd(mut world) = told else {
+        let Told::ToTheEnd(mut trial) = told else {
             // Opening says so, too.
             assert!(point < 4, "only opening may end early");
             return;
         };
-        let journal = world.disk.journal(point);
+        let journal = trial.disk.journal(point);
         assert!(!journal[0].is_done);
-        world.work();
+        trial.work();
         if matches!(journal[0].what, What::Write) || is_sync(journal[0].what) {
             failed += 1;
-            assert!(matches!(world.spool.status(), DiskStatus::Failed(_)), "{:?}", world.spool.status());
+            assert!(matches!(trial.spool.status(), DiskStatus::Failed(_)), "{:?}", trial.spool.status());
         }
-        if let DiskStatus::Failed(_) = world.spool.status() {
-            world.poll();
-            let durable = world.spool.durable();
+        if let DiskStatus::Failed(_) = trial.spool.status() {
+            trial.poll();
+            let durable = trial.spool.durable();
             for _ in 0..3 {
-                world.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
-                world.work();
-                world.poll();
+                trial.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
+                trial.work();
+                trial.poll();
             }
-            assert_eq!(world.spool.durable(), durable, "nothing is acknowledged any more");
-            let model = world.model.clone();
-            assert!(!world.shut(), "closing says that not all was written");
-            let later = world.disk.journal(point + 1);
+            assert_eq!(trial.spool.durable(), durable, "nothing is acknowledged any more");
+            let model = trial.model.clone();
+            assert!(!trial.shut(), "closing says that not all was written");
+            let later = trial.disk.journal(point + 1);
             assert!(!later.iter().any(|entry| is_sync(entry.what)), "no fsync may be tried again: {later:?}");
             for choice in 0..8 {
-                reopens(world.disk.crash(choice), &model);
+                reopens(trial.disk.crash(choice), &model);
             }
             // The process ends, the system lives on: what it takes for written may be only in memory.
-            let killed = world.disk.killed();
+            let killed = trial.disk.killed();
             let mut survivor = model.clone();
             survivor.survive(&raw::read(&killed));
-            let world = World::with(killed, survivor, 8192, 1_000_000).expect("a spool");
+            let trial = Trial::with(killed, survivor, 8192, 1_000_000).expect("a spool");
             for choice in 0..4 {
-                reopens(world.disk.crash(choice), &world.model);
+                reopens(trial.disk.crash(choice), &trial.model);
             }
         }
     });
@@ -82,12 +82,12 @@ fn after_a_failed_write_or_fsync_nothing_is_acknowledged_and_nothing_is_synced()
 fn a_disk_that_is_full_for_a_moment_loses_nothing() {
     for fault in [Fault::Full, Fault::Short] {
         at_every_operation(false, fault, |_, _, told| {
-            let Told::ToTheEnd(mut world) = told else { panic!("a full disk ended it") };
-            world.drain();
-            assert_eq!(world.spool.status(), DiskStatus::Good);
-            let report = verify(&Door(world.disk.clone())).expect("a report");
+            let Told::ToTheEnd(mut trial) = told else { panic!("a full disk ended it") };
+            trial.drain();
+            assert_eq!(trial.spool.status(), DiskStatus::Good);
+            let report = verify(&Door(trial.disk.clone())).expect("a report");
             assert_eq!((report.damaged, report.torn_bytes), (Vec::new(), 0), "nothing half written is left");
-            world.works_on();
+            trial.works_on();
         });
     }
 }
@@ -96,29 +96,29 @@ fn a_disk_that_is_full_for_a_moment_loses_nothing() {
 fn nothing_is_acknowledged_on_a_full_disk_and_everything_goes_on_when_there_is_room() {
     let mut full = 0;
     at_every_operation(false, Fault::FullForGood, |_, _, told| {
-        let Told::ToTheEnd(mut world) = told else { panic!("a full disk ended it") };
-        world.work();
-        world.poll();
-        let durable = world.spool.durable();
+        let Told::ToTheEnd(mut trial) = told else { panic!("a full disk ended it") };
+        trial.work();
+        trial.poll();
+        let durable = trial.spool.durable();
         // More than a segment was set aside for.
         for _ in 0..12 {
-            world.step(&Step::Append { to: 7, pad: 900, rich: false, extra: 0 });
+            trial.step(&Step::Append { to: 7, pad: 900, rich: false, extra: 0 });
         }
-        world.work();
-        world.poll();
-        assert_eq!(world.spool.status(), DiskStatus::Full);
-        if world.spool.durable() == durable {
+        trial.work();
+        trial.poll();
+        assert_eq!(trial.spool.status(), DiskStatus::Full);
+        if trial.spool.durable() == durable {
             full += 1;
         }
         for choice in 0..4 {
-            reopens(world.disk.crash(choice), &world.model);
+            reopens(trial.disk.crash(choice), &trial.model);
         }
-        reopens(world.disk.killed(), &world.model);
-        world.disk.fill(false);
-        world.drain();
-        assert_eq!(world.spool.status(), DiskStatus::Good);
-        world.gives_back();
-        world.works_on();
+        reopens(trial.disk.killed(), &trial.model);
+        trial.disk.fill(false);
+        trial.drain();
+        assert_eq!(trial.spool.status(), DiskStatus::Good);
+        trial.gives_back();
+        trial.works_on();
     });
     assert!(full > 200, "the disk was full only {full} times");
 }
@@ -126,24 +126,24 @@ fn nothing_is_acknowledged_on_a_full_disk_and_everything_goes_on_when_there_is_r
 #[test]
 fn a_spool_opens_on_a_full_disk() {
     for seed in 200..230 {
-        let Told::ToTheEnd(world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+        let Told::ToTheEnd(trial) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
             panic!("nothing went wrong")
         };
         for choice in 0..20 {
-            let disk = world.disk.crash(choice);
+            let disk = trial.disk.crash(choice);
             disk.fill(true);
-            let mut model = world.model.clone();
+            let mut model = trial.model.clone();
             model.survive(&raw::read(&disk));
-            let mut world = World::with(disk.clone(), model, 8192, 1_000_000).expect("a spool");
-            world.work();
-            world.poll();
-            assert_eq!(world.spool.status(), DiskStatus::Full);
-            world.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
-            world.work();
-            world.poll();
+            let mut trial = Trial::with(disk.clone(), model, 8192, 1_000_000).expect("a spool");
+            trial.work();
+            trial.poll();
+            assert_eq!(trial.spool.status(), DiskStatus::Full);
+            trial.step(&Step::Append { to: 7, pad: 9, rich: false, extra: 0 });
+            trial.work();
+            trial.poll();
             disk.fill(false);
-            world.drain();
-            world.works_on();
+            trial.drain();
+            trial.works_on();
         }
     }
 }
@@ -151,18 +151,18 @@ fn a_spool_opens_on_a_full_disk() {
 #[test]
 fn a_read_that_fails_is_told_and_changes_nothing() {
     for seed in 300..310 {
-        let Told::ToTheEnd(world) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
+        let Told::ToTheEnd(trial) = tell(&script(seed, STEPS, true), u64::MAX, Fault::Io, 8192) else {
             panic!("nothing went wrong")
         };
         for after in 0..1000 {
             let _at = At(format!("script {seed}, read {after} fails"));
-            let disk = world.disk.killed();
+            let disk = trial.disk.killed();
             disk.fail_read(after);
             match open(&disk) {
                 Err(error) => assert!(matches!(error, OpenError::Io { .. }), "{error}"),
                 Ok(_) => break,
             }
-            reopens(disk.killed(), &world.model);
+            reopens(disk.killed(), &trial.model);
             assert!(after < 999, "opening ends");
         }
     }

@@ -149,15 +149,15 @@ fn what_is_written_today_is_what_was_written_then() {
 
 #[test]
 fn a_file_of_a_later_format_is_refused_and_nothing_is_touched() {
-    let Told::ToTheEnd(mut world) = tell(&script(5, 80, true), u64::MAX, Fault::Io, 8192) else {
+    let Told::ToTheEnd(mut trial) = tell(&script(5, 80, true), u64::MAX, Fault::Io, 8192) else {
         panic!("nothing went wrong")
     };
-    assert!(world.shut());
-    let files = world.disk.files();
+    assert!(trial.shut());
+    let files = trial.disk.files();
     assert!(files.iter().any(|(name, _)| name.starts_with("cursors-")));
-    let torn = world.disk.files().into_iter().rfind(|(name, _)| name.ends_with(".log")).expect("a log").0;
+    let torn = trial.disk.files().into_iter().rfind(|(name, _)| name.ends_with(".log")).expect("a log").0;
     for (name, _) in &files {
-        let disk = world.disk.crash(0);
+        let disk = trial.disk.crash(0);
         // A torn end and a rest of yesterday, which would be mended.
         let mut end = disk.contents(&torn);
         end.extend([7; 40]);

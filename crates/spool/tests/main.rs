@@ -9,7 +9,7 @@
 //! | `format` | files of format 1 as they were written once (`golden/1`); files of a later one are refused untouched |
 //! | `tools` | `verify`, `export` and the `Editor` |
 //! | `threads` | the real threads on a real folder, with more than memory is given for |
-//! | `world`, `model` | a spool and the list of what happened that it is compared with; `script`: stories that are the same every time; `raw`: a reader of the log of the tests' own; `disk`: the simulated disk behind the spool's door |
+//! | `trial`, `model` | a spool and the list of what happened that it is compared with; `script`: stories that are the same every time; `raw`: a reader of the log of the tests' own; `disk`: the simulated disk behind the spool's door |
 //!
 //! That these tests can fail: see `docs/mutants.md`.
 
@@ -24,4 +24,4 @@ mod script;
 mod stories;
 mod threads;
 mod tools;
-mod world;
+mod trial;

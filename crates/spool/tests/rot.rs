@@ -4,7 +4,7 @@ use crate::disk::Door;
 use crate::model::{Happened, Model, QUEUES};
 use crate::raw;
 use crate::script::{At, Dice, Told, script, tell};
-use crate::world::World;
+use crate::trial::Trial;
 use std::collections::BTreeSet;
 use tidegate_spool::verify;
 use tidegate_testkit::{Fault, SimDisk};
@@ -14,12 +14,12 @@ const FLIPS: u64 = 10_000;
 const SPOOLS: u64 = 40;
 
 fn closed(seed: u64) -> (SimDisk, Model) {
-    let Told::ToTheEnd(mut world) = tell(&script(seed, 80, true), u64::MAX, Fault::Io, 8192) else {
+    let Told::ToTheEnd(mut trial) = tell(&script(seed, 80, true), u64::MAX, Fault::Io, 8192) else {
         panic!("nothing went wrong")
     };
-    world.model.keeps_done = true;
-    assert!(world.shut(), "the disk is good");
-    (world.disk.crash(0), world.model.clone())
+    trial.model.keeps_done = true;
+    assert!(trial.shut(), "the disk is good");
+    (trial.disk.crash(0), trial.model.clone())
 }
 
 #[test]
@@ -68,13 +68,13 @@ fn one_bit_that_rots_takes_one_record_with_it_at_most_and_is_counted() {
             }
             assert!(report.damaged.iter().all(|damage| damage.file == *name));
 
-            let mut world = World::with(rotten, model, 8192, 1_000_000).expect("a spool");
-            world.drain();
+            let mut trial = Trial::with(rotten, model, 8192, 1_000_000).expect("a spool");
+            trial.drain();
             if left < waits {
                 lost_items += waits - left;
-                assert!(world.spool.damaged() > 0 || world.spool.torn_bytes() > 0, "a lost message is counted");
+                assert!(trial.spool.damaged() > 0 || trial.spool.torn_bytes() > 0, "a lost message is counted");
             }
-            world.works_on_a_little();
+            trial.works_on_a_little();
         }
     }
     println!("{counted} of {FLIPS} flips were outside of cursors, {lost_items} messages were lost");
@@ -98,24 +98,24 @@ fn a_closed_spool_has_something_to_lose() {
 fn a_name_that_rots_takes_nothing_with_it() {
     let mut names = 0;
     for seed in 0..20 {
-        let Told::ToTheEnd(mut world) = tell(&script(4000 + seed, 14, false), u64::MAX, Fault::Io, 8192) else {
+        let Told::ToTheEnd(mut trial) = tell(&script(4000 + seed, 14, false), u64::MAX, Fault::Io, 8192) else {
             panic!("nothing went wrong")
         };
-        assert!(world.shut(), "the disk is good");
-        for (sequence, (name, start, end)) in raw::read(&world.disk).places {
-            let is_name = world.disk.contents(&name)[start + 16] == 1;
+        assert!(trial.shut(), "the disk is good");
+        for (sequence, (name, start, end)) in raw::read(&trial.disk).places {
+            let is_name = trial.disk.contents(&name)[start + 16] == 1;
             if !is_name {
                 continue;
             }
             let _at = At(format!("spool {seed}, the name at {sequence}"));
-            let rotten = world.disk.crash(0);
+            let rotten = trial.disk.crash(0);
             rotten.flip(&name, (start + end) as u64 / 2 * 8);
-            let mut model = world.model.clone();
+            let mut model = trial.model.clone();
             model.acked -= 1;
             // A checkpoint may cover it, then a start does not look there; the last one of all may as well be torn.
             let report = verify(&Door(rotten.clone())).expect("damage is no error");
             assert!(!report.damaged.is_empty() || report.torn_bytes > 0);
-            World::with(rotten, model, 8192, 1_000_000).expect("a spool").works_on();
+            Trial::with(rotten, model, 8192, 1_000_000).expect("a spool").works_on();
             names += 1;
         }
     }

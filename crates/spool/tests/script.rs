@@ -1,7 +1,7 @@
 //! Stories that are the same every time, for tests that look at each of their operations on disk.
 
 use crate::model::Model;
-use crate::world::{Step, World};
+use crate::trial::{Step, Trial};
 use tidegate_testkit::{Fault, SimDisk};
 
 /// Chance that is the same every time (splitmix64).
@@ -60,26 +60,26 @@ pub(crate) fn script(seed: u64, steps: usize, closes: bool) -> Vec<Step> {
 pub(crate) fn tell(script: &[Step], operation: u64, fault: Fault, window: usize) -> Told {
     let disk = SimDisk::new();
     disk.fail(operation, fault);
-    let Ok(mut world) = World::with(disk.clone(), Model::default(), window, 1) else {
+    let Ok(mut trial) = Trial::with(disk.clone(), Model::default(), window, 1) else {
         return Told::Over(disk, Model::default());
     };
     for step in script {
         if matches!(step, Step::Close) {
-            if !world.close(false) {
-                return Told::Over(world.disk.clone(), world.model.clone());
+            if !trial.close(false) {
+                return Told::Over(trial.disk.clone(), trial.model.clone());
             }
         } else {
-            world.step(step);
+            trial.step(step);
         }
-        if world.disk.is_off() {
-            return Told::Over(world.disk.clone(), world.model.clone());
+        if trial.disk.is_off() {
+            return Told::Over(trial.disk.clone(), trial.model.clone());
         }
     }
-    Told::ToTheEnd(Box::new(world))
+    Told::ToTheEnd(Box::new(trial))
 }
 
 pub(crate) enum Told {
     /// It ended early, with this disk, and the model says what must be on it.
     Over(SimDisk, Model),
-    ToTheEnd(Box<World>),
+    ToTheEnd(Box<Trial>),
 }

@@ -1,6 +1,6 @@
 //! Stories of appending, finishing, closing, killing and losing power, told against the model.
 
-use crate::world::{Step, World};
+use crate::trial::{Step, Trial};
 use proptest::prelude::*;
 use tidegate_testkit::SimDisk;
 
@@ -42,12 +42,12 @@ fn window() -> impl Strategy<Value = usize> {
 }
 
 fn tell(steps: &[Step], window: usize, gives_back: bool) {
-    let mut world = World::new(SimDisk::new(), window);
-    steps.iter().for_each(|step| world.step(step));
+    let mut trial = Trial::new(SimDisk::new(), window);
+    steps.iter().for_each(|step| trial.step(step));
     if gives_back {
-        world.gives_back();
+        trial.gives_back();
     }
-    world.works_on();
+    trial.works_on();
 }
 
 proptest! {

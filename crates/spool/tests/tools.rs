@@ -9,11 +9,11 @@ use tidegate_spool::{EditError, Editor, export, verify};
 use tidegate_testkit::{Fault, SimDisk};
 
 fn closed(seed: u64) -> (SimDisk, Model) {
-    let Told::ToTheEnd(mut world) = tell(&script(seed, 90, true), u64::MAX, Fault::Io, 8192) else {
+    let Told::ToTheEnd(mut trial) = tell(&script(seed, 90, true), u64::MAX, Fault::Io, 8192) else {
         panic!("nothing went wrong")
     };
-    assert!(world.shut(), "the disk is good");
-    (world.disk.clone(), world.model.clone())
+    assert!(trial.shut(), "the disk is good");
+    (trial.disk.clone(), trial.model.clone())
 }
 
 #[test]

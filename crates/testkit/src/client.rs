@@ -3,7 +3,15 @@
 //! Everything happens in [`Client::turn`]: what is waiting to be written goes out in one write, one read takes what has
 //! come, and all of its packets are handled. The other calls queue something and take turns until it is done.
 
-use crate::packet::{self, Fields, Frame, Publish};
+mod answers;
+mod options;
+#[cfg(test)]
+mod tests;
+
+use answers::connack;
+pub use options::{ClientOptions, Version, Will};
+
+use crate::packet::{self, Publish};
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,110 +26,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// Publishes are gathered up to this before they are written without being asked for.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// mosquitto 2.0.11 cuts a client of any version that has more QoS 2 publishes unfinished than its
-/// `max_inflight_messages`, which is 20 by default and told to MQTT 5 clients only.
-const WINDOW: usize = 20;
-
 /// Without a Receive Maximum the protocol allows as many as there are packet ids (MQTT 5, 3.2.2.3.3).
 const RECEIVE_MAXIMUM: usize = 65_535;
-
-/// What is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// MQTT 3.1.1.
-    V311,
-    /// MQTT 5.
-    V5,
-}
-
-/// What the broker publishes when the connection is lost.
-#[derive(Debug, Clone)]
-pub struct Will {
-    /// Where to.
-    pub topic: String,
-    /// What.
-    pub payload: Vec<u8>,
-    /// 0, 1 or 2.
-    pub qos: u8,
-    /// Kept by the broker.
-    pub retain: bool,
-}
-
-/// How to connect.
-#[derive(Debug, Clone)]
-pub struct ClientOptions {
-    pub(crate) version: Version,
-    pub(crate) client_id: String,
-    pub(crate) clean: bool,
-    pub(crate) keep_alive_s: u16,
-    pub(crate) session_expiry_s: u32,
-    pub(crate) receive_maximum: Option<u16>,
-    pub(crate) login: Option<(String, String)>,
-    pub(crate) will: Option<Will>,
-    window: usize,
-    manual_acks: bool,
-}
-
-impl ClientOptions {
-    /// A clean session, a keep-alive of 30 s, a window of 20 publishes, acknowledging what it receives.
-    pub fn new(version: Version, client_id: &str) -> Self {
-        Self {
-            version,
-            client_id: client_id.to_owned(),
-            clean: true,
-            keep_alive_s: 30,
-            session_expiry_s: 0,
-            receive_maximum: None,
-            login: None,
-            will: None,
-            window: WINDOW,
-            manual_acks: false,
-        }
-    }
-
-    /// Whether the broker forgets the old session; if not, it keeps this one for ever.
-    pub fn clean(mut self, clean: bool) -> Self {
-        self.clean = clean;
-        self.session_expiry_s = if clean { 0 } else { u32::MAX };
-        self
-    }
-
-    /// 0: none.
-    pub fn keep_alive_s(mut self, seconds: u16) -> Self {
-        self.keep_alive_s = seconds;
-        self
-    }
-
-    /// User name and password.
-    pub fn login(mut self, user: &str, password: &str) -> Self {
-        self.login = Some((user.to_owned(), password.to_owned()));
-        self
-    }
-
-    /// Published by the broker when the connection is lost.
-    pub fn will(mut self, will: Will) -> Self {
-        self.will = Some(will);
-        self
-    }
-
-    /// How many of the broker's publishes may be unacknowledged, in MQTT 5.
-    pub fn receive_maximum(mut self, messages: u16) -> Self {
-        self.receive_maximum = Some(messages);
-        self
-    }
-
-    /// How many of our own publishes may be; never more than the broker's receive maximum.
-    pub fn window(mut self, messages: usize) -> Self {
-        self.window = messages;
-        self
-    }
-
-    /// Received messages wait for [`Client::ack`].
-    pub fn manual_acks(mut self) -> Self {
-        self.manual_acks = true;
-        self
-    }
-}
 
 /// A message from the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +60,7 @@ pub struct Client {
     window: usize,
     next_id: u16,
     next_token: u64,
-    outgoing: VecDeque<Outgoing>,
+    outgoing: VecDeque<Unacknowledged>,
     completed: Vec<u64>,
     inbox: VecDeque<Received>,
     // QoS 2 ids between PUBLISH and PUBREL: known, not to be delivered again.
@@ -164,7 +70,7 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-struct Outgoing {
+struct Unacknowledged {
     id: u16,
     token: u64,
     topic: String,
@@ -270,7 +176,7 @@ impl Client {
             }
             id = self.take_id();
             let (topic, payload) = (topic.to_owned(), payload.to_owned());
-            self.outgoing.push_back(Outgoing { id, token, topic, payload, qos, retain, released: false });
+            self.outgoing.push_back(Unacknowledged { id, token, topic, payload, qos, retain, released: false });
         }
         let publish = Publish { topic, payload, qos, retain, dup: false, id };
         packet::publish(&mut self.tx, self.options.version, &publish);
@@ -428,76 +334,6 @@ impl Client {
         result
     }
 
-    fn handle(&mut self, frame: Frame<'_>) -> io::Result<()> {
-        match frame.kind() {
-            packet::PUBLISH => self.on_publish(Publish::read(frame, self.options.version)?),
-            packet::PUBACK | packet::PUBCOMP => self.complete(Fields(frame.body).u16()?)?,
-            packet::PUBREC => self.on_pubrec(frame)?,
-            packet::PUBREL => {
-                let id = Fields(frame.body).u16()?;
-                self.unreleased.remove(&id);
-                packet::acknowledge(&mut self.tx, packet::PUBCOMP, id);
-            }
-            packet::SUBACK | packet::UNSUBACK => {
-                let mut fields = Fields(frame.body);
-                let id = fields.u16()?;
-                if self.options.version == Version::V5 {
-                    fields.skip_properties()?;
-                }
-                self.answer = Some((id, fields.0.to_vec()));
-            }
-            packet::PINGRESP => {}
-            packet::DISCONNECT => {
-                let reason = frame.body.first().copied().unwrap_or(0);
-                let message = format!("the broker disconnects: {reason:#04x}");
-                return Err(io::Error::new(ErrorKind::ConnectionAborted, message));
-            }
-            kind => return Err(packet::malformed(&format!("unexpected packet of type {kind}"))),
-        }
-        Ok(())
-    }
-
-    fn on_publish(&mut self, publish: Publish<'_>) {
-        if publish.qos == 2 && !self.unreleased.insert(publish.id) {
-            packet::acknowledge(&mut self.tx, packet::PUBREC, publish.id);
-            return;
-        }
-        let received = Received {
-            topic: publish.topic.to_owned(),
-            payload: publish.payload.to_owned(),
-            qos: publish.qos,
-            retain: publish.retain,
-            dup: publish.dup,
-            packet_id: publish.id,
-        };
-        if !self.options.manual_acks {
-            self.ack(&received);
-        }
-        self.inbox.push_back(received);
-    }
-
-    fn on_pubrec(&mut self, frame: Frame<'_>) -> io::Result<()> {
-        let mut fields = Fields(frame.body);
-        let id = fields.u16()?;
-        let reason = fields.u8().unwrap_or(0);
-        if reason >= 0x80 {
-            return self.complete(id);
-        }
-        if let Some(outgoing) = self.outgoing.iter_mut().find(|outgoing| outgoing.id == id) {
-            outgoing.released = true;
-        }
-        packet::acknowledge(&mut self.tx, packet::PUBREL, id);
-        Ok(())
-    }
-
-    fn complete(&mut self, id: u16) -> io::Result<()> {
-        let index = self.outgoing.iter().position(|outgoing| outgoing.id == id);
-        let outgoing = index.and_then(|index| self.outgoing.remove(index));
-        let outgoing = outgoing.ok_or_else(|| packet::malformed(&format!("an acknowledgement of nothing: {id}")))?;
-        self.completed.push(outgoing.token);
-        Ok(())
-    }
-
     /// The next id that is not in use; 0 is none.
     fn take_id(&mut self) -> u16 {
         loop {
@@ -514,7 +350,7 @@ impl Client {
     }
 }
 
-impl Outgoing {
+impl Unacknowledged {
     fn as_publish(&self, dup: bool) -> Publish<'_> {
         let Self { id, qos, retain, .. } = *self;
         Publish { topic: &self.topic, payload: &self.payload, qos, retain, dup, id }
@@ -531,139 +367,4 @@ fn dial(address: SocketAddr) -> io::Result<TcpStream> {
 fn left_until(end: Instant) -> io::Result<Duration> {
     let left = end.saturating_duration_since(Instant::now());
     if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
-}
-
-/// Whether the session was kept, and the broker's receive maximum.
-fn connack(frame: Frame<'_>, version: Version) -> io::Result<(bool, usize)> {
-    if frame.kind() != packet::CONNACK {
-        return Err(packet::malformed("the first packet is no CONNACK"));
-    }
-    let mut fields = Fields(frame.body);
-    let session_present = fields.u8()? & 1 == 1;
-    let code = fields.u8()?;
-    if code != 0 {
-        let message = format!("the broker refuses the connection: {code:#04x}");
-        return Err(io::Error::new(ErrorKind::ConnectionRefused, message));
-    }
-    let maximum = match version {
-        Version::V311 => RECEIVE_MAXIMUM,
-        Version::V5 => packet::receive_maximum(&mut fields)?.map_or(RECEIVE_MAXIMUM, usize::from),
-    };
-    Ok((session_present, maximum))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Mosquitto;
-
-    const SOON: Duration = Duration::from_secs(5);
-    const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
-
-    #[test]
-    fn every_qos_goes_both_ways_in_both_versions() {
-        let broker = Mosquitto::start();
-        for version in VERSIONS {
-            let mut sub = Client::connect(broker.port(), &ClientOptions::new(version, "sub")).unwrap();
-            let mut client = Client::connect(broker.port(), &ClientOptions::new(version, "pub")).unwrap();
-            for qos in 0..=2 {
-                assert_eq!(sub.subscribe(&[("a/+", qos)]).unwrap(), [qos]);
-                client.publish("a/b", b"tide", qos, false).unwrap();
-                let received = sub.receive(SOON).unwrap().unwrap();
-                assert_eq!((received.topic.as_str(), received.payload.as_slice()), ("a/b", &b"tide"[..]));
-                assert_eq!((received.qos, received.retain, received.dup), (qos, false, false));
-            }
-            sub.unsubscribe(&["a/+"]).unwrap();
-            client.publish("a/b", b"", 1, false).unwrap();
-            assert_eq!(sub.receive(Duration::from_millis(50)).unwrap(), None);
-        }
-    }
-
-    #[test]
-    fn a_window_of_publishes_completes_in_order() {
-        let broker = Mosquitto::start();
-        for (version, qos) in [(Version::V311, 1), (Version::V311, 2), (Version::V5, 1), (Version::V5, 2)] {
-            let window = if qos == 1 { 500 } else { WINDOW };
-            let options = ClientOptions::new(version, "fast").window(window);
-            let mut client = Client::connect(broker.port(), &options).unwrap();
-            let mut completed = Vec::new();
-            for n in 0..5_000u64 {
-                assert_eq!(client.send("a", b"21", qos, false).unwrap(), n);
-                completed.extend(client.completed());
-                assert!(client.in_flight() <= window);
-            }
-            while client.in_flight() > 0 {
-                client.turn(SOON).unwrap();
-            }
-            completed.extend(client.completed());
-            assert_eq!(completed, Vec::from_iter(0..5_000));
-        }
-    }
-
-    #[test]
-    fn what_is_not_acknowledged_comes_again() {
-        let broker = Mosquitto::start();
-        for version in VERSIONS {
-            for qos in 1..=2 {
-                let options = ClientOptions::new(version, "careful").clean(false).manual_acks();
-                let mut client = Client::connect(broker.port(), &options).unwrap();
-                client.subscribe(&[("a", qos)]).unwrap();
-                client.publish("a", b"x", qos, false).unwrap();
-                let first = client.receive(SOON).unwrap().unwrap();
-                client.abort();
-
-                let mut client = Client::connect(broker.port(), &options).unwrap();
-                assert!(client.session_present());
-                let again = client.receive(SOON).unwrap().unwrap();
-                assert!(again.dup && again.payload == first.payload);
-                client.ack(&again);
-                assert_eq!(client.receive(Duration::from_millis(50)).unwrap(), None);
-                client.disconnect().unwrap();
-
-                let mut client = Client::connect(broker.port(), &options).unwrap();
-                assert_eq!(client.receive(Duration::from_millis(50)).unwrap(), None);
-                client.unsubscribe(&["a"]).unwrap();
-            }
-        }
-    }
-
-    #[test]
-    fn unacknowledged_publishes_are_sent_again_after_a_reconnect() {
-        let broker = Mosquitto::start();
-        let mut sub = Client::connect(broker.port(), &ClientOptions::new(Version::V311, "sub")).unwrap();
-        sub.subscribe(&[("a", 2)]).unwrap();
-        for qos in 1..=2 {
-            let options = ClientOptions::new(Version::V311, "pub").clean(false);
-            let mut client = Client::connect(broker.port(), &options).unwrap();
-            for n in 0..3u8 {
-                client.send("a", &[n], qos, false).unwrap();
-            }
-            // Nothing is flushed: the broker has not seen them.
-            client.reconnect().unwrap();
-            assert_eq!(client.in_flight(), 3);
-            while client.in_flight() > 0 {
-                client.turn(SOON).unwrap();
-            }
-            for n in 0..3u8 {
-                assert_eq!(sub.receive(SOON).unwrap().unwrap().payload, [n]);
-            }
-        }
-    }
-
-    #[test]
-    fn wills_and_retained_messages_and_keep_alive() {
-        let broker = Mosquitto::start();
-        for version in VERSIONS {
-            let will = Will { topic: "gone".into(), payload: b"aground".into(), qos: 1, retain: false };
-            let options = ClientOptions::new(version, "ship").will(will).keep_alive_s(1);
-            let mut ship = Client::connect(broker.port(), &options).unwrap();
-            ship.publish("kept", b"still", 1, true).unwrap();
-            let mut sub = Client::connect(broker.port(), &ClientOptions::new(version, "sub")).unwrap();
-            sub.subscribe(&[("gone", 1), ("kept", 1)]).unwrap();
-            assert!(sub.receive(SOON).unwrap().unwrap().retain);
-            assert_eq!(ship.receive(Duration::from_millis(2_500)).unwrap(), None, "kept alive by pings");
-            ship.abort();
-            assert_eq!(sub.receive(SOON).unwrap().unwrap().payload, b"aground");
-        }
-    }
 }

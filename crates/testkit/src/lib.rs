@@ -37,7 +37,7 @@ pub use scripted::{
     Answer, End, Habit, Hello, Logged, Match, Message, OneAnswer, Packet, Properties, Property, Published, Script,
     ScriptedBroker, Subscription,
 };
-pub use simdisk::{Entry, Fault, SimDisk, SimFile, What};
+pub use simdisk::{Fault, Operation, SimDisk, SimFile, What};
 pub use tidegate::{Metrics, Sample, Tidegate, TidegateBuilder};
 pub use tools::{MosquittoSub, mosquitto_pub, python};
 pub use traffic::{Publisher, PublisherOptions, Subscriber, SubscriberOptions};

@@ -8,23 +8,23 @@
 //! it is written. So a test sees no half-done step, and what it asks twice with nothing between is the same.
 
 mod habits;
+mod memory;
 mod one_answer;
 mod personas;
 mod properties;
 mod serve;
-mod state;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use habits::{Answer, End, Habit, Match, Script};
+pub use memory::{Logged, Published};
 pub use one_answer::OneAnswer;
 pub use properties::{Properties, Property};
-pub use state::{Logged, Published};
 pub use wire::{Hello, Message, Packet, Subscription};
 
 use crate::{free_port, packet};
-use state::{Connection, State};
+use memory::{Connection, Memory};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -51,18 +51,18 @@ const SHOWN_BYTES: usize = 60;
 #[derive(Debug)]
 pub struct ScriptedBroker {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    running: Arc<Running>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Running {
+    memory: Mutex<Memory>,
     stopped: AtomicBool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Running {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,19 +83,19 @@ impl ScriptedBroker {
 
     fn listen(listener: TcpListener, script: Script) -> Self {
         let address = listener.local_addr().expect("a listener has an address");
-        let state = Mutex::new(State { script, ..State::default() });
-        let shared = Arc::new(Shared { state, stopped: AtomicBool::new(false) });
-        let theirs = shared.clone();
+        let memory = Mutex::new(Memory { script, ..Memory::default() });
+        let running = Arc::new(Running { memory, stopped: AtomicBool::new(false) });
+        let theirs = running.clone();
         std::thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 if theirs.stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                let shared = theirs.clone();
-                std::thread::spawn(move || serve(&shared, stream));
+                let running = theirs.clone();
+                std::thread::spawn(move || serve(&running, stream));
             }
         });
-        Self { address, shared }
+        Self { address, running }
     }
 
     /// Where it listens.
@@ -110,28 +110,28 @@ impl ScriptedBroker {
 
     /// Other habits from here on.
     pub fn learn(&self, script: Script) {
-        self.shared.lock().script = script;
+        self.running.lock().script = script;
     }
 
     /// How many CONNECTs it has accepted.
     pub fn welcomed(&self) -> usize {
-        self.shared.lock().welcomed
+        self.running.lock().welcomed
     }
 
     /// How many connections there have been, with whatever CONNECT.
     pub fn connections(&self) -> usize {
-        self.shared.lock().connections.len()
+        self.running.lock().connections.len()
     }
 
     /// Whether a client is connected now.
     pub fn is_connected(&self) -> bool {
-        self.shared.lock().sessions.values().any(|session| session.connection.is_some())
+        self.running.lock().sessions.values().any(|session| session.connection.is_some())
     }
 
     /// What is subscribed now in all sessions, as granted.
     pub fn subscriptions(&self) -> BTreeMap<String, Subscription> {
-        let state = self.shared.lock();
-        state.sessions.values().flat_map(|session| session.subscriptions.clone()).collect()
+        let memory = self.running.lock();
+        memory.sessions.values().flat_map(|session| session.subscriptions.clone()).collect()
     }
 
     /// The filters of these, in order.
@@ -141,34 +141,34 @@ impl ScriptedBroker {
 
     /// Every message it has taken, in the order they came.
     pub fn published(&self) -> Vec<Published> {
-        self.shared.lock().published.clone()
+        self.running.lock().published.clone()
     }
 
     /// The payloads of these, as text.
     pub fn payloads(&self) -> Vec<String> {
         let text = |taken: &Published| String::from_utf8_lossy(&taken.message.payload).into_owned();
-        self.shared.lock().published.iter().map(text).collect()
+        self.running.lock().published.iter().map(text).collect()
     }
 
     /// The topics of these, as text.
     pub fn topics(&self) -> Vec<String> {
-        self.shared.lock().published.iter().map(|taken| taken.message.topic_text()).collect()
+        self.running.lock().published.iter().map(|taken| taken.message.topic_text()).collect()
     }
 
     /// Everything that was said, in both directions.
     pub fn log(&self) -> Vec<Logged> {
-        self.shared.lock().log.clone()
+        self.running.lock().log.clone()
     }
 
     /// How many packets of the client are of this kind.
     pub fn heard(&self, kind: impl Fn(&Packet) -> bool) -> usize {
-        self.shared.lock().log.iter().filter(|logged| logged.from_client && kind(&logged.packet)).count()
+        self.running.lock().log.iter().filter(|logged| logged.from_client && kind(&logged.packet)).count()
     }
 
     /// Every CONNECT.
     pub fn hellos(&self) -> Vec<Hello> {
-        let state = self.shared.lock();
-        let hellos = state.log.iter().filter_map(|logged| match &logged.packet {
+        let memory = self.running.lock();
+        let hellos = memory.log.iter().filter_map(|logged| match &logged.packet {
             Packet::Connect(hello) => Some((**hello).clone()),
             _ => None,
         });
@@ -177,57 +177,57 @@ impl ScriptedBroker {
 
     /// How many messages at QoS 1 and 2 clients have not yet acknowledged to the end.
     pub fn unacknowledged(&self) -> usize {
-        self.shared.lock().sessions.values().map(|session| session.outgoing.len()).sum()
+        self.running.lock().sessions.values().map(|session| session.outgoing.len()).sum()
     }
 
     /// Publishes, as if another client had: whoever is subscribed gets it; it is kept if it says so.
     pub fn publish(&self, message: Message) {
-        let mut state = self.shared.lock();
+        let mut memory = self.running.lock();
         if message.retain {
-            state.retained.insert(message.topic.clone(), message.clone());
+            memory.retained.insert(message.topic.clone(), message.clone());
         }
-        state.route(&message, None);
+        memory.route(&message, None);
     }
 
     /// Gives this message to every session, whatever is subscribed, exactly as it is; at QoS 1 and 2 it is sent again in each
     /// connection until it is acknowledged.
     pub fn inject(&self, message: &Message) {
-        let mut state = self.shared.lock();
-        let clients: Vec<String> = state.sessions.keys().cloned().collect();
+        let mut memory = self.running.lock();
+        let clients: Vec<String> = memory.sessions.keys().cloned().collect();
         for client in clients {
-            state.enqueue(&client, message.clone());
+            memory.enqueue(&client, message.clone());
         }
     }
 
     /// Sends the answers that [`Habit::HoldSuback`] holds, and holds no more.
     pub fn release(&self) {
-        let mut state = self.shared.lock();
-        state.script = Script::new();
-        for (number, packet, bytes) in std::mem::take(&mut state.held) {
-            state.tell(number, packet, &bytes);
+        let mut memory = self.running.lock();
+        memory.script = Script::new();
+        for (number, packet, bytes) in std::mem::take(&mut memory.held) {
+            memory.tell(number, packet, &bytes);
         }
     }
 
     /// Ends all connections.
     pub fn cut(&self, end: &End) {
-        let mut state = self.shared.lock();
-        for number in 1..=state.connections.len() {
-            state.end(number, end);
+        let mut memory = self.running.lock();
+        for number in 1..=memory.connections.len() {
+            memory.end(number, end);
         }
     }
 
     /// The end of the log, for a message of a failing test.
     pub fn tail(&self) -> String {
-        let state = self.shared.lock();
-        let from = state.log.len().saturating_sub(SHOWN);
-        let lines: Vec<String> = state.log[from..].iter().map(line).collect();
+        let memory = self.running.lock();
+        let from = memory.log.len().saturating_sub(SHOWN);
+        let lines: Vec<String> = memory.log[from..].iter().map(line).collect();
         format!("\n--- the scripted broker on {} ---\n{}\n---", self.address, lines.join("\n"))
     }
 }
 
 impl Drop for ScriptedBroker {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.running.stopped.store(true, Ordering::SeqCst);
         // Wakes the one who accepts.
         let _ = TcpStream::connect(self.address);
         self.cut(&End::reset());
@@ -252,23 +252,23 @@ fn line(logged: &Logged) -> String {
     format!("{:3} {arrow} {packet}", logged.connection)
 }
 
-fn serve(shared: &Shared, stream: TcpStream) {
+fn serve(running: &Running, stream: TcpStream) {
     let _ = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(CLOSING)));
     let stream = Arc::new(stream);
     let number = {
-        let mut state = shared.lock();
+        let mut memory = running.lock();
         let stream = Some(stream.clone());
-        state.connections.push(Connection { stream, level: 0, client: None, silent: false, aliases: HashMap::new() });
-        state.connections.len()
+        memory.connections.push(Connection { stream, level: 0, client: None, silent: false, aliases: HashMap::new() });
+        memory.connections.len()
     };
-    converse(shared, &stream, number);
-    let mut state = shared.lock();
-    state.detach(number, true);
-    state.connections[number - 1].stream = None;
+    converse(running, &stream, number);
+    let mut memory = running.lock();
+    memory.detach(number, true);
+    memory.connections[number - 1].stream = None;
 }
 
 /// Reads packets and has them answered until one side ends it.
-fn converse(shared: &Shared, stream: &TcpStream, number: usize) {
+fn converse(running: &Running, stream: &TcpStream, number: usize) {
     let (mut buffer, mut chunk) = (Vec::new(), vec![0; READ_BYTES]);
     let mut reader = stream;
     loop {
@@ -280,20 +280,20 @@ fn converse(shared: &Shared, stream: &TcpStream, number: usize) {
         }
         let mut begin = 0;
         loop {
-            let mut state = shared.lock();
-            if state.connections[number - 1].stream.is_none() {
-                drop(state);
+            let mut memory = running.lock();
+            if memory.connections[number - 1].stream.is_none() {
+                drop(memory);
                 return drain(stream);
             }
-            let level = state.connections[number - 1].level;
+            let level = memory.connections[number - 1].level;
             let (packet, size) = match packet::frame(&buffer[begin..]) {
                 Ok(None) => break,
                 Ok(Some((frame, size))) => (Packet::read(frame, level), size),
                 Err(error) => (Err(error), 0),
             };
             match packet {
-                Ok(packet) => state.on_packet(number, packet),
-                Err(_) => state.end(number, &End::says(MALFORMED)),
+                Ok(packet) => memory.on_packet(number, packet),
+                Err(_) => memory.end(number, &End::says(MALFORMED)),
             }
             begin += size;
         }

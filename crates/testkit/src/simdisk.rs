@@ -5,19 +5,21 @@
 //! behind: of everything that was not synced any part may be there. Faults are planted before the operation that shall
 //! meet them, by its number; numbers count what changes the disk, from 0.
 
+mod crash;
+mod file;
+
+pub use file::SimFile;
+
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// What a disk writes in one piece, in bytes.
-const SECTOR: usize = 512;
 
 /// What the system says when a device fails.
 const EIO: i32 = 5;
 
 /// One thing that was done to the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct Operation {
     /// Which.
     pub what: What,
     /// The file it was about, by the name it had then; for a rename the new one, empty for the folder.
@@ -65,20 +67,13 @@ pub enum Fault {
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk(Arc<Mutex<Inner>>);
 
-/// A file of a [`SimDisk`], by whatever name.
-#[derive(Debug, Clone)]
-pub struct SimFile {
-    disk: SimDisk,
-    inode: usize,
-}
-
 #[derive(Debug, Clone, Default)]
 struct Inner {
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     pending_names: Vec<NameChange>,
     inodes: Vec<Inode>,
-    journal: Vec<Entry>,
+    journal: Vec<Operation>,
     faults: BTreeMap<u64, Fault>,
     reads: u64,
     read_fault: Option<u64>,
@@ -228,7 +223,7 @@ impl SimDisk {
     }
 
     /// What was done from the operation with this number on.
-    pub fn journal(&self, from: u64) -> Vec<Entry> {
+    pub fn journal(&self, from: u64) -> Vec<Operation> {
         self.lock().journal.get(from as usize..).unwrap_or_default().to_vec()
     }
 
@@ -275,53 +270,6 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(healed)))
     }
 
-    /// One of the disks that a power loss may leave, by number: 0 loses all that was not synced, 1 keeps all of it, each
-    /// other one loses, keeps, tears and reorders by chance.
-    pub fn crash(&self, choice: u64) -> Self {
-        let inner = self.lock();
-        let mut dice = Dice(choice.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        // Some crashes lose little, some much.
-        let keep = match choice {
-            0 => 0,
-            1 => 100,
-            _ => [8, 50, 92][dice.below(3)],
-        };
-        let mut names = inner.durable_names.clone();
-        for change in &inner.pending_names {
-            if dice.below(100) >= keep {
-                continue;
-            }
-            match change {
-                NameChange::Set(name, inode) => {
-                    names.insert(name.clone(), *inode);
-                }
-                NameChange::Move(from, to, inode) => {
-                    if names.get(from) == Some(inode) {
-                        names.remove(from);
-                    }
-                    names.insert(to.clone(), *inode);
-                }
-                NameChange::Gone(name, inode) => {
-                    if names.get(name) == Some(inode) {
-                        names.remove(name);
-                    }
-                }
-            }
-        }
-        let mut left = Inner::default();
-        let mut places = BTreeMap::new();
-        for (name, inode) in names {
-            let place = *places.entry(inode).or_insert_with(|| {
-                let bytes = inner.inodes[inode].after_crash(keep, &mut dice);
-                left.inodes.push(Inode { cache: bytes.clone(), durable: bytes, pending: Vec::new() });
-                left.inodes.len() - 1
-            });
-            left.names.insert(name, place);
-        }
-        left.durable_names = left.names.clone();
-        Self(Arc::new(Mutex::new(left)))
-    }
-
     /// What a file holds; empty if it is not there. Counts for nothing.
     pub fn contents(&self, name: &str) -> Vec<u8> {
         let inner = self.lock();
@@ -356,97 +304,6 @@ impl SimDisk {
     }
 }
 
-impl SimFile {
-    /// Reads up to `buffer.len()` bytes; 0 only at the end.
-    ///
-    /// # Errors
-    /// A planted one.
-    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut inner = self.disk.lock();
-        inner.read()?;
-        let cache = &inner.inodes[self.inode].cache;
-        let rest = cache.get(offset as usize..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    /// Writes some of the bytes, and says how many.
-    ///
-    /// # Errors
-    /// A planted one.
-    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        let mut inner = self.disk.lock();
-        let name = inner.name_of(self.inode);
-        let grows = offset as usize + bytes.len() > inner.inodes[self.inode].cache.len();
-        let half = bytes.len().div_ceil(2);
-        let (count, outcome) = match inner.begin(What::Write, &name, grows) {
-            Verdict::Go => (bytes.len(), Ok(bytes.len())),
-            Verdict::Half => (half, Ok(half)),
-            Verdict::HalfThenFull => {
-                inner.full_once = true;
-                (half, Ok(half))
-            }
-            // How far a write got that failed is nobody's knowledge.
-            Verdict::Fail(error) if error.raw_os_error() == Some(EIO) && !inner.is_off => (half, Err(error)),
-            Verdict::Fail(error) => (0, Err(error)),
-        };
-        if count > 0 {
-            inner.inodes[self.inode].change(ChangeKind::Write(offset as usize, bytes[..count].to_vec()));
-        }
-        outcome
-    }
-
-    /// Makes what was written durable.
-    ///
-    /// # Errors
-    /// A planted one.
-    pub fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.lock();
-        let name = inner.name_of(self.inode);
-        let was_off = inner.is_off;
-        let verdict = inner.begin(What::Sync, &name, false);
-        let inode = &mut inner.inodes[self.inode];
-        if let Verdict::Fail(error) = verdict {
-            if was_off {
-                return Err(error);
-            }
-            inode.pending.iter_mut().for_each(|change| change.is_doomed = true);
-            return Err(error);
-        }
-        let (doomed, good): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut inode.pending).into_iter().partition(|change| change.is_doomed);
-        good.iter().for_each(|change| change.kind.apply(&mut inode.durable));
-        inode.pending = doomed;
-        Ok(())
-    }
-
-    /// Cuts the file off, or makes it longer with zeros.
-    ///
-    /// # Errors
-    /// A planted one.
-    pub fn set_len(&self, bytes: u64) -> io::Result<()> {
-        let mut inner = self.disk.lock();
-        let name = inner.name_of(self.inode);
-        let grows = bytes as usize > inner.inodes[self.inode].cache.len();
-        if let Verdict::Fail(error) = inner.begin(What::SetLen, &name, grows) {
-            return Err(error);
-        }
-        inner.inodes[self.inode].change(ChangeKind::SetLen(bytes as usize));
-        Ok(())
-    }
-
-    /// How long it is, in bytes.
-    pub fn len(&self) -> u64 {
-        self.disk.lock().inodes[self.inode].cache.len() as u64
-    }
-
-    /// True without a byte.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 impl Inner {
     /// Counts an operation and looks for what goes wrong with it.
     fn begin(&mut self, what: What, file: &str, takes_room: bool) -> Verdict {
@@ -466,7 +323,7 @@ impl Inner {
         self.is_off |= fault == Some(Fault::PowerOff);
         self.is_full |= fault == Some(Fault::FullForGood);
         let is_done = !matches!(verdict, Verdict::Fail(_));
-        self.journal.push(Entry { what, file: file.to_owned(), is_done });
+        self.journal.push(Operation { what, file: file.to_owned(), is_done });
         verdict
     }
 
@@ -490,34 +347,6 @@ impl Inode {
         kind.apply(&mut self.cache);
         self.pending.push(Change { kind, is_doomed: false });
     }
-
-    fn after_crash(&self, keep: usize, dice: &mut Dice) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        for change in self.pending.iter().filter(|change| !change.is_doomed) {
-            let is_torn = (1..100).contains(&keep) && dice.below(100) < 35;
-            match &change.kind {
-                ChangeKind::Write(offset, data) if is_torn => {
-                    if dice.below(2) == 0 {
-                        let length = dice.below(data.len() + 1);
-                        ChangeKind::Write(*offset, data[..length].to_vec()).apply(&mut bytes);
-                        continue;
-                    }
-                    // Whole sectors of the file, in any selection.
-                    let mut from = 0;
-                    while from < data.len() {
-                        let to = (from + SECTOR - (offset + from) % SECTOR).min(data.len());
-                        if dice.below(2) == 0 {
-                            ChangeKind::Write(offset + from, data[from..to].to_vec()).apply(&mut bytes);
-                        }
-                        from = to;
-                    }
-                }
-                kind if dice.below(100) < keep => kind.apply(&mut bytes),
-                _ => {}
-            }
-        }
-        bytes
-    }
 }
 
 impl ChangeKind {
@@ -534,18 +363,5 @@ impl ChangeKind {
             }
             Self::SetLen(length) => bytes.resize(*length, 0),
         }
-    }
-}
-
-/// Chance that is the same every time (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % limit.max(1) as u64) as usize
     }
 }

@@ -65,12 +65,12 @@ impl Publisher {
     pub fn start(port: u16, options: PublisherOptions, ledger: &Ledger) -> Self {
         let client = Client::connect(port, &options.client).expect("the publisher connects");
         let ledger = ledger.clone();
-        Self(Worker::spawn(move |shared| publish(client, &options, &ledger, shared)))
+        Self(Worker::spawn(move |progress| publish(client, &options, &ledger, progress)))
     }
 
     /// How many were sent so far.
     pub fn sent(&self) -> u64 {
-        self.0.shared.count.load(Ordering::SeqCst)
+        self.0.progress.count.load(Ordering::SeqCst)
     }
 
     /// Sends no more, waits until all of it is acknowledged, and says how many were sent.
@@ -116,12 +116,12 @@ impl Subscriber {
         let mut client = Client::connect(port, &options.client).expect("the subscriber connects");
         subscribe(&mut client, &options).expect("the subscriber subscribes");
         let ledger = ledger.clone();
-        Self(Worker::spawn(move |shared| receive(client, &options, &ledger, shared)))
+        Self(Worker::spawn(move |progress| receive(client, &options, &ledger, progress)))
     }
 
     /// How many were received so far.
     pub fn received(&self) -> u64 {
-        self.0.shared.count.load(Ordering::SeqCst)
+        self.0.progress.count.load(Ordering::SeqCst)
     }
 
     /// Receives no more, and says how many were received.
@@ -133,27 +133,28 @@ impl Subscriber {
 
 #[derive(Debug)]
 struct Worker {
-    shared: Arc<Shared>,
+    progress: Arc<Progress>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
+/// Between the thread that works and the test: stop, and how far it has come.
 #[derive(Debug, Default)]
-struct Shared {
+struct Progress {
     stop: AtomicBool,
     count: AtomicU64,
 }
 
-impl Shared {
+impl Progress {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 }
 
 impl Worker {
-    fn spawn(work: impl FnOnce(&Shared) -> io::Result<()> + Send + 'static) -> Self {
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        Self { shared, thread: Some(std::thread::spawn(move || work(&theirs))) }
+    fn spawn(work: impl FnOnce(&Progress) -> io::Result<()> + Send + 'static) -> Self {
+        let progress = Arc::new(Progress::default());
+        let theirs = Arc::clone(&progress);
+        Self { progress, thread: Some(std::thread::spawn(move || work(&theirs))) }
     }
 
     fn is_finished(&self) -> bool {
@@ -162,25 +163,25 @@ impl Worker {
 
     #[track_caller]
     fn stop(mut self) -> u64 {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.progress.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the thread does not panic").expect("the connection comes back in time");
         }
-        self.shared.count.load(Ordering::SeqCst)
+        self.progress.count.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::SeqCst);
+        self.progress.stop.store(true, Ordering::SeqCst);
     }
 }
 
-fn publish(mut client: Client, options: &PublisherOptions, ledger: &Ledger, shared: &Shared) -> io::Result<()> {
+fn publish(mut client: Client, options: &PublisherOptions, ledger: &Ledger, progress: &Progress) -> io::Result<()> {
     let begin = Instant::now();
     let mut waiting: HashMap<u64, Id> = HashMap::new();
     let mut sent = 0;
-    while !shared.stopped() && options.count.is_none_or(|count| sent < count) {
+    while !progress.stopped() && options.count.is_none_or(|count| sent < count) {
         // Waited for here and not in `send`, so that from `send` on the client has the message, whatever happens.
         if options.qos > 0 && !client.has_room() {
             let result = client.turn(TURN);
@@ -196,7 +197,7 @@ fn publish(mut client: Client, options: &PublisherOptions, ledger: &Ledger, shar
         }
         let result = client.send(&topic, &id.encode(options.payload_bytes), options.qos, false).map(drop);
         sent += 1;
-        shared.count.store(sent, Ordering::SeqCst);
+        progress.count.store(sent, Ordering::SeqCst);
         settle(&mut client, result, &mut waiting, ledger)?;
         if options.rate > 0 {
             let due = begin + Duration::from_secs_f64(sent as f64 / f64::from(options.rate));
@@ -234,12 +235,12 @@ fn settle(
     Ok(())
 }
 
-fn receive(mut client: Client, options: &SubscriberOptions, ledger: &Ledger, shared: &Shared) -> io::Result<()> {
-    while !shared.stopped() {
+fn receive(mut client: Client, options: &SubscriberOptions, ledger: &Ledger, progress: &Progress) -> io::Result<()> {
+    while !progress.stopped() {
         match client.receive(TURN) {
             Ok(Some(received)) => {
                 ledger.received_payload(&options.name, &received.payload);
-                shared.count.fetch_add(1, Ordering::SeqCst);
+                progress.count.fetch_add(1, Ordering::SeqCst);
             }
             Ok(None) => {}
             Err(_) => reconnect(&mut client, |client| subscribe(client, options))?,

@@ -12,7 +12,7 @@
 
 use serde::Deserialize;
 use std::{borrow::Cow, collections::HashMap};
-use tidegate_sdk::{By, Decision, Failure, Message, Plugin, Problems, config::Interval, json, log};
+use tidegate_sdk::{Decision, Failure, Message, MessageKey, Plugin, Problems, config::Interval, json, log};
 
 /// Keys and values remembered may take this much; the default limit of a plugin's memory is 16 MiB.
 const MAX_BYTES: usize = 4 << 20;
@@ -26,7 +26,7 @@ const MAX_KEYS: usize = 50_000;
 pub struct Config {
     /// Messages are compared with those of the same key: `"topic"`, `{ level = 1 }` or `{ field = "id" }`.
     #[serde(default)]
-    by: By,
+    by: MessageKey,
     /// Compare this field alone, not the whole payload.
     field: Option<json::Path>,
     /// Numbers that differ by no more than this are the same.

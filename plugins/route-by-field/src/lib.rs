@@ -4,14 +4,14 @@
 
 use serde::{Deserialize, Deserializer, de};
 use std::collections::HashMap;
-use tidegate_sdk::{By, Decision, Failure, Message, Output, Plugin, Problems};
+use tidegate_sdk::{Decision, Failure, Message, MessageKey, Output, Plugin, Problems};
 
 /// The plugin's `config` table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// What the table is about: `{ field = "kind" }`, `{ level = 1 }` or `"topic"`.
-    by: By,
+    by: MessageKey,
     /// From a value to where messages with it go.
     table: HashMap<String, Way>,
     /// Where a message goes whose value is not in the table.
@@ -81,7 +81,7 @@ fn one_of_several(name: &str) -> Option<Output> {
 
 /// The plugin.
 pub struct RouteByField {
-    by: By,
+    by: MessageKey,
     table: HashMap<String, Way>,
     default: Way,
     missing: Way,

@@ -13,7 +13,7 @@
 
 use serde::Deserialize;
 use std::collections::HashMap;
-use tidegate_sdk::{By, Decision, Failure, Message, Output, Plugin, Problems, Timed, config::Interval, log};
+use tidegate_sdk::{Decision, Failure, Message, MessageKey, Output, Plugin, Problems, Timed, config::Interval, log};
 
 /// Topics and payloads held back may take this much; the default limit of a plugin's memory is 16 MiB.
 const MAX_KEPT_BYTES: usize = 4 << 20;
@@ -32,7 +32,7 @@ pub struct Config {
     every: Interval,
     /// What the key is: `"topic"`, `{ level = 1 }` or `{ field = "id" }`.
     #[serde(default)]
-    by: By,
+    by: MessageKey,
     /// Send the last message held back when the interval ends.
     #[serde(default = "yes")]
     keep_last: bool,

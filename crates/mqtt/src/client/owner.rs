@@ -69,7 +69,9 @@ impl ClientSession {
     }
 
     /// Takes an exchange for ended, whatever the broker thinks of it: no [`Completion`](crate::Completion) follows.
-    /// Returns its key and the message, as far as the broker has not taken it over.
+    ///
+    /// Returns `(key, message)`: the key is `None` if the owner took the message back or published it unwatched, the
+    /// message is `None` if the broker has taken it over. `None` altogether if there is no exchange of this serial.
     pub fn end_exchange(&mut self, serial: u64) -> Option<(Option<u64>, Option<Message>)> {
         self.connection.flow.outgoing.abandon(serial)
     }
@@ -87,13 +89,16 @@ impl ClientSession {
     }
 
     /// Takes back, in order, the messages with such a key that the broker has not taken over, to send them elsewhere.
-    /// While disconnected only: the broker may have received them, and they may arrive twice.
+    /// Each comes as `(key, message)`. The broker may have received them, and they may arrive twice.
     pub fn take_back(&mut self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
         self.connection.flow.outgoing.take_back(wanted)
     }
 
-    /// Takes back every message the broker has not taken over, in order, to send them elsewhere; no [`Completion`](crate::Completion) will
-    /// come for anything published so far. The second list holds the keys of QoS 2 messages that the broker did take over.
+    /// Takes back every message that the broker has not taken over, to send them elsewhere. No
+    /// [`Completion`](crate::Completion) will come for anything published so far.
+    ///
+    /// Returns two lists: `(key, message)` of what was taken back, in the order of sending, and the keys of the QoS 2
+    /// messages that the broker did take over.
     pub fn abandon(&mut self) -> (Vec<(u64, Message)>, Vec<u64>) {
         let released = self.connection.flow.outgoing.released_keys().collect();
         (self.connection.flow.take_unfinished(), released)

@@ -1,16 +1,16 @@
 //! What the owner of a session asks of unfinished exchanges, and how it takes them back or ends them.
 
-use super::{Entry, Outgoing, State, Unanswered, packet_id};
+use super::{Exchange, OutgoingFlow, Phase, Unanswered, packet_id};
 use crate::reason::ReasonCode;
 use crate::wire::{PUBREL, put_ack};
 use bytes::BytesMut;
 use tidegate_message::{Message, QoS};
 
-impl Outgoing {
+impl OutgoingFlow {
     /// Gives back every message the peer has not taken over, in order, and says no more about the rest.
     pub(crate) fn take_unfinished(&mut self) -> Vec<(u64, Message)> {
         let taken = self.take_back(|_| true);
-        for entry in self.entries.iter_mut().filter(|entry| entry.state != State::WaitsForControl) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.phase != Phase::WaitsForControl) {
             entry.key = None;
         }
         taken
@@ -23,16 +23,16 @@ impl Outgoing {
             let Some(key) = entry.key.filter(|key| entry.message.is_some() && wanted(*key)) else { continue };
             let Some(message) = entry.message.take() else { continue };
             entry.key = None;
-            match entry.state {
-                State::WaitsForPubrec => {} // PUBREL is owed to the peer, here or on the next connection
-                State::Unsent { dup: true } if message.qos == QoS::ExactlyOnce => entry.state = State::UnsentPubrel,
-                State::Unsent { .. } => {
+            match entry.phase {
+                Phase::WaitsForPubrec => {} // PUBREL is owed to the peer, here or on the next connection
+                Phase::Unsent { dup: true } if message.qos == QoS::ExactlyOnce => entry.phase = Phase::UnsentPubrel,
+                Phase::Unsent { .. } => {
                     self.unsent -= 1;
-                    entry.state = State::Done;
+                    entry.phase = Phase::Done;
                 }
                 _ => {
                     self.in_flight -= 1;
-                    entry.state = State::Done;
+                    entry.phase = Phase::Done;
                 }
             }
             taken.push((key, message));
@@ -49,8 +49,8 @@ impl Outgoing {
 
     /// All of them, in the order of sending.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = Unanswered<'_>> {
-        let waits = |state| matches!(state, State::WaitsForPuback | State::WaitsForPubrec | State::WaitsForPubcomp);
-        let entries = self.entries.iter().enumerate().filter(move |(_, entry)| waits(entry.state));
+        let waits = |phase| matches!(phase, Phase::WaitsForPuback | Phase::WaitsForPubrec | Phase::WaitsForPubcomp);
+        let entries = self.entries.iter().enumerate().filter(move |(_, entry)| waits(entry.phase));
         entries.map(|(at, entry)| Unanswered {
             serial: self.base + at as u64,
             key: entry.key,
@@ -75,15 +75,15 @@ impl Outgoing {
     pub(crate) fn abandon(&mut self, serial: u64) -> Option<(Option<u64>, Option<Message>)> {
         let at = usize::try_from(serial.checked_sub(self.base)?).ok()?;
         let entry = self.entries.get_mut(at)?;
-        match entry.state {
-            State::Done | State::WaitsForControl => return None,
-            State::Unsent { .. } | State::UnsentPubrel => self.unsent -= 1,
-            state => {
+        match entry.phase {
+            Phase::Done | Phase::WaitsForControl => return None,
+            Phase::Unsent { .. } | Phase::UnsentPubrel => self.unsent -= 1,
+            phase => {
                 self.in_flight -= 1;
-                self.exactly_once -= usize::from(state.is_exactly_once());
+                self.exactly_once -= usize::from(phase.is_exactly_once());
             }
         }
-        entry.state = State::Done;
+        entry.phase = Phase::Done;
         let taken = (entry.key.take(), entry.message.take());
         self.pop_done();
         Some(taken)
@@ -93,20 +93,20 @@ impl Outgoing {
     pub(crate) fn release_all(&mut self, out: &mut BytesMut, v5: bool) -> Vec<u64> {
         let mut keys = Vec::new();
         for at in 0..self.entries.len() {
-            let state = self.entries[at].state;
-            match state {
-                State::UnsentPubrel => {
+            let phase = self.entries[at].phase;
+            match phase {
+                Phase::UnsentPubrel => {
                     self.unsent -= 1;
                     put_ack(out, PUBREL, packet_id(self.base + at as u64), ReasonCode::SUCCESS, v5);
                 }
-                State::WaitsForPubcomp => {
+                Phase::WaitsForPubcomp => {
                     self.in_flight -= 1;
                     self.exactly_once -= 1;
                 }
                 _ => continue,
             }
             let entry = &mut self.entries[at];
-            entry.state = State::Done;
+            entry.phase = Phase::Done;
             keys.extend(entry.key.take());
         }
         self.pop_done();
@@ -125,7 +125,7 @@ impl Outgoing {
 
     /// Keys of messages the peer took over but has not finished with.
     pub(crate) fn released_keys(&self) -> impl Iterator<Item = u64> {
-        let released = |e: &&Entry| matches!(e.state, State::UnsentPubrel | State::WaitsForPubcomp);
+        let released = |e: &&Exchange| matches!(e.phase, Phase::UnsentPubrel | Phase::WaitsForPubcomp);
         self.entries.iter().filter(released).filter_map(|e| e.key)
     }
 }

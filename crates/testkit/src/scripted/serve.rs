@@ -1,8 +1,8 @@
 //! What the broker does with each packet, where its habits say nothing else: as the standard says.
 
 use super::habits::{Answer, End, Habit, Match};
+use super::memory::{Memory, Published, Stage};
 use super::properties::{Properties, Property, TOPIC_ALIAS};
-use super::state::{Published, Stage, State};
 use super::wire::{self, Hello, MQTT_5, Message, Packet, Subscription};
 use crate::packet;
 
@@ -15,7 +15,7 @@ const NO_SUBSCRIPTION: u8 = 0x11;
 /// Of an answer that belongs to nothing.
 const WRONG_ID: u16 = 65_000;
 
-impl State {
+impl Memory {
     /// One packet of a client. What ends the connection leaves it without a stream.
     pub(super) fn on_packet(&mut self, number: usize, packet: Packet) {
         self.hears(number, &packet);

@@ -76,7 +76,7 @@ impl Message {
 /// A CONNECT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// 3, 4 or 5, with [`BRIDGE_BIT`].
+    /// 3, 4 or 5, with the bridge bit, 0x80, of mosquitto.
     pub level: u8,
     /// Clean session, or clean start.
     pub clean: bool,

@@ -2,7 +2,7 @@
 //!
 //! It trusts its peers, keeps no state, survives nothing, and passes packet ids through: no gateway, only its cost.
 
-use crate::tile::{FILTER, SINK_PREFIX, SOURCE_PREFIX};
+use crate::messages::{FILTER, SINK_PREFIX, SOURCE_PREFIX};
 use crate::wire::{self, Inbox};
 use anyhow::{Context, Result};
 use rustix::event::epoll;
@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn all_of_it_arrives_in_order_with_new_topics() {
         for qos in 0..=1 {
-            let (mut source, sink) = (Source::start(100).unwrap(), Sink::start(crate::tile::PAYLOAD_BEGINS).unwrap());
+            let (mut source, sink) =
+                (Source::start(100).unwrap(), Sink::start(crate::messages::PAYLOAD_BEGINS).unwrap());
             let (from, to) = (source.port(), sink.port());
             let bridge = std::thread::spawn(move || run(from, to, qos));
             source.full_speed();

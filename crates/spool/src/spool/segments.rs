@@ -1,7 +1,8 @@
 //! What is done beside the traffic: segments begin, checkpoints are written, space is given back.
 
 use super::{BUFFER_KEPT, Spool};
-use crate::engine::{Op, checkpoint_name, segment_name};
+use crate::files::{checkpoint_name, segment_name};
+use crate::log_writer::Op;
 use crate::queue::Queue;
 use crate::record::{QueueMark, Record};
 use crate::scan::header;
@@ -81,7 +82,7 @@ impl Spool {
             self.cursors_moved = true;
             self.flush();
             self.ops.push(Op::Remove { names });
-            self.hands.push(&mut self.ops);
+            self.work.push(&mut self.ops);
         }
     }
 }

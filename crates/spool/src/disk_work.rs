@@ -1,6 +1,6 @@
-//! The two threads of a running spool, or none: in tests the same work is done step by step.
+//! Who does the work on disk: two threads in a running gateway, or, in tests, whoever asks for a step of it.
 
-use crate::engine::{DiskStats, Engine, EngineError, Op};
+use crate::log_writer::{DiskStats, LogWriter, Op, WriteError};
 use crate::reader::{Answer, Request, serve};
 use crate::storage::Storage;
 use std::collections::VecDeque;
@@ -29,17 +29,18 @@ pub enum DiskStatus {
     Failed(String),
 }
 
+/// What the data path and the writing thread hand each other, behind one lock that is taken once a batch.
 #[derive(Default)]
-struct Shared {
+struct Handover {
     ops: VecDeque<Op>,
     stop: bool,
     stopped: bool,
-    news: News,
+    progress: Progress,
 }
 
 /// What the writing half has to say.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct News {
+pub(crate) struct Progress {
     pub(crate) durable: u64,
     pub(crate) checkpoint: u64,
     pub(crate) status: DiskStatus,
@@ -47,14 +48,15 @@ pub(crate) struct News {
 }
 
 /// Who does the work on disk.
-pub(crate) enum Hands {
+pub(crate) enum DiskWork {
     Threads(Threads),
-    /// Whoever calls [`Hands::step`].
-    Mine(Box<Mine>),
+    /// Whoever calls [`DiskWork::step`].
+    Stepwise(Box<Stepwise>),
 }
 
-pub(crate) struct Mine {
-    engine: Engine,
+/// No threads: everything is done in [`DiskWork::step`].
+pub(crate) struct Stepwise {
+    writer: LogWriter,
     storage: Arc<dyn Storage>,
     ops: VecDeque<Op>,
     requests: VecDeque<Request>,
@@ -62,20 +64,21 @@ pub(crate) struct Mine {
     status: DiskStatus,
 }
 
+/// One thread writes, one reads.
 pub(crate) struct Threads {
-    shared: Arc<(Mutex<Shared>, Condvar)>,
+    shared: Arc<(Mutex<Handover>, Condvar)>,
     requests: Sender<Request>,
     answers: Receiver<Answer>,
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock(shared: &Mutex<Handover>) -> MutexGuard<'_, Handover> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Hands {
-    pub(crate) fn mine(engine: Engine, storage: Arc<dyn Storage>) -> Self {
-        Self::Mine(Box::new(Mine {
-            engine,
+impl DiskWork {
+    pub(crate) fn stepwise(writer: LogWriter, storage: Arc<dyn Storage>) -> Self {
+        Self::Stepwise(Box::new(Stepwise {
+            writer,
             storage,
             ops: VecDeque::new(),
             requests: VecDeque::new(),
@@ -85,16 +88,16 @@ impl Hands {
     }
 
     pub(crate) fn threads(
-        engine: Engine,
+        writer: LogWriter,
         storage: Arc<dyn Storage>,
         delay: Duration,
         wake: Wake,
     ) -> std::io::Result<Self> {
-        let news = News { durable: engine.durable(), ..News::default() };
-        let shared = Arc::new((Mutex::new(Shared { news, ..Shared::default() }), Condvar::new()));
+        let progress = Progress { durable: writer.durable(), ..Progress::default() };
+        let shared = Arc::new((Mutex::new(Handover { progress, ..Handover::default() }), Condvar::new()));
         let (requests, to_serve) = channel::<Request>();
         let (to_answer, answers) = channel();
-        let writer = Writer { engine, shared: shared.clone(), delay, wake: wake.clone() };
+        let writer = WriteThread { writer, shared: shared.clone(), delay, wake: wake.clone() };
         std::thread::Builder::new().name("spool-write".into()).spawn(move || writer.run())?;
         std::thread::Builder::new().name("spool-read".into()).spawn(move || {
             for request in to_serve {
@@ -107,13 +110,13 @@ impl Hands {
         Ok(Self::Threads(Threads { shared, requests, answers }))
     }
 
-    /// Hands over what is to be done; neighbouring writes become one.
+    /// DiskWork over what is to be done; neighbouring writes become one.
     pub(crate) fn push(&mut self, new: &mut Vec<Op>) {
         if new.is_empty() {
             return;
         }
         match self {
-            Self::Mine(mine) => new.drain(..).for_each(|op| add(&mut mine.ops, op)),
+            Self::Stepwise(stepwise) => new.drain(..).for_each(|op| add(&mut stepwise.ops, op)),
             Self::Threads(threads) => {
                 let (mutex, ready) = &*threads.shared;
                 let mut shared = lock(mutex);
@@ -125,57 +128,57 @@ impl Hands {
 
     pub(crate) fn request(&mut self, request: Request) {
         match self {
-            Self::Mine(mine) => mine.requests.push_back(request),
+            Self::Stepwise(stepwise) => stepwise.requests.push_back(request),
             // The reader goes only when the spool does.
             Self::Threads(threads) => drop(threads.requests.send(request)),
         }
     }
 
-    pub(crate) fn news(&self) -> News {
+    pub(crate) fn progress(&self) -> Progress {
         match self {
-            Self::Mine(mine) => News {
-                durable: mine.engine.durable(),
-                checkpoint: mine.engine.checkpointed(),
-                status: mine.status.clone(),
-                stats: mine.engine.stats,
+            Self::Stepwise(stepwise) => Progress {
+                durable: stepwise.writer.durable(),
+                checkpoint: stepwise.writer.checkpointed(),
+                status: stepwise.status.clone(),
+                stats: stepwise.writer.stats,
             },
-            Self::Threads(threads) => lock(&threads.shared.0).news.clone(),
+            Self::Threads(threads) => lock(&threads.shared.0).progress.clone(),
         }
     }
 
     pub(crate) fn answers(&mut self, into: &mut Vec<Answer>) {
         match self {
-            Self::Mine(mine) => into.append(&mut mine.answers),
+            Self::Stepwise(stepwise) => into.append(&mut stepwise.answers),
             Self::Threads(threads) => into.extend(threads.answers.try_iter()),
         }
     }
 
     /// Does all the work there is, if nobody else does.
     pub(crate) fn step(&mut self) {
-        let Self::Mine(mine) = self else { return };
-        if !matches!(mine.status, DiskStatus::Failed(_)) {
-            mine.status = match mine.engine.run(&mut mine.ops) {
+        let Self::Stepwise(stepwise) = self else { return };
+        if !matches!(stepwise.status, DiskStatus::Failed(_)) {
+            stepwise.status = match stepwise.writer.run(&mut stepwise.ops) {
                 Ok(()) => DiskStatus::Good,
-                Err(EngineError::Full) => DiskStatus::Full,
-                Err(EngineError::Failed(error)) => DiskStatus::Failed(error.to_string()),
+                Err(WriteError::Full) => DiskStatus::Full,
+                Err(WriteError::Failed(error)) => DiskStatus::Failed(error.to_string()),
             };
-            if mine.status == DiskStatus::Good {
-                mine.engine.prepare();
+            if stepwise.status == DiskStatus::Good {
+                stepwise.writer.prepare();
             }
         }
-        while let Some(request) = mine.requests.pop_front() {
-            mine.answers.push(serve(&*mine.storage, request));
+        while let Some(request) = stepwise.requests.pop_front() {
+            stepwise.answers.push(serve(&*stepwise.storage, request));
         }
     }
 
     /// Waits until everything is on disk, or cannot be. True if it is.
     pub(crate) fn finish(&mut self, patience: Duration) -> bool {
         match self {
-            Self::Mine(_) => {
+            Self::Stepwise(_) => {
                 self.step();
-                let Self::Mine(mine) = self else { return false };
-                let was_good = mine.ops.is_empty() && mine.status == DiskStatus::Good;
-                mine.engine.sync_cursors().is_ok() && was_good
+                let Self::Stepwise(stepwise) = self else { return false };
+                let was_good = stepwise.ops.is_empty() && stepwise.status == DiskStatus::Good;
+                stepwise.writer.sync_cursors().is_ok() && was_good
             }
             Self::Threads(threads) => {
                 let (mutex, ready) = &*threads.shared;
@@ -184,7 +187,7 @@ impl Hands {
                 ready.notify_all();
                 let done = ready.wait_timeout_while(shared, patience, |shared| !shared.stopped);
                 let (shared, _) = done.unwrap_or_else(PoisonError::into_inner);
-                shared.stopped && shared.ops.is_empty() && shared.news.status == DiskStatus::Good
+                shared.stopped && shared.ops.is_empty() && shared.progress.status == DiskStatus::Good
             }
         }
     }
@@ -208,14 +211,15 @@ fn add(ops: &mut VecDeque<Op>, op: Op) {
     }
 }
 
-struct Writer {
-    engine: Engine,
-    shared: Arc<(Mutex<Shared>, Condvar)>,
+/// The thread `spool-write`.
+struct WriteThread {
+    writer: LogWriter,
+    shared: Arc<(Mutex<Handover>, Condvar)>,
     delay: Duration,
     wake: Wake,
 }
 
-impl Writer {
+impl WriteThread {
     fn run(mut self) {
         let (mutex, ready) = &*self.shared.clone();
         let mut ops = VecDeque::new();
@@ -230,7 +234,7 @@ impl Writer {
                     if wait.timed_out() && shared.ops.is_empty() {
                         // Whoever has something to be written does not wait for this.
                         drop(shared);
-                        let synced = self.engine.sync_cursors();
+                        let synced = self.writer.sync_cursors();
                         shared = lock(mutex);
                         if synced.is_err() {
                             break; // `run` says so
@@ -251,24 +255,24 @@ impl Writer {
                 }
                 shared.stop
             };
-            let outcome = self.engine.run(&mut ops);
+            let outcome = self.writer.run(&mut ops);
             if cursors_synced.elapsed() >= CURSOR_SYNC && outcome.is_ok() {
                 cursors_synced = std::time::Instant::now();
-                let _ = self.engine.sync_cursors();
+                let _ = self.writer.sync_cursors();
             }
-            full = matches!(outcome, Err(EngineError::Full));
-            let failed = matches!(outcome, Err(EngineError::Failed(_)));
+            full = matches!(outcome, Err(WriteError::Full));
+            let failed = matches!(outcome, Err(WriteError::Failed(_)));
             let status = match outcome {
                 Ok(()) => DiskStatus::Good,
-                Err(EngineError::Full) => DiskStatus::Full,
-                Err(EngineError::Failed(error)) => DiskStatus::Failed(error.to_string()),
+                Err(WriteError::Full) => DiskStatus::Full,
+                Err(WriteError::Failed(error)) => DiskStatus::Failed(error.to_string()),
             };
             let mut shared = lock(mutex);
-            shared.news = News {
-                durable: self.engine.durable(),
-                checkpoint: self.engine.checkpointed(),
+            shared.progress = Progress {
+                durable: self.writer.durable(),
+                checkpoint: self.writer.checkpointed(),
                 status,
-                stats: self.engine.stats,
+                stats: self.writer.stats,
             };
             if failed || (stop && (shared.ops.is_empty() || full)) {
                 while let Some(op) = ops.pop_back() {
@@ -276,7 +280,7 @@ impl Writer {
                 }
                 shared.stopped = true;
                 drop(shared);
-                let _ = self.engine.sync_cursors();
+                let _ = self.writer.sync_cursors();
                 ready.notify_all();
                 (self.wake)();
                 return;
@@ -284,7 +288,7 @@ impl Writer {
             drop(shared);
             (self.wake)();
             if !full {
-                self.engine.prepare();
+                self.writer.prepare();
             }
         }
     }

@@ -28,7 +28,8 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// False if it is certain that nothing waits. The counts alone are not: what rotted is in one and not in the other.
+    /// False if it is certain that nothing waits. The two counts cannot say it alone: a record that rotted is counted as
+    /// appended and never as done.
     pub(crate) fn may_wait(&self) -> bool {
         self.appended.items > self.done.items
             || !self.beyond.is_empty()
@@ -42,7 +43,7 @@ impl Done {
 
 /// The state of a log at one of its records.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct State {
+pub(crate) struct LogState {
     pub(crate) names: AHashMap<NameId, (NameKind, String)>,
     by_name: [AHashMap<String, NameId>; 5],
     /// The highest number that stands, or stood, for a name. One whose name was lost still is not free.
@@ -57,7 +58,7 @@ pub(crate) struct State {
     pub(crate) plugins: AHashMap<NameId, BTreeMap<String, Vec<u8>>>,
 }
 
-impl State {
+impl LogState {
     pub(crate) fn apply(&mut self, sequence: u64, record: &Record) {
         match record {
             Record::Name { id, kind, text } => self.name(*id, *kind, text),
@@ -203,8 +204,8 @@ impl State {
             .into_iter()
             .map(|(id, (kind, text))| Record::Name { id: *id, kind: *kind, text: text.clone() })
             .collect();
-        // Numbers are not used again, also of names that were lost. Nothing is taken yet, so that this forgets nothing.
-        records.push(Record::Forgotten { source: self.highest_name });
+        // Also of names that were lost.
+        records.push(Record::number_was_used(self.highest_name));
         records.extend(marks.iter().cloned().map(Record::Mark));
         let mut one = Transaction::default();
         for (source, ids) in &self.taken {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// In a configuration: `by = "topic"`, `by = { level = 1 }` (from 0) or `by = { field = "device.id" }`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum MessageKey {
     /// The whole topic.
     #[default]
     Topic,
@@ -17,7 +17,7 @@ pub enum By {
     Field(json::Path),
 }
 
-impl By {
+impl MessageKey {
     /// The key of a message; none if it has no such level or field, or its payload is not JSON.
     #[must_use]
     pub fn key<'m>(&self, message: &'m Message) -> Option<Cow<'m, str>> {
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn a_message_has_the_key_it_is_asked_for() {
         let message = Message::new("dev/7/temp", r#"{"id": "x\ny", "n": 1.0}"#);
-        let key = |json: &str| serde_json::from_str::<By>(json).unwrap().key(&message).map(Cow::into_owned);
+        let key = |json: &str| serde_json::from_str::<MessageKey>(json).unwrap().key(&message).map(Cow::into_owned);
         assert_eq!(key(r#""topic""#).as_deref(), Some("dev/7/temp"));
         assert_eq!(key(r#"{"level": 1}"#).as_deref(), Some("7"));
         assert_eq!(key(r#"{"level": 3}"#), None);

@@ -1,40 +1,13 @@
 //! The writing half: carries out what the data path asked for, in order, and says how far the log is durable.
 //!
 //! Works on any [`Storage`] and never waits for anything else, so that tests can run it step by step. In a gateway it
-//! has a thread of its own: see `flusher.rs`.
+//! has a thread of its own: see `disk_work.rs`.
 
+use crate::files::{CURSORS, NEXT, checkpoint_name, segment_name};
 use crate::storage::{File, Storage, write_all};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-
-/// The next segment, made while there is time.
-pub(crate) const NEXT: &str = "next";
-
-/// The two files of cursors.
-pub(crate) const CURSORS: [&str; 2] = ["cursors-0", "cursors-1"];
-
-/// The name of the segment whose first record has this sequence.
-pub(crate) fn segment_name(first: u64) -> String {
-    format!("{first:016x}.log")
-}
-
-/// The first sequence of the segment with this name.
-pub(crate) fn segment_first(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
-}
-
-/// The name of the checkpoint of what the log says up to this sequence.
-pub(crate) fn checkpoint_name(sequence: u64) -> String {
-    format!("{sequence:016x}.checkpoint")
-}
-
-/// The sequence of the checkpoint with this name.
-pub(crate) fn checkpoint_sequence(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".checkpoint").filter(|digits| digits.len() == 16)?;
-    u64::from_str_radix(digits, 16).ok()
-}
 
 /// One thing to be done on disk.
 #[derive(Debug)]
@@ -51,9 +24,9 @@ pub(crate) enum Op {
     Remove { names: Vec<String> },
 }
 
-/// Why the engine cannot go on.
+/// Why the writer cannot go on.
 #[derive(Debug)]
-pub(crate) enum EngineError {
+pub(crate) enum WriteError {
     /// There is no room. Everything not done yet is still there to be done.
     Full,
     /// The disk failed. What is durable nobody knows; only a restart finds out.
@@ -71,8 +44,8 @@ pub struct DiskStats {
     pub sync_us: u64,
 }
 
-/// What writes.
-pub(crate) struct Engine {
+/// What writes the log, its checkpoints and its cursors, in the order asked for.
+pub(crate) struct LogWriter {
     storage: Arc<dyn Storage>,
     segment_bytes: u64,
     segment: Option<Arc<dyn File>>,
@@ -91,7 +64,7 @@ pub(crate) struct Engine {
     pub(crate) stats: DiskStats,
 }
 
-impl Engine {
+impl LogWriter {
     pub(crate) fn new(storage: Arc<dyn Storage>, segment_bytes: u64, durable: u64, cursors_at: usize) -> Self {
         Self {
             storage,
@@ -121,15 +94,15 @@ impl Engine {
     }
 
     /// Does what it can. What is done leaves `ops`.
-    pub(crate) fn run(&mut self, ops: &mut VecDeque<Op>) -> Result<(), EngineError> {
+    pub(crate) fn run(&mut self, ops: &mut VecDeque<Op>) -> Result<(), WriteError> {
         let outcome = self.run_all(ops);
-        self.broken |= matches!(outcome, Err(EngineError::Failed(_)));
+        self.broken |= matches!(outcome, Err(WriteError::Failed(_)));
         outcome
     }
 
-    fn run_all(&mut self, ops: &mut VecDeque<Op>) -> Result<(), EngineError> {
+    fn run_all(&mut self, ops: &mut VecDeque<Op>) -> Result<(), WriteError> {
         if self.broken {
-            return Err(EngineError::Failed(io::Error::other("the disk has failed before")));
+            return Err(WriteError::Failed(io::Error::other("the disk has failed before")));
         }
         while let Some(op) = ops.front_mut() {
             let done = match op {
@@ -154,8 +127,8 @@ impl Engine {
                 }
             };
             if let Err(error) = done.map_err(classify) {
-                if matches!(error, EngineError::Full) {
-                    self.make_room(ops).map_err(EngineError::Failed)?;
+                if matches!(error, WriteError::Full) {
+                    self.make_room(ops).map_err(WriteError::Failed)?;
                 }
                 return Err(error);
             }
@@ -308,6 +281,6 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
-fn classify(error: io::Error) -> EngineError {
-    if is_full(&error) { EngineError::Full } else { EngineError::Failed(error) }
+fn classify(error: io::Error) -> WriteError {
+    if is_full(&error) { WriteError::Full } else { WriteError::Failed(error) }
 }

@@ -1,8 +1,8 @@
 //! What goes in and out of a [`Spool`](crate::Spool).
 
 use crate::QueueId;
+use crate::log_state::SentItem;
 use crate::record::NameId;
-use crate::state::SentItem;
 use std::time::Duration;
 use tidegate_message::Message;
 
@@ -35,7 +35,7 @@ pub struct Key {
 pub struct Ready {
     /// Where it waits.
     pub queue: QueueId,
-    /// Its number in the queue, for [`Spool::done`].
+    /// Its number in the queue, for [`Spool::done`](crate::Spool::done).
     pub ordinal: u32,
     /// The route it came through.
     pub route: NameId,
@@ -49,7 +49,7 @@ pub struct Ready {
     pub recovered: bool,
 }
 
-/// What happened since the last [`Spool::poll`].
+/// What happened since the last [`Spool::poll`](crate::Spool::poll).
 #[derive(Debug, Default)]
 pub struct News {
     /// Everything up to this sequence is durable.

@@ -1,6 +1,6 @@
 //! What is sent again: on a new connection, and by a new process.
 
-use super::{Entry, Outgoing, RESEND_BUFFER_BYTES, State, Wire, packet_id, sent_state};
+use super::{Exchange, OutgoingFlow, Phase, RESEND_BUFFER_BYTES, Wire, packet_id, sent_phase};
 use crate::Version;
 use crate::outgoing::Completion;
 use crate::reason::ReasonCode;
@@ -8,7 +8,7 @@ use crate::restore::{RestoredMessage, alive};
 use crate::wire::{PUBREL, put_ack};
 use tidegate_message::{Message, QoS};
 
-impl Outgoing {
+impl OutgoingFlow {
     /// Takes up what an owner of before recorded, as if its connection had just ended. Returns the keys of messages
     /// that a later one with their packet id shows to be finished.
     pub(crate) fn restore(&mut self, sent: Vec<RestoredMessage>) -> Vec<u64> {
@@ -17,10 +17,10 @@ impl Outgoing {
         self.base = sent.first().map_or(self.base, |first| first.serial);
         for RestoredMessage { serial, key, message } in sent {
             // Ids between were used by what nobody recorded, or what is finished.
-            self.entries.resize_with((serial - self.base) as usize, Entry::done);
-            let state = if message.is_some() { State::WaitsForPubrec } else { State::UnsentPubrel };
+            self.entries.resize_with((serial - self.base) as usize, Exchange::done);
+            let phase = if message.is_some() { Phase::WaitsForPubrec } else { Phase::UnsentPubrel };
             let message = message.map(|message| Message { qos: QoS::ExactlyOnce, ..message });
-            self.entries.push_back(Entry::new(state, Some(key), message));
+            self.entries.push_back(Exchange::new(phase, Some(key), message));
         }
         finished
     }
@@ -32,23 +32,23 @@ impl Outgoing {
         self.unsent = 0;
         for entry in &mut self.entries {
             entry.pubrels = 0;
-            entry.state = match entry.state {
-                State::Done | State::WaitsForControl => State::Done,
-                State::WaitsForPubrec if entry.message.is_none() && session_present => State::UnsentPubrel,
-                State::WaitsForPubrec if entry.message.is_none() => State::Done,
-                State::WaitsForPuback | State::WaitsForPubrec | State::Unsent { dup: true } => {
+            entry.phase = match entry.phase {
+                Phase::Done | Phase::WaitsForControl => Phase::Done,
+                Phase::WaitsForPubrec if entry.message.is_none() && session_present => Phase::UnsentPubrel,
+                Phase::WaitsForPubrec if entry.message.is_none() => Phase::Done,
+                Phase::WaitsForPuback | Phase::WaitsForPubrec | Phase::Unsent { dup: true } => {
                     republished += usize::from(!session_present);
-                    State::Unsent { dup: session_present }
+                    Phase::Unsent { dup: session_present }
                 }
-                State::Unsent { dup: false } => State::Unsent { dup: false },
-                State::UnsentPubrel | State::WaitsForPubcomp if session_present => State::UnsentPubrel,
+                Phase::Unsent { dup: false } => Phase::Unsent { dup: false },
+                Phase::UnsentPubrel | Phase::WaitsForPubcomp if session_present => Phase::UnsentPubrel,
                 // The peer took the message over with its PUBREC, before it forgot us.
-                State::UnsentPubrel | State::WaitsForPubcomp => {
+                Phase::UnsentPubrel | Phase::WaitsForPubcomp => {
                     completed.extend(entry.key.map(|key| Completion { key, reason: ReasonCode::SUCCESS }));
-                    State::Done
+                    Phase::Done
                 }
             };
-            self.unsent += usize::from(entry.state != State::Done);
+            self.unsent += usize::from(entry.phase != Phase::Done);
         }
         (self.in_flight, self.exactly_once, self.resend_at) = (0, 0, 0);
         self.pop_done();
@@ -62,15 +62,15 @@ impl Outgoing {
             self.resend_at += 1;
             let Some(entry) = self.entries.get_mut(at) else { return };
             let id = packet_id(self.base + at as u64);
-            match (entry.state, &mut entry.message) {
-                (State::Unsent { dup }, Some(message)) => {
+            match (entry.phase, &mut entry.message) {
+                (Phase::Unsent { dup }, Some(message)) => {
                     // Another broker than before may take less; what it forbids would end every connection to it.
                     message.qos = message.qos.min(wire.limits.max_qos);
                     message.retain &= wire.limits.retain_available;
                     let once = message.qos == QoS::AtMostOnce;
-                    let sent = sent_state(message.qos);
+                    let sent = sent_phase(message.qos);
                     let encoded = wire.encode(message, id, dup && !once, &entry.subscription_ids);
-                    entry.state = sent;
+                    entry.phase = sent;
                     self.unsent -= 1;
                     self.count(sent);
                     match encoded {
@@ -79,10 +79,10 @@ impl Outgoing {
                         Err(_) => self.finish(at, ReasonCode::PACKET_TOO_LARGE, completed),
                     }
                 }
-                (State::UnsentPubrel, _) => {
-                    entry.state = State::WaitsForPubcomp;
+                (Phase::UnsentPubrel, _) => {
+                    entry.phase = Phase::WaitsForPubcomp;
                     self.unsent -= 1;
-                    self.count(State::WaitsForPubcomp);
+                    self.count(Phase::WaitsForPubcomp);
                     put_ack(wire.out, PUBREL, id, ReasonCode::SUCCESS, wire.version == Version::V5);
                 }
                 _ => {}

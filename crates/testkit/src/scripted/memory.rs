@@ -40,7 +40,7 @@ pub struct Published {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct Memory {
     pub(super) script: Script,
     pub(super) sessions: BTreeMap<String, Session>,
     pub(super) retained: BTreeMap<Vec<u8>, Message>,
@@ -75,12 +75,12 @@ pub(super) struct Session {
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     /// QoS 2 ids between PUBLISH and PUBREL.
     pub(super) unreleased: BTreeSet<u16>,
-    pub(super) outgoing: VecDeque<Outgoing>,
+    pub(super) outgoing: VecDeque<Unacknowledged>,
     last_id: u16,
 }
 
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct Unacknowledged {
     pub(super) id: u16,
     pub(super) message: Message,
     pub(super) stage: Stage,
@@ -107,7 +107,7 @@ impl Session {
     }
 }
 
-impl State {
+impl Memory {
     pub(super) fn does(&mut self, occasion: impl Fn(&Habit) -> bool) -> bool {
         self.script.does(occasion)
     }
@@ -237,7 +237,7 @@ impl State {
             let Some(at) = session.outgoing.iter().position(|outgoing| outgoing.stage == Stage::Waits) else { return };
             let mut bytes = Vec::new();
             if session.outgoing[at].message.qos == 0 {
-                if let Some(Outgoing { message, .. }) = session.outgoing.remove(at) {
+                if let Some(Unacknowledged { message, .. }) = session.outgoing.remove(at) {
                     message.write(&mut bytes, level, 0, false);
                     self.tell(number, Packet::Publish(message, 0, false), &bytes);
                 }
@@ -261,7 +261,7 @@ impl State {
     /// Puts a message into a session, as it is to be sent.
     pub(super) fn enqueue(&mut self, client: &str, message: Message) {
         if let Some(session) = self.sessions.get_mut(client) {
-            session.outgoing.push_back(Outgoing { id: 0, message, stage: Stage::Waits, dup: false });
+            session.outgoing.push_back(Unacknowledged { id: 0, message, stage: Stage::Waits, dup: false });
             self.pump(client);
         }
     }

@@ -1,6 +1,6 @@
 //! The messages of the benchmark, encoded once and written again and again.
 //!
-//! A tile is a row of PUBLISH packets of the same size, one for each device in turn, so that the next packet id and the
+//! They are a row of PUBLISH packets of the same size, one for each device in turn, so that the next packet id and the
 //! time can be written into their place, and the sink can tell from the device whether something is missing.
 
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ pub(crate) const PAYLOAD_BYTES: usize = 200;
 /// Three digits each, so that all packets have one size.
 pub(crate) const DEVICES: std::ops::Range<u16> = 100..200;
 
-/// Packets in a tile: three rounds of all devices, 65 KB.
+/// Packets in the row: three rounds of all devices, 65 KB.
 pub(crate) const PACKETS: usize = 3 * (DEVICES.end - DEVICES.start) as usize;
 
 /// What the source's topics begin with, and what stands in its place at the sink.
@@ -45,7 +45,7 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 /// A row of packets, and which is next.
-pub(crate) struct Tile {
+pub(crate) struct Messages {
     bytes: Vec<u8>,
     packet_bytes: usize,
     id_at: Option<usize>,
@@ -54,7 +54,7 @@ pub(crate) struct Tile {
     next_id: u16,
 }
 
-impl Tile {
+impl Messages {
     pub(crate) fn new(qos: u8, v5: bool) -> Self {
         let mut bytes = Vec::new();
         let mut id_at = None;
@@ -81,7 +81,7 @@ impl Tile {
         Self { bytes, packet_bytes, id_at, stamp_at: stamp, next: 0, next_id: 1 }
     }
 
-    /// At most `wanted` packets, as many as there are to the end of the tile: how many, and their bytes.
+    /// At most `wanted` packets, as many as there are to the end of the row: how many, and their bytes.
     pub(crate) fn take(&mut self, wanted: usize) -> (usize, &[u8]) {
         let count = wanted.min(PACKETS - self.next);
         let begin = self.next * self.packet_bytes;
@@ -163,8 +163,8 @@ mod tests {
 
     #[test]
     fn every_payload_has_its_size_and_the_devices_take_turns() {
-        let mut tile = Tile::new(0, false);
-        let (count, bytes) = tile.take(usize::MAX);
+        let mut messages = Messages::new(0, false);
+        let (count, bytes) = messages.take(usize::MAX);
         assert_eq!(count, PACKETS);
         let packets = packets(bytes);
         assert_eq!(packets[0].0, "dev/100/temp");
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn packet_ids_count_on_and_never_are_zero() {
-        let mut tile = Tile::new(1, true);
+        let mut messages = Messages::new(1, true);
         let mut last = 0u16;
         for wanted in std::iter::repeat_n([1, 250, 1000], 100).flatten() {
-            let (count, bytes) = tile.take(wanted);
+            let (count, bytes) = messages.take(wanted);
             let packets = packets(bytes);
             assert_eq!(packets.len(), count);
             for (_, rest) in packets {
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn the_time_travels_in_the_payload() {
-        let mut tile = Tile::new(0, false);
+        let mut messages = Messages::new(0, false);
         let begin = now_ns();
-        let time = stamp(tile.take_stamped()).unwrap();
+        let time = stamp(messages.take_stamped()).unwrap();
         assert!((begin..=now_ns()).contains(&time));
         assert_eq!(stamp(br#"{"t": 1000000000000007, "x":1}"#), Some(7), "printed by somebody else");
         assert_eq!(stamp(br#"{"temp":1}"#), None);

@@ -1,0 +1,87 @@
+//! What a packet to this peer depends on: the limits it has announced, the topic aliases it knows, the write buffer.
+
+use super::PublishError;
+use crate::Version;
+use crate::publish::{self, Hop};
+use ahash::RandomState;
+use bytes::BytesMut;
+use tidegate_message::{Message, QoS, Topic};
+
+/// What the peer said it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerLimits {
+    pub(crate) receive_maximum: u16,
+    /// How many of these may be of QoS 2. MQTT 3.x has no way to say so, and mosquitto 2.0 hangs up above 20.
+    pub(crate) exactly_once_maximum: u16,
+    pub(crate) max_packet_size: usize,
+    pub(crate) max_qos: QoS,
+    pub(crate) retain_available: bool,
+    pub(crate) topic_alias_max: u16,
+}
+
+impl Default for PeerLimits {
+    fn default() -> Self {
+        Self {
+            receive_maximum: u16::MAX,
+            exactly_once_maximum: u16::MAX,
+            max_packet_size: usize::MAX,
+            max_qos: QoS::ExactlyOnce,
+            retain_available: true,
+            topic_alias_max: 0,
+        }
+    }
+}
+
+/// Topic aliases we have given out on this connection: one topic a slot, the slot is the topic's hash.
+#[derive(Debug, Default)]
+pub(crate) struct AliasesOut {
+    slots: Vec<Option<Topic>>,
+    hasher: RandomState,
+}
+
+impl AliasesOut {
+    pub(crate) fn new(count: u16) -> Self {
+        Self { slots: vec![None; usize::from(count)], hasher: RandomState::new() }
+    }
+
+    /// The alias to send, and whether the peer knows it for this topic already.
+    fn of(&mut self, topic: &Topic) -> (Option<u16>, bool) {
+        if self.slots.is_empty() {
+            return (None, false);
+        }
+        let at = (self.hasher.hash_one(topic.as_str()) % self.slots.len() as u64) as usize;
+        let known = self.slots[at].as_ref() == Some(topic);
+        if !known {
+            self.slots[at] = Some(topic.detached());
+        }
+        (Some(at as u16 + 1), known)
+    }
+}
+
+/// Everything `publish` needs to know of the connection.
+pub(crate) struct Wire<'a> {
+    pub(crate) version: Version,
+    pub(crate) limits: &'a PeerLimits,
+    pub(crate) aliases: &'a mut AliasesOut,
+    pub(crate) out: &'a mut BytesMut,
+}
+
+impl Wire<'_> {
+    pub(super) fn encode(
+        &mut self,
+        message: &Message,
+        packet_id: u16,
+        dup: bool,
+        ids: &[u32],
+    ) -> Result<(), PublishError> {
+        let (alias, topic_known) = self.aliases.of(&message.topic);
+        let hop = Hop { packet_id, dup, alias, topic_known, subscription_ids: ids };
+        publish::encode(self.out, self.version, message, &hop, self.limits.max_packet_size).map_err(|size| {
+            // The peer will not see the alias introduced here.
+            if let (Some(alias), false) = (alias, topic_known) {
+                self.aliases.slots[usize::from(alias) - 1] = None;
+            }
+            PublishError::TooLarge { size, max: self.limits.max_packet_size }
+        })
+    }
+}

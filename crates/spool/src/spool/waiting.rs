@@ -1,0 +1,76 @@
+//! What the spool holds: what waits, what is parked, what plugins remember.
+
+use super::Spool;
+use crate::QueueId;
+use crate::api::Waiting;
+use crate::record::{NameId, NameKind, Parked};
+use std::collections::BTreeMap;
+
+impl Spool {
+    /// How much of a queue is not done: `(items, bytes)`. Bytes are the weight of the messages, topic, payload and
+    /// properties, not their length on disk.
+    pub fn pending(&self, queue: QueueId) -> (u64, u64) {
+        let pending = self.queues[usize::from(queue)].pending();
+        (pending.items, pending.bytes)
+    }
+
+    /// Whether an item is in the window and not done.
+    pub fn waits(&self, queue: QueueId, ordinal: u32) -> bool {
+        self.queues[usize::from(queue)].slot(ordinal).is_some_and(|slot| !slot.done)
+    }
+
+    /// The route that an item in the window came through; `None` if it does not wait.
+    pub fn route(&self, queue: QueueId, ordinal: u32) -> Option<NameId> {
+        self.queues.get(usize::from(queue))?.slot(ordinal).map(|slot| slot.route)
+    }
+
+    /// When an item was received, in milliseconds since the epoch; `None` if it does not wait.
+    pub fn received_ms(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
+        Some(self.queues[usize::from(queue)].slot(ordinal)?.received_ms)
+    }
+
+    /// True if some of a queue is only on disk.
+    pub fn has_backlog(&self, queue: QueueId) -> bool {
+        self.queues[usize::from(queue)].backlog_until.is_some()
+    }
+
+    /// What waits, queue by queue.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let one = |id: QueueId| {
+            let (items, bytes) = self.pending(id);
+            let oldest_ms = self.queues[usize::from(id)].window.front().map(|slot| slot.received_ms);
+            Waiting { key: self.key(id), items, bytes, oldest_ms }
+        };
+        self.queues().map(one).collect()
+    }
+
+    /// The packet ids of a source's QoS 2 messages that were taken over and not released.
+    pub fn taken(&self, source: NameId) -> Vec<u16> {
+        self.state.taken.get(&source).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
+    }
+
+    /// Parked messages by number.
+    pub fn parked(&self) -> &BTreeMap<u64, Parked> {
+        &self.state.parked
+    }
+
+    /// A number for the next parked message.
+    pub fn next_parked(&self) -> u64 {
+        self.state.last_parked + 1
+    }
+
+    /// The state of a plugin.
+    pub fn plugin_state(&self, plugin: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.state_of(NameKind::Plugin, plugin)
+    }
+
+    /// What is kept under a name: the state of a plugin, or what is known of the broker at the end of a link.
+    pub fn state_of(&self, kind: NameKind, name: &str) -> Option<&BTreeMap<String, Vec<u8>>> {
+        self.state.plugins.get(&self.state.id(kind, name)?)
+    }
+
+    /// The names of all plugins that have state.
+    pub fn plugins_with_state(&self) -> Vec<String> {
+        self.state.plugins_with_state().map(str::to_owned).collect()
+    }
+}
