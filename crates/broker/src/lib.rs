@@ -1,6 +1,6 @@
 //! The box's own MQTT broker: listeners over the server session, with an in-process way to the gateway.
 //!
-//! The path of a message: a client's task reads up to [`READ_BYTES`] from its socket, the session drains every frame
+//! The path of a message: a client's task reads up to [`READ_BYTES`](tidegate_transport::READ_BYTES) from its socket, the session drains every frame
 //! into one batch, and the batch is distributed before anything else runs. For each message the subscribers of its
 //! topic are looked up (mostly in a cache). Subscribers that can take it have it encoded straight into their write
 //! buffer and are woken once; for others it waits in their session's bounded queue. The gateway is a subscriber too,
@@ -20,8 +20,8 @@
 //! - a password is never checked on the data thread, never logged, never kept.
 //!
 //! Start reading at [`Broker`] in `run.rs`, then `client.rs` for the turn of a connection and `publish.rs` for the way
-//! of a message; `refuse.rs` says what is not taken, `sys.rs` what the broker says of itself. Access lists belong into `access.rs`, TLS listeners into `transport.rs`, durable sessions behind
-//! `session.rs` and `retained.rs`.
+//! of a message; `refuse.rs` says what is not taken, `sys.rs` what the broker says of itself. Access lists belong into
+//! `access.rs`, durable sessions behind `session.rs` and `retained.rs`, TLS listeners into the crate `transport`.
 
 mod access;
 mod admit;
@@ -43,10 +43,8 @@ mod state;
 mod stats;
 mod subscribe;
 mod sys;
-mod transport;
 mod users;
 mod wake;
-mod websocket;
 
 pub use local::{Local, LocalAck, LocalReceived, LocalSink};
 pub use refuse::{Part, Refusal, check_from_client, check_from_local};
@@ -54,9 +52,3 @@ pub use run::{Broker, Error};
 pub use settings::{Limits, Listener, Scheme, Settings, bind};
 pub use stats::{Dropped, Stats};
 pub use users::{UserLineError, UserProblem, Users};
-
-/// The most that is read from a socket at a time, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
-
-/// A client's write buffer takes messages until this much waits in it, in bytes.
-pub const WRITE_BYTES: usize = 128 * 1024;

@@ -1,6 +1,5 @@
 //! The way of a message: from its publisher to everybody who subscribed, and what the publisher is told.
 
-use crate::WRITE_BYTES;
 use crate::groups::Readiness;
 use crate::local::{LocalAck, LocalReceived};
 use crate::queue::Queued;
@@ -12,6 +11,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{AckToken, Completion, PublishError, ReasonCode, Received};
+use tidegate_transport::WRITE_BYTES;
 
 /// QoS 1 and 2 messages in flight to one client weigh at most this much, in bytes; one is always allowed.
 const WINDOW_BYTES: usize = 1024 * 1024;

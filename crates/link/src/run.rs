@@ -3,15 +3,16 @@
 use crate::backoff::Backoff;
 use crate::drive::Drive;
 use crate::memory::{Avoid, Hello, Memory};
-use crate::settings::{Address, Bridge, Settings, VersionChoice};
+use crate::settings::{Bridge, Settings, VersionChoice};
 use crate::subscriptions::{SubscriptionProblem, Subscriptions};
 use crate::suspect::Suspicion;
-use crate::{LinkError, Port, Status, dial, hints};
+use crate::{LinkError, Port, Status, hints};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS, Topic};
 use tidegate_mqtt::{AckToken, ClientConfig, ClientSession, ReasonCode, Restored, SubscribeFilter, Version};
+use tidegate_transport::{Address, dial};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -278,12 +279,12 @@ impl Link {
         let (timeout, hello) = (self.settings.connect_timeout, hellos.now());
         let started = Instant::now();
         let dialled = tokio::select! {
-            dialled = tokio::time::timeout(timeout, dial::dial(&self.settings)) => dialled,
+            dialled = tokio::time::timeout(timeout, dial(self.settings.endpoint())) => dialled,
             () = stop.cancelled() => return Ended { error: None, up_for: None },
         };
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Ended { error: Some(error), up_for: None },
+            Ok(Err(error)) => return Ended { error: Some(error.into()), up_for: None },
             Err(_) => return Ended { error: Some(LinkError::ConnectTimeout(timeout)), up_for: None },
         };
         let now = Instant::now();
