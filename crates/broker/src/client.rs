@@ -1,10 +1,16 @@
 //! From an accepted socket to a client with a session, within one deadline; then its turns, then goodbye.
 
-use crate::auth;
-use crate::client::{Client, End};
-use crate::session::{Link, SessionKey};
-use crate::settings::{Scheme, Settings};
-use crate::state::{Core, Leaving};
+mod end;
+mod turns;
+
+use crate::authenticate;
+use crate::connection::Connection;
+use crate::disconnect::Leaving;
+use crate::listener::Scheme;
+use crate::session::SessionKey;
+use crate::settings::Settings;
+use crate::shared::SharedBroker;
+use end::End;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,34 +20,35 @@ use tidegate_transport::{AcceptWebSocket, Origins, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use turns::Client;
 
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// One connection from beginning to end.
-pub(crate) async fn connection(
-    core: Rc<Core>,
+pub(crate) async fn serve(
+    shared: Rc<SharedBroker>,
     socket: TcpStream,
     peer: SocketAddr,
     scheme: Scheme,
     listener: u64,
     stop: CancellationToken,
 ) {
-    let deadline = tokio::time::Instant::now() + core.settings().connect_timeout;
-    let settings = core.settings();
+    let deadline = tokio::time::Instant::now() + shared.settings().connect_timeout;
+    let settings = shared.settings();
     let accepted = tokio::select! {
         accepted = tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)) => accepted,
         () = stop.cancelled() => return,
     };
     let result = match accepted {
         // The common case without a branch per call.
-        Ok(Ok(Stream::Tcp(stream))) => mqtt(&core, stream, listener, deadline, &stop).await,
-        Ok(Ok(stream)) => mqtt(&core, stream, listener, deadline, &stop).await,
+        Ok(Ok(Stream::Tcp(stream))) => mqtt(&shared, stream, listener, deadline, &stop).await,
+        Ok(Ok(stream)) => mqtt(&shared, stream, listener, deadline, &stop).await,
         Ok(Err(error)) => Err(End::Broken(error)),
         Err(_) => Err(End::TooLate),
     };
     if let Err(end) = result {
-        report(&core, peer, &end);
+        report(&shared, peer, &end);
     }
 }
 
@@ -62,9 +69,9 @@ async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::R
 }
 
 /// Says in the log how a connection ended, if it ended badly; floods are cut short.
-fn report(core: &Core, peer: SocketAddr, end: &End) {
+fn report(shared: &SharedBroker, peer: SocketAddr, end: &End) {
     let level_warn = matches!(end, End::Protocol(_) | End::Refused(_));
-    let mut state = core.state.borrow_mut();
+    let mut state = shared.state.borrow_mut();
     match end {
         End::Protocol(_) => state.stats.protocol_errors += 1,
         End::Refused(_) => state.stats.refused += 1,
@@ -74,41 +81,41 @@ fn report(core: &Core, peer: SocketAddr, end: &End) {
     drop(state);
     if !level_warn {
         tracing::debug!(%broker, %peer, reason = %end, "connection closed");
-    } else if let Some(held_back) = core.log_limit.borrow_mut().allow(Instant::now()) {
+    } else if let Some(held_back) = shared.log_limit.borrow_mut().allow(Instant::now()) {
         tracing::warn!(%broker, %peer, reason = %end, held_back, "connection closed");
     }
 }
 
 /// Everything above the transport.
 async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
-    core: &Rc<Core>,
+    shared: &Rc<SharedBroker>,
     stream: S,
     listener: u64,
     deadline: tokio::time::Instant,
     stop: &CancellationToken,
 ) -> Result<(), End> {
-    let limits = core.state.borrow().server_limits();
-    let link = Rc::new(Link::new(ServerSession::new(limits, Instant::now()), listener));
-    let mut client = Client::new(core.clone(), link.clone(), stream);
+    let limits = shared.state.borrow().server_limits();
+    let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), listener));
+    let mut client = Client::new(shared.clone(), connection.clone(), stream);
     let hello = tokio::select! {
-        hello = tokio::time::timeout_at(deadline, hello(core, &mut client)) => hello.unwrap_or(Err(End::TooLate)),
+        hello = tokio::time::timeout_at(deadline, hello(shared, &mut client)) => hello.unwrap_or(Err(End::TooLate)),
         () = stop.cancelled() => Err(End::ToldToGo),
     };
     let result = match hello {
         Ok(key) => {
             // Whatever ends this task, even its being dropped, the session knows that the client is gone.
-            let mut attached = Attached { core, link: &link, key, leaving: Leaving::Lost };
+            let mut attached = Attached { shared, connection: &connection, key, leaving: Leaving::Lost };
             let end = client.turns(key).await;
             attached.leaving = end.leaving();
             drop(attached);
-            core.flush_inboxes();
-            core.tend.notify_one();
+            shared.flush_inboxes();
+            shared.tend.notify_one();
             end.into_result()
         }
         Err(end) => Err(end),
     };
-    let mut last_words = link.last_words.take();
-    last_words.unsplit(link.session.borrow_mut().tx().split());
+    let mut last_words = connection.last_words.take();
+    last_words.unsplit(connection.session.borrow_mut().tx().split());
     let goodbye = async {
         if client.stream.write_all(&last_words).await.is_ok() {
             let _ = client.stream.shutdown().await;
@@ -119,8 +126,8 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 struct Attached<'a> {
-    core: &'a Rc<Core>,
-    link: &'a Rc<Link>,
+    shared: &'a Rc<SharedBroker>,
+    connection: &'a Rc<Connection>,
     key: SessionKey,
     leaving: Leaving,
 }
@@ -128,36 +135,40 @@ struct Attached<'a> {
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
         // Borrowed only if this is a panic's doing.
-        if let Ok(mut state) = self.core.state.try_borrow_mut() {
-            state.leave(self.key, self.link, self.leaving, Instant::now());
+        if let Ok(mut state) = self.shared.state.try_borrow_mut() {
+            state.leave(self.key, self.connection, self.leaving, Instant::now());
         }
     }
 }
 
 /// Waits for CONNECT and answers it.
-async fn hello<S: AsyncRead + AsyncWrite + Unpin>(core: &Rc<Core>, client: &mut Client<S>) -> Result<SessionKey, End> {
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Rc<SharedBroker>,
+    client: &mut Client<S>,
+) -> Result<SessionKey, End> {
     let connect = wait_for_connect(client).await?;
     let version = connect.version;
     let client_id = connect.client_id.clone();
     let checked = loop {
-        let settings = core.settings();
-        let checked = auth::check(core, &settings, &connect).await;
+        let settings = shared.settings();
+        let checked = authenticate::check(shared, &settings, &connect).await;
         // What was right when the check began may not be any more when it ends.
-        if Rc::ptr_eq(&settings, &core.settings()) {
+        if Rc::ptr_eq(&settings, &shared.settings()) {
             break checked;
         }
     };
-    let admitted = checked.and_then(|()| core.state.borrow_mut().admit(connect, &client.link, Instant::now()));
+    let admitted =
+        checked.and_then(|()| shared.state.borrow_mut().open_session(connect, &client.connection, Instant::now()));
     // A will may have been published, a deadline have moved.
-    core.flush_inboxes();
-    core.tend.notify_one();
+    shared.flush_inboxes();
+    shared.tend.notify_one();
     match admitted {
         Ok(key) => {
             tracing::debug!(client = %client_id.escape_debug(), %version, "client connected");
             Ok(key)
         }
         Err(reason) => {
-            client.link.session.borrow_mut().refuse(reason);
+            client.connection.session.borrow_mut().refuse(reason);
             Err(End::Refused(reason))
         }
     }
@@ -179,7 +190,7 @@ async fn wait_for_connect<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client
             // Other protocols end here, instead of at the length they seem to announce.
             return Err(End::Protocol(ProtocolError::Unexpected("CONNECT was due")));
         }
-        if client.link.session.borrow().is_closed() {
+        if client.connection.session.borrow().is_closed() {
             return Err(End::Refused(ReasonCode::PROTOCOL_ERROR));
         }
     }

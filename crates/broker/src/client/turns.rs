@@ -1,17 +1,18 @@
 //! One turn after another of a connected client: read what is there, distribute it, write what waits, sleep.
 
-use crate::session::{Link, SessionKey};
-use crate::state::{Core, Leaving};
+use super::end::End;
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
+use crate::session::SessionKey;
+use crate::shared::SharedBroker;
 use bytes::{Buf, BytesMut};
-use std::fmt;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tidegate_mqtt::{Batch, Control, ProtocolError, ReasonCode};
-use tidegate_transport::{Lost, Turn, WriteSide, write_turn};
+use tidegate_transport::{Turn, WriteSide, write_turn};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The beginning of a packet longer than this is read on where it lies; a shorter one is moved to the shared buffer.
@@ -26,81 +27,10 @@ const UNREAD_ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Every CONNECT begins with it.
 const CONNECT_FIRST_BYTE: u8 = 0x10;
 
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The client said goodbye.
-    Goodbye { reason: ReasonCode, expiry_s: Option<u32> },
-    /// The client closed without a word.
-    Closed,
-    /// The socket, or what lies between it and MQTT.
-    Broken(io::Error),
-    /// The client broke the protocol or was silent.
-    Protocol(ProtocolError),
-    /// The client was not let in.
-    Refused(ReasonCode),
-    /// No CONNECT in time.
-    TooLate,
-    /// The client does not read.
-    Stuck,
-    /// The broker stops, or another connection took the session over.
-    ToldToGo,
-}
-
-impl End {
-    /// What it means for the session.
-    pub(crate) fn leaving(&self) -> Leaving {
-        match self {
-            Self::Goodbye { reason, expiry_s } => {
-                Leaving::Goodbye { with_will: *reason != ReasonCode::SUCCESS, expiry_s: *expiry_s }
-            }
-            _ => Leaving::Lost,
-        }
-    }
-
-    /// An error if somebody should know.
-    pub(crate) fn into_result(self) -> Result<(), Self> {
-        match self {
-            Self::Goodbye { .. } | Self::ToldToGo => Ok(()),
-            other => Err(other),
-        }
-    }
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Goodbye { reason, .. } => write!(f, "the client said goodbye: {reason}"),
-            Self::Closed => f.write_str("the client closed the connection"),
-            Self::Broken(error) => error.fmt(f),
-            Self::Protocol(error) => error.fmt(f),
-            Self::Refused(reason) => write!(f, "not let in: {reason}"),
-            Self::TooLate => f.write_str("no CONNECT in time"),
-            Self::Stuck => f.write_str("the client does not read what it asked for"),
-            Self::ToldToGo => f.write_str("the broker ended the connection"),
-        }
-    }
-}
-
-impl From<ProtocolError> for End {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
-
-impl From<Lost> for End {
-    fn from(lost: Lost) -> Self {
-        match lost {
-            Lost::Closed => Self::Closed,
-            Lost::Broken(error) => Self::Broken(error),
-        }
-    }
-}
-
 /// The task's side of a connection.
 pub(crate) struct Client<S> {
-    core: Rc<Core>,
-    pub(crate) link: Rc<Link>,
+    shared: Rc<SharedBroker>,
+    pub(crate) connection: Rc<Connection>,
     pub(crate) stream: S,
     /// The beginning of a packet whose end has not come yet.
     rest: BytesMut,
@@ -108,8 +38,8 @@ pub(crate) struct Client<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(crate) fn new(core: Rc<Core>, link: Rc<Link>, stream: S) -> Self {
-        Self { core, link, stream, rest: BytesMut::new(), write_side: WriteSide::default() }
+    pub(crate) fn new(shared: Rc<SharedBroker>, connection: Rc<Connection>, stream: S) -> Self {
+        Self { shared, connection, stream, rest: BytesMut::new(), write_side: WriteSide::default() }
     }
 
     /// Whether what was read so far can be the beginning of a CONNECT.
@@ -120,16 +50,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// From CONNACK to the end.
     pub(crate) async fn turns(&mut self, key: SessionKey) -> End {
         // What came behind CONNECT.
-        let mut batch = self.core.batch.take();
+        let mut batch = self.shared.batch.take();
         let now = Instant::now();
-        let decoded = self.link.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
+        let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
         let taken = self.take_batch(key, batch, now);
         if let Err(end) = taken.and(decoded.map_err(End::from)) {
             return end;
         }
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         poll_fn(|cx| {
-            self.link.wake.begin(cx);
+            self.connection.wake.begin(cx);
             loop {
                 match self.turn(key, cx) {
                     Err(end) => return Poll::Ready(end),
@@ -152,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                         }
                     }
                 }
-                self.link.wake.sleep();
+                self.connection.wake.sleep();
                 return Poll::Pending;
             }
         })
@@ -160,12 +90,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn turn(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
-        if self.link.told_to_go.get() {
+        if self.connection.told_to_go.get() {
             return Err(End::ToldToGo);
         }
         let mut read = Turn::Wait;
         if !self.is_held_up() {
-            let mut batch = self.core.batch.take();
+            let mut batch = self.shared.batch.take();
             let polled = self.poll_read(cx, &mut batch);
             if let Poll::Ready(outcome) = polled {
                 // What was received before an error is good.
@@ -173,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 taken.and(outcome)?;
                 read = Turn::Again;
             } else {
-                self.core.batch.replace(batch);
+                self.shared.batch.replace(batch);
             }
         }
         let written = self.write(key, cx)?;
@@ -182,33 +112,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Whether this client is not to be read from now.
     fn is_held_up(&self) -> bool {
-        let link = &self.link;
-        let paused = self.core.paused.get() && link.fed_in_pause.get() == self.core.pauses.get();
-        paused || link.window_used_up.get() || link.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
+        let connection = &self.connection;
+        let paused = self.shared.paused.get() && connection.fed_in_pause.get() == self.shared.pauses.get();
+        paused || connection.window_used_up.get() || connection.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
     }
 
     /// Reads once, and drains what is complete into the batch.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), End>> {
-        let mut session = self.link.session.borrow_mut();
+        let mut session = self.connection.session.borrow_mut();
         let in_place = self.rest.len() > READ_IN_PLACE;
-        let mut shared = self.core.scratch.borrow_mut();
+        let mut scratch = self.shared.scratch.borrow_mut();
         let buffer = if in_place {
             &mut self.rest
         } else {
-            shared.clear();
-            shared.extend_from_slice(&self.rest);
-            &mut *shared
+            scratch.clear();
+            scratch.extend_from_slice(&self.rest);
+            &mut *scratch
         };
         ready!(tidegate_transport::poll_read(Pin::new(&mut self.stream), cx, buffer))?;
         let result = session.on_bytes(buffer, Instant::now(), batch);
         if !in_place {
             self.rest.clear();
-            if shared.is_empty() {
+            if scratch.is_empty() {
                 // An idle client holds no buffer.
                 self.rest = BytesMut::new();
             } else {
-                self.rest.extend_from_slice(&shared);
-                shared.clear();
+                self.rest.extend_from_slice(&scratch);
+                scratch.clear();
             }
         }
         Poll::Ready(result.map_err(End::Protocol))
@@ -217,13 +147,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Distributes a batch, in the order received.
     fn take_batch(&mut self, key: SessionKey, mut batch: Batch, now: Instant) -> Result<(), End> {
         if batch.is_empty() {
-            self.core.batch.replace(batch);
+            self.shared.batch.replace(batch);
             return Ok(());
         }
-        let pause = self.core.paused.get().then(|| self.core.pauses.get());
+        let pause = self.shared.paused.get().then(|| self.shared.pauses.get());
         let mut outcome = Ok(());
         {
-            let mut state = self.core.state.borrow_mut();
+            let mut state = self.shared.state.borrow_mut();
             state.on_completed(key, &batch.completed);
             for skipped in batch.skipped.drain(..) {
                 state.on_skipped(key, &skipped, now);
@@ -232,15 +162,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let mut done = 0;
             for (before, control) in batch.control.drain(..) {
                 for got in received.by_ref().take(before - done) {
-                    state.receive(key, &self.link, pause, got, now);
+                    state.receive(key, &self.connection, pause, got, now);
                 }
                 done = before;
                 match control {
                     Control::Subscribe { packet_id, filters, subscription_id } => {
-                        state.subscribe(key, &self.link, packet_id, &filters, subscription_id.unwrap_or(0), now);
+                        state.subscribe(key, &self.connection, packet_id, &filters, subscription_id.unwrap_or(0), now);
                     }
                     Control::Unsubscribe { packet_id, filters } => {
-                        state.unsubscribe(key, &self.link, packet_id, &filters);
+                        state.unsubscribe(key, &self.connection, packet_id, &filters);
                     }
                     Control::Disconnected { reason, session_expiry_s, .. } => {
                         outcome = Err(self.on_disconnect(&state, key, reason, session_expiry_s));
@@ -250,23 +180,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 }
             }
             for got in received {
-                state.receive(key, &self.link, pause, got, now);
+                state.receive(key, &self.connection, pause, got, now);
             }
         }
         batch.clear();
-        self.core.batch.replace(batch);
-        self.core.flush_inboxes();
+        self.shared.batch.replace(batch);
+        self.shared.flush_inboxes();
         outcome
     }
 
     /// A session that was to end with its connection cannot be kept afterwards (MQTT 5.0 section 3.14.2.2.2).
-    fn on_disconnect(
-        &self,
-        state: &crate::state::State,
-        key: SessionKey,
-        reason: ReasonCode,
-        expiry_s: Option<u32>,
-    ) -> End {
+    fn on_disconnect(&self, state: &BrokerState, key: SessionKey, reason: ReasonCode, expiry_s: Option<u32>) -> End {
         let had_expiry = state.sessions.find(key).is_some_and(|session| session.expiry_s > 0);
         if expiry_s.is_some_and(|seconds| seconds > 0) && !had_expiry {
             return End::Protocol(ProtocolError::Unexpected("a session expiry in DISCONNECT after none in CONNECT"));
@@ -282,10 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn write_once(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
-        if self.link.has_backlog.get() {
-            self.core.state.borrow_mut().send_backlog(key, Instant::now());
+        if self.connection.has_backlog.get() {
+            self.shared.state.borrow_mut().send_backlog(key, Instant::now());
         }
-        let mut session = self.link.session.borrow_mut();
+        let mut session = self.connection.session.borrow_mut();
         if session.tx().is_empty() {
             return Ok(Turn::Wait);
         }
@@ -294,11 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             Poll::Ready(written) => written?,
         };
         session.tx().advance(written);
-        let mut batch = self.core.batch.borrow_mut();
+        let mut batch = self.shared.batch.borrow_mut();
         session.sent(&mut batch.completed);
         drop(session);
         if !batch.completed.is_empty() {
-            self.core.state.borrow_mut().on_completed(key, &batch.completed);
+            self.shared.state.borrow_mut().on_completed(key, &batch.completed);
             batch.completed.clear();
         }
         Ok(Turn::Again)
@@ -309,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             // While it is not read from, its silence says nothing.
             return self.write_side.blocked_since().map(|since| since + UNREAD_ANSWERS_TIMEOUT);
         }
-        self.link.session.borrow().deadline()
+        self.connection.session.borrow().deadline()
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), End> {
@@ -317,6 +241,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             let stuck = self.write_side.blocked_since().is_some_and(|since| now >= since + UNREAD_ANSWERS_TIMEOUT);
             return if stuck { Err(End::Stuck) } else { Ok(()) };
         }
-        Ok(self.link.session.borrow_mut().on_time(now)?)
+        Ok(self.connection.session.borrow_mut().on_time(now)?)
     }
 }
