@@ -2,14 +2,14 @@
 
 mod announce;
 
-use crate::gate::Gate;
 use crate::habits::{GaveUp, Habit};
-use crate::run::{Ended, Opening, Shared};
+use crate::link_state::LinkState;
+use crate::live::{Ended, Live, Opening};
 use crate::settings::Settings;
 use crate::suspect::Phase;
 use crate::watch::Watch;
 use crate::{LinkError, Port, Status, hints};
-use bytes::{Buf, BytesMut};
+use bytes::Buf;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
@@ -19,9 +19,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tidegate_message::{ByteString, Message};
 use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, Published, ReasonCode};
-use tidegate_transport::{
-    Lost, READ_BYTES, Stream, TransportError, Turn, WRITE_BYTES, WriteSide, poll_read, write_turn,
-};
+use tidegate_transport::{Stream, Turn, WRITE_BYTES, poll_read, write_turn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -33,7 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a link needs to drive connections, kept from one to the next.
 pub(crate) struct Drive<P> {
-    pub(crate) shared: Rc<Shared>,
+    pub(crate) shared: Rc<LinkState>,
     pub(crate) port: Rc<RefCell<P>>,
     write_timeout: Duration,
     pub(crate) client_id: ByteString,
@@ -50,39 +48,8 @@ pub(crate) struct Drive<P> {
     pub(crate) is_first: bool,
 }
 
-/// What is true for one connection only.
-pub(crate) struct Live {
-    rx: BytesMut,
-    pub(crate) opening: Opening,
-    pub(crate) up_since: Option<Instant>,
-    /// In a trial: when messages may be sent again.
-    pub(crate) hold_until: Option<Instant>,
-    /// Since when messages may leave.
-    pub(crate) sends_since: Option<Instant>,
-    birth_due: bool,
-    /// Until when messages wait for the answers to our subscriptions; `None` once they need not.
-    pub(crate) subscribe_until: Option<Instant>,
-    /// The broker closed the connection, or it broke.
-    pub(crate) reset_by_peer: bool,
-    write_side: WriteSide,
-    gate: Gate,
-}
-
-impl Live {
-    /// What the end of its stream says of the connection.
-    fn lost(&mut self, lost: Lost) -> LinkError {
-        self.reset_by_peer = lost.is_by_peer();
-        let during_handshake = self.up_since.is_none();
-        match lost {
-            // Before CONNACK it is all the same how the broker hangs up.
-            Lost::Broken(error) if !(self.reset_by_peer && during_handshake) => TransportError::from(error).into(),
-            Lost::Broken(_) | Lost::Closed => LinkError::closed(during_handshake),
-        }
-    }
-}
-
 impl<P: Port> Drive<P> {
-    pub(crate) fn new(shared: Rc<Shared>, port: Rc<RefCell<P>>, settings: &Settings) -> Self {
+    pub(crate) fn new(shared: Rc<LinkState>, port: Rc<RefCell<P>>, settings: &Settings) -> Self {
         Self {
             shared,
             port,
@@ -112,18 +79,7 @@ impl<P: Port> Drive<P> {
 
     /// From CONNECT to the end of the connection.
     pub(crate) async fn connection(&mut self, mut stream: Stream, opening: Opening, stop: &CancellationToken) -> Ended {
-        let mut live = Live {
-            rx: BytesMut::with_capacity(READ_BYTES),
-            opening,
-            up_since: None,
-            hold_until: None,
-            sends_since: None,
-            birth_due: false,
-            subscribe_until: None,
-            reset_by_peer: false,
-            write_side: WriteSide::default(),
-            gate: Gate::default(),
-        };
+        let mut live = Live::new(opening);
         let result = match &mut stream {
             // The common case without a branch per call.
             Stream::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,

@@ -11,23 +11,29 @@
 //! - what relies on the owner's log leaves only once that is durable: see [`Port::gate`];
 //! - nothing of a link is shared between threads: links, routes and the box's broker live on one.
 //!
-//! Start reading at [`Link::run`] in `run.rs`, then `drive.rs` for the turn of a live connection.
+//! Start reading at [`Link::run`] in `reconnect.rs`, then `drive.rs` for the turns of a connection and `conclude.rs` for
+//! what the link makes of how its broker behaves. How bytes get there and back is the crate `transport`.
 
 mod backoff;
 mod conclude;
 mod drive;
 mod gate;
 mod habits;
+mod hello;
 mod hints;
+mod link;
+mod link_state;
+mod live;
 mod memory;
-mod run;
+mod reconnect;
 mod settings;
 mod subscriptions;
 mod suspect;
 mod watch;
 
 pub use habits::{GaveUp, Habit};
-pub use run::{Link, LinkHandle, Overdue, Stats};
+pub use link::{Link, LinkHandle, Overdue};
+pub use link_state::Stats;
 pub use settings::{Bridge, Reconnect, Settings, VersionChoice};
 pub use subscriptions::SubscriptionProblem;
 pub use tidegate_transport::{Address, TlsError, TlsFiles, TlsSettings, TransportError};

@@ -1,6 +1,5 @@
 //! Why there is no stream of bytes, or none any more.
 
-use crate::hints;
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -57,34 +56,5 @@ impl TransportError {
 
     pub(crate) fn websocket(words: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
         Self::WebSocket { words: words.into(), source: Some(Arc::new(source)) }
-    }
-}
-
-/// What a read or write that fails says of a stream that was open.
-impl From<io::Error> for TransportError {
-    fn from(error: io::Error) -> Self {
-        // With TLS 1.3 a refused certificate is heard of only when reading.
-        match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            true => hints::tls_failed(error),
-            false => Self::io(error.to_string(), error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_words_stay_what_they_were_and_the_cause_is_behind_them() {
-        let broken = TransportError::from(io::Error::from(io::ErrorKind::ConnectionReset));
-        assert_eq!(broken.to_string(), "connection reset");
-        let cause = broken.source().and_then(|cause| cause.downcast_ref::<Cause>()).unwrap();
-        let cause = cause.downcast_ref::<io::Error>().unwrap();
-        assert_eq!(cause.kind(), io::ErrorKind::ConnectionReset);
-        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
-        let refused = TransportError::from(io::Error::other(alert));
-        assert!(matches!(&refused, TransportError::Tls { words, .. } if words.contains("client certificate")));
-        assert!(refused.source().is_some());
     }
 }

@@ -46,7 +46,18 @@ pub(crate) fn tls_failed(error: io::Error) -> TransportError {
     TransportError::tls(format!("{error}{hint}"), error)
 }
 
-/// The same of a handshake; `seen`: the broker has shown a certificate, so what answers speaks TLS.
+/// What a read or write that fails says of a stream that was open.
+impl From<io::Error> for TransportError {
+    fn from(error: io::Error) -> Self {
+        // With TLS 1.3 a refused certificate is heard of only when reading.
+        match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+            true => tls_failed(error),
+            false => Self::io(error.to_string(), error),
+        }
+    }
+}
+
+/// What a handshake of TLS says that has failed. `seen`: the broker has shown a certificate, so what answers speaks TLS.
 pub(crate) fn handshake_failed(error: io::Error, seen: bool, websocket: bool) -> TransportError {
     use rustls::Error;
     if seen {
@@ -129,6 +140,8 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
+    use std::error::Error;
     use tokio_tungstenite::tungstenite::http::Response;
 
     #[test]
@@ -169,5 +182,18 @@ mod tests {
         assert!(handshake_failed(none(), true, false).to_string().contains("client certificate"));
         let old = alert(AlertDescription::ProtocolVersion);
         assert!(handshake_failed(old, false, false).to_string().contains("1.2"));
+    }
+
+    #[test]
+    fn the_words_stay_what_they_were_and_the_cause_is_behind_them() {
+        let broken = TransportError::from(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!(broken.to_string(), "connection reset");
+        let cause = broken.source().and_then(|cause| cause.downcast_ref::<Cause>()).unwrap();
+        let cause = cause.downcast_ref::<io::Error>().unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::ConnectionReset);
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let refused = TransportError::from(io::Error::other(alert));
+        assert!(matches!(&refused, TransportError::Tls { words, .. } if words.contains("client certificate")));
+        assert!(refused.source().is_some());
     }
 }

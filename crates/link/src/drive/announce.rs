@@ -1,7 +1,8 @@
 //! The first and the last words of a connection: birth and farewell messages, and the goodbye.
 
-use super::{Drive, GOODBYE, Live};
+use super::{Drive, GOODBYE};
 use crate::Port;
+use crate::live::Live;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{PublishError, ReasonCode};
 use tidegate_transport::Stream;

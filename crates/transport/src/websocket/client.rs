@@ -1,6 +1,6 @@
 //! The handshake of a WebSocket that we open.
 
-use super::{SUBPROTOCOL, WebSocket};
+use super::stream::{SUBPROTOCOL, WebSocket};
 use crate::error::TransportError;
 use crate::hints;
 use tokio::io::{AsyncRead, AsyncWrite};

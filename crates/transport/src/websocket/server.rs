@@ -1,6 +1,6 @@
 //! The handshake of a WebSocket that is opened to us.
 
-use super::{SUBPROTOCOL, WebSocket};
+use super::stream::{SUBPROTOCOL, WebSocket};
 use std::io;
 use std::net::IpAddr;
 use tokio::io::{AsyncRead, AsyncWrite};
