@@ -26,12 +26,14 @@ pub(crate) struct BrokerState {
     pub(crate) subscriptions: Subscriptions,
     pub(crate) groups: Groups,
     pub(crate) retained: RetainedMessages,
+    /// In-process clients, by their number; `None` once one is closed.
     pub(crate) locals: Vec<Option<Inbox>>,
     /// Messages that several in-process clients have to acknowledge: how many of them still.
     pub(crate) joint_acks: AHashMap<(SessionKey, AckToken), usize>,
     /// When to look after the sessions of absent clients.
     pub(crate) due: BTreeSet<(Instant, SessionKey)>,
     pub(crate) queued: QueueTotal,
+    /// How many sessions have one.
     pub(crate) connections: usize,
     pub(crate) stats: Stats,
     pub(crate) sys: Sys,

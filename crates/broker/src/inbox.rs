@@ -9,7 +9,7 @@ use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_mqtt::AckToken;
 
 /// Where an in-process client gets its messages. Called while nothing of the broker is borrowed, so an implementation
-/// may call any [`Local`].
+/// may call any [`Local`](crate::Local).
 pub trait LocalSink {
     /// Takes messages: everything of one socket batch in one call, in the order received. What is left in the vector
     /// is forgotten.
@@ -20,8 +20,8 @@ pub trait LocalSink {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalReceived {
     /// With the lower of the QoS it was published with and the subscription's, and the retain flag as published;
-    /// true for a retained message sent because of [`Local::subscribe`]. May be a slice of a read buffer:
-    /// [`Message::detach`] it to keep it for long.
+    /// true for a retained message sent because of [`Local::subscribe`](crate::Local::subscribe). May be a
+    /// slice of a read buffer: [`Message::detach`] it to keep it for long.
     pub message: Message,
     /// The right to acknowledge it. `None` for QoS 0, retained messages, wills, and what another in-process client
     /// published.
@@ -42,6 +42,7 @@ pub(crate) struct Inbox {
     pub(crate) sink: Rc<RefCell<dyn LocalSink>>,
     /// In the order received.
     pub(crate) messages: Vec<LocalReceived>,
+    /// By filter as asked for; the index files them under their patterns.
     pub(crate) subscriptions: AHashMap<TopicFilter, QoS>,
     /// Of its messages that were refused.
     pub(crate) named: PublisherLogLimit,

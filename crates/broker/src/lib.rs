@@ -8,8 +8,8 @@
 //! client's task writes its buffer with one system call.
 //!
 //! Invariants:
-//! - everything lives on one thread, in `Rc` and `RefCell`; no borrow of [`broker_state::BrokerState`] is held across an await or
-//!   while the gateway is called;
+//! - everything lives on one thread, in `Rc` and `RefCell`; no borrow of `BrokerState` is held across an await or while the
+//!   gateway is called;
 //! - a QoS 1 or 2 message that the gateway subscribed to with QoS 1 or 2 is acknowledged to its publisher only by
 //!   [`Local::ack`];
 //! - what is kept (retained, queued, in flight, a will) never shares memory with a read buffer;
@@ -20,7 +20,7 @@
 //! - a password is never checked on the data thread, never logged, never kept.
 //!
 //! Start reading at [`Broker`] in `broker.rs`, then `client.rs` for the life of a connection and its turns. What a client
-//! sends meets [`broker_state::BrokerState`] in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
+//! sends meets `BrokerState` in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
 //! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it: access lists
 //! belong there) and `refusal.rs` (would every other broker take it). Durable sessions belong behind `session.rs` and
 //! `retained.rs`, TLS listeners into the crate `transport`.

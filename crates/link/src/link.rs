@@ -79,8 +79,8 @@ impl LinkHandle {
         self.shared.given_up.get()
     }
 
-    /// What the link knew of its broker in an earlier process: the last that [`Port::remember`] was given. To be called
-    /// before the link runs.
+    /// What the link knew of its broker in an earlier process: the last that [`Port::remember`](crate::Port::remember)
+    /// was given. To be called before the link runs.
     pub fn restore_memory(&self, memory: &[u8]) {
         *self.shared.memory.borrow_mut() = Memory::read(memory);
     }
@@ -112,19 +112,22 @@ impl LinkHandle {
         Link { settings, shared: self.shared.clone() }
     }
 
-    /// Takes back the messages with such a key that the broker has not taken over: see [`ClientSession::take_back`]. One
-    /// under suspicion of being what the broker hangs up on stays: it would take its trouble along.
+    /// Takes back the messages with such a key that the broker has not taken over: see
+    /// [`ClientSession::take_back`](tidegate_mqtt::ClientSession::take_back). One under suspicion of being what the
+    /// broker hangs up on stays: it would take its trouble along.
     pub fn take_back(&self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
         let held = self.shared.held.get();
         self.shared.session.borrow_mut().take_back(|key| Some(key) != held && wanted(key))
     }
 
-    /// Takes back what the broker has not taken over, to send it elsewhere: see [`ClientSession::abandon`].
+    /// Takes back what the broker has not taken over, to send it elsewhere: see
+    /// [`ClientSession::abandon`](tidegate_mqtt::ClientSession::abandon).
     pub fn abandon(&self) -> (Vec<(u64, Message)>, Vec<u64>) {
         self.shared.session.borrow_mut().abandon()
     }
 
-    /// Carries on with the session of a process that is gone, before the link runs: see [`ClientSession::restore`].
+    /// Carries on with the session of a process that is gone, before the link runs: see
+    /// [`ClientSession::restore`](tidegate_mqtt::ClientSession::restore).
     pub fn restore(&self, session: Restored) -> Vec<u64> {
         self.shared.session.borrow_mut().restore(session)
     }

@@ -1,7 +1,7 @@
 //! What MQTT travels on, TCP, Unix sockets, TLS and WebSocket, as one stream of bytes for both ends of a connection.
 //!
-//! A connection that we open: [`dial`] races the addresses of a host, does the handshakes of TLS and WebSocket, and
-//! returns a [`Stream`]. A connection that is opened to us: [`accept`] makes a [`Stream`] of an accepted socket. From
+//! A connection that we open: [`dial()`] races the addresses of a host, does the handshakes of TLS and WebSocket, and
+//! returns a [`Stream`]. A connection that is opened to us: [`accept()`] makes a [`Stream`] of an accepted socket. From
 //! then on both ends take the same [turns](Turn): [`poll_read`] appends what has come to a buffer, [`WriteSide`] writes
 //! what waits in another.
 //!
