@@ -9,14 +9,15 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with two liberties that it names: the
 /// command checks and explains configurations, and its demo has devices of its own.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("message", &[]),
     ("mqtt", &["message"]),
     ("config", &["message"]),
     ("plugin", &["message"]),
     ("spool", &["message"]),
-    ("link", &["mqtt", "message"]),
-    ("broker", &["mqtt", "message"]),
+    ("transport", &[]),
+    ("link", &["transport", "mqtt", "message"]),
+    ("broker", &["transport", "mqtt", "message"]),
     ("router", &["spool", "config", "message"]),
     ("gateway", &["router", "link", "broker", "plugin", "spool", "config", "mqtt", "message"]),
     ("tidegate", &["gateway", "spool", "config", "link", "mqtt", "message"]),
@@ -26,6 +27,9 @@ const ARROWS: [(&str, &[&str]); 11] = [
 
 /// Crates from elsewhere that only one of ours may name.
 const SOLE_OWNERS: [(&str, &str); 2] = [("rumqttc", "mqtt"), ("wasmtime", "plugin")];
+
+/// Crates whose files import each other in no ring. Their roots, which name everything, are left out.
+const WITHOUT_RINGS: [&str; 3] = ["transport", "link", "broker"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the root of the workspace")
@@ -111,6 +115,56 @@ fn arrows_point_down_only() {
         let forbidden: Vec<_> = ours.difference(&allowed).collect();
         assert!(forbidden.is_empty(), "crate `{name}` must not depend on {forbidden:?}");
     }
+}
+
+#[test]
+fn files_of_a_crate_import_each_other_in_no_ring() {
+    for name in WITHOUT_RINGS {
+        let mut imports = imports_of(&root().join("crates").join(name).join("src"));
+        assert!(imports.len() > 5, "only {} files of `{name}` were looked at", imports.len());
+        // Who imports nobody that is left is in no ring.
+        while let Some(free) = imports.iter().find(|(_, of)| of.is_empty()).map(|(module, _)| module.clone()) {
+            imports.remove(&free);
+            for of in imports.values_mut() {
+                of.remove(&free);
+            }
+        }
+        assert!(imports.is_empty(), "in a ring, or above one, in `{name}`: {imports:#?}");
+    }
+}
+
+/// Which other modules each file of a crate imports, tests left out; by path, as in `client::turns`.
+fn imports_of(sources: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let module = |path: &Path| {
+        let path = path.strip_prefix(sources).expect("a source").with_extension("");
+        path.iter().map(|part| part.to_string_lossy().into_owned()).collect::<Vec<_>>().join("::")
+    };
+    let paths: Vec<_> = files(sources).into_iter().filter(|path| !["lib", "tests"].contains(&&*last(path))).collect();
+    let modules: BTreeSet<String> = paths.iter().map(|path| module(path)).collect();
+    let imports = paths.iter().map(|path| {
+        let (own, source) = (module(path), std::fs::read_to_string(path).expect("a source"));
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+        let parent = own.rsplit_once("::").map_or("", |(parent, _)| parent);
+        let mut found = BTreeSet::new();
+        for (start, prefix) in [("crate::", ""), ("super::", parent), ("use ", &*own)] {
+            for (at, _) in source.match_indices(start) {
+                let rest = &source[at + start.len()..];
+                let end = rest.find(|c: char| !(c.is_ascii_lowercase() || "_:".contains(c))).unwrap_or(rest.len());
+                let named = [prefix, rest[..end].trim_end_matches(':')].join("::");
+                let named = named.trim_matches(':');
+                // The longest of our modules that the path begins with; of a path to an item that is its module.
+                let is_in = |module: &&String| named == **module || named.starts_with(&format!("{module}::"));
+                let target = modules.iter().filter(is_in).max_by_key(|module| module.len());
+                found.extend(target.filter(|target| **target != own).cloned());
+            }
+        }
+        (own, found)
+    });
+    imports.collect()
+}
+
+fn last(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[test]

@@ -1,342 +1,197 @@
-//! One turn after another of a connected client: read what is there, distribute it, write what waits, sleep.
+//! From an accepted socket to a client with a session, within one deadline; then its turns, then goodbye.
 
-use crate::READ_BYTES;
-use crate::session::{Link, SessionKey};
-use crate::state::{Core, Leaving};
-use bytes::{Buf, BytesMut};
-use std::fmt;
-use std::future::{Future, poll_fn};
+mod end;
+mod turns;
+
+use crate::authenticate;
+use crate::connection::Connection;
+use crate::disconnect::Leaving;
+use crate::listener::Scheme;
+use crate::session::SessionKey;
+use crate::settings::Settings;
+use crate::shared::SharedBroker;
+use end::End;
 use std::io;
-use std::pin::{Pin, pin};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tidegate_mqtt::{Batch, Control, ProtocolError, ReasonCode};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::poll_read_buf;
+use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode, ServerSession};
+use tidegate_transport::{AcceptWebSocket, Origins, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use turns::Client;
 
-/// The read buffer is made larger when less than this is free, in bytes.
-const READ_FREE_MIN: usize = 8 * 1024;
+/// How long the last words may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
-/// The beginning of a packet longer than this is read on where it lies; a shorter one is moved to the shared buffer.
-const READ_IN_PLACE: usize = 32 * 1024;
-
-/// After this many writes it is the reader's turn.
-const WRITES_PER_TURN: usize = 4;
-
-/// A client that makes us answer and does not read the answers is not read from beyond this, in bytes...
-const UNREAD_ANSWERS_MAX: usize = 512 * 1024;
-
-/// ...and is thrown out when it then takes nothing for this long.
-const UNREAD_ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Every CONNECT begins with it.
-const CONNECT_FIRST_BYTE: u8 = 0x10;
-
-/// How a connection ended.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The client said goodbye.
-    Goodbye { reason: ReasonCode, expiry_s: Option<u32> },
-    /// The client closed without a word.
-    Closed,
-    /// The socket, or what lies between it and MQTT.
-    Broken(io::Error),
-    /// The client broke the protocol or was silent.
-    Protocol(ProtocolError),
-    /// The client was not let in.
-    Refused(ReasonCode),
-    /// No CONNECT in time.
-    TooLate,
-    /// The client does not read.
-    Stuck,
-    /// The broker stops, or another connection took the session over.
-    ToldToGo,
-}
-
-impl End {
-    /// What it means for the session.
-    pub(crate) fn leaving(&self) -> Leaving {
-        match self {
-            Self::Goodbye { reason, expiry_s } => {
-                Leaving::Goodbye { with_will: *reason != ReasonCode::SUCCESS, expiry_s: *expiry_s }
-            }
-            _ => Leaving::Lost,
-        }
-    }
-
-    /// An error if somebody should know.
-    pub(crate) fn into_result(self) -> Result<(), Self> {
-        match self {
-            Self::Goodbye { .. } | Self::ToldToGo => Ok(()),
-            other => Err(other),
-        }
+/// One connection from beginning to end.
+pub(crate) async fn serve(
+    shared: Rc<SharedBroker>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+    listener: u64,
+    stop: CancellationToken,
+) {
+    let deadline = tokio::time::Instant::now() + shared.settings().connect_timeout;
+    let settings = shared.settings();
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)) => accepted,
+        () = stop.cancelled() => return,
+    };
+    let result = match accepted {
+        // The common case without a branch per call.
+        Ok(Ok(Stream::Tcp(stream))) => mqtt(&shared, stream, listener, deadline, &stop).await,
+        Ok(Ok(stream)) => mqtt(&shared, stream, listener, deadline, &stop).await,
+        Ok(Err(error)) => Err(End::Broken(error)),
+        Err(_) => Err(End::TooLate),
+    };
+    if let Err(end) = result {
+        report(&shared, peer, &end);
     }
 }
 
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Goodbye { reason, .. } => write!(f, "the client said goodbye: {reason}"),
-            Self::Closed => f.write_str("the client closed the connection"),
-            Self::Broken(error) => error.fmt(f),
-            Self::Protocol(error) => error.fmt(f),
-            Self::Refused(reason) => write!(f, "not let in: {reason}"),
-            Self::TooLate => f.write_str("no CONNECT in time"),
-            Self::Stuck => f.write_str("the client does not read what it asked for"),
-            Self::ToldToGo => f.write_str("the broker ended the connection"),
-        }
-    }
-}
-
-impl From<ProtocolError> for End {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Again,
-    Wait,
-}
-
-/// The task's side of a connection.
-pub(crate) struct Client<S> {
-    core: Rc<Core>,
-    pub(crate) link: Rc<Link>,
-    pub(crate) stream: S,
-    /// The beginning of a packet whose end has not come yet.
-    rest: BytesMut,
-    needs_flush: bool,
-    /// Since when bytes wait that the socket does not take.
-    blocked_since: Option<Instant>,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    pub(crate) fn new(core: Rc<Core>, link: Rc<Link>, stream: S) -> Self {
-        Self { core, link, stream, rest: BytesMut::new(), needs_flush: false, blocked_since: None }
-    }
-
-    /// Whether what was read so far can be the beginning of a CONNECT.
-    pub(crate) fn may_begin_connect(&self) -> bool {
-        self.rest.first().is_none_or(|first| *first == CONNECT_FIRST_BYTE)
-    }
-
-    /// From CONNACK to the end.
-    pub(crate) async fn turns(&mut self, key: SessionKey) -> End {
-        // What came behind CONNECT.
-        let mut batch = self.core.batch.take();
-        let now = Instant::now();
-        let decoded = self.link.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
-        let taken = self.take_batch(key, batch, now);
-        if let Err(end) = taken.and(decoded.map_err(End::from)) {
-            return end;
-        }
-        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
-        poll_fn(|cx| {
-            self.link.wake.begin(cx);
-            loop {
-                match self.turn(key, cx) {
-                    Err(end) => return Poll::Ready(end),
-                    Ok(Turn::Again) => {
-                        // One batch at a time: its receivers write it before the next is read.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    Ok(Turn::Wait) => {}
-                }
-                if let Some(deadline) = self.next_deadline() {
-                    // A deadline that moved away is looked at again when the old one passes.
-                    if timer.is_elapsed() || timer.deadline() > deadline.into() {
-                        timer.as_mut().reset(deadline.into());
-                    }
-                    if timer.as_mut().poll(cx).is_ready() {
-                        match self.on_time(Instant::now()) {
-                            Ok(()) => continue,
-                            Err(end) => return Poll::Ready(end),
-                        }
-                    }
-                }
-                self.link.wake.sleep();
-                return Poll::Pending;
-            }
-        })
-        .await
-    }
-
-    fn turn(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
-        if self.link.told_to_go.get() {
-            return Err(End::ToldToGo);
-        }
-        let mut read = Turn::Wait;
-        if !self.is_held_up() {
-            let mut batch = self.core.batch.take();
-            let polled = self.poll_read(cx, &mut batch);
-            if let Poll::Ready(outcome) = polled {
-                // What was received before an error is good.
-                let taken = self.take_batch(key, batch, Instant::now());
-                taken.and(outcome)?;
-                read = Turn::Again;
-            } else {
-                self.core.batch.replace(batch);
-            }
-        }
-        let written = self.write(key, cx)?;
-        Ok(if written == Turn::Again { Turn::Again } else { read })
-    }
-
-    /// Whether this client is not to be read from now.
-    fn is_held_up(&self) -> bool {
-        let link = &self.link;
-        let paused = self.core.paused.get() && link.fed_in_pause.get() == self.core.pauses.get();
-        paused || link.window_used_up.get() || link.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
-    }
-
-    /// Reads once, and drains what is complete into the batch.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), End>> {
-        let mut session = self.link.session.borrow_mut();
-        let in_place = self.rest.len() > READ_IN_PLACE;
-        let mut shared = self.core.scratch.borrow_mut();
-        let buffer = if in_place {
-            &mut self.rest
-        } else {
-            shared.clear();
-            shared.extend_from_slice(&self.rest);
-            &mut *shared
-        };
-        if buffer.capacity() - buffer.len() < READ_FREE_MIN {
-            buffer.reserve(READ_BYTES);
-        }
-        let count = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, buffer)).map_err(End::Broken)?;
-        if count == 0 {
-            return Poll::Ready(Err(End::Closed));
-        }
-        let result = session.on_bytes(buffer, Instant::now(), batch);
-        if !in_place {
-            self.rest.clear();
-            if shared.is_empty() {
-                // An idle client holds no buffer.
-                self.rest = BytesMut::new();
-            } else {
-                self.rest.extend_from_slice(&shared);
-                shared.clear();
-            }
-        }
-        Poll::Ready(result.map_err(End::Protocol))
-    }
-
-    /// Distributes a batch, in the order received.
-    fn take_batch(&mut self, key: SessionKey, mut batch: Batch, now: Instant) -> Result<(), End> {
-        if batch.is_empty() {
-            self.core.batch.replace(batch);
-            return Ok(());
-        }
-        let pause = self.core.paused.get().then(|| self.core.pauses.get());
-        let mut outcome = Ok(());
-        {
-            let mut state = self.core.state.borrow_mut();
-            state.on_completed(key, &batch.completed);
-            for skipped in batch.skipped.drain(..) {
-                state.on_skipped(key, &skipped, now);
-            }
-            let mut received = batch.received.drain(..);
-            let mut done = 0;
-            for (before, control) in batch.control.drain(..) {
-                for got in received.by_ref().take(before - done) {
-                    state.receive(key, &self.link, pause, got, now);
-                }
-                done = before;
-                match control {
-                    Control::Subscribe { packet_id, filters, subscription_id } => {
-                        state.subscribe(key, &self.link, packet_id, &filters, subscription_id.unwrap_or(0), now);
-                    }
-                    Control::Unsubscribe { packet_id, filters } => {
-                        state.unsubscribe(key, &self.link, packet_id, &filters);
-                    }
-                    Control::Disconnected { reason, session_expiry_s, .. } => {
-                        outcome = Err(self.on_disconnect(&state, key, reason, session_expiry_s));
-                    }
-                    // The rest is for clients, or was dealt with.
-                    _ => {}
-                }
-            }
-            for got in received {
-                state.receive(key, &self.link, pause, got, now);
-            }
-        }
-        batch.clear();
-        self.core.batch.replace(batch);
-        self.core.flush_inboxes();
-        outcome
-    }
-
-    /// A session that was to end with its connection cannot be kept afterwards (MQTT 5.0 section 3.14.2.2.2).
-    fn on_disconnect(
-        &self,
-        state: &crate::state::State,
-        key: SessionKey,
-        reason: ReasonCode,
-        expiry_s: Option<u32>,
-    ) -> End {
-        let had_expiry = state.sessions.find(key).is_some_and(|session| session.expiry_s > 0);
-        if expiry_s.is_some_and(|seconds| seconds > 0) && !had_expiry {
-            return End::Protocol(ProtocolError::Unexpected("a session expiry in DISCONNECT after none in CONNECT"));
-        }
-        End::Goodbye { reason, expiry_s }
-    }
-
-    /// Writes what waits, as far as the socket takes it.
-    fn write(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
-        let mut turn = Turn::Again;
-        for _ in 0..WRITES_PER_TURN {
-            if self.link.has_backlog.get() {
-                self.core.state.borrow_mut().send_backlog(key, Instant::now());
-            }
-            let mut session = self.link.session.borrow_mut();
-            if session.tx().is_empty() {
-                turn = Turn::Wait;
-                break;
-            }
-            let written = match Pin::new(&mut self.stream).poll_write(cx, session.tx()) {
-                Poll::Pending => {
-                    self.blocked_since.get_or_insert_with(Instant::now);
-                    turn = Turn::Wait;
-                    break;
-                }
-                Poll::Ready(Ok(0)) => return Err(End::Closed),
-                Poll::Ready(written) => written.map_err(End::Broken)?,
+/// Does the handshakes below MQTT.
+async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::Result<Stream> {
+    let websocket = match scheme {
+        Scheme::Mqtt => None,
+        Scheme::Ws => {
+            let origins = match settings.allow_anonymous {
+                false => Origins::All,
+                true if socket.local_addr()?.ip().is_loopback() => Origins::Loopback,
+                true => Origins::SameHost,
             };
-            session.tx().advance(written);
-            self.blocked_since = None;
-            self.needs_flush = true;
-            let mut batch = self.core.batch.borrow_mut();
-            session.sent(&mut batch.completed);
-            drop(session);
-            if !batch.completed.is_empty() {
-                self.core.state.borrow_mut().on_completed(key, &batch.completed);
-                batch.completed.clear();
-            }
+            Some(AcceptWebSocket { max_packet_size: settings.max_packet_size, origins })
         }
-        if self.needs_flush && Pin::new(&mut self.stream).poll_flush(cx).map_err(End::Broken)?.is_ready() {
-            self.needs_flush = false;
-        }
-        Ok(turn)
-    }
+    };
+    tidegate_transport::accept(socket, websocket).await
+}
 
-    fn next_deadline(&self) -> Option<Instant> {
-        if self.is_held_up() {
-            // While it is not read from, its silence says nothing.
-            return self.blocked_since.map(|since| since + UNREAD_ANSWERS_TIMEOUT);
-        }
-        self.link.session.borrow().deadline()
+/// Says in the log how a connection ended, if it ended badly; floods are cut short.
+fn report(shared: &SharedBroker, peer: SocketAddr, end: &End) {
+    let level_warn = matches!(end, End::Protocol(_) | End::Refused(_));
+    let mut state = shared.state.borrow_mut();
+    match end {
+        End::Protocol(_) => state.stats.protocol_errors += 1,
+        End::Refused(_) => state.stats.refused += 1,
+        _ => {}
     }
+    let broker = state.settings.name.clone();
+    drop(state);
+    if !level_warn {
+        tracing::debug!(%broker, %peer, reason = %end, "connection closed");
+    } else if let Some(held_back) = shared.log_limit.borrow_mut().allow(Instant::now()) {
+        tracing::warn!(%broker, %peer, reason = %end, held_back, "connection closed");
+    }
+}
 
-    fn on_time(&mut self, now: Instant) -> Result<(), End> {
-        if self.is_held_up() {
-            let stuck = self.blocked_since.is_some_and(|since| now >= since + UNREAD_ANSWERS_TIMEOUT);
-            return if stuck { Err(End::Stuck) } else { Ok(()) };
+/// Everything above the transport.
+async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Rc<SharedBroker>,
+    stream: S,
+    listener: u64,
+    deadline: tokio::time::Instant,
+    stop: &CancellationToken,
+) -> Result<(), End> {
+    let limits = shared.state.borrow().server_limits();
+    let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), listener));
+    let mut client = Client::new(shared.clone(), connection.clone(), stream);
+    let hello = tokio::select! {
+        hello = tokio::time::timeout_at(deadline, hello(shared, &mut client)) => hello.unwrap_or(Err(End::TooLate)),
+        () = stop.cancelled() => Err(End::ToldToGo),
+    };
+    let result = match hello {
+        Ok(key) => {
+            // Whatever ends this task, even its being dropped, the session knows that the client is gone.
+            let mut attached = Attached { shared, connection: &connection, key, leaving: Leaving::Lost };
+            let end = client.turns(key).await;
+            attached.leaving = end.leaving();
+            drop(attached);
+            shared.flush_inboxes();
+            shared.tend.notify_one();
+            end.into_result()
         }
-        Ok(self.link.session.borrow_mut().on_time(now)?)
+        Err(end) => Err(end),
+    };
+    let mut last_words = connection.last_words.take();
+    last_words.unsplit(connection.session.borrow_mut().tx().split());
+    let goodbye = async {
+        if client.stream.write_all(&last_words).await.is_ok() {
+            let _ = client.stream.shutdown().await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    result
+}
+
+struct Attached<'a> {
+    shared: &'a Rc<SharedBroker>,
+    connection: &'a Rc<Connection>,
+    key: SessionKey,
+    leaving: Leaving,
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        // Borrowed only if this is a panic's doing.
+        if let Ok(mut state) = self.shared.state.try_borrow_mut() {
+            state.leave(self.key, self.connection, self.leaving, Instant::now());
+        }
+    }
+}
+
+/// Waits for CONNECT and answers it.
+async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Rc<SharedBroker>,
+    client: &mut Client<S>,
+) -> Result<SessionKey, End> {
+    let connect = wait_for_connect(client).await?;
+    let version = connect.version;
+    let client_id = connect.client_id.clone();
+    let checked = loop {
+        let settings = shared.settings();
+        let checked = authenticate::check(shared, &settings, &connect).await;
+        // What was right when the check began may not be any more when it ends.
+        if Rc::ptr_eq(&settings, &shared.settings()) {
+            break checked;
+        }
+    };
+    let admitted =
+        checked.and_then(|()| shared.state.borrow_mut().open_session(connect, &client.connection, Instant::now()));
+    // A will may have been published, a deadline have moved.
+    shared.flush_inboxes();
+    shared.tend.notify_one();
+    match admitted {
+        Ok(key) => {
+            tracing::debug!(client = %client_id.escape_debug(), %version, "client connected");
+            Ok(key)
+        }
+        Err(reason) => {
+            client.connection.session.borrow_mut().refuse(reason);
+            Err(End::Refused(reason))
+        }
+    }
+}
+
+async fn wait_for_connect<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> Result<Connect, End> {
+    let mut batch = Batch::default();
+    loop {
+        let read = std::future::poll_fn(|cx| client.poll_read(cx, &mut batch)).await;
+        let connect = batch.control.drain(..).find_map(|(_, control)| match control {
+            Control::Connect(connect) => Some(*connect),
+            _ => None,
+        });
+        read?;
+        if let Some(connect) = connect {
+            return Ok(connect);
+        }
+        if !client.may_begin_connect() {
+            // Other protocols end here, instead of at the length they seem to announce.
+            return Err(End::Protocol(ProtocolError::Unexpected("CONNECT was due")));
+        }
+        if client.connection.session.borrow().is_closed() {
+            return Err(End::Refused(ReasonCode::PROTOCOL_ERROR));
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! The box's own MQTT broker: listeners over the server session, with an in-process way to the gateway.
 //!
-//! The path of a message: a client's task reads up to [`READ_BYTES`] from its socket, the session drains every frame
-//! into one batch, and the batch is distributed before anything else runs. For each message the subscribers of its
-//! topic are looked up (mostly in a cache). Subscribers that can take it have it encoded straight into their write
-//! buffer and are woken once; for others it waits in their session's bounded queue. The gateway is a subscriber too,
-//! [`Local`]: it gets its part of the batch in one call of [`LocalSink::received`]. Then every woken client's task
-//! writes its buffer with one system call.
+//! The path of a message: a client's task reads up to [`READ_BYTES`](tidegate_transport::READ_BYTES) from its socket, the
+//! session drains every frame into one batch, and the batch is distributed before anything else runs. For each message
+//! the subscribers of its topic are looked up (mostly in a cache). Subscribers that can take it have it encoded straight
+//! into their write buffer and are woken once; for others it waits in their session's bounded queue. The gateway is a
+//! subscriber too, [`Local`]: it gets its part of the batch in one call of [`LocalSink::received`]. Then every woken
+//! client's task writes its buffer with one system call.
 //!
 //! Invariants:
-//! - everything lives on one thread, in `Rc` and `RefCell`; no borrow of [`state::State`] is held across an await or
-//!   while the gateway is called;
+//! - everything lives on one thread, in `Rc` and `RefCell`; no borrow of `BrokerState` is held across an await or while the
+//!   gateway is called;
 //! - a QoS 1 or 2 message that the gateway subscribed to with QoS 1 or 2 is acknowledged to its publisher only by
 //!   [`Local::ack`];
 //! - what is kept (retained, queued, in flight, a will) never shares memory with a read buffer;
@@ -19,44 +19,53 @@
 //!   a message that the next broker hangs up on would be sent to it again and again;
 //! - a password is never checked on the data thread, never logged, never kept.
 //!
-//! Start reading at [`Broker`] in `run.rs`, then `client.rs` for the turn of a connection and `publish.rs` for the way
-//! of a message; `refuse.rs` says what is not taken, `sys.rs` what the broker says of itself. Access lists belong into `access.rs`, TLS listeners into `transport.rs`, durable sessions behind
-//! `session.rs` and `retained.rs`.
+//! Start reading at [`Broker`] in `broker.rs`, then `client.rs` for the life of a connection and its turns. What a client
+//! sends meets `BrokerState` in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
+//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it: access lists
+//! belong there) and `refusal.rs` (would every other broker take it). Durable sessions belong behind `session.rs` and
+//! `retained.rs`, TLS listeners into the crate `transport`.
+//!
+//! Files import downwards only: data (`session`, `subscriptions`, `retained`, ...), then `broker_state`, then what happens
+//! to it, then `shared`, then tasks and handles.
 
-mod access;
-mod admit;
-mod auth;
+mod authenticate;
+mod authorize;
+mod broker;
+mod broker_state;
 mod client;
+mod connect;
+mod connection;
+mod disconnect;
+mod error;
+mod expiry;
 mod groups;
-mod handshake;
+mod inbox;
+mod listener;
 mod local;
 mod log_limit;
-mod matches;
 mod publish;
+mod publish_sys;
+mod publisher;
 mod queue;
+mod refusal;
 mod refuse;
 mod retained;
-mod run;
 mod session;
 mod settings;
-mod state;
+mod shared;
 mod stats;
 mod subscribe;
+mod subscriptions;
 mod sys;
-mod transport;
 mod users;
 mod wake;
-mod websocket;
 
-pub use local::{Local, LocalAck, LocalReceived, LocalSink};
-pub use refuse::{Part, Refusal, check_from_client, check_from_local};
-pub use run::{Broker, Error};
-pub use settings::{Limits, Listener, Scheme, Settings, bind};
+pub use broker::Broker;
+pub use error::Error;
+pub use inbox::{LocalAck, LocalReceived, LocalSink};
+pub use listener::{Listener, Scheme, bind};
+pub use local::Local;
+pub use refusal::{Part, Refusal, check_from_client, check_from_local};
+pub use settings::{Limits, Settings};
 pub use stats::{Dropped, Stats};
 pub use users::{UserLineError, UserProblem, Users};
-
-/// The most that is read from a socket at a time, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
-
-/// A client's write buffer takes messages until this much waits in it, in bytes.
-pub const WRITE_BYTES: usize = 128 * 1024;

@@ -1,29 +1,23 @@
 //! The way of a message: from its publisher to everybody who subscribed, and what the publisher is told.
 
-use crate::WRITE_BYTES;
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
+use crate::expiry::{message_expiry, set_remaining};
 use crate::groups::Readiness;
-use crate::local::{LocalAck, LocalReceived};
+use crate::inbox::{LocalAck, LocalReceived};
+use crate::publisher::{Publisher, RetainedBy};
 use crate::queue::Queued;
-use crate::refuse;
-use crate::retained::{Publisher, Retained};
-use crate::session::{Link, Session, SessionKey};
-use crate::state::{State, in_seconds};
+use crate::refusal;
+use crate::retained::Retained;
+use crate::session::{Session, SessionKey};
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{AckToken, Completion, PublishError, ReasonCode, Received};
+use tidegate_transport::WRITE_BYTES;
 
 /// QoS 1 and 2 messages in flight to one client weigh at most this much, in bytes; one is always allowed.
 const WINDOW_BYTES: usize = 1024 * 1024;
-
-/// Who published a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    Session(u32),
-    Local(u32),
-    /// The broker itself, under `$SYS`.
-    Broker,
-}
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,7 +39,7 @@ pub(crate) struct Parcel<'a> {
 
 impl<'a> Parcel<'a> {
     fn new(message: &'a Message, now: Instant) -> Self {
-        Self { message, kept: None, expires: expiry(message, now), now, from_retained: false }
+        Self { message, kept: None, expires: message_expiry(message, now), now, from_retained: false }
     }
 
     /// A retained message for a new subscriber.
@@ -76,66 +70,52 @@ impl<'a> Parcel<'a> {
     }
 }
 
-/// When a message that arrives now is worth nothing any more.
-fn expiry(message: &Message, now: Instant) -> Option<Instant> {
-    in_seconds(now, message.properties.as_ref()?.message_expiry_seconds?)
-}
-
-/// Counts the time a message has waited off its expiry (MQTT 5.0 section 3.3.2.3.3); false when nothing is left.
-fn set_remaining(message: &mut Message, expires: Option<Instant>, now: Instant) -> bool {
-    let (Some(expires), Some(properties)) = (expires, &mut message.properties) else { return true };
-    let left = expires.saturating_duration_since(now);
-    // Rounded up: a message that may still be delivered does not say 0.
-    properties.message_expiry_seconds = Some(left.as_millis().div_ceil(1000) as u32);
-    !left.is_zero()
-}
-
-impl State {
+impl BrokerState {
     /// Takes one message from a client.
     pub(crate) fn receive(
         &mut self,
         key: SessionKey,
-        link: &Rc<Link>,
+        connection: &Rc<Connection>,
         pause: Option<u64>,
         got: Received,
         now: Instant,
     ) {
         self.stats.received += 1;
         let Received { message, ack, .. } = got;
-        let reason = match refuse::check_from_client(&message, self.settings.allow_control_characters) {
+        let reason = match refusal::check_from_client(&message, self.settings.allow_control_characters) {
             Err(refusal) => {
-                self.refuse(Source::Session(key.slot), &message.topic, refusal, now);
+                self.refuse(Publisher::Session(key.slot), &message.topic, refusal, now);
                 refusal.reason()
             }
             Ok(()) => {
                 let token = ack.map(|token| (key, token));
                 let before = self.stats.received_by_local;
-                let outcome = self.distribute(message, Source::Session(key.slot), token, now);
+                let outcome = self.distribute(message, Publisher::Session(key.slot), token, now);
                 if let Some(pause) = pause
                     && self.stats.received_by_local != before
                 {
-                    link.fed_in_pause.set(pause);
+                    connection.fed_in_pause.set(pause);
                 }
                 if outcome.awaited > 0 {
-                    self.await_ack(key, link, ack, outcome.awaited);
+                    self.await_ack(key, connection, ack, outcome.awaited);
                     return;
                 }
                 if outcome.matched { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS }
             }
         };
         if let Some(token) = ack {
-            link.session.borrow_mut().ack(token, reason);
+            connection.session.borrow_mut().ack(token, reason);
         }
     }
 
-    fn await_ack(&mut self, key: SessionKey, link: &Link, ack: Option<AckToken>, awaited: usize) {
+    fn await_ack(&mut self, key: SessionKey, connection: &Connection, ack: Option<AckToken>, awaited: usize) {
         if let (Some(token), 2..) = (ack, awaited) {
             self.joint_acks.insert((key, token), awaited);
         }
         let receive_maximum = usize::from(self.settings.receive_maximum);
         if let Some(session) = self.sessions.find_mut(key) {
             session.unacknowledged += 1;
-            link.set_window(session.unacknowledged, receive_maximum);
+            connection.set_window(session.unacknowledged, receive_maximum);
         }
     }
 
@@ -143,24 +123,26 @@ impl State {
     pub(crate) fn distribute(
         &mut self,
         message: Message,
-        source: Source,
+        publisher: Publisher,
         ack: Option<(SessionKey, AckToken)>,
         now: Instant,
     ) -> Distributed {
         let matched = self.subscriptions.matching(&message.topic);
         let mut outcome = Distributed { matched: !matched.groups.is_empty(), awaited: 0 };
-        if message.retain && source != Source::Broker {
-            self.retain(&message, source, now);
+        if message.retain && publisher != Publisher::Broker {
+            self.retain(&message, publisher, now);
         }
         if !(matched.targets.is_empty() && matched.groups.is_empty()) {
             let mut parcel = Parcel::new(&message, now);
             for target in &matched.targets {
                 // What the broker says of itself does not wait for anybody, and nobody misses it.
-                if source == Source::Broker && self.sessions.get(target.slot).is_none_or(|to| to.link.is_none()) {
+                if publisher == Publisher::Broker
+                    && self.sessions.get(target.slot).is_none_or(|to| to.connection.is_none())
+                {
                     continue;
                 }
                 let own;
-                let target = if target.no_local && source == Source::Session(target.slot) {
+                let target = if target.no_local && publisher == Publisher::Session(target.slot) {
                     own = self.subscriptions.own_target(&message.topic, target.slot);
                     let Some(own) = &own else { continue };
                     own
@@ -175,7 +157,7 @@ impl State {
                 self.deliver_to_group(*group, &mut parcel);
             }
         }
-        self.give_to_locals(&matched.locals, message, source, ack, &mut outcome);
+        self.give_to_locals(&matched.locals, message, publisher, ack, &mut outcome);
         outcome
     }
 
@@ -183,11 +165,11 @@ impl State {
         &mut self,
         locals: &[(u32, QoS)],
         message: Message,
-        source: Source,
+        publisher: Publisher,
         ack: Option<(SessionKey, AckToken)>,
         outcome: &mut Distributed,
     ) {
-        let others = || locals.iter().filter(|(local, _)| source != Source::Local(*local));
+        let others = || locals.iter().filter(|(local, _)| publisher != Publisher::Local(*local));
         if ack.is_some() {
             outcome.awaited = others().filter(|(_, qos)| *qos != QoS::AtMostOnce).count();
         }
@@ -205,24 +187,31 @@ impl State {
         }
     }
 
-    fn retain(&mut self, message: &Message, source: Source, now: Instant) {
+    fn put_into_inbox(&mut self, local: u32, received: LocalReceived) {
+        if let Some(Some(slot)) = self.locals.get_mut(local as usize) {
+            slot.messages.push(received);
+            self.stats.received_by_local += 1;
+        }
+    }
+
+    fn retain(&mut self, message: &Message, publisher: Publisher, now: Instant) {
         if message.payload.is_empty() {
             self.retained.remove(&message.topic);
             return;
         }
-        let publisher = match source {
-            Source::Local(local) => Publisher::Local(local),
-            Source::Broker => Publisher::Broker,
-            Source::Session(slot) => {
+        let by = match publisher {
+            Publisher::Local(local) => RetainedBy::Local(local),
+            Publisher::Broker => RetainedBy::Broker,
+            Publisher::Session(slot) => {
                 let Some(session) = self.sessions.get(slot) else { return };
-                Publisher::Client(session.client_id.clone())
+                RetainedBy::Client(session.client_id.clone())
             }
         };
         let mut message = message.clone();
         message.detach();
-        let expires = expiry(&message, now);
+        let expires = message_expiry(&message, now);
         let limits = &self.settings.limits;
-        let retained = Retained { message, publisher, expires };
+        let retained = Retained { message, publisher: by, expires };
         if !self.retained.set(retained, limits.retained_messages, limits.retained_bytes, now) {
             self.stats.dropped.retained_full += 1;
         }
@@ -233,9 +222,9 @@ impl State {
         let qos_sent = parcel.message.qos;
         let Some(group) = self.groups.get_mut(group) else { return };
         let picked = group.pick(|member| match sessions.get(member.slot) {
-            Some(Session { link: Some(link), queue, in_flight_bytes, .. }) => {
+            Some(Session { connection: Some(connection), queue, in_flight_bytes, .. }) => {
                 let qos = member.qos.min(qos_sent);
-                let ready = queue.is_empty() && has_room(link, *in_flight_bytes, qos);
+                let ready = queue.is_empty() && has_room(connection, *in_flight_bytes, qos);
                 if ready { Readiness::Ready } else { Readiness::Busy }
             }
             _ => Readiness::Away,
@@ -251,26 +240,26 @@ impl State {
     pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, qos: QoS, retain: bool, ids: &[u32]) {
         let Self { sessions, stats, settings, queued: total, .. } = self;
         let Some(session) = sessions.get_mut(slot) else { return };
-        if session.link.is_none() && qos == QoS::AtMostOnce {
+        if session.connection.is_none() && qos == QoS::AtMostOnce {
             stats.dropped.offline += 1;
             return;
         }
-        if let Some(link) = &session.link
+        if let Some(connection) = &session.connection
             && session.queue.is_empty()
-            && has_room(link, session.in_flight_bytes, qos)
+            && has_room(connection, session.in_flight_bytes, qos)
         {
             let (weight, message) = match qos {
                 QoS::AtMostOnce => (0, parcel.passing(qos, retain)),
                 _ => (parcel.message.weight_bytes(), parcel.kept(qos, retain)),
             };
-            match link.session.borrow_mut().publish(weight as u64, message, ids) {
+            match connection.session.borrow_mut().publish(weight as u64, message, ids) {
                 Ok(_) => {
                     stats.sent += 1;
                     session.in_flight_bytes += weight;
                 }
                 Err(_) => stats.dropped.too_large += 1,
             }
-            link.wake.wake();
+            connection.wake.wake();
             return;
         }
         let queued = Queued {
@@ -282,8 +271,8 @@ impl State {
         };
         if !session.queue.push(queued, &settings.limits, total) {
             stats.dropped.queue_full += 1;
-        } else if let Some(link) = &session.link {
-            link.has_backlog.set(true);
+        } else if let Some(connection) = &session.connection {
+            connection.has_backlog.set(true);
         }
     }
 
@@ -291,9 +280,9 @@ impl State {
     pub(crate) fn send_backlog(&mut self, key: SessionKey, now: Instant) {
         let Self { sessions, stats, queued: total, .. } = self;
         let Some(session) = sessions.find_mut(key) else { return };
-        let Some(link) = session.link.clone() else { return };
+        let Some(connection) = session.connection.clone() else { return };
         while let Some(next) = session.queue.front() {
-            if !has_room(&link, session.in_flight_bytes, next.message.qos) {
+            if !has_room(&connection, session.in_flight_bytes, next.message.qos) {
                 break;
             }
             let Some(mut next) = session.queue.pop(total) else { break };
@@ -302,7 +291,7 @@ impl State {
                 continue;
             }
             let weight = if next.message.qos == QoS::AtMostOnce { 0 } else { next.weight };
-            match link.session.borrow_mut().publish(weight as u64, next.message, &next.subscription_ids) {
+            match connection.session.borrow_mut().publish(weight as u64, next.message, &next.subscription_ids) {
                 Ok(_) => {
                     stats.sent += 1;
                     session.in_flight_bytes += weight;
@@ -312,7 +301,7 @@ impl State {
                 Err(PublishError::Full) => stats.dropped.queue_full += 1,
             }
         }
-        link.has_backlog.set(!session.queue.is_empty());
+        connection.has_backlog.set(!session.queue.is_empty());
     }
 
     /// Messages a client needs no more care of.
@@ -328,8 +317,8 @@ impl State {
 }
 
 /// Whether a message would be written now.
-fn has_room(link: &Link, in_flight_bytes: usize, qos: QoS) -> bool {
-    let mut session = link.session.borrow_mut();
+fn has_room(connection: &Connection, in_flight_bytes: usize, qos: QoS) -> bool {
+    let mut session = connection.session.borrow_mut();
     session.tx().len() < WRITE_BYTES
         && (qos == QoS::AtMostOnce || (in_flight_bytes < WINDOW_BYTES && session.has_room()))
 }

@@ -1,24 +1,16 @@
 //! Retained messages: the last of each topic, kept for subscribers to come (MQTT 5.0 section 3.3.1.3).
 
+use crate::publisher::RetainedBy;
 use ahash::AHashMap;
 use std::time::Instant;
 use tidegate_message::text::has_too_many_levels;
-use tidegate_message::{ByteString, Message, Topic, TopicFilter};
-
-/// Who published a retained message, so that a no-local subscription is not sent it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Publisher {
-    Client(ByteString),
-    Local(u32),
-    /// The broker itself, under `$SYS`.
-    Broker,
-}
+use tidegate_message::{Message, Topic, TopicFilter};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Retained {
     /// Shares no read buffer.
     pub(crate) message: Message,
-    pub(crate) publisher: Publisher,
+    pub(crate) publisher: RetainedBy,
     pub(crate) expires: Option<Instant>,
 }
 
@@ -181,7 +173,7 @@ mod tests {
 
     fn retained(topic: &str, expires: Option<Instant>) -> Retained {
         let message = Message::new(Topic::new(topic).unwrap(), "x", QoS::AtMostOnce);
-        Retained { message, publisher: Publisher::Local(0), expires }
+        Retained { message, publisher: RetainedBy::Local(0), expires }
     }
 
     fn matching(all: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {

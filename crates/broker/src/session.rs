@@ -1,15 +1,13 @@
 //! Sessions: what the broker keeps of a client, connected or not.
 
+use crate::connection::Connection;
+use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
-use crate::refuse::Named;
-use crate::wake::Wake;
 use ahash::{AHashMap, AHashSet};
-use bytes::BytesMut;
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{ByteString, TopicFilter};
-use tidegate_mqtt::{AckToken, Flow, ServerSession, Version, Will};
+use tidegate_mqtt::{AckToken, Flow, Will};
 
 /// Names a session for as long as it lives; a later one in the same slot has another generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,52 +16,13 @@ pub(crate) struct SessionKey {
     pub(crate) generation: u32,
 }
 
-/// A connection, as its task and the broker share it.
-pub(crate) struct Link {
-    pub(crate) session: RefCell<ServerSession>,
-    pub(crate) wake: Wake,
-    /// The broker has taken the session away: write [`last_words`](Self::last_words) and close.
-    pub(crate) told_to_go: Cell<bool>,
-    pub(crate) last_words: RefCell<BytesMut>,
-    /// In which pause of the gateway this client published something for it; 0 for none.
-    pub(crate) fed_in_pause: Cell<u64>,
-    /// The gateway has as many of this client's messages unacknowledged as it may.
-    pub(crate) window_used_up: Cell<bool>,
-    /// Messages wait in the session's queue.
-    pub(crate) has_backlog: Cell<bool>,
-    /// Which call of `serve` this connection came from.
-    pub(crate) listener: u64,
-}
-
-impl Link {
-    pub(crate) fn new(session: ServerSession, listener: u64) -> Self {
-        Self {
-            session: RefCell::new(session),
-            wake: Wake::default(),
-            told_to_go: Cell::new(false),
-            last_words: RefCell::default(),
-            fed_in_pause: Cell::new(0),
-            window_used_up: Cell::new(false),
-            has_backlog: Cell::new(false),
-            listener,
-        }
-    }
-
-    /// Says how many messages of this client wait for the gateway. In MQTT 5 the client keeps to our receive maximum
-    /// by itself, and the session sees to it; in 3.x it knows of none and is not read from.
-    pub(crate) fn set_window(&self, unacknowledged: usize, receive_maximum: usize) {
-        let is_told = self.session.borrow().version() == Version::V5;
-        self.window_used_up.set(!is_told && unacknowledged >= receive_maximum);
-    }
-}
-
 /// What outlives a connection.
 pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) client_id: ByteString,
     pub(crate) username: Option<ByteString>,
     /// `None` while the client is away.
-    pub(crate) link: Option<Rc<Link>>,
+    pub(crate) connection: Option<Rc<Connection>>,
     /// While the client is away: what is in flight.
     pub(crate) flow: Option<Flow>,
     pub(crate) queue: Queue,
@@ -84,7 +43,7 @@ pub(crate) struct Session {
     /// What the gateway acknowledged while the client was away.
     pub(crate) late_acks: Vec<AckToken>,
     /// Of its messages that were refused.
-    pub(crate) named: Named,
+    pub(crate) named: PublisherLogLimit,
 }
 
 impl Session {
@@ -93,7 +52,7 @@ impl Session {
             generation: 0,
             client_id,
             username: None,
-            link: None,
+            connection: None,
             flow: None,
             queue: Queue::default(),
             in_flight_bytes: 0,
@@ -105,7 +64,7 @@ impl Session {
             ends_at: None,
             unacknowledged: 0,
             late_acks: Vec::new(),
-            named: Named::default(),
+            named: PublisherLogLimit::default(),
         }
     }
 

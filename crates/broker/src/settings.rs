@@ -1,10 +1,7 @@
 //! What a broker needs to know.
 
-use crate::run::Error;
 use crate::users::Users;
-use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, ToSocketAddrs};
 
 /// Everything about one broker.
 #[derive(Debug, Clone)]
@@ -91,45 +88,4 @@ impl Default for Limits {
             retained_bytes: 64 * 1024 * 1024,
         }
     }
-}
-
-/// What a listener speaks below MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    /// Plain TCP.
-    Mqtt,
-    /// WebSocket, any path.
-    Ws,
-}
-
-/// A bound socket.
-#[derive(Debug)]
-pub struct Listener {
-    pub(crate) socket: TcpListener,
-    pub(crate) scheme: Scheme,
-}
-
-impl Listener {
-    /// Where it listens: with the port the system chose if 0 was asked for.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
-    /// What it speaks.
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-}
-
-/// Binds a listener; port 0 lets the system choose one.
-///
-/// # Errors
-/// [`Error::Bind`] when the address is taken, unknown or not ours.
-pub async fn bind(addr: impl ToSocketAddrs + std::fmt::Display, scheme: Scheme) -> Result<Listener, Error> {
-    let name = addr.to_string();
-    let socket = TcpListener::bind(addr).await.map_err(|source| Error::Bind { addr: name, source })?;
-    Ok(Listener { socket, scheme })
 }

@@ -1,23 +1,25 @@
 //! SUBSCRIBE and UNSUBSCRIBE of clients.
 
-use crate::access;
+use crate::authorize;
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
 use crate::groups::Member;
-use crate::matches::{Subscription, Who};
 use crate::publish::Parcel;
-use crate::retained::{Publisher, Retained};
-use crate::session::{Link, SessionKey};
-use crate::state::State;
+use crate::publisher::RetainedBy;
+use crate::retained::Retained;
+use crate::session::SessionKey;
+use crate::subscriptions::{Subscription, Who};
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, RetainHandling, SubscribeFilter};
 
-impl State {
+impl BrokerState {
     /// Answers a SUBSCRIBE, then sends the retained messages it asks for.
     pub(crate) fn subscribe(
         &mut self,
         key: SessionKey,
-        link: &Rc<Link>,
+        connection: &Rc<Connection>,
         packet_id: u16,
         filters: &[SubscribeFilter],
         id: u32,
@@ -39,7 +41,7 @@ impl State {
                 Err(reason) => reason,
             });
         }
-        link.session.borrow_mut().suback(packet_id, &codes);
+        connection.session.borrow_mut().suback(packet_id, &codes);
         for asked in wants_retained {
             self.send_retained(key, asked, id, now);
         }
@@ -48,7 +50,7 @@ impl State {
     /// Files one subscription; whether it is new.
     fn subscribe_one(&mut self, key: SessionKey, asked: &SubscribeFilter, id: u32) -> Result<bool, ReasonCode> {
         let filter = asked.filter.as_ref().map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
-        access::subscribe(filter)?;
+        authorize::subscribe(filter)?;
         let max = self.settings.limits.subscriptions;
         let session = self.sessions.find_mut(key).ok_or(ReasonCode::UNSPECIFIED_ERROR)?;
         let is_new = !session.subscriptions.contains(filter);
@@ -80,7 +82,7 @@ impl State {
         let Ok(filter) = &asked.filter else { return };
         let Some(session) = self.sessions.find(key).filter(|_| filter.share().is_none()) else { return };
         let no_local = asked.no_local || session.bridge;
-        let own = Publisher::Client(session.client_id.clone());
+        let own = RetainedBy::Client(session.client_id.clone());
         let mut found = Vec::new();
         let mut wanted = |retained: &Retained| {
             if !(no_local && retained.publisher == own) {
@@ -98,9 +100,15 @@ impl State {
     }
 
     /// Answers an UNSUBSCRIBE.
-    pub(crate) fn unsubscribe(&mut self, key: SessionKey, link: &Rc<Link>, packet_id: u16, filters: &[String]) {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        key: SessionKey,
+        connection: &Rc<Connection>,
+        packet_id: u16,
+        filters: &[String],
+    ) {
         let codes: Vec<ReasonCode> = filters.iter().map(|filter| self.unsubscribe_one(key, filter)).collect();
-        link.session.borrow_mut().unsuback(packet_id, &codes);
+        connection.session.borrow_mut().unsuback(packet_id, &codes);
     }
 
     fn unsubscribe_one(&mut self, key: SessionKey, filter: &str) -> ReasonCode {
@@ -112,5 +120,16 @@ impl State {
         self.stats.subscriptions -= 1;
         self.remove_subscription(key.slot, &filter);
         ReasonCode::SUCCESS
+    }
+
+    /// Takes a subscription out of the index or its group.
+    pub(crate) fn remove_subscription(&mut self, slot: u32, filter: &TopicFilter) {
+        if filter.share().is_none() {
+            self.subscriptions.remove(filter, Who::Session(slot));
+        } else if let Some(change) = self.groups.leave(filter, slot)
+            && change.group_changed
+        {
+            self.subscriptions.remove(filter, Who::Group(change.group));
+        }
     }
 }

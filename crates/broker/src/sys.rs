@@ -4,9 +4,8 @@
 //! Wildcards at the first level do not reach them (MQTT 5.0 section 4.7.2), clients cannot publish to them, and they
 //! are kept apart from what clients retain: no quota counts them.
 
-use crate::publish::Source;
-use crate::retained::{Publisher, Retained, RetainedMessages};
-use crate::state::State;
+use crate::publisher::RetainedBy;
+use crate::retained::{Retained, RetainedMessages};
 use crate::stats::Stats;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
@@ -50,6 +49,31 @@ impl Sys {
         Self { began: now, said_at: None, retained: RetainedMessages::default() }
     }
 
+    /// When the next time is: now, if none has been yet.
+    pub(crate) fn next_at(&self, interval: Duration, now: Instant) -> Instant {
+        self.said_at.map_or(now, |at| at + interval.max(INTERVAL_MIN))
+    }
+
+    /// Says everything anew. Returns what has changed, to be told to those who have subscribed to it.
+    pub(crate) fn renew(&mut self, stats: &Stats, now: Instant) -> Vec<Message> {
+        let up = now.saturating_duration_since(self.began);
+        self.said_at = Some(now);
+        let mut changed = Vec::new();
+        for (topic, say) in TOPICS {
+            let value = say(stats, up);
+            let Ok(topic) = Topic::new(topic) else { continue };
+            if self.retained.get(&topic).is_some_and(|said| *said.message.payload == *value.as_bytes()) {
+                continue;
+            }
+            // Nobody is to wait for it, and it is not to wait for anybody: soon there is another.
+            let message = Message { retain: true, ..Message::new(topic, value, QoS::AtMostOnce) };
+            let retained = Retained { message: message.clone(), publisher: RetainedBy::Broker, expires: None };
+            self.retained.set(retained, TOPICS.len(), usize::MAX, now);
+            changed.push(message);
+        }
+        changed
+    }
+
     /// Calls `found` with everything that was said on topics that match.
     pub(crate) fn for_each_match(&self, filter: &TopicFilter, now: Instant, found: impl FnMut(&Retained)) {
         if is_about_sys(filter) {
@@ -63,47 +87,9 @@ pub(crate) fn speaks_on(topic: &Topic) -> bool {
     topic.is_reserved() && TOPICS.iter().any(|(own, _)| *own == topic.as_str())
 }
 
-fn is_about_sys(filter: &TopicFilter) -> bool {
+/// Whether somebody who subscribes to this may be sent one of them.
+pub(crate) fn is_about_sys(filter: &TopicFilter) -> bool {
     filter.pattern().starts_with(FIRST_LEVEL)
-}
-
-impl State {
-    /// Publishes what has changed, when it is time; returns when to be called next.
-    pub(crate) fn say_sys(&mut self, now: Instant) -> Instant {
-        let interval = self.settings.sys_interval.max(INTERVAL_MIN);
-        match self.sys.said_at.map(|at| at + interval) {
-            Some(next) if next > now => next,
-            _ => {
-                self.say_sys_now(now);
-                now + interval
-            }
-        }
-    }
-
-    /// Before somebody subscribes to these: what it will find is fresh.
-    pub(crate) fn refresh_sys<'a>(&mut self, filters: impl IntoIterator<Item = &'a TopicFilter>, now: Instant) {
-        if filters.into_iter().any(is_about_sys) {
-            self.say_sys_now(now);
-        }
-    }
-
-    fn say_sys_now(&mut self, now: Instant) {
-        let stats = self.stats();
-        let up = now.saturating_duration_since(self.sys.began);
-        self.sys.said_at = Some(now);
-        for (topic, say) in TOPICS {
-            let value = say(&stats, up);
-            let Ok(topic) = Topic::new(topic) else { continue };
-            if self.sys.retained.get(&topic).is_some_and(|said| *said.message.payload == *value.as_bytes()) {
-                continue;
-            }
-            // Nobody is to wait for it, and it is not to wait for anybody: soon there is another.
-            let message = Message { retain: true, ..Message::new(topic, value, QoS::AtMostOnce) };
-            let retained = Retained { message: message.clone(), publisher: Publisher::Broker, expires: None };
-            self.sys.retained.set(retained, TOPICS.len(), usize::MAX, now);
-            self.distribute(message, Source::Broker, None, now);
-        }
-    }
 }
 
 #[cfg(test)]

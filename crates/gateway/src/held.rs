@@ -69,7 +69,7 @@ mod tests {
     const ABSENT: &str = "192.0.2.1:1883";
 
     fn pem(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../link/tests/pem").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../transport/tests/pem").join(name)
     }
 
     /// A directory with a key, and configurations that have a broker `bad` with that key.

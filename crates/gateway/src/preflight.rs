@@ -105,7 +105,7 @@ to = ["a"]
 "#;
 
     fn pem(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../link/tests/pem").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../transport/tests/pem").join(name)
     }
 
     impl Place {

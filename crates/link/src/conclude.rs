@@ -1,8 +1,9 @@
 //! What a link makes of how its broker behaves: subscriptions to ask for, a message to be found out, answers overdue, what
 //! is to be remembered.
 
-use crate::drive::{Drive, Live};
+use crate::drive::Drive;
 use crate::habits::{GaveUp, Habit};
+use crate::live::Live;
 use crate::memory::has_control_characters;
 use crate::subscriptions::{Ask, Event, Terms};
 use crate::suspect::{End, First, Verdict};

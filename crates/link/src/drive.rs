@@ -2,15 +2,14 @@
 
 mod announce;
 
-use crate::dial::Transport;
-use crate::gate::Gate;
 use crate::habits::{GaveUp, Habit};
-use crate::run::{Ended, Opening, Shared};
+use crate::link_state::LinkState;
+use crate::live::{Ended, Live, Opening};
 use crate::settings::Settings;
 use crate::suspect::Phase;
 use crate::watch::Watch;
-use crate::{LinkError, Port, READ_BYTES, Status, WRITE_BYTES, hints};
-use bytes::{Buf, BytesMut};
+use crate::{LinkError, Port, Status, hints};
+use bytes::Buf;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::future::{Future, poll_fn};
@@ -20,15 +19,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tidegate_message::{ByteString, Message};
 use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, Published, ReasonCode};
+use tidegate_transport::{Stream, Turn, WRITE_BYTES, poll_read, write_turn};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::io::poll_read_buf;
 use tokio_util::sync::CancellationToken;
-
-/// The read buffer is made larger when less than this is free, in bytes.
-const READ_FREE_MIN: usize = 8 * 1024;
-
-/// After this many writes it is the reader's turn.
-const WRITES_PER_TURN: usize = 4;
 
 /// How long messages wait for the answers to our subscriptions, which answers to them may need.
 const SUBSCRIBE_FIRST: Duration = Duration::from_secs(5);
@@ -38,7 +31,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What a link needs to drive connections, kept from one to the next.
 pub(crate) struct Drive<P> {
-    pub(crate) shared: Rc<Shared>,
+    pub(crate) shared: Rc<LinkState>,
     pub(crate) port: Rc<RefCell<P>>,
     write_timeout: Duration,
     pub(crate) client_id: ByteString,
@@ -55,28 +48,8 @@ pub(crate) struct Drive<P> {
     pub(crate) is_first: bool,
 }
 
-/// What is true for one connection only.
-pub(crate) struct Live {
-    rx: BytesMut,
-    pub(crate) opening: Opening,
-    pub(crate) up_since: Option<Instant>,
-    /// In a trial: when messages may be sent again.
-    pub(crate) hold_until: Option<Instant>,
-    /// Since when messages may leave.
-    pub(crate) sends_since: Option<Instant>,
-    birth_due: bool,
-    /// Until when messages wait for the answers to our subscriptions; `None` once they need not.
-    pub(crate) subscribe_until: Option<Instant>,
-    /// The broker closed the connection, or it broke.
-    pub(crate) reset_by_peer: bool,
-    /// Since when bytes wait that the socket does not take.
-    blocked_since: Option<Instant>,
-    needs_flush: bool,
-    gate: Gate,
-}
-
 impl<P: Port> Drive<P> {
-    pub(crate) fn new(shared: Rc<Shared>, port: Rc<RefCell<P>>, settings: &Settings) -> Self {
+    pub(crate) fn new(shared: Rc<LinkState>, port: Rc<RefCell<P>>, settings: &Settings) -> Self {
         Self {
             shared,
             port,
@@ -105,28 +78,11 @@ impl<P: Port> Drive<P> {
     }
 
     /// From CONNECT to the end of the connection.
-    pub(crate) async fn connection(
-        &mut self,
-        mut stream: Transport,
-        opening: Opening,
-        stop: &CancellationToken,
-    ) -> Ended {
-        let mut live = Live {
-            rx: BytesMut::with_capacity(READ_BYTES),
-            opening,
-            up_since: None,
-            hold_until: None,
-            sends_since: None,
-            birth_due: false,
-            subscribe_until: None,
-            reset_by_peer: false,
-            blocked_since: None,
-            needs_flush: false,
-            gate: Gate::default(),
-        };
+    pub(crate) async fn connection(&mut self, mut stream: Stream, opening: Opening, stop: &CancellationToken) -> Ended {
+        let mut live = Live::new(opening);
         let result = match &mut stream {
             // The common case without a branch per call.
-            Transport::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,
+            Stream::Tcp(tcp) => self.turns(Pin::new(tcp), &mut live, stop).await,
             other => self.turns(Pin::new(other), &mut live, stop).await,
         };
         self.conclude(result.as_ref().err(), &live);
@@ -159,7 +115,7 @@ impl<P: Port> Drive<P> {
                 }
                 let written = self.write(stream.as_mut(), live, cx)?;
                 let read = self.read(stream.as_mut(), live, cx)?;
-                if Turn::Again == written || Turn::Again == read {
+                if written.and(read) == Turn::Again {
                     // One batch at a time: the targets of this one write it before the next is read.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
@@ -188,19 +144,14 @@ impl<P: Port> Drive<P> {
         if self.shared.paused.get() {
             return Ok(Turn::Wait);
         }
-        if live.rx.capacity() - live.rx.len() < READ_FREE_MIN {
-            live.rx.reserve(READ_BYTES);
-        }
-        let count = match poll_read_buf(stream, cx, &mut live.rx) {
+        let count = match poll_read(stream, cx, &mut live.rx) {
             Poll::Pending => return Ok(Turn::Wait),
-            Poll::Ready(Err(error)) => return Err(broken(error, live)),
-            Poll::Ready(Ok(0)) => return Err(closed(live)),
-            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(outcome) => outcome.map_err(|lost| live.lost(lost))?,
         };
         if live.up_since.is_none()
             && let Some(words) = hints::not_mqtt(&live.rx)
         {
-            return Err(LinkError::Io(words.to_owned()));
+            return Err(LinkError::NotMqtt(words));
         }
         let now = Instant::now();
         let mut stats = self.shared.stats.get();
@@ -329,52 +280,46 @@ impl<P: Port> Drive<P> {
         live: &mut Live,
         cx: &mut Context<'_>,
     ) -> Result<Turn, LinkError> {
-        let (mut now, mut turn) = (None, Turn::Again);
-        for _ in 0..WRITES_PER_TURN {
-            if live.up_since.is_some() {
-                self.fill(live, &mut now);
-                self.ask_gate(live);
-            }
-            let allowed = self.allowed(live);
-            let mut session = self.shared.session.borrow_mut();
-            let ready = session.tx().len().min(allowed);
-            if ready == 0 {
-                // What waits for the owner's log does not wait for the socket.
-                live.blocked_since = None;
-                turn = Turn::Wait;
-                break;
-            }
-            let written = match stream.as_mut().poll_write(cx, &session.tx()[..ready]) {
-                Poll::Pending => {
-                    drop(session);
-                    live.blocked_since.get_or_insert_with(Instant::now);
-                    turn = Turn::Wait;
-                    break;
-                }
-                Poll::Ready(Err(error)) => {
-                    drop(session);
-                    return Err(broken(error, live));
-                }
-                Poll::Ready(Ok(0)) => return Err(closed(live)),
-                Poll::Ready(Ok(written)) => written,
-            };
-            session.tx().advance(written);
-            live.gate.wrote(written);
-            live.blocked_since = None;
-            live.needs_flush = true;
-            let mut stats = self.shared.stats.get();
-            stats.writes += 1;
-            stats.bytes_out += written as u64;
-            self.shared.stats.set(stats);
-            let at = *now.get_or_insert_with(Instant::now);
-            session.sent(at, &mut self.batch);
-            drop(session);
-            self.hand_over(live, at)?;
-        }
-        if live.needs_flush && stream.poll_flush(cx)?.is_ready() {
-            live.needs_flush = false;
-        }
+        let mut now = None;
+        let turn = write_turn(|| self.write_once(stream.as_mut(), live, cx, &mut now))?;
+        live.write_side.flush(stream, cx).map_err(|lost| live.lost(lost))?;
         Ok(turn)
+    }
+
+    fn write_once<S: AsyncWrite>(
+        &mut self,
+        stream: Pin<&mut S>,
+        live: &mut Live,
+        cx: &mut Context<'_>,
+        now: &mut Option<Instant>,
+    ) -> Result<Turn, LinkError> {
+        if live.up_since.is_some() {
+            self.fill(live, now);
+            self.ask_gate(live);
+        }
+        let allowed = self.allowed(live);
+        let mut session = self.shared.session.borrow_mut();
+        let ready = session.tx().len().min(allowed);
+        if ready == 0 {
+            // What waits for the owner's log does not wait for the socket.
+            live.write_side.unblock();
+            return Ok(Turn::Wait);
+        }
+        let written = match live.write_side.poll_write(stream, cx, &session.tx()[..ready]) {
+            Poll::Pending => return Ok(Turn::Wait),
+            Poll::Ready(outcome) => outcome.map_err(|lost| live.lost(lost))?,
+        };
+        session.tx().advance(written);
+        live.gate.wrote(written);
+        let mut stats = self.shared.stats.get();
+        stats.writes += 1;
+        stats.bytes_out += written as u64;
+        self.shared.stats.set(stats);
+        let at = *now.get_or_insert_with(Instant::now);
+        session.sent(at, &mut self.batch);
+        drop(session);
+        self.hand_over(live, at)?;
+        Ok(Turn::Again)
     }
 
     /// Takes messages from the port while the session and the buffer have room.
@@ -424,7 +369,7 @@ impl<P: Port> Drive<P> {
         if live.up_since.is_none() {
             return Some(live.opening.deadline);
         }
-        let write = live.blocked_since.map(|since| since + self.write_timeout);
+        let write = live.write_side.blocked_since().map(|since| since + self.write_timeout);
         // While reading is paused, silence says nothing.
         let keep_alive = self.shared.session.borrow().deadline().filter(|_| !self.shared.paused.get());
         let others = [
@@ -447,7 +392,7 @@ impl<P: Port> Drive<P> {
             let waited = Duration::from_secs((now - live.opening.since).as_secs_f64().round() as u64);
             return Err(LinkError::NoConnack { hello: live.opening.hello.to_string(), waited });
         }
-        if live.blocked_since.is_some_and(|since| now >= since + self.write_timeout) {
+        if live.write_side.blocked_since().is_some_and(|since| now >= since + self.write_timeout) {
             return Err(LinkError::WriteTimeout(self.write_timeout));
         }
         self.shared.session.borrow_mut().on_time(now)?;
@@ -458,29 +403,4 @@ impl<P: Port> Drive<P> {
         }
         self.look_at_unanswered(live, now)
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    Again,
-    Wait,
-}
-
-/// What a read or write that fails says of the connection.
-fn broken(error: std::io::Error, live: &mut Live) -> LinkError {
-    live.reset_by_peer = is_reset(&error);
-    match live.reset_by_peer && live.up_since.is_none() {
-        true => LinkError::closed(true),
-        false => error.into(),
-    }
-}
-
-fn closed(live: &mut Live) -> LinkError {
-    live.reset_by_peer = true;
-    LinkError::closed(live.up_since.is_none())
-}
-
-fn is_reset(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof)
 }

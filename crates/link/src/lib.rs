@@ -1,6 +1,6 @@
 //! One connection to one MQTT broker, kept up for as long as its owner wants it.
 //!
-//! The path of a message in: [`Link::run`] reads up to [`READ_BYTES`] from the socket, the session drains every frame,
+//! The path of a message in: [`Link::run`] reads up to [`READ_BYTES`](tidegate_transport::READ_BYTES) from the socket, the session drains every frame,
 //! and the whole batch goes to the owner's [`Port`] in one call. The path out: the link asks the port for messages while
 //! the session has room, and writes all of them with one system call. The owner wakes it through its [`LinkHandle`].
 //!
@@ -11,43 +11,36 @@
 //! - what relies on the owner's log leaves only once that is durable: see [`Port::gate`];
 //! - nothing of a link is shared between threads: links, routes and the box's broker live on one.
 //!
-//! Start reading at [`Link::run`] in `run.rs`, then `drive.rs` for the turn of a live connection.
+//! Start reading at [`Link::run`] in `reconnect.rs`, then `drive.rs` for the turns of a connection and `conclude.rs` for
+//! what the link makes of how its broker behaves. How bytes get there and back is the crate `transport`.
 
-mod addresses;
 mod backoff;
-mod certificate;
 mod conclude;
-mod dial;
 mod drive;
 mod gate;
 mod habits;
+mod hello;
 mod hints;
+mod link;
+mod link_state;
+mod live;
 mod memory;
-mod pem;
-mod run;
+mod reconnect;
 mod settings;
 mod subscriptions;
 mod suspect;
-mod tls;
-mod trust;
 mod watch;
-mod websocket;
 
 pub use habits::{GaveUp, Habit};
-pub use run::{Link, LinkHandle, Overdue, Stats};
-pub use settings::{Address, Bridge, Reconnect, Settings, VersionChoice};
+pub use link::{Link, LinkHandle, Overdue};
+pub use link_state::Stats;
+pub use settings::{Bridge, Reconnect, Settings, VersionChoice};
 pub use subscriptions::SubscriptionProblem;
-pub use tls::{TlsError, TlsFiles, TlsSettings};
+pub use tidegate_transport::{Address, TlsError, TlsFiles, TlsSettings, TransportError};
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, TopicFilter};
 use tidegate_mqtt::{Completion, Connected, PublishError, ReasonCode, Received, Refusal, Skipped, Version};
-
-/// The most that is read from a socket at a time, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
-
-/// Messages are taken from the port until this much is waiting to be written, in bytes.
-pub const WRITE_BYTES: usize = 128 * 1024;
 
 /// The owner's side of a link. Called on the link's own task, never while the link holds anything of its own borrowed,
 /// so an implementation may call any [`LinkHandle`].
@@ -188,15 +181,12 @@ pub enum Status {
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LinkError {
-    /// The host name has no address, the port refuses, the network is unreachable, the connection broke.
+    /// No connection, no TLS, no WebSocket, or what was there broke.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// What answers CONNECT speaks something else, and what that is says what to do.
     #[error("{0}")]
-    Io(String),
-    /// Certificates, names, ciphers.
-    #[error("TLS: {0}")]
-    Tls(String),
-    /// The server does not speak WebSocket or MQTT over it.
-    #[error("WebSocket: {0}")]
-    WebSocket(String),
+    NotMqtt(&'static str),
     /// Connecting and all handshakes took too long.
     #[error("no connection within {0:?}")]
     ConnectTimeout(Duration),
@@ -282,15 +272,5 @@ impl LinkError {
     /// The connection was closed without a word.
     pub(crate) const fn closed(during_handshake: bool) -> Self {
         Self::Closed { during_handshake, hint: String::new() }
-    }
-}
-
-impl From<std::io::Error> for LinkError {
-    fn from(error: std::io::Error) -> Self {
-        // With TLS 1.3 a refused certificate is heard of only when reading.
-        match error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-            true => hints::tls_failed(&error),
-            false => Self::Io(error.to_string()),
-        }
     }
 }

@@ -4,11 +4,12 @@
 //! [`LinkHandle::restore_memory`](crate::LinkHandle::restore_memory). What cannot be read is forgotten: it costs a few
 //! attempts, or a subscription that nobody asked for, never a message.
 
+use crate::hello::Hello;
 use crate::suspect::Suspect;
 use serde::{Deserialize, Serialize};
 use tidegate_message::text::is_portable;
 use tidegate_message::{Message, QoS, TopicFilter};
-use tidegate_mqtt::{BrokerLimits, Version};
+use tidegate_mqtt::BrokerLimits;
 
 /// Of how many sessions of a broker (client ids, addresses) the subscriptions are remembered.
 const SESSIONS_MAX: usize = 8;
@@ -24,40 +25,6 @@ pub(crate) struct Memory {
     pub(crate) suspect: Option<Suspect>,
     /// The last one used first.
     sessions: Vec<Session>,
-}
-
-/// One way of saying hello.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Hello {
-    /// The protocol level: 3, 4 or 5.
-    level: u8,
-    /// With mosquitto's bridge bit.
-    pub(crate) bridge: bool,
-}
-
-impl Hello {
-    pub(crate) const fn new(version: Version, bridge: bool) -> Self {
-        let level = match version {
-            Version::V31 => 3,
-            Version::V311 => 4,
-            Version::V5 => 5,
-        };
-        Self { level, bridge }
-    }
-
-    pub(crate) const fn version(self) -> Version {
-        match self.level {
-            3 => Version::V31,
-            4 => Version::V311,
-            _ => Version::V5,
-        }
-    }
-}
-
-impl std::fmt::Display for Hello {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "MQTT {}{}", self.version(), if self.bridge { " with the bridge bit" } else { "" })
-    }
 }
 
 /// What a broker was found not to take.
@@ -193,6 +160,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_mqtt::Version;
 
     #[test]
     fn what_is_written_is_read_and_what_is_not_ours_is_forgotten() {

@@ -1,35 +1,10 @@
 //! What a link needs to know.
 
-use crate::tls::TlsSettings;
 use bytes::Bytes;
-use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_message::{ByteString, Message, QoS};
 use tidegate_mqtt::{Version, Will};
-
-/// Where the broker is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A host name or IP address, and a port.
-    Tcp {
-        /// Name or address, IPv6 without brackets and perhaps with a zone: `fe80::1%eth0`.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// A Unix socket.
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
-            Self::Unix(path) => path.display().fmt(f),
-        }
-    }
-}
+use tidegate_transport::{Address, Endpoint, TlsSettings};
 
 /// Which protocol version to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +87,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whom to connect to, and what to speak below MQTT.
+    pub(crate) fn endpoint(&self) -> Endpoint<'_> {
+        let (tls, websocket) = (self.tls.as_ref(), self.websocket.as_deref());
+        Endpoint { address: &self.address, tls, websocket, headers: &self.headers }
+    }
+
     /// A link with the defaults of the configuration: no TLS, nobody's name, a session of no time.
     pub fn new(name: &str, address: Address) -> Self {
         Self {

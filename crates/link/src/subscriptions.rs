@@ -9,11 +9,13 @@
 //! - what the broker may have is never forgotten before it has answered;
 //! - a refusal is a state with a reason and a time to ask again, never silence.
 
+mod entry;
 mod words;
 
 pub use words::SubscriptionProblem;
 pub(crate) use words::{Ask, Event, Terms};
 
+use entry::{Asked, Entry, SubscriptionState};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
@@ -36,54 +38,6 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// MQTT 3.1.1, where asking again brings everything retained once more: a filter that a resumed session should have is
 /// asked for again only if nothing has come for it after this long.
 const PROOF: Duration = Duration::from_secs(30);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    /// To be asked.
-    Owed,
-    /// Asked in the packet of this id.
-    Asked(u64),
-    /// The broker has said yes. `proven`: also on this connection, or by a message.
-    Granted { proven: bool },
-    /// It has said no, or ends the connection; asked again then, without a time at the next connection.
-    Refused { words: String, again: Option<Instant> },
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    filter: TopicFilter,
-    /// `None`: it is to be unsubscribed.
-    wanted: Option<SubscribeFilter>,
-    /// The broker may have it.
-    may_have: bool,
-    state: State,
-    /// Refusals in a row.
-    refusals: u32,
-    /// Connections that ended while it alone was asked for, in a row; and how often it was left out for that.
-    hang_ups: u32,
-    left_out: u32,
-}
-
-impl Entry {
-    fn new(filter: TopicFilter) -> Self {
-        Self { filter, wanted: None, may_have: false, state: State::Owed, refusals: 0, hang_ups: 0, left_out: 0 }
-    }
-
-    fn is_suspect(&self) -> bool {
-        self.hang_ups > 0 || self.left_out > 0
-    }
-
-    fn needs_no_id_any_more(&self) -> bool {
-        self.may_have && self.wanted.as_ref().is_some_and(|wanted| wanted.subscription_id.is_none())
-    }
-}
-
-#[derive(Debug)]
-struct Asked {
-    id: u64,
-    at: Instant,
-    filters: Vec<TopicFilter>,
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -124,10 +78,10 @@ impl Subscriptions {
         for entry in &mut self.entries {
             let is_wanted = wanted.iter().any(|filter| filter.filter.as_ref() == Ok(&entry.filter));
             if !is_wanted && entry.wanted.take().is_some() {
-                entry.state = State::Owed;
+                entry.state = SubscriptionState::Owed;
             }
-            if matches!(entry.state, State::Refused { .. }) {
-                (entry.state, entry.refusals) = (State::Owed, 0);
+            if matches!(entry.state, SubscriptionState::Refused { .. }) {
+                (entry.state, entry.refusals) = (SubscriptionState::Owed, 0);
             }
         }
         for filter in wanted {
@@ -135,7 +89,7 @@ impl Subscriptions {
             let entry = self.entry(text.clone());
             if entry.wanted.as_ref() != Some(filter) {
                 entry.wanted = Some(filter.clone());
-                entry.state = State::Owed;
+                entry.state = SubscriptionState::Owed;
             }
         }
         self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
@@ -157,11 +111,11 @@ impl Subscriptions {
             // the broker cannot say that it knows us (3.1).
             let trusted = terms.session_present && !is_first && terms.version == Version::V311;
             entry.state = match &entry.state {
-                State::Granted { .. } if trusted => State::Granted { proven: false },
-                State::Refused { words, again: Some(again) } if entry.left_out > 0 && *again > now => {
-                    State::Refused { words: words.clone(), again: Some(*again) }
+                SubscriptionState::Granted { .. } if trusted => SubscriptionState::Granted { proven: false },
+                SubscriptionState::Refused { words, again: Some(again) } if entry.left_out > 0 && *again > now => {
+                    SubscriptionState::Refused { words: words.clone(), again: Some(*again) }
                 }
-                _ => State::Owed,
+                _ => SubscriptionState::Owed,
             };
             let (shared, wildcard) = (entry.filter.share().is_some(), entry.filter.has_wildcard());
             let missing = match (shared && !terms.shared, wildcard && !terms.wildcards) {
@@ -170,7 +124,7 @@ impl Subscriptions {
                 _ => None,
             };
             if let Some(reason) = missing.filter(|_| entry.wanted.is_some()) {
-                entry.state = State::Refused { words: reason.to_string(), again: None };
+                entry.state = SubscriptionState::Refused { words: reason.to_string(), again: None };
             }
         }
         self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
@@ -180,7 +134,7 @@ impl Subscriptions {
     /// Filters that CONNACK has refused, for people.
     pub(crate) fn refused_by_connack(&self) -> impl Iterator<Item = (&TopicFilter, &str)> {
         self.entries.iter().filter_map(|entry| match &entry.state {
-            State::Refused { words, again: None } => Some((&entry.filter, words.as_str())),
+            SubscriptionState::Refused { words, again: None } => Some((&entry.filter, words.as_str())),
             _ => None,
         })
     }
@@ -190,8 +144,8 @@ impl Subscriptions {
         self.is_up = false;
         let asked: Vec<TopicFilter> = self.asked.drain(..).flat_map(|asked| asked.filters).collect();
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Asked(_)) {
-                entry.state = State::Owed;
+            if matches!(entry.state, SubscriptionState::Asked(_)) {
+                entry.state = SubscriptionState::Owed;
             }
         }
         let words = by_peer?;
@@ -207,7 +161,7 @@ impl Subscriptions {
                 let again_in = AFTER_HANG_UP_MIN.saturating_mul(1 << entry.left_out.min(20)).min(AFTER_HANG_UP_MAX);
                 (entry.hang_ups, entry.left_out) = (0, entry.left_out + 1);
                 let words = format!("the broker ends the connection when it is asked for: {words}");
-                entry.state = State::Refused { words: words.clone(), again: Some(now + again_in) };
+                entry.state = SubscriptionState::Refused { words: words.clone(), again: Some(now + again_in) };
                 Some(Event::LeftOut { filter: filter.clone(), words, again_in })
             }
             _ => {
@@ -236,7 +190,7 @@ impl Subscriptions {
     }
 
     fn next_alone(&mut self) -> Option<Ask> {
-        let owed = self.entries.iter().enumerate().filter(|(_, entry)| entry.state == State::Owed);
+        let owed = self.entries.iter().enumerate().filter(|(_, entry)| entry.state == SubscriptionState::Owed);
         // What ended connections before comes last, so that the others are there by then.
         let (at, _) = owed.min_by_key(|(at, entry)| (entry.left_out, entry.hang_ups, *at))?;
         let entry = &self.entries[at];
@@ -249,7 +203,7 @@ impl Subscriptions {
     /// In this order there is no moment at which a message is sent for none of our subscriptions, or for two of which one
     /// has no identifier: those that get an identifier, new ones, those to be ended, those that lose their identifier.
     fn next_together(&mut self) -> Option<Ask> {
-        let owed = || self.entries.iter().filter(|entry| entry.state == State::Owed);
+        let owed = || self.entries.iter().filter(|entry| entry.state == SubscriptionState::Owed);
         let subscribe = |wanted: &dyn Fn(&&Entry) -> bool| -> Vec<SubscribeFilter> {
             owed().filter(|entry| wanted(entry)).filter_map(|entry| entry.wanted.clone()).collect()
         };
@@ -280,7 +234,7 @@ impl Subscriptions {
             rest = later;
             for filter in these {
                 let entry = self.entry(filter.clone());
-                entry.state = State::Asked(*id);
+                entry.state = SubscriptionState::Asked(*id);
                 let is_new = matches!(ask, Ask::Subscribe(_)) && !std::mem::replace(&mut entry.may_have, true);
                 self.memory_changed |= is_new;
             }
@@ -302,25 +256,25 @@ impl Subscriptions {
         let mut events = Vec::new();
         for (at, filter) in asked.filters.iter().enumerate() {
             let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
-            if entry.state != State::Asked(id) {
+            if entry.state != SubscriptionState::Asked(id) {
                 continue; // asked for again, or not wanted any more, in the meantime
             }
             match codes.get(at) {
                 None => {
                     entry.refusals += 1;
                     let words = "the broker's answer leaves it out".to_owned();
-                    entry.state = State::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
                 }
                 Some(code) if code.is_error() => {
                     entry.refusals += 1;
                     let again_in = again_in(entry.refusals);
-                    entry.state = State::Refused { words: code.to_string(), again: Some(now + again_in) };
+                    entry.state = SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in) };
                     // A subscription that was there stays when another is refused (MQTT 5.0 section 3.8.4 replaces one
                     // that is granted): the broker may have it still.
                     events.push(Event::Refused { filter: filter.clone(), reason: *code, again_in: Some(again_in) });
                 }
                 Some(code) => {
-                    entry.state = State::Granted { proven: true };
+                    entry.state = SubscriptionState::Granted { proven: true };
                     (entry.refusals, entry.hang_ups, entry.left_out) = (0, 0, 0);
                     let asked = entry.wanted.as_ref().map_or(0, |wanted| wanted.qos as u8);
                     if code.0 < asked {
@@ -338,12 +292,13 @@ impl Subscriptions {
         let mut events = Vec::new();
         for (at, filter) in asked.filters.iter().enumerate() {
             let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
-            if entry.state != State::Asked(id) {
+            if entry.state != SubscriptionState::Asked(id) {
                 continue;
             }
             if let Some(code) = codes.get(at).filter(|code| code.is_error()) {
                 entry.refusals += 1;
-                entry.state = State::Refused { words: code.to_string(), again: Some(now + again_in(entry.refusals)) };
+                entry.state =
+                    SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in(entry.refusals)) };
                 events.push(Event::NotUnsubscribed { filter: filter.clone(), reason: *code });
             } else {
                 entry.may_have = false;
@@ -357,15 +312,15 @@ impl Subscriptions {
     /// A message has come: the subscriptions that match it are there.
     pub(crate) fn heard(&mut self, topic: &tidegate_message::Topic) {
         for entry in &mut self.entries {
-            if entry.state == (State::Granted { proven: false }) && entry.filter.matches(topic) {
-                entry.state = State::Granted { proven: true };
+            if entry.state == (SubscriptionState::Granted { proven: false }) && entry.filter.matches(topic) {
+                entry.state = SubscriptionState::Granted { proven: true };
             }
         }
     }
 
     /// Whether [`heard`](Self::heard) wants to be told of messages.
     pub(crate) fn wants_proof(&self) -> bool {
-        self.entries.iter().any(|entry| entry.state == (State::Granted { proven: false }))
+        self.entries.iter().any(|entry| entry.state == (SubscriptionState::Granted { proven: false }))
     }
 
     /// Looks at what is overdue. Returns ids of packets whose answer is not waited for any longer.
@@ -375,28 +330,28 @@ impl Subscriptions {
             let Some(asked) = self.asked.pop_front() else { break };
             given_up.push(asked.id);
             for entry in &mut self.entries {
-                if entry.state == State::Asked(asked.id) && entry.wanted.is_none() {
+                if entry.state == SubscriptionState::Asked(asked.id) && entry.wanted.is_none() {
                     // rumqttd never answers an UNSUBSCRIBE of what it does not have.
                     entry.refusals += 1;
                     let words = "no answer".to_owned();
-                    entry.state = State::Refused { words, again: Some(now + again_in(entry.refusals)) };
-                } else if entry.state == State::Asked(asked.id) {
-                    entry.state = State::Owed;
+                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                } else if entry.state == SubscriptionState::Asked(asked.id) {
+                    entry.state = SubscriptionState::Owed;
                 }
             }
             self.dirty = true;
         }
         if self.connected_at.is_some_and(|at| now >= at + PROOF) {
             for entry in &mut self.entries {
-                if entry.state == (State::Granted { proven: false }) {
-                    entry.state = State::Owed;
+                if entry.state == (SubscriptionState::Granted { proven: false }) {
+                    entry.state = SubscriptionState::Owed;
                     self.dirty = true;
                 }
             }
         }
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Refused { again: Some(again), .. } if again <= now) {
-                entry.state = State::Owed;
+            if matches!(entry.state, SubscriptionState::Refused { again: Some(again), .. } if again <= now) {
+                entry.state = SubscriptionState::Owed;
                 self.dirty = true;
             }
         }
@@ -411,7 +366,7 @@ impl Subscriptions {
         let answer = self.asked.front().map(|asked| asked.at + ANSWER);
         let proof = self.connected_at.filter(|_| self.wants_proof()).map(|at| at + PROOF);
         let again = self.entries.iter().filter_map(|entry| match entry.state {
-            State::Refused { again, .. } => again,
+            SubscriptionState::Refused { again, .. } => again,
             _ => None,
         });
         answer.into_iter().chain(proof).chain(again).min()
@@ -420,13 +375,18 @@ impl Subscriptions {
     /// Whether the broker has granted everything that is wanted. What it is yet to take back is owed all the same.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_up
-            && self.entries.iter().all(|entry| entry.wanted.is_none() || matches!(entry.state, State::Granted { .. }))
+            && self
+                .entries
+                .iter()
+                .all(|entry| entry.wanted.is_none() || matches!(entry.state, SubscriptionState::Granted { .. }))
     }
 
     /// Whether everything wanted was asked for on this connection, and answered one way or the other: what is published
     /// from now on may depend on answers that come through a subscription.
     pub(crate) fn is_answered(&self) -> bool {
-        let pending = |entry: &Entry| entry.wanted.is_some() && matches!(entry.state, State::Owed | State::Asked(_));
+        let pending = |entry: &Entry| {
+            entry.wanted.is_some() && matches!(entry.state, SubscriptionState::Owed | SubscriptionState::Asked(_))
+        };
         self.is_up && !self.entries.iter().any(pending)
     }
 
@@ -435,13 +395,13 @@ impl Subscriptions {
         let wanted = self.entries.iter().filter(|entry| entry.wanted.is_some());
         let problem = |entry: &Entry| {
             let (refused, words) = match &entry.state {
-                State::Granted { .. } => return None,
-                State::Refused { words, .. } => (true, words.clone()),
-                State::Owed | State::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
+                SubscriptionState::Granted { .. } => return None,
+                SubscriptionState::Refused { words, .. } => (true, words.clone()),
+                SubscriptionState::Owed | SubscriptionState::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
                     (true, "refused before, and asked for again".to_owned())
                 }
-                State::Owed => (false, "not asked for yet".to_owned()),
-                State::Asked(_) => (false, "not answered yet".to_owned()),
+                SubscriptionState::Owed => (false, "not asked for yet".to_owned()),
+                SubscriptionState::Asked(_) => (false, "not answered yet".to_owned()),
             };
             Some(SubscriptionProblem { filter: entry.filter.clone(), refused, words })
         };

@@ -1,10 +1,11 @@
 //! The first and the last words of a connection: birth and farewell messages, and the goodbye.
 
-use super::{Drive, GOODBYE, Live};
+use super::{Drive, GOODBYE};
 use crate::Port;
-use crate::dial::Transport;
+use crate::live::Live;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{PublishError, ReasonCode};
+use tidegate_transport::Stream;
 use tokio::io::AsyncWriteExt;
 
 impl<P: Port> Drive<P> {
@@ -18,7 +19,7 @@ impl<P: Port> Drive<P> {
 
     /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it. What
     /// may not leave is not said, nor what is behind it.
-    pub(super) async fn say_goodbye(&mut self, stream: &mut Transport, live: &mut Live, by_will: bool) {
+    pub(super) async fn say_goodbye(&mut self, stream: &mut Stream, live: &mut Live, by_will: bool) {
         let last_words = {
             let mut session = self.shared.session.borrow_mut();
             if by_will {

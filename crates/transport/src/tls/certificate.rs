@@ -146,18 +146,18 @@ mod tests {
             let found = Certificate::read(&der).unwrap();
             (found.version, found.key, found.weak_hash, found.has_names)
         };
-        assert_eq!(read(include_bytes!("../tests/pem/server.pem")), (3, Key::Rsa(2048), false, true));
-        assert_eq!(read(include_bytes!("../tests/pem/rsa1024.pem")), (3, Key::Rsa(1024), false, true));
-        assert_eq!(read(include_bytes!("../tests/pem/sha1.pem")), (3, Key::Rsa(2048), true, true));
-        assert_eq!(read(include_bytes!("../tests/pem/p521.pem")), (3, Key::P521, false, true));
-        assert_eq!(read(include_bytes!("../tests/pem/nameless.pem")), (3, Key::Rsa(2048), false, false));
-        assert_eq!(read(include_bytes!("../tests/pem/version1.pem")), (1, Key::Rsa(2048), false, false));
-        assert_eq!(read(include_bytes!("../tests/pem/gw.pem")), (3, Key::Other, false, false));
+        assert_eq!(read(include_bytes!("../../tests/pem/server.pem")), (3, Key::Rsa(2048), false, true));
+        assert_eq!(read(include_bytes!("../../tests/pem/rsa1024.pem")), (3, Key::Rsa(1024), false, true));
+        assert_eq!(read(include_bytes!("../../tests/pem/sha1.pem")), (3, Key::Rsa(2048), true, true));
+        assert_eq!(read(include_bytes!("../../tests/pem/p521.pem")), (3, Key::P521, false, true));
+        assert_eq!(read(include_bytes!("../../tests/pem/nameless.pem")), (3, Key::Rsa(2048), false, false));
+        assert_eq!(read(include_bytes!("../../tests/pem/version1.pem")), (1, Key::Rsa(2048), false, false));
+        assert_eq!(read(include_bytes!("../../tests/pem/gw.pem")), (3, Key::Other, false, false));
     }
 
     #[test]
     fn a_piece_of_a_certificate_or_another_byte_never_panics() {
-        let der = include_bytes!("../tests/pem/gw.der");
+        let der = include_bytes!("../../tests/pem/gw.der");
         for end in 0..der.len() {
             assert_eq!(Certificate::read(&der[..end]), None);
         }

@@ -1,12 +1,16 @@
 //! The broker's life: accept, tend, stop.
 
-use crate::handshake;
-use crate::local::{Local, LocalSink};
-use crate::settings::{Listener, Settings};
-use crate::state::{Core, Leaving};
+use crate::client;
+use crate::connection::Connection;
+use crate::disconnect::Leaving;
+use crate::error::Error;
+use crate::inbox::LocalSink;
+use crate::listener::Listener;
+use crate::local::Local;
+use crate::settings::Settings;
+use crate::shared::SharedBroker;
 use crate::stats::Stats;
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_mqtt::ReasonCode;
@@ -22,34 +26,18 @@ const WAITING_SOCKETS: usize = 256;
 /// How long clients have to take their last words when the broker stops.
 const STOP_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What ends a broker.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A listener cannot be bound.
-    #[error("cannot listen on {addr}: {source}")]
-    Bind {
-        /// As asked for.
-        addr: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A task of the broker panicked: a bug.
-    #[error("a task of the broker panicked: {0}")]
-    Panicked(String),
-}
-
 /// The box's own broker. All clones are one.
 ///
 /// Everything of it runs on the thread it is made on, inside a [`tokio::task::LocalSet`].
 #[derive(Clone)]
 pub struct Broker {
-    core: Rc<Core>,
+    shared: Rc<SharedBroker>,
 }
 
 impl Broker {
     /// A broker without listeners.
     pub fn new(settings: Settings) -> Self {
-        Self { core: Rc::new(Core::new(settings)) }
+        Self { shared: Rc::new(SharedBroker::new(settings)) }
     }
 
     /// Serves these listeners and tends the sessions, until stopped: then MQTT 5 clients are told that the server
@@ -64,12 +52,12 @@ impl Broker {
         }
         self.tend(&stop).await;
         while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|error| Error::Panicked(error.to_string()))??;
+            ended.map_err(Error::Panicked)??;
         }
-        let count = self.core.state.borrow().locals.len();
+        let count = self.shared.state.borrow().locals.len();
         for local in 0..count {
             // Freed while nothing is borrowed: a sink may hold handles to this broker.
-            let slot = self.core.state.borrow_mut().locals[local].take();
+            let slot = self.shared.state.borrow_mut().locals[local].take();
             drop(slot);
         }
         Ok(())
@@ -80,24 +68,24 @@ impl Broker {
     /// # Errors
     /// [`Error::Panicked`] is a bug.
     pub async fn serve(self, listener: Listener, stop: CancellationToken) -> Result<(), Error> {
-        let core = self.core;
-        let number = core.listeners.get() + 1;
-        core.listeners.set(number);
+        let shared = self.shared;
+        let number = shared.listeners.get() + 1;
+        shared.listeners.set(number);
         let mut clients = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&core, ended),
+                Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&shared, ended),
                 accepted = listener.socket.accept() => match accepted {
                     Ok((socket, peer)) => {
-                        let room = core.settings().limits.connections.saturating_add(WAITING_SOCKETS);
-                        if core.sockets.get() >= room {
-                            core.state.borrow_mut().stats.refused += 1;
+                        let room = shared.settings().limits.connections.saturating_add(WAITING_SOCKETS);
+                        if shared.sockets.get() >= room {
+                            shared.state.borrow_mut().stats.refused += 1;
                         } else {
-                            core.sockets.set(core.sockets.get() + 1);
-                            let (core, stop) = (core.clone(), stop.clone());
-                            clients.spawn_local(handshake::connection(core, socket, peer, listener.scheme, number, stop));
+                            shared.sockets.set(shared.sockets.get() + 1);
+                            let (shared, stop) = (shared.clone(), stop.clone());
+                            clients.spawn_local(client::serve(shared, socket, peer, listener.scheme, number, stop));
                         }
                     }
                     Err(error) => {
@@ -108,16 +96,16 @@ impl Broker {
             }
         }
         drop(listener);
-        let all_of_it = |_: &_, link: &crate::session::Link| link.listener == number;
+        let all_of_it = |_: &_, connection: &Connection| connection.listener == number;
         let reason = ReasonCode::SERVER_SHUTTING_DOWN;
-        core.state.borrow_mut().throw_out_all(reason, Leaving::Stopping, Instant::now(), all_of_it);
+        shared.state.borrow_mut().throw_out_all(reason, Leaving::Stopping, Instant::now(), all_of_it);
         let farewell = async {
             while let Some(ended) = clients.join_next().await {
-                reap(&core, ended);
+                reap(&shared, ended);
             }
         };
         let _ = tokio::time::timeout(STOP_DEADLINE, farewell).await;
-        core.sockets.set(core.sockets.get() - clients.len());
+        shared.sockets.set(shared.sockets.get() - clients.len());
         Ok(())
     }
 
@@ -126,14 +114,14 @@ impl Broker {
     async fn tend(&self, stop: &CancellationToken) {
         loop {
             let next = {
-                let (mut state, now) = (self.core.state.borrow_mut(), Instant::now());
+                let (mut state, now) = (self.shared.state.borrow_mut(), Instant::now());
                 let (due, say) = (state.on_time(now), state.say_sys(now));
                 due.map_or(say, |due| due.min(say))
             };
-            self.core.flush_inboxes();
+            self.shared.flush_inboxes();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.core.tend.notified() => {}
+                () = self.shared.tend.notified() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }
@@ -141,18 +129,18 @@ impl Broker {
 
     /// Makes the gateway, or a part of it, a client without a socket.
     pub fn local(&self, sink: Rc<RefCell<dyn LocalSink>>) -> Local {
-        Local::new(self.core.clone(), sink)
+        Local::new(self.shared.clone(), sink)
     }
 
     /// Counters and gauges.
     pub fn stats(&self) -> Stats {
-        self.core.state.borrow().stats()
+        self.shared.state.borrow().stats()
     }
 
     /// Changes users and limits. What was told to connected clients holds until they reconnect; clients whose user is
     /// gone or has another password, or who are anonymous and may not be any more, are sent away now.
     pub fn reconfigure(&self, settings: Settings) {
-        let mut state = self.core.state.borrow_mut();
+        let mut state = self.shared.state.borrow_mut();
         let old = std::mem::replace(&mut state.settings, Rc::new(settings));
         let new = state.settings.clone();
         state.throw_out_all(ReasonCode::NOT_AUTHORIZED, Leaving::Lost, Instant::now(), |session, _| {
@@ -163,13 +151,13 @@ impl Broker {
             }
         });
         drop(state);
-        self.core.flush_inboxes();
-        self.core.tend.notify_one();
+        self.shared.flush_inboxes();
+        self.shared.tend.notify_one();
     }
 }
 
-fn reap(core: &Core, ended: Result<(), tokio::task::JoinError>) {
-    core.sockets.set(core.sockets.get() - 1);
+fn reap(shared: &SharedBroker, ended: Result<(), tokio::task::JoinError>) {
+    shared.sockets.set(shared.sockets.get() - 1);
     if let Err(error) = ended {
         tracing::error!(%error, "a client's task panicked; its connection is closed");
     }

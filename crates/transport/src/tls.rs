@@ -1,14 +1,22 @@
 //! TLS and mutual TLS with rustls.
 
-use crate::certificate::Certificate;
-use crate::pem;
-use crate::trust::Trust;
+mod certificate;
+mod error;
+mod pem;
+mod trust;
+
+pub(crate) use error::Refused;
+pub use error::TlsError;
+
+use certificate::Certificate;
+use error::{CA, CERT, KEY};
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use trust::Trust;
 
 /// A ready TLS configuration and the name the broker's certificate must bear.
 #[derive(Debug, Clone)]
@@ -30,50 +38,6 @@ pub struct TlsFiles<'a> {
     pub client: Option<(&'a Path, &'a Path)>,
     /// The passphrase of that key.
     pub key_password: Option<&'a [u8]>,
-}
-
-/// Why there is no TLS configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file is missing, not readable, or holds something else.
-    #[error("{what} {}: {error}", .path.display())]
-    File {
-        /// What the file should hold.
-        what: &'static str,
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        error: String,
-    },
-    /// The operating system has no root certificates.
-    #[error("no root certificates found on this system: name a file with `ca`, or install ca-certificates")]
-    NoRoots,
-    /// Certificate and key do not belong together, or are of an unknown kind.
-    #[error("client certificate and key: {0}")]
-    ClientAuth(String),
-    /// The machinery does not start.
-    #[error("TLS cannot be set up: {0}")]
-    Setup(String),
-}
-
-/// What the files of `ca`, `cert` and `key` are called in words.
-const CA: &str = "CA certificate";
-const CERT: &str = "client certificate";
-
-impl TlsError {
-    pub(crate) fn file(what: &'static str, path: &Path, error: impl ToString) -> Self {
-        Self::File { what, path: path.to_owned(), error: error.to_string() }
-    }
-
-    /// The key of the configuration that it is about: `ca`, `cert` or `key`.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::File { what, .. } if *what == CA => "ca",
-            Self::File { what, .. } if *what == CERT => "cert",
-            Self::File { .. } | Self::ClientAuth(_) => "key",
-            Self::NoRoots | Self::Setup(_) => "ca",
-        }
-    }
 }
 
 impl TlsSettings {
@@ -101,7 +65,7 @@ impl TlsSettings {
             None => None,
         };
         let Some(trust) = trust.filter(|_| wrong.is_empty()) else { return Err(wrong) };
-        let setup = |error: rustls::Error| vec![TlsError::Setup(error.to_string())];
+        let setup = |error: rustls::Error| vec![TlsError::Setup(error.into())];
         let builder =
             ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(setup)?;
         let builder = builder.dangerous().with_custom_certificate_verifier(trust.clone());
@@ -121,7 +85,7 @@ fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, Tls
         Some(path) => {
             themselves = pem::certificates(CA, path)?;
             for certificate in &themselves {
-                roots.add(certificate.clone()).map_err(|error| TlsError::file(CA, path, error))?;
+                roots.add(certificate.clone()).map_err(|error| TlsError::caused(CA, path, error))?;
             }
         }
         None => {
@@ -132,7 +96,7 @@ fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, Tls
             }
         }
     }
-    Trust::signed(roots, themselves, provider).map_err(TlsError::Setup)
+    Trust::signed(roots, themselves, provider).map_err(|error| TlsError::Setup(error.into()))
 }
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -149,8 +113,7 @@ fn identity(
         (chain, private) => return Err([chain.err(), private.err()].into_iter().flatten().collect()),
     };
     let signing = provider.key_provider.load_private_key(private.clone_key()).map_err(|error| {
-        let words = format!("{error}; RSA from 2048 bits, P-256, P-384 and Ed25519 are known here");
-        vec![TlsError::file("private key", key, words)]
+        vec![TlsError::explained(KEY, key, error, "; RSA from 2048 bits, P-256, P-384 and Ed25519 are known here")]
     })?;
     let matches = |at: usize| CertifiedKey::new(vec![chain[at].clone()], signing.clone()).keys_match();
     let unknown = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown);
@@ -160,7 +123,7 @@ fn identity(
         Err(error @ rustls::Error::InvalidCertificate(_)) => {
             let version1 = Certificate::read(&chain[0]).is_some_and(|certificate| certificate.version < 3);
             let hint = if version1 { "; it is of version 1: make it anew with an `-extfile`" } else { "" };
-            return Err(vec![TlsError::file(CERT, cert, format!("{error}{hint}"))]);
+            return Err(vec![TlsError::explained(CERT, cert, error, hint)]);
         }
         _ => {}
     }
@@ -184,6 +147,7 @@ fn identity(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     fn pem(name: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pem").join(name)

@@ -1,21 +1,14 @@
-//! MQTT over WebSocket: a stream of binary messages looks like a stream of bytes (MQTT 5.0 section 6).
+//! The handshake of a WebSocket that is opened to us.
 
-use bytes::{Buf, Bytes};
-use futures_util::{Sink, Stream};
+use super::stream::{SUBPROTOCOL, WebSocket};
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::accept_hdr_async_with_config;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::{HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, StatusCode, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
-
-/// The subprotocol both ends must agree on (MQTT-6.0.0-3).
-const SUBPROTOCOL: &str = "mqtt";
 
 /// What clients of MQTT 3.1 call it.
 const SUBPROTOCOL_31: &str = "mqttv3.1";
@@ -25,7 +18,7 @@ const MESSAGE_MAX_BYTES: usize = 1024 * 1024;
 
 /// Which pages may connect from a browser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origins {
+pub enum Origins {
     /// Any: a password is asked for.
     All,
     /// Those of the host the broker is called by.
@@ -39,7 +32,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
     max_packet_size: u32,
     origins: Origins,
-) -> io::Result<ByteStream<S>> {
+) -> io::Result<WebSocket<S>> {
     let max = MESSAGE_MAX_BYTES.max(max_packet_size as usize);
     let config = WebSocketConfig::default().max_message_size(Some(max)).max_frame_size(Some(max));
     #[allow(clippy::result_large_err)] // the type is tungstenite's
@@ -57,8 +50,8 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
         Ok(response)
     };
-    let inner = accept_hdr_async_with_config(socket, answer, Some(config)).await.map_err(io::Error::other)?;
-    Ok(ByteStream { inner, rest: Bytes::new(), is_closed: false })
+    let accepted = accept_hdr_async_with_config(socket, answer, Some(config)).await;
+    accepted.map(WebSocket::new).map_err(io::Error::other)
 }
 
 fn refusal(status: StatusCode, words: &str) -> ErrorResponse {
@@ -85,53 +78,6 @@ fn may_connect(headers: &HeaderMap, origins: Origins) -> bool {
 
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-pub(crate) struct ByteStream<S> {
-    inner: WebSocketStream<S>,
-    /// What is left of the last message read. Packets may cross message borders.
-    rest: Bytes,
-    is_closed: bool,
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            if self.is_closed {
-                return Poll::Ready(Ok(()));
-            }
-            match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Text(_))) => {
-                    return Poll::Ready(Err(io::Error::other("a WebSocket text message; MQTT is binary")));
-                }
-                Some(Ok(Message::Close(_))) | None => self.is_closed = true,
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-            }
-        }
-        let count = self.rest.len().min(out.remaining());
-        out.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.inner).poll_ready(cx)).map_err(io::Error::other)?;
-        let message = Message::Binary(Bytes::copy_from_slice(bytes));
-        Pin::new(&mut self.inner).start_send(message).map_err(io::Error::other)?;
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx).map_err(io::Error::other)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx).map_err(io::Error::other)
-    }
 }
 
 #[cfg(test)]

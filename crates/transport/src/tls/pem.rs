@@ -1,6 +1,6 @@
 //! Certificates and keys from PEM files (RFC 7468), and words about files that hold something else.
 
-use crate::tls::TlsError;
+use super::error::{KEY, TlsError};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::Read;
@@ -17,7 +17,7 @@ const TRUSTED: &str = "TRUSTED CERTIFICATE";
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 
 /// All certificates of a file; at least one. `what` is what they are for.
-pub(crate) fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |words: String| TlsError::file(what, path, words);
     let bytes = read(what, path)?;
     let text = without_mark(&bytes);
@@ -30,9 +30,9 @@ pub(crate) fn certificates(what: &'static str, path: &Path) -> Result<Vec<Certif
 }
 
 /// The first private key of a file, opened with `password` if it is encrypted.
-pub(crate) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let wrong = |words: String| TlsError::file("private key", path, words);
-    let bytes = read("private key", path)?;
+pub(super) fn private_key(path: &Path, password: Option<&[u8]>) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let wrong = |words: String| TlsError::file(KEY, path, words);
+    let bytes = read(KEY, path)?;
     let text = without_mark(&bytes);
     let labels = labels(text);
     let shown = path.display();
@@ -109,7 +109,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| TlsError::file(what, path, error))?;
+        .map_err(|error| TlsError::caused(what, path, error))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(TlsError::file(
             what,

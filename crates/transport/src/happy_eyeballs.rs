@@ -1,6 +1,7 @@
 //! From a host to a connection: all addresses of a name are tried beside each other, the next one starting while the
 //! one before is still quiet (Happy Eyeballs, RFC 8305).
 
+use crate::error::TransportError;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use std::collections::VecDeque;
@@ -56,8 +57,8 @@ impl Network for Real {
 ///
 /// # Errors
 /// In words, with what each address said.
-pub(crate) async fn connect<N: Network>(network: &N, host: &str, port: u16) -> Result<N::Stream, String> {
-    let fail = |error: io::Error| format!("{host}:{port}: {error}");
+pub(crate) async fn connect<N: Network>(network: &N, host: &str, port: u16) -> Result<N::Stream, TransportError> {
+    let fail = |error: io::Error| TransportError::io(format!("{host}:{port}: {error}"), error);
     let addresses = match host.split_once('%') {
         Some((address, zone)) => vec![zoned(network, address, zone, port)?],
         None => match host.parse::<IpAddr>() {
@@ -66,28 +67,37 @@ pub(crate) async fn connect<N: Network>(network: &N, host: &str, port: u16) -> R
         },
     };
     if addresses.is_empty() {
-        return Err(format!("{host}: the name has no address"));
+        return Err(TransportError::no_address(format!("{host}: the name has no address")));
     }
-    race(network, interleaved(addresses)).await.map_err(|errors| match &errors[..] {
+    race(network, interleaved(addresses)).await.map_err(|errors| none_answers(host, port, errors))
+}
+
+/// What all addresses said; the cause is what the preferred one did.
+fn none_answers(host: &str, port: u16, mut errors: Vec<(SocketAddr, io::Error)>) -> TransportError {
+    let words = match &errors[..] {
         [(_, error)] => format!("{host}:{port}: {error}"),
         _ => {
             let named = errors.iter().take(NAMED_MAX).map(|(address, error)| format!("{address}: {error}"));
             let more = if errors.len() > NAMED_MAX { ", ..." } else { "" };
-            format!(
-                "{host}: none of its {} addresses answers: {}{more}",
-                errors.len(),
-                named.collect::<Vec<_>>().join(", ")
-            )
+            let named = named.collect::<Vec<_>>().join(", ");
+            format!("{host}: none of its {} addresses answers: {named}{more}", errors.len())
         }
-    })
+    };
+    match errors.is_empty() {
+        true => TransportError::no_address(words),
+        false => TransportError::io(words, errors.swap_remove(0).1),
+    }
 }
 
 /// An address that means something on one network interface only (RFC 4007 section 11).
-fn zoned<N: Network>(network: &N, address: &str, zone: &str, port: u16) -> Result<SocketAddr, String> {
-    let parsed: Ipv6Addr = address.parse().map_err(|_| format!("`{address}` is not an IPv6 address"))?;
+fn zoned<N: Network>(network: &N, address: &str, zone: &str, port: u16) -> Result<SocketAddr, TransportError> {
+    let no_address = |_| TransportError::no_address(format!("`{address}` is not an IPv6 address"));
+    let parsed: Ipv6Addr = address.parse().map_err(no_address)?;
     let index = match zone.parse() {
         Ok(index) => index,
-        Err(_) => network.interface(zone).map_err(|error| format!("no network interface `{zone}` now: {error}"))?,
+        Err(_) => network
+            .interface(zone)
+            .map_err(|error| TransportError::io(format!("no network interface `{zone}` now: {error}"), error))?,
     };
     Ok(SocketAddrV6::new(parsed, port, 0, index).into())
 }
@@ -185,7 +195,7 @@ mod tests {
             /// Of a clock that runs on by itself while nobody has anything to do.
             const HOUR: Duration = Duration::from_secs(3600);
             let dialled = tokio::time::timeout(HOUR, connect(self, host, 1883)).await;
-            dialled.unwrap_or_else(|_| Err("stuck".to_owned()))
+            dialled.map_or_else(|_| Err("stuck".to_owned()), |outcome| outcome.map_err(|error| error.to_string()))
         }
 
         fn order(&self) -> Vec<(String, u128)> {

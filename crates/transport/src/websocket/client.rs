@@ -1,19 +1,13 @@
-//! MQTT over WebSocket: a stream of binary messages looks like a stream of bytes (MQTT 5.0 section 6).
+//! The handshake of a WebSocket that we open.
 
-use crate::{LinkError, hints};
-use bytes::{Buf, Bytes};
-use futures_util::{Sink, Stream};
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::Message;
+use super::stream::{SUBPROTOCOL, WebSocket};
+use crate::error::TransportError;
+use crate::hints;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
-use tokio_tungstenite::{WebSocketStream, client_async};
-
-/// The subprotocol both ends must agree on (MQTT-6.0.0-3).
-pub(crate) const SUBPROTOCOL: &str = "mqtt";
 
 /// What is asked of the server.
 #[derive(Clone, Copy)]
@@ -33,76 +27,30 @@ pub(crate) async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     scheme: &str,
     Request { host, port, path, headers }: Request<'_>,
-) -> Result<ByteStream<S>, LinkError> {
+) -> Result<WebSocket<S>, TransportError> {
     let host = host.split_once('%').map_or(host, |(address, _)| address);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let url = format!("{scheme}://{host}:{port}/{}", path.trim_start_matches('/'));
-    let mut request = url.into_client_request().map_err(|error| LinkError::WebSocket(error.to_string()))?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(SUBPROTOCOL));
+    let mut request = url.into_client_request().map_err(|error| TransportError::websocket(error.to_string(), error))?;
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     for (name, value) in headers {
         // The words do not repeat the value: it may be a secret.
-        let unfit = || LinkError::WebSocket(format!("the header `{name}` cannot be sent as it is"));
-        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| unfit())?;
+        let unfit = || format!("the header `{name}` cannot be sent as it is");
+        let header = HeaderName::from_bytes(name.as_bytes());
+        let header = header.map_err(|error| TransportError::websocket(unfit(), error))?;
+        let value = HeaderValue::from_str(value);
+        let mut value = value.map_err(|error| TransportError::websocket(unfit(), error))?;
         value.set_sensitive(true);
         request.headers_mut().insert(header, value);
     }
     let (stream, response) =
-        client_async(request, stream).await.map_err(|error| hints::websocket_refused(&error, path))?;
-    let agreed = response.headers().get("Sec-WebSocket-Protocol");
+        client_async(request, stream).await.map_err(|error| hints::websocket_refused(error, path))?;
+    let agreed = response.headers().get(SEC_WEBSOCKET_PROTOCOL);
     if agreed.is_none_or(|value| value != SUBPROTOCOL) {
-        return Err(LinkError::WebSocket("the server does not agree to the subprotocol `mqtt`".to_owned()));
+        let words = format!("the server does not agree to the subprotocol `{SUBPROTOCOL}`");
+        return Err(TransportError::WebSocket { words, source: None });
     }
-    Ok(ByteStream::new(stream))
-}
-
-pub(crate) struct ByteStream<S> {
-    inner: WebSocketStream<S>,
-    /// What is left of the last message read. Packets may cross message borders.
-    rest: Bytes,
-}
-
-impl<S> ByteStream<S> {
-    pub(crate) fn new(inner: WebSocketStream<S>) -> Self {
-        Self { inner, rest: Bytes::new() }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ByteStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.rest.is_empty() {
-            match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => self.rest = bytes,
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Text(_))) => {
-                    return Poll::Ready(Err(io::Error::other("a WebSocket text message; MQTT is binary")));
-                }
-                Some(Ok(Message::Close(_))) | None => return Poll::Ready(Ok(())),
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-            }
-        }
-        let count = self.rest.len().min(out.remaining());
-        out.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ByteStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(Pin::new(&mut self.inner).poll_ready(cx)).map_err(io::Error::other)?;
-        let message = Message::Binary(Bytes::copy_from_slice(bytes));
-        Pin::new(&mut self.inner).start_send(message).map_err(io::Error::other)?;
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx).map_err(io::Error::other)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_close(cx).map_err(io::Error::other)
-    }
+    Ok(WebSocket::new(stream))
 }
 
 #[cfg(test)]

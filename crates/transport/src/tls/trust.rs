@@ -1,10 +1,11 @@
 //! Which certificate of a broker is trusted: one that an authority signed, one that is itself in `ca`, or one by its
 //! fingerprint.
 
-use crate::certificate::{Certificate, Key};
-use rustls::client::WebPkiServerVerifier;
+use super::certificate::{Certificate, Key};
+use super::error::Refused;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
     verify_tls13_signature_with_raw_key,
@@ -36,11 +37,6 @@ enum How {
     Pinned([u8; 32]),
 }
 
-/// A certificate that is not trusted, in words.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Refused(String);
-
 impl Trust {
     /// Trusts what the roots have signed, and `themselves` without a signature: a broker's own certificate given as its
     /// authority, as other clients take it. Name and time are looked at all the same.
@@ -48,9 +44,8 @@ impl Trust {
         roots: RootCertStore,
         themselves: Vec<CertificateDer<'static>>,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
-        let by = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-        let by = by.map_err(|error| error.to_string())?;
+    ) -> Result<Self, VerifierBuilderError> {
+        let by = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build()?;
         Ok(Self::new(How::Signed { by, themselves }, provider))
     }
 
@@ -231,7 +226,7 @@ mod tests {
 
     macro_rules! pem {
         ($name:literal) => {
-            CertificateDer::from_pem_slice(include_bytes!(concat!("../tests/pem/", $name, ".pem"))).unwrap()
+            CertificateDer::from_pem_slice(include_bytes!(concat!("../../tests/pem/", $name, ".pem"))).unwrap()
         };
     }
 
@@ -253,7 +248,7 @@ mod tests {
     fn verify(trust: &Trust, leaf: &CertificateDer<'_>, name: &'static str, now_s: u64) -> Result<(), String> {
         let (name, now) = (ServerName::try_from(name).unwrap(), UnixTime::since_unix_epoch(Duration::from_secs(now_s)));
         let verified = trust.verify_server_cert(leaf, &[], &name, &[], now);
-        verified.map(drop).map_err(|error| tls_failed(&std::io::Error::other(error)).to_string())
+        verified.map(drop).map_err(|error| tls_failed(std::io::Error::other(error)).to_string())
     }
 
     #[test]
@@ -306,7 +301,7 @@ mod tests {
         let unusable = || Error::InvalidCertificate(CertificateError::BadSignature);
         for (leaf, part) in [(pem!("rsa1024"), "1024 bits"), (pem!("p521"), "P-521")] {
             let words = explained(unusable(), &leaf).to_string();
-            let shown = tls_failed(&std::io::Error::other(explained(unusable(), &leaf))).to_string();
+            let shown = tls_failed(std::io::Error::other(explained(unusable(), &leaf))).to_string();
             assert!(shown.contains(part), "{shown}, not {part} ({words})");
         }
     }

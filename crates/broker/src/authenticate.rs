@@ -1,18 +1,18 @@
 //! Who is let in.
 
 use crate::settings::Settings;
-use crate::state::Core;
+use crate::shared::SharedBroker;
 use tidegate_mqtt::{Connect, ReasonCode};
 
 /// Checks user name and password. The hash is computed on another thread, a few at a time.
-pub(crate) async fn check(core: &Core, settings: &Settings, connect: &Connect) -> Result<(), ReasonCode> {
+pub(crate) async fn check(shared: &SharedBroker, settings: &Settings, connect: &Connect) -> Result<(), ReasonCode> {
     let (Some(users), Some(name)) = (&settings.users, &connect.username) else {
         // Without a user file a name says nothing; with one, no name is nobody.
         return if settings.allow_anonymous { Ok(()) } else { Err(ReasonCode::NOT_AUTHORIZED) };
     };
     let (users, name) = (users.clone(), name.to_string());
     let password = connect.password.clone().unwrap_or_default();
-    let Ok(_permit) = core.password_checks.acquire().await else { return Err(ReasonCode::SERVER_UNAVAILABLE) };
+    let Ok(_permit) = shared.password_checks.acquire().await else { return Err(ReasonCode::SERVER_UNAVAILABLE) };
     match tokio::task::spawn_blocking(move || users.verify(&name, &password)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),

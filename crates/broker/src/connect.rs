@@ -1,9 +1,11 @@
 //! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
 
-use crate::access;
-use crate::refuse;
-use crate::session::{Link, Session, SessionKey};
-use crate::state::{Leaving, State};
+use crate::authorize;
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
+use crate::disconnect::Leaving;
+use crate::refusal;
+use crate::session::{Session, SessionKey};
 use ahash::RandomState;
 use std::rc::Rc;
 use std::time::Instant;
@@ -11,12 +13,17 @@ use tidegate_message::text::Escaped;
 use tidegate_message::{ByteString, Message};
 use tidegate_mqtt::{Accept, Connect, ReasonCode, Version};
 
-impl State {
+impl BrokerState {
     /// Gives the client its session and writes CONNACK.
     ///
     /// # Errors
     /// Why the client is not let in.
-    pub(crate) fn admit(&mut self, connect: Connect, link: &Rc<Link>, now: Instant) -> Result<SessionKey, ReasonCode> {
+    pub(crate) fn open_session(
+        &mut self,
+        connect: Connect,
+        connection: &Rc<Connection>,
+        now: Instant,
+    ) -> Result<SessionKey, ReasonCode> {
         let assigned = connect.client_id.is_empty();
         // MQTT 3.1.1 section 3.1.3.1: without an id there is no session to come back to.
         if assigned && connect.version != Version::V5 && !connect.clean_start {
@@ -56,13 +63,13 @@ impl State {
             will.delay_s = will.delay_s.min(expiry_s);
             will
         });
-        session.link = Some(link.clone());
-        link.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));
+        session.connection = Some(connection.clone());
+        connection.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));
         self.connections += 1;
         self.stats.accepted += 1;
         let mut completed = Vec::new();
         {
-            let mut up = link.session.borrow_mut();
+            let mut up = connection.session.borrow_mut();
             up.accept(accept, &mut completed);
             for token in session.late_acks.drain(..) {
                 up.ack(token, ReasonCode::SUCCESS);
@@ -77,11 +84,11 @@ impl State {
     /// hear "not authorized" of a topic that other brokers hang up on, and be lost for all it has to say: it is let in,
     /// and the will is refused when its time comes.
     fn check_will(&mut self, connect: &Connect, will: &Message, now: Instant) -> Result<(), ReasonCode> {
-        access::publish(&will.topic)?;
+        authorize::publish(&will.topic)?;
         if connect.version != Version::V5 {
             return Ok(());
         }
-        refuse::check_portable(will, self.settings.allow_control_characters).map_err(|refusal| {
+        refusal::check_portable(will, self.settings.allow_control_characters).map_err(|refusal| {
             if let Some(held_back) = self.refusals_log.allow(now) {
                 let (broker, client) = (&self.settings.name, Escaped(&connect.client_id));
                 let topic = Escaped(will.topic.as_str());
@@ -101,7 +108,7 @@ impl State {
         let Some(slot) = self.sessions.of_client(client_id) else { return Ok(None) };
         let Some(session) = self.sessions.get(slot) else { return Ok(None) };
         let same_user = session.username.as_deref() == connect.username.as_deref();
-        if !same_user && session.link.is_some() {
+        if !same_user && session.connection.is_some() {
             // Another user's client is not thrown out.
             return Err(ReasonCode::NOT_AUTHORIZED);
         }

@@ -1,0 +1,82 @@
+//! Everything the broker knows, as plain data.
+//!
+//! What happens to it is told by the packet: `connect.rs`, `subscribe.rs`, `publish.rs`, `refuse.rs`, `disconnect.rs`, and
+//! `publish_sys.rs` for what the broker says of itself.
+
+use crate::groups::Groups;
+use crate::inbox::Inbox;
+use crate::log_limit::LogLimit;
+use crate::queue::QueueTotal;
+use crate::retained::RetainedMessages;
+use crate::session::{SessionKey, Sessions};
+use crate::settings::Settings;
+use crate::stats::Stats;
+use crate::subscriptions::Subscriptions;
+use crate::sys::Sys;
+use ahash::AHashMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_mqtt::{AckToken, ServerLimits};
+
+/// Everything the broker knows. Sessions, subscriptions, messages: nothing here waits or does I/O.
+pub(crate) struct BrokerState {
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) sessions: Sessions,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) groups: Groups,
+    pub(crate) retained: RetainedMessages,
+    /// In-process clients, by their number; `None` once one is closed.
+    pub(crate) locals: Vec<Option<Inbox>>,
+    /// Messages that several in-process clients have to acknowledge: how many of them still.
+    pub(crate) joint_acks: AHashMap<(SessionKey, AckToken), usize>,
+    /// When to look after the sessions of absent clients.
+    pub(crate) due: BTreeSet<(Instant, SessionKey)>,
+    pub(crate) queued: QueueTotal,
+    /// How many sessions have one.
+    pub(crate) connections: usize,
+    pub(crate) stats: Stats,
+    pub(crate) sys: Sys,
+    /// Apart from that of connections: a flood of the one does not hide the other.
+    pub(crate) refusals_log: LogLimit,
+}
+
+impl BrokerState {
+    pub(crate) fn new(settings: Settings, now: Instant) -> Self {
+        Self {
+            settings: Rc::new(settings),
+            sessions: Sessions::default(),
+            subscriptions: Subscriptions::default(),
+            groups: Groups::default(),
+            retained: RetainedMessages::default(),
+            locals: Vec::new(),
+            joint_acks: AHashMap::new(),
+            due: BTreeSet::new(),
+            queued: QueueTotal::default(),
+            connections: 0,
+            stats: Stats::default(),
+            sys: Sys::new(now),
+            refusals_log: LogLimit::new(now),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            connections: self.connections,
+            sessions: self.sessions.len(),
+            retained: self.retained.len(),
+            retained_bytes: self.retained.bytes(),
+            queued: self.queued.messages,
+            queued_bytes: self.queued.bytes,
+            ..self.stats
+        }
+    }
+
+    pub(crate) fn server_limits(&self) -> ServerLimits {
+        ServerLimits {
+            receive_maximum: self.settings.receive_maximum.max(1),
+            max_packet_size: self.settings.max_packet_size,
+            topic_alias_max: self.settings.topic_alias_max,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One turn after another of a connected client: read what is there, distribute it, write what waits, sleep.
+
+use super::end::End;
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
+use crate::session::SessionKey;
+use crate::shared::SharedBroker;
+use bytes::{Buf, BytesMut};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use tidegate_mqtt::{Batch, Control, ProtocolError, ReasonCode};
+use tidegate_transport::{Turn, WriteSide, write_turn};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The beginning of a packet longer than this is read on where it lies; a shorter one is moved to the shared buffer.
+const READ_IN_PLACE: usize = 32 * 1024;
+
+/// A client that makes us answer and does not read the answers is not read from beyond this, in bytes...
+const UNREAD_ANSWERS_MAX: usize = 512 * 1024;
+
+/// ...and is thrown out when it then takes nothing for this long.
+const UNREAD_ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Every CONNECT begins with it.
+const CONNECT_FIRST_BYTE: u8 = 0x10;
+
+/// The task's side of a connection.
+pub(crate) struct Client<S> {
+    shared: Rc<SharedBroker>,
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) stream: S,
+    /// The beginning of a packet whose end has not come yet.
+    rest: BytesMut,
+    write_side: WriteSide,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn new(shared: Rc<SharedBroker>, connection: Rc<Connection>, stream: S) -> Self {
+        Self { shared, connection, stream, rest: BytesMut::new(), write_side: WriteSide::default() }
+    }
+
+    /// Whether what was read so far can be the beginning of a CONNECT.
+    pub(crate) fn may_begin_connect(&self) -> bool {
+        self.rest.first().is_none_or(|first| *first == CONNECT_FIRST_BYTE)
+    }
+
+    /// From CONNACK to the end.
+    pub(crate) async fn turns(&mut self, key: SessionKey) -> End {
+        // What came behind CONNECT.
+        let mut batch = self.shared.batch.take();
+        let now = Instant::now();
+        let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
+        let taken = self.take_batch(key, batch, now);
+        if let Err(end) = taken.and(decoded.map_err(End::from)) {
+            return end;
+        }
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        poll_fn(|cx| {
+            self.connection.wake.begin(cx);
+            loop {
+                match self.turn(key, cx) {
+                    Err(end) => return Poll::Ready(end),
+                    Ok(Turn::Again) => {
+                        // One batch at a time: its receivers write it before the next is read.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    Ok(Turn::Wait) => {}
+                }
+                if let Some(deadline) = self.next_deadline() {
+                    // A deadline that moved away is looked at again when the old one passes.
+                    if timer.is_elapsed() || timer.deadline() > deadline.into() {
+                        timer.as_mut().reset(deadline.into());
+                    }
+                    if timer.as_mut().poll(cx).is_ready() {
+                        match self.on_time(Instant::now()) {
+                            Ok(()) => continue,
+                            Err(end) => return Poll::Ready(end),
+                        }
+                    }
+                }
+                self.connection.wake.sleep();
+                return Poll::Pending;
+            }
+        })
+        .await
+    }
+
+    fn turn(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
+        if self.connection.told_to_go.get() {
+            return Err(End::ToldToGo);
+        }
+        let mut read = Turn::Wait;
+        if !self.is_held_up() {
+            let mut batch = self.shared.batch.take();
+            let polled = self.poll_read(cx, &mut batch);
+            if let Poll::Ready(outcome) = polled {
+                // What was received before an error is good.
+                let taken = self.take_batch(key, batch, Instant::now());
+                taken.and(outcome)?;
+                read = Turn::Again;
+            } else {
+                self.shared.batch.replace(batch);
+            }
+        }
+        let written = self.write(key, cx)?;
+        Ok(written.and(read))
+    }
+
+    /// Whether this client is not to be read from now.
+    fn is_held_up(&self) -> bool {
+        let connection = &self.connection;
+        let paused = self.shared.paused.get() && connection.fed_in_pause.get() == self.shared.pauses.get();
+        paused || connection.window_used_up.get() || connection.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
+    }
+
+    /// Reads once, and drains what is complete into the batch.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<(), End>> {
+        let mut session = self.connection.session.borrow_mut();
+        let in_place = self.rest.len() > READ_IN_PLACE;
+        let mut scratch = self.shared.scratch.borrow_mut();
+        let buffer = if in_place {
+            &mut self.rest
+        } else {
+            scratch.clear();
+            scratch.extend_from_slice(&self.rest);
+            &mut *scratch
+        };
+        ready!(tidegate_transport::poll_read(Pin::new(&mut self.stream), cx, buffer))?;
+        let result = session.on_bytes(buffer, Instant::now(), batch);
+        if !in_place {
+            self.rest.clear();
+            if scratch.is_empty() {
+                // An idle client holds no buffer.
+                self.rest = BytesMut::new();
+            } else {
+                self.rest.extend_from_slice(&scratch);
+                scratch.clear();
+            }
+        }
+        Poll::Ready(result.map_err(End::Protocol))
+    }
+
+    /// Distributes a batch, in the order received.
+    fn take_batch(&mut self, key: SessionKey, mut batch: Batch, now: Instant) -> Result<(), End> {
+        if batch.is_empty() {
+            self.shared.batch.replace(batch);
+            return Ok(());
+        }
+        let pause = self.shared.paused.get().then(|| self.shared.pauses.get());
+        let mut outcome = Ok(());
+        {
+            let mut state = self.shared.state.borrow_mut();
+            state.on_completed(key, &batch.completed);
+            for skipped in batch.skipped.drain(..) {
+                state.on_skipped(key, &skipped, now);
+            }
+            let mut received = batch.received.drain(..);
+            let mut done = 0;
+            for (before, control) in batch.control.drain(..) {
+                for got in received.by_ref().take(before - done) {
+                    state.receive(key, &self.connection, pause, got, now);
+                }
+                done = before;
+                match control {
+                    Control::Subscribe { packet_id, filters, subscription_id } => {
+                        state.subscribe(key, &self.connection, packet_id, &filters, subscription_id.unwrap_or(0), now);
+                    }
+                    Control::Unsubscribe { packet_id, filters } => {
+                        state.unsubscribe(key, &self.connection, packet_id, &filters);
+                    }
+                    Control::Disconnected { reason, session_expiry_s, .. } => {
+                        outcome = Err(self.on_disconnect(&state, key, reason, session_expiry_s));
+                    }
+                    // The rest is for clients, or was dealt with.
+                    _ => {}
+                }
+            }
+            for got in received {
+                state.receive(key, &self.connection, pause, got, now);
+            }
+        }
+        batch.clear();
+        self.shared.batch.replace(batch);
+        self.shared.flush_inboxes();
+        outcome
+    }
+
+    /// A session that was to end with its connection cannot be kept afterwards (MQTT 5.0 section 3.14.2.2.2).
+    fn on_disconnect(&self, state: &BrokerState, key: SessionKey, reason: ReasonCode, expiry_s: Option<u32>) -> End {
+        let had_expiry = state.sessions.find(key).is_some_and(|session| session.expiry_s > 0);
+        if expiry_s.is_some_and(|seconds| seconds > 0) && !had_expiry {
+            return End::Protocol(ProtocolError::Unexpected("a session expiry in DISCONNECT after none in CONNECT"));
+        }
+        End::Goodbye { reason, expiry_s }
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    fn write(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
+        let turn = write_turn(|| self.write_once(key, cx))?;
+        self.write_side.flush(Pin::new(&mut self.stream), cx)?;
+        Ok(turn)
+    }
+
+    fn write_once(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
+        if self.connection.has_backlog.get() {
+            self.shared.state.borrow_mut().send_backlog(key, Instant::now());
+        }
+        let mut session = self.connection.session.borrow_mut();
+        if session.tx().is_empty() {
+            return Ok(Turn::Wait);
+        }
+        let written = match self.write_side.poll_write(Pin::new(&mut self.stream), cx, session.tx()) {
+            Poll::Pending => return Ok(Turn::Wait),
+            Poll::Ready(written) => written?,
+        };
+        session.tx().advance(written);
+        let mut batch = self.shared.batch.borrow_mut();
+        session.sent(&mut batch.completed);
+        drop(session);
+        if !batch.completed.is_empty() {
+            self.shared.state.borrow_mut().on_completed(key, &batch.completed);
+            batch.completed.clear();
+        }
+        Ok(Turn::Again)
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        if self.is_held_up() {
+            // While it is not read from, its silence says nothing.
+            return self.write_side.blocked_since().map(|since| since + UNREAD_ANSWERS_TIMEOUT);
+        }
+        self.connection.session.borrow().deadline()
+    }
+
+    fn on_time(&mut self, now: Instant) -> Result<(), End> {
+        if self.is_held_up() {
+            let stuck = self.write_side.blocked_since().is_some_and(|since| now >= since + UNREAD_ANSWERS_TIMEOUT);
+            return if stuck { Err(End::Stuck) } else { Ok(()) };
+        }
+        Ok(self.connection.session.borrow_mut().on_time(now)?)
+    }
+}

@@ -1,0 +1,156 @@
+//! How clients leave and how their sessions come to an end: wills, deadlines, clients that are sent away.
+
+use crate::broker_state::BrokerState;
+use crate::connection::Connection;
+use crate::expiry::in_seconds;
+use crate::publisher::Publisher;
+use crate::refusal;
+use crate::session::{Session, SessionKey};
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_mqtt::{ReasonCode, ServerSession};
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// The client said so.
+    Goodbye {
+        /// The will is published all the same.
+        with_will: bool,
+        /// The session is to be kept for another time, in seconds.
+        expiry_s: Option<u32>,
+    },
+    /// The connection broke, the client was silent, or it was thrown out.
+    Lost,
+    /// The broker stops.
+    Stopping,
+}
+
+impl BrokerState {
+    /// Takes a session away from its connection. Does nothing if the connection does not have it any more.
+    pub(crate) fn leave(&mut self, key: SessionKey, connection: &Rc<Connection>, leaving: Leaving, now: Instant) {
+        let limits = self.server_limits();
+        let expiry_max_s = self.settings.session_expiry_max_s;
+        let Some(session) = self.sessions.find_mut(key) else { return };
+        if session.connection.take_if(|known| Rc::ptr_eq(known, connection)).is_none() {
+            return;
+        }
+        self.connections -= 1;
+        let mut up = connection.session.borrow_mut();
+        connection.last_words.borrow_mut().unsplit(up.tx().split());
+        connection.told_to_go.set(true);
+        connection.wake.wake();
+        let ended = std::mem::replace(&mut *up, ServerSession::new(limits, now));
+        session.flow = Some(ended.into_flow());
+        match leaving {
+            Leaving::Goodbye { with_will, expiry_s } => {
+                if !with_will {
+                    session.will = None;
+                }
+                if let Some(seconds) = expiry_s {
+                    session.expiry_s = seconds.min(expiry_max_s);
+                }
+            }
+            Leaving::Lost => {}
+            // Nobody is there any more to receive it.
+            Leaving::Stopping => session.will = None,
+        }
+        if session.expiry_s == 0 {
+            self.end_session(key.slot, now);
+            return;
+        }
+        session.ends_at = in_seconds(now, session.expiry_s);
+        let delay_s = session.will.as_ref().map_or(0, |will| will.delay_s);
+        session.will_at = session.will.as_ref().and_then(|_| in_seconds(now, delay_s));
+        if delay_s == 0 {
+            self.publish_will(key.slot, now);
+        }
+        self.await_return(key);
+    }
+
+    /// Files when to look after an absent client's session.
+    fn await_return(&mut self, key: SessionKey) {
+        if let Some(at) = self.sessions.find(key).and_then(Session::due) {
+            self.due.insert((at, key));
+        }
+    }
+
+    /// The client is back, or its session ends: nothing is due any more.
+    pub(crate) fn forget_due(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.find_mut(key) {
+            if let Some(at) = session.due() {
+                self.due.remove(&(at, key));
+            }
+            (session.will_at, session.ends_at) = (None, None);
+        }
+    }
+
+    /// Publishes wills and ends sessions whose time has come; returns when to be called next.
+    pub(crate) fn on_time(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(&(at, key)) = self.due.first().filter(|(at, _)| *at <= now) {
+            self.due.remove(&(at, key));
+            let Some(session) = self.sessions.find_mut(key) else { continue };
+            if session.ends_at.is_some_and(|at| at <= now) {
+                self.end_session(key.slot, now);
+                continue;
+            }
+            if session.will_at.take_if(|at| *at <= now).is_some() {
+                self.publish_will(key.slot, now);
+            }
+            self.await_return(key);
+        }
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn publish_will(&mut self, slot: u32, now: Instant) {
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        session.will_at = None;
+        let Some(will) = session.will.take() else { return };
+        let publisher = Publisher::Session(slot);
+        match refusal::check_from_client(&will.message, self.settings.allow_control_characters) {
+            Ok(()) => drop(self.distribute(will.message, publisher, None, now)),
+            Err(refusal) => self.refuse(publisher, &will.message.topic, refusal, now),
+        }
+    }
+
+    /// Forgets a session whose client is not connected. Its will, if it is still to come, comes now.
+    pub(crate) fn end_session(&mut self, slot: u32, now: Instant) {
+        let Some(key) = self.sessions.key(slot) else { return };
+        self.forget_due(key);
+        self.publish_will(slot, now);
+        let Some(session) = self.sessions.get_mut(slot) else { return };
+        let filters = std::mem::take(&mut session.subscriptions);
+        let waiting = session.queue.clear(&mut self.queued);
+        self.stats.dropped.session_ended += waiting as u64;
+        self.stats.subscriptions -= filters.len();
+        for filter in &filters {
+            self.remove_subscription(slot, filter);
+        }
+        self.sessions.remove(slot);
+    }
+
+    /// Throws a client out.
+    pub(crate) fn throw_out(&mut self, slot: u32, reason: ReasonCode, leaving: Leaving, now: Instant) {
+        let Some(key) = self.sessions.key(slot) else { return };
+        let Some(connection) = self.sessions.get(slot).and_then(|session| session.connection.clone()) else { return };
+        connection.session.borrow_mut().disconnect(reason);
+        self.leave(key, &connection, leaving, now);
+    }
+
+    /// Throws out every client that `chosen` says.
+    pub(crate) fn throw_out_all(
+        &mut self,
+        reason: ReasonCode,
+        leaving: Leaving,
+        now: Instant,
+        chosen: impl Fn(&Session, &Connection) -> bool,
+    ) {
+        let going = |(slot, session): (u32, &Session)| {
+            session.connection.as_ref().is_some_and(|connection| chosen(session, connection)).then_some(slot)
+        };
+        let slots: Vec<u32> = self.sessions.iter().filter_map(going).collect();
+        for slot in slots {
+            self.throw_out(slot, reason, leaving, now);
+        }
+    }
+}

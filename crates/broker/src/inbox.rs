@@ -1,0 +1,49 @@
+//! What waits for an in-process client, and where it goes.
+
+use crate::log_limit::PublisherLogLimit;
+use crate::session::SessionKey;
+use ahash::AHashMap;
+use std::cell::RefCell;
+use std::rc::Rc;
+use tidegate_message::{Message, QoS, TopicFilter};
+use tidegate_mqtt::AckToken;
+
+/// Where an in-process client gets its messages. Called while nothing of the broker is borrowed, so an implementation
+/// may call any [`Local`](crate::Local).
+pub trait LocalSink {
+    /// Takes messages: everything of one socket batch in one call, in the order received. What is left in the vector
+    /// is forgotten.
+    fn received(&mut self, messages: &mut Vec<LocalReceived>);
+}
+
+/// A message for an in-process client.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalReceived {
+    /// With the lower of the QoS it was published with and the subscription's, and the retain flag as published;
+    /// true for a retained message sent because of [`Local::subscribe`](crate::Local::subscribe). May be a
+    /// slice of a read buffer: [`Message::detach`] it to keep it for long.
+    pub message: Message,
+    /// The right to acknowledge it. `None` for QoS 0, retained messages, wills, and what another in-process client
+    /// published.
+    pub ack: Option<LocalAck>,
+}
+
+/// The right to acknowledge a client's message, once. Plain data: see [`AckToken`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LocalAck {
+    pub(crate) session: SessionKey,
+    pub(crate) token: AckToken,
+    /// Other in-process clients have to acknowledge it too.
+    pub(crate) joint: bool,
+}
+
+/// What the broker keeps of an in-process client.
+pub(crate) struct Inbox {
+    pub(crate) sink: Rc<RefCell<dyn LocalSink>>,
+    /// In the order received.
+    pub(crate) messages: Vec<LocalReceived>,
+    /// By filter as asked for; the index files them under their patterns.
+    pub(crate) subscriptions: AHashMap<TopicFilter, QoS>,
+    /// Of its messages that were refused.
+    pub(crate) named: PublisherLogLimit,
+}

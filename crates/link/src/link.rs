@@ -1,0 +1,139 @@
+//! A link before it runs, and its owner's hold on it.
+
+use crate::link_state::{LinkState, Stats};
+use crate::memory::Memory;
+use crate::settings::Settings;
+use crate::subscriptions::SubscriptionProblem;
+use std::rc::Rc;
+use tidegate_message::{Message, QoS, Topic};
+use tidegate_mqtt::{AckToken, Restored, SubscribeFilter};
+
+/// A link that is not running yet.
+pub struct Link {
+    pub(crate) settings: Settings,
+    pub(crate) shared: Rc<LinkState>,
+}
+
+impl Link {
+    /// A link and the handle to it.
+    pub fn new(settings: Settings) -> (Self, LinkHandle) {
+        let shared = Rc::new(LinkState::new());
+        (Self { settings, shared: shared.clone() }, LinkHandle { shared })
+    }
+}
+
+/// Messages that the broker has left unanswered for a minute or longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// How many.
+    pub count: usize,
+    /// Of the first, unless the broker has taken it over and only PUBCOMP is missing.
+    pub first: Option<(Topic, QoS)>,
+}
+
+/// The owner's hold on a link. All clones are one.
+#[derive(Clone)]
+pub struct LinkHandle {
+    shared: Rc<LinkState>,
+}
+
+impl LinkHandle {
+    /// There is something to pull, or the owner's log has become durable.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
+    /// Acknowledges a received message: PUBACK or PUBREC leaves in the order of receipt.
+    pub fn ack(&self, token: AckToken) {
+        let mut session = self.shared.session.borrow_mut();
+        session.ack(token);
+        // The link's own turn writes them together.
+        if !session.tx().is_empty() {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Says what to subscribe to from now on; the link asks the broker for the difference, and once more for what it had
+    /// refused.
+    pub fn subscribe(&self, filters: &[SubscribeFilter]) {
+        self.shared.subscriptions.borrow_mut().want(filters);
+        self.wake();
+    }
+
+    /// What is wanted and not subscribed, each with its reason.
+    pub fn subscription_problems(&self) -> Vec<SubscriptionProblem> {
+        self.shared.subscriptions.borrow().problems()
+    }
+
+    /// Messages that the broker has left unanswered for a minute or longer.
+    pub fn overdue(&self) -> Option<Overdue> {
+        let session = self.shared.session.borrow();
+        let below = self.shared.overdue_below.get();
+        let mut overdue = session.unanswered().take_while(|one| one.serial < below).peekable();
+        let first = overdue.peek()?.message.map(|message| (message.topic.clone(), message.qos));
+        Some(Overdue { count: overdue.count(), first })
+    }
+
+    /// How many exchanges were taken as done without the broker's answer.
+    pub fn taken_as_done(&self) -> u64 {
+        self.shared.given_up.get()
+    }
+
+    /// What the link knew of its broker in an earlier process: the last that [`Port::remember`](crate::Port::remember)
+    /// was given. To be called before the link runs.
+    pub fn restore_memory(&self, memory: &[u8]) {
+        *self.shared.memory.borrow_mut() = Memory::read(memory);
+    }
+
+    /// Stops reading from the socket, or goes on.
+    pub fn pause(&self, paused: bool) {
+        if self.shared.paused.replace(paused) && !paused {
+            self.wake();
+        }
+    }
+
+    /// True while connected.
+    pub fn is_up(&self) -> bool {
+        self.shared.session.borrow().is_up()
+    }
+
+    /// True while connected and subscribed to everything that is wanted.
+    pub fn is_settled(&self) -> bool {
+        self.is_up() && self.shared.subscriptions.borrow().is_settled()
+    }
+
+    /// How many messages wait for the broker's acknowledgement.
+    pub fn in_flight(&self) -> usize {
+        self.shared.session.borrow().in_flight()
+    }
+
+    /// A link that carries on with the same session under other settings. Run it when the one before has ended.
+    pub fn with_settings(&self, settings: Settings) -> Link {
+        Link { settings, shared: self.shared.clone() }
+    }
+
+    /// Takes back the messages with such a key that the broker has not taken over: see
+    /// [`ClientSession::take_back`](tidegate_mqtt::ClientSession::take_back). One under suspicion of being what the
+    /// broker hangs up on stays: it would take its trouble along.
+    pub fn take_back(&self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, Message)> {
+        let held = self.shared.held.get();
+        self.shared.session.borrow_mut().take_back(|key| Some(key) != held && wanted(key))
+    }
+
+    /// Takes back what the broker has not taken over, to send it elsewhere: see
+    /// [`ClientSession::abandon`](tidegate_mqtt::ClientSession::abandon).
+    pub fn abandon(&self) -> (Vec<(u64, Message)>, Vec<u64>) {
+        self.shared.session.borrow_mut().abandon()
+    }
+
+    /// Carries on with the session of a process that is gone, before the link runs: see
+    /// [`ClientSession::restore`](tidegate_mqtt::ClientSession::restore).
+    pub fn restore(&self, session: Restored) -> Vec<u64> {
+        self.shared.session.borrow_mut().restore(session)
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats.get()
+    }
+}
