@@ -1,8 +1,8 @@
 //! Every default and limit of the configuration, together.
 
-use crate::broker::{EmbeddedLimits, Reconnect};
-use crate::checked::{Limits, Retry};
-use crate::spool::{SpoolSettings, WhenFull};
+use crate::model::{EmbeddedLimits, Reconnect};
+use crate::model::{Limits, Retry};
+use crate::model::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
 /// The largest configuration file that is read, in bytes.

@@ -4,6 +4,7 @@
 //! - `files`: what only the disk can tell.
 //! - `reference`: the files in `config/` are right.
 //! - `any_text`: no text makes it panic.
+//! - `many_routes`: 10,000 of them.
 //! - `reload`: the difference between two configurations.
 //! - `spool`: what is kept on disk, and for how long.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may panic
@@ -11,6 +12,7 @@
 mod any_text;
 mod files;
 mod golden;
+mod many_routes;
 mod reference;
 mod reload;
 mod spool;
