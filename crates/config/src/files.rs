@@ -1,19 +1,17 @@
 //! What only the disk can tell: whether files are there, and who may read them.
 
+use crate::bounds;
 use crate::secret;
 use crate::tree::{Context, FileKind, FileUse};
 use crate::values::shown;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The largest component whose digest is taken, in bytes.
-const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
-
 /// What the check asks of the system, so that it can be tested without one.
 pub(crate) trait System {
     /// Looks at a file, following links.
     fn look(&self, path: &Path) -> io::Result<Seen>;
-    /// SHA-256 of a file in lower-case hexadecimal digits.
+    /// SHA-256 of a file in lower-case hexadecimal digits; of one that is too large for a plugin, of its beginning.
     fn digest(&self, path: &Path) -> io::Result<String>;
     /// Whether a file holds a certificate in PEM, and no private key.
     fn is_certificate(&self, path: &Path) -> bool {
@@ -54,7 +52,7 @@ impl System for Real {
         use sha2::{Digest, Sha256};
         use std::io::Read;
         let mut hash = Sha256::new();
-        let mut file = std::fs::File::open(path)?.take(MAX_COMPONENT_BYTES);
+        let mut file = std::fs::File::open(path)?.take(bounds::MAX_COMPONENT_BYTES + 1);
         io::copy(&mut file, &mut hash)?;
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }

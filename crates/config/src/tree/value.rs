@@ -76,8 +76,15 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
                 format!("`{}` cannot be {written}, which is not a size", self.key),
                 "write a whole number of B, KiB, MiB, GiB, kB, MB or GB, such as \"1MiB\"",
             );
-        } else if fits.is_none() {
-            self.error(format!("`{}` cannot be {written}", self.key), format!("write a size {range}"));
+        } else if let (Some(bytes), None) = (parsed, fits) {
+            // A plain number is bytes, which somebody who meant another unit has to be told.
+            let (unit, hint) = match self.value {
+                DeValue::Integer(_) => (" bytes", ", with its unit and in quotes"),
+                _ => ("", ""),
+            };
+            let which = if bytes < bounds.min { "too small" } else { "too large" };
+            let what = format!("`{}` cannot be {written}{unit}, which is {which}", self.key);
+            self.error(what, format!("write a size {range}{hint}"));
         }
         fits
     }

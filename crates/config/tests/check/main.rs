@@ -1,6 +1,7 @@
 //! What `tidegate check` promises, from the outside.
 //!
 //! - `golden`: a file in, its problems out, word for word.
+//! - `diff`: what an edit changes, key by key.
 //! - `files`: what only the disk can tell.
 //! - `reference`: the files in `config/` are right.
 //! - `any_text`: no text makes it panic.
@@ -10,6 +11,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on may panic
 
 mod any_text;
+mod diff;
 mod files;
 mod golden;
 mod many_routes;
