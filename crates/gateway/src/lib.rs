@@ -17,6 +17,7 @@
 
 mod admin;
 mod capabilities;
+mod compile_cache;
 mod core;
 mod counters;
 mod deliver;
@@ -31,6 +32,7 @@ mod metrics;
 mod once;
 mod origin;
 mod pipeline;
+mod plugin_check;
 mod port;
 mod preflight;
 mod prepare;
@@ -44,6 +46,7 @@ mod tasks;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
+pub use plugin_check::check_plugins;
 pub use preflight::{Finding, preflight};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
