@@ -65,7 +65,7 @@ fn check_configures_the_plugins_and_names_the_key_that_they_refuse() {
         &said,
         &["gw.toml:20:28: plugin `celsius`: it refuses its configuration", "unknown field `unit_from`"],
     );
-    assert_contains(&said, &["gw.toml:16:64: warning: plugin `by-kind`", "names the target `alarms`"]);
+    assert_contains(&said, &["gw.toml:16:56: warning: plugin `by-kind`", "names the target `alarms`"]);
     assert!(!dir.path().join("data").exists(), "the data directory is the gateway's");
     let left_out = with_config("check", &path, &["--no-plugins"]);
     assert_eq!(left_out.status.code(), Some(0), "{left_out:?}");
@@ -82,7 +82,7 @@ fn check_says_that_one_bracket_is_missing_and_no_more() {
     assert_eq!(output.status.code(), Some(FOUND_PROBLEMS), "{output:?}");
     let said = stdout(&output);
     assert_eq!(said.lines().count(), 1, "{said}");
-    assert_contains(&said, &["the `[` here is not closed before line 25; add `]`"]);
+    assert_contains(&said, &["the `[` here is not closed before line 24; add `]`"]);
 }
 
 /// Runs the command in the directory of the configuration, which comes through its standard input.
