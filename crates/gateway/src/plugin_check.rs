@@ -21,6 +21,12 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
     let cache_dir = compile_cache::beside(&config.gateway.data_dir, cache);
     let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.to_string()))?;
     let (mut components, mut plugins, mut found) = (HashMap::new(), BTreeMap::new(), Vec::new());
+    let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for route in &config.routes {
+        for plugin in &route.plugins {
+            sources.entry(plugin).or_default().insert(&route.from.broker);
+        }
+    }
     for (name, settings) in &config.plugins {
         let component = components.entry(&settings.path).or_insert_with(|| component(&host, &settings.path));
         let plugin = component.as_ref().map_err(Clone::clone).and_then(|component| {
@@ -44,7 +50,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
             Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
             Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
         }
-        found.extend(ungranted(config, places, name, settings));
+        found.extend(ungranted(config, places, name, settings, sources.get(name.as_str())));
     }
     found.extend(timed(config, places, &plugins));
     Ok(found)
@@ -98,14 +104,19 @@ fn refused(places: &Places, plugin: &str, said: &Diagnostic) -> Problem {
 /// Nothing in the contract says where a plugin sends to. One that sends by name has that name from its author or from its
 /// `config`, and a text there that is exactly a target's name is hardly anything else. A broker that its routes take from
 /// is not looked at: a plugin is told its source by name.
-fn ungranted(config: &config::Config, places: &Places, name: &str, plugin: &config::Plugin) -> Vec<Problem> {
-    let routes = config.routes.iter().filter(|route| route.plugins.iter().any(|one| one == name));
-    let sources: BTreeSet<&str> = routes.map(|route| route.from.broker.as_str()).collect();
+fn ungranted(
+    config: &config::Config,
+    places: &Places,
+    name: &str,
+    plugin: &config::Plugin,
+    sources: Option<&BTreeSet<&str>>,
+) -> Vec<Problem> {
     let mut texts = Vec::new();
     gather("config".to_owned(), &plugin.config, &mut texts);
     let is_target = |text: &str| config.brokers.contains_key(text) || config.targets.contains_key(text);
     let is_granted = |text: &str| plugin.grants.targets.iter().any(|target| target == text);
-    let missing = texts.into_iter().filter(|(_, text)| is_target(text) && !is_granted(text) && !sources.contains(text));
+    let is_source = |text: &str| sources.is_some_and(|sources| sources.contains(text));
+    let missing = texts.into_iter().filter(|(_, text)| is_target(text) && !is_granted(text) && !is_source(text));
     let problem = |(key, text): (String, &str)| {
         let words = format!(
             "its `config` names the target `{text}`, which it is not granted, so what it sends there would fail; add \
