@@ -10,10 +10,12 @@
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
-//! | `command` | `check`, `explain`, `demo`, `parked`, exit codes |
+//! | `check` | what `check` finds, where it says so, in which form |
+//! | `command` | `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod architecture;
+mod check;
 mod command;
 mod delivery;
 mod embedded;

@@ -1,12 +1,14 @@
 //! Every default and limit of the configuration, together.
 
-use crate::broker::{EmbeddedLimits, Reconnect};
-use crate::checked::{Limits, Retry};
-use crate::spool::{SpoolSettings, WhenFull};
+use crate::model::{EmbeddedLimits, Reconnect};
+use crate::model::{Limits, Retry};
+use crate::model::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 * MIB;
+/// The largest component that is loaded as a plugin, in bytes.
+pub const MAX_COMPONENT_BYTES: u64 = 64 * MIB;
 /// The longest name of a gateway, broker, target set, plugin or route.
 pub const MAX_NAME_BYTES: usize = 64;
 /// The longest client id, user name or other text on the wire (MQTT 5.0 section 1.5.4).

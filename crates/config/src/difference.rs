@@ -1,6 +1,6 @@
 //! What a reload has to do.
 
-use crate::checked::{Config, Route};
+use crate::model::{Config, Route};
 use std::collections::BTreeMap;
 
 /// What differs between two configurations, by name, each list sorted.

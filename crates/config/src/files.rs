@@ -1,19 +1,17 @@
 //! What only the disk can tell: whether files are there, and who may read them.
 
-use crate::reader::{FileKind, FileUse, Reader};
+use crate::bounds;
 use crate::secret;
+use crate::tree::{Context, FileKind, FileUse};
 use crate::values::shown;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// The largest component whose digest is taken, in bytes.
-const MAX_COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the check asks of the system, so that it can be tested without one.
 pub(crate) trait System {
     /// Looks at a file, following links.
     fn look(&self, path: &Path) -> io::Result<Seen>;
-    /// SHA-256 of a file in lower-case hexadecimal digits.
+    /// SHA-256 of a file in lower-case hexadecimal digits; of one that is too large for a plugin, of its beginning.
     fn digest(&self, path: &Path) -> io::Result<String>;
     /// Whether a file holds a certificate in PEM, and no private key.
     fn is_certificate(&self, path: &Path) -> bool {
@@ -54,7 +52,7 @@ impl System for Real {
         use sha2::{Digest, Sha256};
         use std::io::Read;
         let mut hash = Sha256::new();
-        let mut file = std::fs::File::open(path)?.take(MAX_COMPONENT_BYTES);
+        let mut file = std::fs::File::open(path)?.take(bounds::MAX_COMPONENT_BYTES + 1);
         io::copy(&mut file, &mut hash)?;
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
@@ -93,26 +91,26 @@ const OTHERS_READ: u32 = 0o004;
 const GROUP_READS: u32 = 0o040;
 
 /// Reports files that are missing, not what they should be, or open to those who should not read them.
-pub(crate) fn check(reader: &Reader<'_>, system: &dyn System) {
-    for usage in reader.files.borrow().iter() {
-        check_one(reader, system, usage);
+pub(crate) fn check(context: &Context<'_>, system: &dyn System) {
+    for usage in context.files.borrow().iter() {
+        check_one(context, system, usage);
     }
 }
 
-fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &FileUse) {
+fn check_one(context: &Context<'_>, system: &dyn System, FileUse { kind, at }: &FileUse) {
     let look = |path: &Path, hint: &str| match system.look(path) {
         Ok(seen) if seen.is_directory => {
-            reader.error(at, format!("`{}` is a directory", path.display()), "name a file");
+            context.error(at, format!("`{}` is a directory", path.display()), "name a file");
             None
         }
         Ok(seen) => Some(seen),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            reader.error(at, format!("there is no file `{}`", path.display()), hint);
+            context.error(at, format!("there is no file `{}`", path.display()), hint);
             None
         }
         Err(error) => {
             let what = format!("cannot read `{}`: {error}", path.display());
-            reader.error(at, what, "let the gateway's user read it");
+            context.error(at, what, "let the gateway's user read it");
             None
         }
     };
@@ -127,11 +125,11 @@ fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &Fi
                 Ok(found) if found == *expected => {}
                 Ok(found) => {
                     let what = format!("`{}` is not the plugin that `digest` names", path.display());
-                    reader.error(at, what, format!("check where it came from; its digest is {found}"));
+                    context.error(at, what, format!("check where it came from; its digest is {found}"));
                 }
                 Err(error) => {
                     let what = format!("cannot read `{}`: {error}", path.display());
-                    reader.error(at, what, "let the gateway's user read it");
+                    context.error(at, what, "let the gateway's user read it");
                 }
             }
         }
@@ -146,21 +144,21 @@ fn check_one(reader: &Reader<'_>, system: &dyn System, FileUse { kind, at }: &Fi
                 return;
             }
             if seen.mode & OTHERS_READ != 0 {
-                reader.error(at, format!("everyone can read the {what} in `{shown}`"), fix);
+                context.error(at, format!("everyone can read the {what} in `{shown}`"), fix);
             } else if seen.mode & GROUP_READS != 0 {
-                reader.warning(at, format!("a whole group can read the {what} in `{shown}`"), fix);
+                context.warning(at, format!("a whole group can read the {what} in `{shown}`"), fix);
             }
         }
         FileKind::Env(name) if !system.has_env(name) => {
             let what = format!("the environment variable {} is not set", shown(name));
-            reader.warning(at, what, "set it for the gateway's process");
+            context.warning(at, what, "set it for the gateway's process");
         }
         FileKind::Env(_) => {}
         FileKind::Credential(name) => {
             let Some(directory) = system.credentials() else { return }; // not started by systemd
             if system.look(&directory.join(name)).is_err() {
                 let what = format!("systemd gave no credential {}", shown(name));
-                reader.error(at, what, format!("add `LoadCredential={name}:<path>` to the unit"));
+                context.error(at, what, format!("add `LoadCredential={name}:<path>` to the unit"));
             }
         }
     }

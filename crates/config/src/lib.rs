@@ -1,63 +1,49 @@
 //! Tidegate's configuration: TOML as written becomes checked types, or every problem at once, each with its place.
 //!
-//! The path of a text: the `toml` crate makes a tree whose every value knows its place ([`parse`]); the `reader` takes
-//! keys out of its tables by name and says what is unknown, missing or of the wrong kind; `read_*` make each section
-//! into its checked type; `check` looks at what sections say of each other; `cycle` follows messages through routes.
-//! [`load`] adds what only the disk can tell (`files`).
+//! The path of a text: the `toml` crate makes a tree whose every value knows its place (`syntax`); `tree` takes keys out of
+//! its tables by name and says what is unknown, missing or of the wrong kind; `sections` make each section into its
+//! checked type (`model`); `rules` look at what sections say of each other, and follow messages through routes with sets of
+//! topics (`topics`). [`load`] adds what only the disk can tell (`files`).
 //!
 //! Invariants:
 //! - one mistake never hides another: reading goes on with a placeholder, and a placeholder never leaves the crate;
 //! - [`parse`] does no I/O, and no text makes it panic;
 //! - a [`Config`] never holds a secret, only where it is ([`Secret`]).
 //!
-//! Start reading at [`parse`], then `read.rs`.
+//! Start reading at [`parse`], then `sections`.
 
 mod bounds;
-mod broker;
-mod check;
-mod checked;
-mod cycle;
+mod diff;
 mod difference;
 mod files;
-mod overlap;
-mod pattern;
+mod model;
 mod places;
 mod problem;
-mod read;
-mod read_announcement;
-mod read_broker;
-mod read_headers;
-mod read_route;
-mod read_secret;
-mod read_spool;
-mod reader;
-mod remap;
+mod rules;
 mod secret;
-mod spool;
-mod text;
+mod sections;
+mod syntax;
+mod topics;
+mod tree;
 mod values;
 
-pub use bounds::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
-pub use broker::{
-    Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
-    ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
-};
-pub use checked::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,
-    Source, TargetSet,
-};
-pub use cycle::{Ring, rings};
+pub use bounds::{MAX_COMPONENT_BYTES, MAX_CONFIG_BYTES, MAX_NAME_BYTES};
+pub use diff::{Change, ChangeKind, diff, removed_targets};
 pub use difference::{Changes, Difference};
+pub use model::{
+    Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
+    Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, OnFailure, Plugin, Policy,
+    Priority, Reconnect, Remap, RemapError, Retain, Retry, Route, Scheme, Source, SpoolSettings, TargetSet, Tls,
+    Version, WhenFull, Will,
+};
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
-pub use remap::{Remap, RemapError};
+pub use rules::{Ring, rings};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
-pub use spool::{SpoolSettings, WhenFull};
 
-use crate::reader::Reader;
+use crate::tree::Context;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use toml::de::DeTable;
 
 /// A configuration that was read from a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +52,7 @@ pub struct Loaded {
     pub config: Config,
     /// What is worth a look, though it does not speak against using it.
     pub warnings: Vec<Problem>,
-    /// Where it was read from, absolute, links not followed: what to watch.
+    /// Where it was read from, absolute, links not followed: what to watch. Of [`load_from`] the name.
     pub file: PathBuf,
     /// Where it says what it does of files and secrets.
     pub places: Places,
@@ -92,8 +78,21 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
     let text = read_text(file)?;
     let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    let (config, warnings, places) = parse_and(&text, file, base, |reader| files::check(reader, &files::Real))?;
+    let (config, warnings, places) = parse_and(&text, file, base, |context| files::check(context, &files::Real))?;
     Ok(Loaded { config, warnings, file: absolute, places })
+}
+
+/// Reads a configuration that comes from elsewhere than a file, as [`load`] does one that does.
+///
+/// Messages call it `name`; its relative paths are relative to the current directory.
+///
+/// # Errors
+/// All problems, warnings included, if at least one of them is an error.
+pub fn load_from(from: impl Read, name: &Path) -> Result<Loaded, Problems> {
+    let text = text_of(from, name)?;
+    let base = std::env::current_dir().map_err(|error| cannot_read(name, &error))?;
+    let (config, warnings, places) = parse_and(&text, name, &base, |context| files::check(context, &files::Real))?;
+    Ok(Loaded { config, warnings, file: name.to_owned(), places })
 }
 
 /// From text to checked types; `more` may find further problems.
@@ -101,65 +100,45 @@ fn parse_and(
     text: &str,
     file: &Path,
     base: &Path,
-    more: impl FnOnce(&Reader<'_>),
+    more: impl FnOnce(&Context<'_>),
 ) -> Result<(Config, Vec<Problem>, Places), Problems> {
-    let reader = Reader::new(text, file, base);
-    let config = read_and_check(&reader, text);
-    more(&reader);
-    let errors = reader.findings.errors();
-    let places = Places::of(&reader);
-    let problems = reader.findings.into_problems();
+    let context = Context::new(text, file, base);
+    let config = read_and_check(&context, text);
+    more(&context);
+    let errors = context.findings.errors();
+    let places = Places::of(&context);
+    let problems = context.findings.into_problems();
     match config {
         Some(config) if errors == 0 => Ok((config, problems, places)),
         _ => Err(Problems(problems)),
     }
 }
 
-/// `None` when the text is not TOML: what could be recovered of it would give problems that are none.
-fn read_and_check(reader: &Reader<'_>, text: &str) -> Option<Config> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        let hint = syntax_hint(&message);
-        reader.error(&error.span().unwrap_or(0..0), format!("this is not TOML: {message}"), hint);
-    }
-    if !errors.is_empty() {
-        return None;
-    }
-    let draft = read::read(reader, root.get_ref());
-    check::check(reader, &draft);
+/// `None` when the text is not TOML.
+fn read_and_check(context: &Context<'_>, text: &str) -> Option<Config> {
+    let root = syntax::tree(context, text)?;
+    let draft = sections::read(context, root.get_ref());
+    rules::check(context, &draft);
     Some(draft.config)
 }
 
-/// What to do about the mistakes that people make.
-fn syntax_hint(message: &str) -> &'static str {
-    const HINTS: [(&str, &str); 7] = [
-        ("must be quoted", "put it in double quotes"),
-        ("duplicate", "keep one of the two"),
-        ("unclosed", "close it"),
-        ("invalid basic string", "close the quotes on the same line"),
-        ("recurs", "nest less deeply"),
-        ("escape", "write backslashes twice"),
-        ("key with no value", "write `key = value`"),
-    ];
-    let hint = HINTS.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| *hint);
-    hint.unwrap_or("write `key = value` lines below `[section]` lines")
+fn read_text(file: &Path) -> Result<String, Problem> {
+    let open = std::fs::File::open(file).map_err(|error| cannot_read(file, &error))?;
+    text_of(open, file)
 }
 
-fn read_text(file: &Path) -> Result<String, Problem> {
+fn text_of(from: impl Read, name: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        // One byte more than allowed, so that a file which is too long is noticed.
-        .and_then(|open| open.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| cannot_read(file, &error))?;
+    // One byte more than allowed, so that a file which is too long is noticed.
+    from.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(|error| cannot_read(name, &error))?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
         let what = format!("this file is longer than {MAX_CONFIG_BYTES} bytes");
-        return Err(Problem::with_file(file, what, "is it the right file?"));
+        return Err(Problem::with_file(name, what, "is it the right file?"));
     }
     String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         let what = format!("this file is not UTF-8 in line {}", line + 1);
-        Problem::with_file(file, what, "save it as UTF-8")
+        Problem::with_file(name, what, "save it as UTF-8")
     })
 }
 
@@ -180,9 +159,9 @@ mod tests {
     #[test]
     fn every_key_occurs_in_the_reference() {
         let text = include_str!("../../../config/tidegate.toml");
-        let reader = Reader::new(text, Path::new("tidegate.toml"), Path::new("/"));
-        read_and_check(&reader, text).unwrap();
-        let schema = reader.schema.borrow();
+        let context = Context::new(text, Path::new("tidegate.toml"), Path::new("/"));
+        read_and_check(&context, text).unwrap();
+        let schema = context.schema.borrow();
         let missing: Vec<_> = schema.iter().filter(|(_, found)| !**found).map(|(key, _)| key).collect();
         assert!(missing.is_empty(), "not in config/tidegate.toml: {missing:?}");
         assert!(schema.len() > 80, "the keys were recorded");

@@ -1,36 +1,61 @@
 //! Where a file says what only a second look can check: what is in the files that it names.
 
 use crate::problem::{Problem, Severity};
-use crate::reader::Reader;
+use crate::tree::Context;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Of each broker's keys that name files and secrets, the place.
+/// The places of what the configuration says of files, secrets and plugins.
 ///
 /// What these hold is for those to judge who use them: this crate only looks whether they are there. With this, what they
 /// find is said as all other problems are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     file: PathBuf,
-    /// By broker and key: line and column.
-    at: BTreeMap<(String, &'static str), (usize, usize)>,
+    /// By key, such as `brokers.home.tls.ca`, `plugins.calm.config.list[2].max` or `routes.up.plugins.calm`: line and
+    /// column.
+    at: BTreeMap<String, (usize, usize)>,
 }
 
 impl Places {
-    pub(crate) fn of(reader: &Reader<'_>) -> Self {
-        let places = reader.places.borrow();
-        let at = places.iter().map(|(place, span)| (place.clone(), reader.findings.position(span.start))).collect();
-        Self { file: reader.findings.file().to_owned(), at }
+    pub(crate) fn of(context: &Context<'_>) -> Self {
+        let places = context.places.borrow();
+        let at = places.iter().map(|(place, span)| (place.clone(), context.findings.position(span.start))).collect();
+        Self { file: context.findings.file().to_owned(), at }
     }
 
     /// A problem at a broker's key: `password`, `headers`, `users`, `tls.ca`, `tls.cert`, `tls.key` or `tls.key_password`.
     /// `words` say what to do behind a semicolon.
     pub fn problem(&self, severity: Severity, broker: &str, key: &str, words: &str) -> Problem {
-        let place = self.at.iter().find(|((name, known), _)| name == broker && *known == key);
-        let (line, column) = place.map_or((0, 0), |(_, place)| *place);
+        let place = self.at.get(&format!("brokers.{broker}.{key}"));
+        self.at(severity, place, &format!("broker `{broker}`: {words}"))
+    }
+
+    /// A problem at a plugin's key: `path`, `grants`, `limits`, or a path into its `config`, such as `config.list[2].max`.
+    ///
+    /// Where that key is not written, it is at the nearest one around it, at last at the plugin itself. `words` say what to
+    /// do behind a semicolon.
+    pub fn plugin_problem(&self, severity: Severity, plugin: &str, key: &str, words: &str) -> Problem {
+        let mut key = format!("plugins.{plugin}.{key}");
+        while !self.at.contains_key(&key) {
+            match key.rfind(['.', '[']) {
+                Some(end) => key.truncate(end),
+                None => break,
+            }
+        }
+        self.at(severity, self.at.get(&key), &format!("plugin `{plugin}`: {words}"))
+    }
+
+    /// A problem where a route names a plugin. `words` say what to do behind a semicolon.
+    pub fn route_problem(&self, severity: Severity, route: &str, plugin: &str, words: &str) -> Problem {
+        let place = self.at.get(&format!("routes.{route}.plugins.{plugin}"));
+        self.at(severity, place, &format!("route `{route}`: {words}"))
+    }
+
+    fn at(&self, severity: Severity, place: Option<&(usize, usize)>, words: &str) -> Problem {
+        let (line, column) = place.copied().unwrap_or((0, 0));
         let words = words.replace(char::is_control, "\u{fffd}");
         let (what, hint) = words.split_once("; ").unwrap_or((&words, "put it right and check again"));
-        let what = format!("broker `{broker}`: {what}");
-        Problem { severity, file: self.file.clone(), line, column, what, hint: hint.to_owned() }
+        Problem { severity, file: self.file.clone(), line, column, what: what.to_owned(), hint: hint.to_owned() }
     }
 }

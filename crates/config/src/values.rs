@@ -1,8 +1,8 @@
 //! Texts with a meaning of their own: names, sizes, urls, addresses.
 
 use crate::bounds;
-use crate::broker::{BrokerUrl, ListenAddr, ListenScheme, Scheme};
-use crate::checked::AdminAddr;
+use crate::model::AdminAddr;
+use crate::model::{BrokerUrl, ListenAddr, ListenScheme, Scheme};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 

@@ -1,10 +1,11 @@
 //! What would become of a message, and why, without sending anything.
 
-use crate::Error;
 use crate::pipeline::{NewStage, Stage};
 use crate::prepare::{Preparer, allows_control_characters, short};
+use crate::{Error, compile_cache};
 use std::collections::HashMap;
 use std::fmt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_broker::{check_from_client, check_from_local};
 use tidegate_config::{self as config, Config};
@@ -39,18 +40,18 @@ impl fmt::Display for Explanation {
 
 /// Runs the sample through a fresh instance of every plugin concerned. Slow: it may compile.
 ///
+/// Nothing is written to the data directory. `cache` is where the caller keeps compiled code; the gateway's own is read.
+///
 /// # Errors
 /// What keeps the plugins from being built, as at a start.
-pub fn explain(config: &Config, sample: &Sample) -> Result<Explanation, Error> {
-    let cache = config.gateway.data_dir.join("cache");
-    // Explaining must work for somebody who may not write where the gateway does.
-    let mut preparer = Preparer::new(Some(cache), HashMap::default())
-        .or_else(|_| Preparer::new(None, HashMap::default()))
-        .map_err(|error| Error::Engine(error.to_string()))?;
-    let matching = |route: &&config::Route| {
+pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result<Explanation, Error> {
+    let cache = compile_cache::beside(&config.gateway.data_dir, cache);
+    let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.to_string()))?;
+    let matching = |route: &config::Route| {
         route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
     };
-    let concerned = Config { routes: config.routes.iter().filter(matching).cloned().collect(), ..config.clone() };
+    let concerned =
+        Config { routes: config.routes.iter().filter(|route| matching(route)).cloned().collect(), ..config.clone() };
     let prepared = preparer.prepare(&concerned, &HashMap::new()).map_err(Error::Config)?;
     let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
     out.say(0, format!("message on `{}` from broker `{}`", topic(&sample.message), sample.broker));
@@ -60,15 +61,19 @@ pub fn explain(config: &Config, sample: &Sample) -> Result<Explanation, Error> {
         out.routes = 0;
         return Ok(out);
     }
-    for route in config.routes.iter().filter(|route| route.from.broker == sample.broker && !matching(route)) {
-        let filters: Vec<_> = route.from.topics.iter().map(|filter| filter.as_str()).collect();
-        out.say(1, format!("route `{}`: no, its topics are {}", route.name, filters.join(", ")));
-    }
-    for (route, prepared) in concerned.routes.iter().zip(prepared) {
+    let mut prepared = prepared.into_iter();
+    for route in config.routes.iter().filter(|route| route.from.broker == sample.broker) {
+        if !matching(route) {
+            let filters: Vec<_> = route.from.topics.iter().map(|filter| filter.as_str()).collect();
+            out.say(1, format!("route `{}`: no, its topics are {}", route.name, filters.join(", ")));
+            continue;
+        }
         let filter = route.from.topics.iter().find(|filter| filter.matches(&sample.message.topic));
         let filter = filter.map_or("", |filter| filter.as_str());
         out.say(1, format!("route `{}`: yes, `{filter}` matches", route.name));
-        let stages = prepared.swap.stages.into_iter().filter_map(|stage| match stage {
+        // One for each that matches, in the order of the file.
+        let stages = prepared.next().into_iter().flat_map(|prepared| prepared.swap.stages);
+        let stages = stages.filter_map(|stage| match stage {
             NewStage::Fresh(stage) => Some(*stage),
             NewStage::Keep { .. } => None,
         });
@@ -102,7 +107,8 @@ impl Explanation {
                         next.push(message);
                     }
                     Some(Outcome::Forward(outputs)) => {
-                        self.say(2, format!("{says}: {} output(s)", outputs.len()));
+                        let plural = if outputs.len() == 1 { "" } else { "s" };
+                        self.say(2, format!("{says}: {} output{plural}", outputs.len()));
                         for output in outputs {
                             let to = output.to;
                             let message = output.applied_to(&message);
@@ -223,15 +229,27 @@ const SHOWN_BYTES: usize = 200;
 fn payload(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok("") => "empty".to_owned(),
-        Ok(text) if text.len() <= SHOWN_BYTES => text.escape_debug().to_string(),
+        Ok(text) if text.len() <= SHOWN_BYTES => harmless(text),
         _ => format!("{} bytes", bytes.len()),
     }
+}
+
+/// A text for a terminal: as it is, but for what a terminal would obey or not show.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // `escape_debug` is for source code.
+            '"' | '\'' | '\\' => shown.push(c),
+            c => shown.extend(c.escape_debug()),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use tidegate_message::{QoS, Topic};
 
     const OWN_TO_OWN: &str = r##"
@@ -248,7 +266,35 @@ mod tests {
         let text = OWN_TO_OWN.replace("CONTROL", control);
         let (config, _) = tidegate_config::parse(&text, Path::new("g.toml")).unwrap();
         let message = Message::new(Topic::new(topic).unwrap(), "x", QoS::AtLeastOnce);
-        explain(&config, &Sample { broker: broker.to_owned(), message }).unwrap()
+        explain(&config, &Sample { broker: broker.to_owned(), message }, None).unwrap()
+    }
+
+    #[test]
+    fn a_payload_is_shown_as_it_came_but_for_what_a_terminal_obeys() {
+        assert_eq!(payload(b"{\"temp\": 21.1, \"at\": \"C:\\x\"}"), "{\"temp\": 21.1, \"at\": \"C:\\x\"}");
+        assert_eq!(payload(b"a\r\n\x1b[2J"), "a\\r\\n\\u{1b}[2J");
+        assert_eq!(payload(b""), "empty");
+    }
+
+    #[test]
+    fn routes_are_told_in_the_order_of_the_file() {
+        let text = OWN_TO_OWN.replace("CONTROL", "").replace(
+            "{ name = \"down\"",
+            "{ name = \"a\", from = { broker = \"near\", topics = [\"a/#\"] }, to = [\"far\"] },\n\
+             { name = \"b\", from = { broker = \"near\", topics = [\"+/b\"] }, to = [\"far\"] },\n{ name = \"down\"",
+        );
+        let (config, _) = tidegate_config::parse(&text, Path::new("g.toml")).unwrap();
+        let message = Message::new(Topic::new("x/b").unwrap(), "x", QoS::AtLeastOnce);
+        let told = explain(&config, &Sample { broker: "near".to_owned(), message }, None).unwrap().to_string();
+        let routes: Vec<&str> = told.lines().filter(|line| line.starts_with("  route")).collect();
+        assert_eq!(
+            routes,
+            [
+                "  route `up`: yes, `#` matches",
+                "  route `a`: no, its topics are a/#",
+                "  route `b`: yes, `+/b` matches"
+            ]
+        );
     }
 
     /// As the broker itself does, at its door and where the gateway publishes.

@@ -13,6 +13,7 @@
 
 mod admin;
 mod broker_port;
+mod compile_cache;
 mod counters;
 mod data_path;
 mod embedded;
@@ -23,6 +24,7 @@ mod listeners;
 mod metrics;
 mod observe;
 mod pipeline;
+mod plugin_check;
 mod preflight;
 mod prepare;
 mod serve;
@@ -34,6 +36,7 @@ mod upkeep;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
+pub use plugin_check::check_plugins;
 pub use preflight::{Finding, preflight};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};

@@ -175,7 +175,8 @@ pub(crate) fn short(digest: &str) -> &str {
     digest.get(..8).unwrap_or(digest)
 }
 
-fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
+/// A plugin as it is configured, in the words of its host.
+pub(crate) fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
     let limits = &settings.limits;
     Spec {
         name: name.to_owned(),

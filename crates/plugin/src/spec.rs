@@ -111,7 +111,7 @@ impl Default for Limits {
             configure_deadline: Duration::from_secs(1),
             outputs: 64,
             output_bytes: MIB,
-            log_lines_per_second: 20,
+            log_lines_per_second: 10,
             state_bytes: MIB,
         }
     }

@@ -60,7 +60,10 @@ fn without_position(message: &str) -> &str {
     message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
 }
 
-/// A span of time written like the gateway's own: `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`.
+/// A span of time, written as the gateway's own are: `"500ms"`, `"30s"`, `"1h 30m"`, `"7d"`.
+///
+/// The grammar is that of the crate `humantime`, which the gateway reads its configuration with. What is no whole number
+/// of milliseconds is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval {
     /// How long, in milliseconds.
@@ -72,24 +75,16 @@ impl<'de> Deserialize<'de> for Interval {
         let text = String::deserialize(from)?;
         parse_interval_ms(&text).map(|ms| Self { ms }).ok_or_else(|| {
             de::Error::custom(format_args!(
-                "`{text}` is no time; write a number and a unit: \"500ms\", \"30s\", \"5m\", \"2h\", \"7d\""
+                "`{text}` is no time; write numbers with units ms, s, m, h or d, such as \"30s\" or \"1h 30m\""
             ))
         })
     }
 }
 
 fn parse_interval_ms(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit_ms)
+    let time = humantime::parse_duration(text).ok()?;
+    let is_whole = time.subsec_nanos().is_multiple_of(1_000_000);
+    is_whole.then(|| u64::try_from(time.as_millis()).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -163,10 +158,20 @@ mod tests {
     }
 
     #[test]
-    fn times_have_a_unit() {
-        assert_eq!(parse_interval_ms("500ms"), Some(500));
-        assert_eq!(parse_interval_ms("7d"), Some(7 * 86_400_000));
-        for wrong in ["", "5", "s", "-5s", "5 s", "1.5s", "99999999999999999999s", "18446744073709551615d"] {
+    fn times_have_units_as_in_the_gateways_configuration() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("7d", 7 * 86_400_000),
+            ("1h 30m", 5_400_000),
+            ("1h30m", 5_400_000),
+            ("2 min", 120_000),
+            ("1000us", 1),
+            ("1.5s", 1500),
+            ("0s", 0),
+        ] {
+            assert_eq!(parse_interval_ms(text), Some(ms), "{text}");
+        }
+        for wrong in ["", "5", "s", "-5s", "1.5ms", "1500us", "99999999999999999999s", "18446744073709551615d"] {
             assert_eq!(parse_interval_ms(wrong), None, "{wrong}");
         }
     }

@@ -1,54 +1,75 @@
 //! `tidegate check`: everything that is wrong with a configuration, at once.
 
-use crate::Failure;
+use crate::check_report::{Format, Report};
+use crate::own_cache::own_cache;
+use crate::{Failure, logs};
 use std::path::{Path, PathBuf};
-use tidegate_config::{Ack, Config, Problems, Route};
+use tidegate_config::{Config, Loaded, Problems};
 
-/// Prints every problem to stdout, one a line.
-pub(crate) fn check(path: &Path) -> Result<(), Failure> {
-    match tidegate_config::load(path) {
+/// Of `tidegate check`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The configuration file; `-` reads standard input, with relative paths as from the current directory.
+    #[arg(required_unless_present = "config")]
+    file: Option<PathBuf>,
+    /// The same.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
+    /// Leave the plugins out: do not compile, link and configure them.
+    #[arg(long)]
+    no_plugins: bool,
+    /// Fail for warnings too.
+    #[arg(long)]
+    strict: bool,
+    /// How the answer looks; what plugins log meanwhile goes to stderr, as `--log-format` says.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Prints every problem to stdout.
+pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<(), Failure> {
+    logs::init(log_format, "warn,wasmtime_internal_cache=off");
+    if log_format == logs::Format::Json && arguments.format == Format::Text {
+        eprintln!("tidegate: `--log-format` is how log lines look; for problems as JSON add `--format json`");
+    }
+    let path = arguments.file.or(arguments.config).unwrap_or_default(); // clap asks for one of them
+    let report = match read(&path) {
         Ok(loaded) => {
-            let found = tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem);
-            let problems = Problems(loaded.warnings.iter().cloned().chain(found).collect()).sorted();
-            problems.0.iter().for_each(|problem| println!("{problem}"));
-            if problems.errors() > 0 {
-                return Err(Failure::Found);
+            let mut problems = loaded.warnings.clone();
+            problems.extend(tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem));
+            if !arguments.no_plugins {
+                problems.extend(tidegate_gateway::check_plugins(&loaded, own_cache().as_deref())?);
             }
-            let Config { brokers, routes, plugins, .. } = &loaded.config;
-            let counts = [(brokers.len(), "broker"), (routes.len(), "route"), (plugins.len(), "plugin")];
-            let words: Vec<_> = counts
-                .iter()
-                .map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" }))
-                .collect();
-            println!("{}: good, {}{}", path.display(), words.join(", "), in_memory_only(routes));
-            Ok(())
+            let problems = Problems(problems).sorted().0;
+            Report { file: shown(&path), problems, config: Some(loaded.config), no_plugins: arguments.no_plugins }
         }
         Err(problems) => {
-            println!("{problems}");
-            Err(Failure::Found)
+            Report { file: shown(&path), problems: problems.0, config: None, no_plugins: arguments.no_plugins }
         }
+    };
+    print!("{}", report.text(arguments.format, arguments.strict));
+    if report.is_good(arguments.strict) { Ok(()) } else { Err(Failure::Found) }
+}
+
+/// What standard input is called on the command line.
+const STDIN: &str = "-";
+
+/// What a file is called in messages.
+fn shown(path: &Path) -> PathBuf {
+    if path.as_os_str() == STDIN { PathBuf::from("<stdin>") } else { path.to_owned() }
+}
+
+/// Reads a configuration from a file, or from standard input for `-`.
+fn read(path: &Path) -> Result<Loaded, Problems> {
+    match path.as_os_str() == STDIN {
+        true => tidegate_config::load_from(std::io::stdin().lock(), &shown(path)),
+        false => tidegate_config::load(path),
     }
 }
 
-/// What a spool does not keep unless told to, which is easily thought otherwise.
-fn in_memory_only(routes: &[Route]) -> String {
-    let keeps = |route: &&Route| route.ack == Ack::Spooled;
-    let mut not_all = routes.iter().filter(|route| keeps(route) && !route.persist_qos0).map(|route| &route.name);
-    let Some(first) = not_all.next() else { return String::new() };
-    let more = match not_all.count() {
-        0 => String::new(),
-        1 => " and of another".to_owned(),
-        count => format!(" and of {count} others"),
-    };
-    format!(
-        "; what is published with QoS 0 is kept in memory only, and lost in a power cut or a long outage: set `persist_qos0 \
-         = true` in route `{first}`{more} if it matters"
-    )
-}
-
-/// Loads a configuration for a command that needs a good one.
-pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
-    match tidegate_config::load(path) {
+/// Loads a configuration for a command that needs a good one, `-` from standard input.
+pub(crate) fn load_or_stdin(path: &Path) -> Result<Config, Failure> {
+    match read(path) {
         Ok(loaded) => {
             loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             Ok(loaded.config)
@@ -57,10 +78,19 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     }
 }
 
+/// The same for a command that goes on watching the file.
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
+    if path.as_os_str() == STDIN {
+        let words = "what comes from standard input cannot be watched; name a file, or use `check -`";
+        return Err(Failure::Usage(words.to_owned()));
+    }
+    load_or_stdin(path)
+}
+
 /// `--config` of a command with commands below it, where it may stand behind any of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigFile {
-    /// The configuration file of the gateway.
+    /// The configuration file of the gateway; `-` reads standard input.
     #[arg(long, short, global = true)]
     config: Option<PathBuf>,
 }
@@ -69,6 +99,6 @@ impl ConfigFile {
     /// Reads it.
     pub(crate) fn load(&self) -> Result<Config, Failure> {
         let missing = || Failure::Usage("name the configuration with --config FILE".to_owned());
-        load(self.config.as_ref().ok_or_else(missing)?)
+        load_or_stdin(self.config.as_ref().ok_or_else(missing)?)
     }
 }

@@ -1,6 +1,7 @@
 //! `tidegate explain`: which routes take a message, what their plugins decide, where it goes, and why.
 
-use crate::{Failure, check};
+use crate::own_cache::own_cache;
+use crate::{Failure, check, logs};
 use std::path::PathBuf;
 use tidegate_gateway::Sample;
 use tidegate_message::{Message, QoS, Topic};
@@ -8,7 +9,7 @@ use tidegate_message::{Message, QoS, Topic};
 /// Of `tidegate explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file.
+    /// The configuration file; `-` reads standard input, with relative paths as from the current directory.
     #[arg(long, short)]
     config: PathBuf,
     /// The broker the message comes from.
@@ -29,8 +30,10 @@ pub(crate) struct Arguments {
 }
 
 /// Prints the explanation to stdout.
-pub(crate) fn explain(arguments: Arguments) -> Result<(), Failure> {
-    let config = check::load(&arguments.config)?;
+pub(crate) fn explain(arguments: Arguments, log_format: logs::Format) -> Result<(), Failure> {
+    // What plugins log while they decide is half of the answer.
+    logs::init(log_format, "warn,wasmtime_internal_cache=off");
+    let config = check::load_or_stdin(&arguments.config)?;
     if !config.brokers.contains_key(&arguments.broker) {
         let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
         let words = format!("no broker `{}` in the configuration; there are {}", arguments.broker, known.join(", "));
@@ -43,7 +46,8 @@ pub(crate) fn explain(arguments: Arguments) -> Result<(), Failure> {
     };
     let qos = QoS::from_u8(arguments.qos).unwrap_or_default();
     let message = Message { retain: arguments.retain, ..Message::new(topic, payload, qos) };
-    let explanation = tidegate_gateway::explain(&config, &Sample { broker: arguments.broker, message })?;
+    let sample = Sample { broker: arguments.broker, message };
+    let explanation = tidegate_gateway::explain(&config, &sample, own_cache().as_deref())?;
     print!("{explanation}");
     Ok(())
 }

@@ -4,10 +4,12 @@
 
 mod admin_client;
 mod check;
+mod check_report;
 mod demo;
 mod devices;
 mod explain;
 mod logs;
+mod own_cache;
 mod parked;
 mod plugin;
 mod run;
@@ -16,7 +18,6 @@ mod spool;
 mod table;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Messages are allocated on one thread and freed on another, which this one is good at.
@@ -38,12 +39,8 @@ struct Arguments {
 enum Command {
     /// Run until SIGTERM. SIGHUP, saving the file or saving a plugin reloads.
     Run(run::Arguments),
-    /// Check a configuration: every problem at once, as file:line:column.
-    Check {
-        /// The configuration file.
-        #[arg(long, short)]
-        config: PathBuf,
-    },
+    /// Check a configuration and its plugins: every problem at once, as file:line:column.
+    Check(check::Arguments),
     /// Two brokers, simulated devices and plugins in one process; nothing to install.
     Demo(demo::Arguments),
     /// Say what would become of a message, and why, without sending it.
@@ -129,9 +126,9 @@ fn main() -> ExitCode {
     };
     let outcome = std::panic::catch_unwind(|| match arguments.command {
         Command::Run(run) => run::run(run, arguments.log_format),
-        Command::Check { config } => check::check(&config),
+        Command::Check(check) => check::check(check, arguments.log_format),
         Command::Demo(demo) => demo::demo(demo),
-        Command::Explain(explain) => explain::explain(explain),
+        Command::Explain(explain) => explain::explain(explain, arguments.log_format),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),

@@ -1,7 +1,7 @@
 //! Reads where a secret is.
 
-use crate::reader::{FileKind, Value};
 use crate::secret::Secret;
+use crate::tree::{FileKind, Value};
 use toml::de::DeValue;
 
 /// `{ file = ... }`, `{ env = ... }` or `{ credential = ... }`. A message never repeats what is written; `what` is what the
@@ -17,30 +17,34 @@ pub(crate) fn read_secret(value: &Value<'_, '_, '_, '_>, what: &'static str) -> 
     let env = section.text("env");
     let credential = section.text("credential");
     let named = ["file", "env", "credential"].into_iter().filter(|key| section.has(key)).count();
-    let reader = section.reader;
+    let context = section.context;
     section.finish();
     if named != 1 {
         value.error(format!("a {what} has one place where it is"), HINT);
         return None;
     }
     if let Some(path) = file {
-        reader.uses_file(FileKind::Private { what, path: path.value.clone() }, &path.at);
+        context.uses_file(FileKind::Private { what, path: path.value.clone() }, &path.at);
         return Some(Secret::File(path.value));
     }
     if let Some(name) = env {
         if name.value.is_empty() || name.value.contains(['=', '\0']) {
-            reader.error(&name.at, "no environment variable can be called so", "write its name, such as \"HOME_PASS\"");
+            context.error(
+                &name.at,
+                "no environment variable can be called so",
+                "write its name, such as \"HOME_PASS\"",
+            );
             return None;
         }
-        reader.uses_file(FileKind::Env(name.value.to_owned()), &name.at);
+        context.uses_file(FileKind::Env(name.value.to_owned()), &name.at);
         return Some(Secret::Env(name.value.to_owned()));
     }
     let name = credential?;
     // It becomes a file name below systemd's directory, and nothing outside of it.
     if name.value.is_empty() || name.value.contains(['/', ':', '\0']) || name.value.starts_with('.') {
-        reader.error(&name.at, "no systemd credential can be called so", "write the name in `LoadCredential=<name>:`");
+        context.error(&name.at, "no systemd credential can be called so", "write the name in `LoadCredential=<name>:`");
         return None;
     }
-    reader.uses_file(FileKind::Credential(name.value.to_owned()), &name.at);
+    context.uses_file(FileKind::Credential(name.value.to_owned()), &name.at);
     Some(Secret::Credential(name.value.to_owned()))
 }

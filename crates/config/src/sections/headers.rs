@@ -1,9 +1,9 @@
 //! Reads `headers`: what the request for a WebSocket says beside the usual (RFC 6455 section 4.1).
 
+use super::secret::read_secret;
 use crate::bounds;
-use crate::broker::{Header, HeaderValue, Scheme};
-use crate::read_secret::read_secret;
-use crate::reader::Value;
+use crate::model::{Header, HeaderValue, Scheme};
+use crate::tree::Value;
 use crate::values::shown;
 use toml::de::DeValue;
 
@@ -25,7 +25,7 @@ const SECRET: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 /// `{ "X-Name" = "text", Authorization = { env = "TOKEN" } }`. `scheme` is that of a url that could be read.
 pub(crate) fn read_headers(value: &Value<'_, '_, '_, '_>, scheme: Option<Scheme>) -> Vec<Header> {
-    let reader = value.reader;
+    let context = value.context;
     if let Some(scheme) = scheme
         && !scheme.is_websocket()
     {
@@ -42,24 +42,24 @@ pub(crate) fn read_headers(value: &Value<'_, '_, '_, '_>, scheme: Option<Scheme>
         let (at, name) = (name.span(), &**name.get_ref());
         if !is_header_name(name) {
             let hint = "write letters, digits and `-`, such as \"X-Api-Key\"";
-            reader.error(&at, format!("{} cannot be the name of a header", shown(name)), hint);
+            context.error(&at, format!("{} cannot be the name of a header", shown(name)), hint);
             continue;
         }
         let lower = name.to_ascii_lowercase();
         if OURS.contains(&&*lower) {
-            reader.error(&at, format!("the header `{name}` is the handshake's own"), "leave it out");
+            context.error(&at, format!("the header `{name}` is the handshake's own"), "leave it out");
             continue;
         }
         if headers.iter().any(|before| before.name.eq_ignore_ascii_case(name)) {
-            reader.error(&at, format!("`headers` names `{name}` twice"), "leave out one of them");
+            context.error(&at, format!("`headers` names `{name}` twice"), "leave out one of them");
             continue;
         }
-        let one = Value { reader, key: "headers", at: written.span(), value: written.get_ref() };
+        let one = Value { context, key: "headers", at: written.span(), value: written.get_ref() };
         let said = match one.value {
             DeValue::String(text) if is_header_value(text) => {
                 if SECRET.contains(&&*lower) {
                     let hint = "use { file = \"...\" }, { env = \"...\" } or { credential = \"...\" }";
-                    one.reader.warning(&one.at, format!("the header `{name}` looks like a secret in this file"), hint);
+                    one.context.warning(&one.at, format!("the header `{name}` looks like a secret in this file"), hint);
                 }
                 Some(HeaderValue::Text(text.to_string()))
             }

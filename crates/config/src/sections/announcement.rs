@@ -1,10 +1,10 @@
 //! Reads `will`, `birth` and `farewell`.
 
+use super::scalars::read_qos;
+use super::text;
 use crate::bounds;
-use crate::broker::{Announcement, Will};
-use crate::read_route::read_qos;
-use crate::reader::Section;
-use crate::text;
+use crate::model::{Announcement, Will};
+use crate::tree::Section;
 use crate::values::{self, why_and_hint};
 use std::time::Duration;
 use tidegate_message::{QoS, Topic};
@@ -22,7 +22,7 @@ pub(crate) struct About {
 
 /// What a broker publishes for us once we are gone.
 pub(crate) fn read_will(mut section: Section<'_, '_, '_, '_>, about: About) -> Option<Will> {
-    let reader = section.reader;
+    let context = section.context;
     let written = section.take("delay");
     let delay = written.as_ref().and_then(|value| value.duration(bounds::WILL_DELAY)).unwrap_or_default();
     if let Some(value) = &written
@@ -30,12 +30,12 @@ pub(crate) fn read_will(mut section: Section<'_, '_, '_, '_>, about: About) -> O
     {
         if !about.may_be_v5 {
             let hint = "leave it out, or set `version = \"5\"` if the broker speaks that";
-            reader.warning(&value.at, "`delay` says how long a will waits, which only MQTT 5 can", hint);
+            context.warning(&value.at, "`delay` says how long a will waits, which only MQTT 5 can", hint);
         } else if delay > about.session_expiry {
             let session = humantime::format_duration(about.session_expiry);
             let what =
                 format!("the session ends after {session}, and the will comes with its end, however long `delay` is");
-            reader.warning(&value.at, what, "make `session_expiry` longer, or `delay` shorter");
+            context.warning(&value.at, what, "make `session_expiry` longer, or `delay` shorter");
         }
     }
     let message = read_announcement(section, "will", about)?;
@@ -48,7 +48,7 @@ pub(crate) fn read_announcement(
     called: &str,
     about: About,
 ) -> Option<Announcement> {
-    let reader = section.reader;
+    let context = section.context;
     let topic = section.require("topic", "\"gateways/cottage\"").and_then(|value| value.text());
     let payload = section.text("payload").map(|text| text.value.as_bytes().to_vec()).unwrap_or_default();
     let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtMostOnce);
@@ -57,16 +57,16 @@ pub(crate) fn read_announcement(
     section.finish();
     if payload.len() > bounds::MAX_TEXT_BYTES {
         let hint = format!("shorten it to {} bytes", bounds::MAX_TEXT_BYTES);
-        reader.error(&at, format!("the payload of this {called} is too long"), hint);
+        context.error(&at, format!("the payload of this {called} is too long"), hint);
     }
     let written = topic?;
     let topic = Topic::new(written.value.to_owned()).map_err(|error| {
         let (why, hint) = why_and_hint(&error, "write levels separated by `/`, such as \"gateways/cottage\"");
-        reader.error(&written.at, format!("{} is not a topic: {why}", values::shown(written.value)), hint);
+        context.error(&written.at, format!("{} is not a topic: {why}", values::shown(written.value)), hint);
     });
     let topic = topic.ok()?;
     if !about.allow_control {
-        text::check_portable(reader, "topic", &written);
+        text::check_portable(context, "topic", &written);
     }
     Some(Announcement { topic, payload, qos, retain })
 }

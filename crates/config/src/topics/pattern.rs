@@ -1,6 +1,6 @@
-//! Sets of topics: what a filter lets in, and what a remap makes of that.
+//! A set of topics: what a filter lets in, and what a remap makes of that.
 
-use crate::remap::Remap;
+use crate::model::Remap;
 use tidegate_message::{Topic, TopicError, TopicFilter};
 
 /// The topics that have these levels.
@@ -11,7 +11,7 @@ use tidegate_message::{Topic, TopicError, TopicFilter};
 pub(crate) struct Pattern(Vec<Level>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     /// This one.
     Name(String),
     /// Any that begins so.
@@ -31,6 +31,20 @@ impl Pattern {
             name => Level::Name(name.to_owned()),
         };
         Self(filter.pattern().split('/').map(level).collect())
+    }
+
+    /// The topics that begin with `start`, and the one that is `start` without the slash at its end.
+    pub(crate) fn beginning_with(start: &str) -> Self {
+        let mut parts: Vec<&str> = start.split('/').collect();
+        let last = parts.pop().filter(|last| !last.is_empty());
+        let mut levels: Vec<_> = parts.into_iter().map(|part| Level::Name(part.to_owned())).collect();
+        levels.extend(last.map(|last| Level::Begins(last.to_owned())));
+        levels.push(Level::Rest);
+        Self(levels)
+    }
+
+    pub(super) fn levels(&self) -> &[Level] {
+        &self.0
     }
 
     /// The topics in both; `None` when there are none.
@@ -215,7 +229,7 @@ mod tests {
                 match remap.apply(&topic) {
                     Ok(to) if !to.is_reserved() => prop_assert!(moved.covers(&exactly(&to)), "{moved:?} {to}"),
                     Ok(_) => {}
-                    Err(error) => prop_assert!(matches!(error, crate::RemapError::Invalid(_)), "{error}"),
+                    Err(error) => prop_assert!(matches!(error, crate::model::RemapError::Invalid(_)), "{error}"),
                 }
             }
         }

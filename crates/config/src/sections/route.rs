@@ -1,35 +1,39 @@
 //! Reads `[[routes]]`.
 
+use super::lists::{filters, names, values_of};
+use super::scalars::{check_order, read_qos};
+use super::text;
 use crate::bounds;
-use crate::checked::{Ack, OnFailure, Priority, Retain, Retry, Route, Source};
+use crate::model::{Ack, OnFailure, Priority, Remap, Retain, Retry, Route, Source};
 use crate::problem::Span;
-use crate::read::{filters, names, split};
-use crate::read_broker::check_order;
-use crate::reader::{At, Section, Value};
-use crate::remap::Remap;
-use crate::text;
+use crate::topics::{FilterTree, Pattern};
+use crate::tree::{At, Section};
 use crate::values::why_and_hint;
+use std::collections::HashSet;
+use std::ops::ControlFlow;
 use tidegate_message::{QoS, Topic, TopicFilter};
 
-/// Where in the text a route's names are. Lists run beside the lists of the route.
+/// A route's names and filters as they are written.
 #[derive(Debug)]
-pub(crate) struct RouteMarks {
+pub(crate) struct WrittenRoute {
     /// Of the name, or of the route if it has none.
-    pub(crate) name: Span,
+    pub(crate) at: Span,
+    /// Of the source's name.
     pub(crate) broker: Span,
-    pub(crate) topics: Vec<Span>,
-    pub(crate) plugins: Vec<Span>,
-    pub(crate) to: Vec<Span>,
-    pub(crate) required: Vec<Span>,
+    pub(crate) topics: Vec<At<TopicFilter>>,
+    pub(crate) plugins: Vec<At<String>>,
+    pub(crate) to: Vec<At<String>>,
+    pub(crate) required: Vec<At<String>>,
+    /// Of the route if there is none.
     pub(crate) remap: Span,
 }
 
 /// Makes a section into a route. What could not be used is empty.
-pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> (Route, RouteMarks) {
-    let reader = section.reader;
+pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> (Route, WrittenRoute) {
+    let context = section.context;
     let name = section.require("name", "\"telemetry\"").and_then(|value| value.text());
     if let Some(name) = &name {
-        reader.check_name("route", name.value, &name.at);
+        context.check_name("route", name.value, &name.at);
     }
     let from = section.require("from", "{ broker = \"home\", topics = [\"dev/#\"] }");
     let from =
@@ -37,14 +41,14 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
     let (from, broker, topics) = from.unwrap_or_else(|| {
         (Source { broker: String::new(), topics: Vec::new(), qos: QoS::AtLeastOnce }, section.at.clone(), Vec::new())
     });
-    let (plugins, plugins_at) = split(names(reader, "plugins", section.texts("plugins").unwrap_or_default()));
-    let (to, to_at) = split(names(reader, "to", section.texts("to").unwrap_or_default()));
+    let plugins = names(context, "plugins", section.texts("plugins").unwrap_or_default());
+    let to = names(context, "to", section.texts("to").unwrap_or_default());
     let required = section.texts("required");
     if required.as_ref().is_some_and(Vec::is_empty) {
         let what = "`required` is empty, so nothing would ever be known to have arrived";
-        reader.error(&section.at, what, "name one of `to` in it, or leave it out to wait for all");
+        context.error(&section.at, what, "name one of `to` in it, or leave it out to wait for all");
     }
-    let (required, required_at) = required.map(|list| split(names(reader, "required", list))).unzip();
+    let required = required.map(|list| names(context, "required", list));
     let remap = section
         .section("remap", "remap = { strip = \"dev/\", prefix = \"site/\" }")
         .map(|inner| (inner.at.clone(), read_remap(inner, allow_control)));
@@ -61,25 +65,20 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
     let tick = section.take("tick").and_then(|value| value.duration(bounds::TICK));
     let qos = section.take("qos").and_then(|value| read_qos(&value));
     let retain = section.choice("retain", &[("keep", Retain::Keep), ("clear", Retain::Clear)]);
-    let marks = RouteMarks {
-        name: name.as_ref().map_or(section.at.clone(), |name| name.at.clone()),
-        broker,
-        topics,
-        plugins: plugins_at,
-        to: to_at,
-        required: required_at.unwrap_or_default(),
-        remap: remap_at.unwrap_or(section.at.clone()),
-    };
+    let at = name.as_ref().map_or(section.at.clone(), |name| name.at.clone());
+    let remap_at = remap_at.unwrap_or(section.at.clone());
     section.finish();
     let name = name.map(|name| name.value.to_owned()).unwrap_or_default();
-    let remap = remap.flatten();
+    for plugin in &plugins {
+        context.place(format!("routes.{name}.plugins.{}", plugin.value), &plugin.at);
+    }
     let route = Route {
         name,
         from,
-        plugins,
-        to,
-        required,
-        remap,
+        plugins: values_of(&plugins),
+        to: values_of(&to),
+        required: required.as_deref().map(values_of),
+        remap: remap.flatten(),
         ack,
         on_failure,
         retry,
@@ -89,48 +88,54 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         persist_qos0,
         priority,
     };
-    (route, marks)
+    let required = required.unwrap_or_default();
+    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at })
 }
 
-fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Span, Vec<Span>) {
+fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Span, Vec<At<TopicFilter>>) {
     let broker = section.require("broker", "\"home\"").and_then(|value| value.text());
     let list = section.require("topics", "[\"dev/#\"]").and_then(|value| value.texts());
     if list.as_ref().is_some_and(Vec::is_empty) {
-        section.reader.error(&section.at, "`topics` is empty, so no message would come", "name a filter in it");
+        section.context.error(&section.at, "`topics` is empty, so no message would come", "name a filter in it");
     }
-    let topics = filters(section.reader, list.unwrap_or_default());
+    let topics = filters(section.context, list.unwrap_or_default());
     check_covered(&section, &topics);
-    let (topics, topics_at) = split(topics);
     let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtLeastOnce);
     let broker_at = broker.as_ref().map_or(section.at.clone(), |name| name.at.clone());
     section.finish();
     let broker = broker.map(|name| name.value.to_owned()).unwrap_or_default();
-    (Source { broker, topics, qos }, broker_at, topics_at)
+    (Source { broker, topics: values_of(&topics), qos }, broker_at, topics)
 }
 
 /// A filter that another one of the route covers brings nothing, or the same message twice.
 fn check_covered(section: &Section<'_, '_, '_, '_>, topics: &[At<TopicFilter>]) {
+    let patterns: Vec<Pattern> = topics.iter().map(|filter| Pattern::of(&filter.value)).collect();
+    let (mut all, mut known) = (FilterTree::default(), HashSet::with_capacity(topics.len()));
+    for (at, pattern) in patterns.iter().enumerate().filter(|(at, _)| known.insert(&topics[*at].value)) {
+        all.insert(pattern, at);
+    }
     for (at, filter) in topics.iter().enumerate() {
-        let covers = |(other, by): &(usize, &At<TopicFilter>)| {
-            let (by, filter) = (&by.value, &filter.value);
+        let covers = |other: usize| {
+            let (by, filter) = (&topics[other].value, &filter.value);
             // Of two that cover each other the first stays.
-            *other != at && by.share() == filter.share() && by.covers(filter) && (!filter.covers(by) || *other < at)
+            other != at && by.share() == filter.share() && by.covers(filter) && (!filter.covers(by) || other < at)
         };
-        if let Some((_, by)) = topics.iter().enumerate().find(covers) {
-            let what = format!("`{}` is covered by `{}` already", filter.value, by.value);
-            section.reader.warning(&filter.at, what, "leave it out");
+        let mut first: Option<usize> = None;
+        let _ = all.covering(&patterns[at], |other| {
+            if covers(other) {
+                first = Some(first.map_or(other, |first| first.min(other)));
+            }
+            ControlFlow::Continue(())
+        });
+        if let Some(first) = first {
+            let what = format!("`{}` is covered by `{}` already", filter.value, topics[first].value);
+            section.context.warning(&filter.at, what, "leave it out");
         }
     }
 }
 
-/// 0, 1 or 2.
-pub(crate) fn read_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
-    let number = value.number(bounds::Number { default: 1, min: 0, max: 2 })?;
-    QoS::from_u8(number as u8) // at most 2
-}
-
 fn read_remap(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> Option<Remap> {
-    let reader = section.reader;
+    let context = section.context;
     let strip = section.text("strip").map(|text| text.value.to_owned()).unwrap_or_default();
     let prefix = section.text("prefix");
     let response_topic = section.flag("response_topic", false);
@@ -142,17 +147,17 @@ fn read_remap(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> Opti
     {
         let hint = "write the levels that topics are to begin with, such as \"site/cottage/\"";
         let why = why_and_hint(&error, hint).0;
-        reader.error(&prefix.at, format!("`prefix` would make topics that cannot be: {why}"), hint);
+        context.error(&prefix.at, format!("`prefix` would make topics that cannot be: {why}"), hint);
         return None;
     }
     if let Some(prefix) = &prefix
         && !allow_control
     {
-        text::check_portable(reader, "prefix", prefix);
+        text::check_portable(context, "prefix", prefix);
     }
     let prefix = prefix.map(|text| text.value.to_owned()).unwrap_or_default();
     if strip.is_empty() && prefix.is_empty() {
-        reader.warning(&at, "this `remap` changes nothing", "set `strip` or `prefix`, or leave it out");
+        context.warning(&at, "this `remap` changes nothing", "set `strip` or `prefix`, or leave it out");
     }
     Some(Remap { strip, prefix, response_topic })
 }
@@ -174,7 +179,7 @@ fn read_retry(mut section: Section<'_, '_, '_, '_>) -> Retry {
     let attempts = section.number("attempts", bounds::ATTEMPTS) as u32; // the bounds keep it within
     let min = section.duration("min", bounds::RETRY_MIN);
     let max = section.duration("max", bounds::RETRY_MAX);
-    check_order(section.reader, &at, min, max);
+    check_order(section.context, &at, min, max);
     section.finish();
     Retry { attempts, min, max }
 }

@@ -1,8 +1,8 @@
-//! The configuration once it is known to be good. Only these types leave the crate.
+//! Everything one gateway is told: routes, target sets, plugins, and the gateway itself.
 
-use crate::broker::Broker;
-use crate::remap::Remap;
-use crate::spool::SpoolSettings;
+use super::broker::Broker;
+use super::remap::Remap;
+use super::spool::SpoolSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,6 +54,11 @@ impl Config {
             Some(set) => set.spool,
             None => self.brokers.get(target).map(Broker::spool).unwrap_or_default(),
         }
+    }
+
+    /// Whether a plugin may give messages another topic. An unknown one may; that it is unknown is reported elsewhere.
+    pub(crate) fn may_rewrite(&self, plugin: &str) -> bool {
+        self.plugins.get(plugin).is_none_or(|plugin| !plugin.grants.topics.is_empty())
     }
 
     /// The route of this name.

@@ -1,7 +1,7 @@
 //! Checked brokers: those at the end of a link, and the box's own.
 
+use super::spool::SpoolSettings;
 use crate::secret::Secret;
-use crate::spool::SpoolSettings;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! Reads `spool` of a broker or a target set.
 
 use crate::bounds;
-use crate::reader::{Section, Value};
-use crate::spool::{SpoolSettings, WhenFull};
+use crate::model::{SpoolSettings, WhenFull};
+use crate::tree::{Section, Value};
 
 /// What a broker or target set says of its spool, or what holds if it says nothing.
 pub(crate) fn read_spool(value: Option<&Value<'_, '_, '_, '_>>) -> SpoolSettings {
@@ -31,7 +31,7 @@ fn read_settings(mut section: Section<'_, '_, '_, '_>) -> SpoolSettings {
     {
         let (late, age) = (humantime::format_duration(late), humantime::format_duration(age));
         let what = format!("nothing waits for {late}, because `max_age` is {age}");
-        value.reader.warning(&value.at, what, "make `mark_late` shorter than `max_age`, or leave it out");
+        value.context.warning(&value.at, what, "make `mark_late` shorter than `max_age`, or leave it out");
     }
     section.finish();
     settings

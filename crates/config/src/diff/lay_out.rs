@@ -1,0 +1,323 @@
+//! A configuration as a list of keys and values.
+//!
+//! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
+
+use crate::model::{
+    Admin, AdminAddr, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue,
+    Limits, LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
+};
+use crate::values::size_text;
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Display};
+use std::time::Duration;
+
+/// The value of a key.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    /// People may read it.
+    Told(String),
+    /// It is compared only.
+    Kept(String),
+}
+
+/// All keys with their values. What is not set is not there.
+pub(super) fn lay_out(config: &Config) -> BTreeMap<String, Value> {
+    let Config { gateway, brokers, targets, plugins, routes, admin } = config;
+    let mut all = Keys { within: String::new(), all: BTreeMap::new() };
+    all.section("gateway", |keys| keys.gateway(gateway));
+    if let Some(Admin { listen }) = admin {
+        let listen = match listen {
+            AdminAddr::Tcp(addr) => addr.to_string(),
+            AdminAddr::Unix(path) => format!("unix:{}", path.display()),
+        };
+        all.section("admin", |keys| keys.told("listen", listen));
+    }
+    for (name, broker) in brokers {
+        all.section(&format!("brokers.{name}"), |keys| match broker {
+            Broker::Link(link) => keys.link(link),
+            Broker::Embedded(embedded) => keys.embedded(embedded),
+        });
+    }
+    for (name, set) in targets {
+        all.section(&format!("targets.{name}"), |keys| keys.target_set(set));
+    }
+    for (name, plugin) in plugins {
+        all.section(&format!("plugins.{name}"), |keys| keys.plugin(plugin));
+    }
+    for route in routes {
+        all.section(&format!("routes.{}", route.name), |keys| keys.route(route));
+    }
+    all.all
+}
+
+struct Keys {
+    /// The section, with a dot at its end; empty for the file.
+    within: String,
+    all: BTreeMap<String, Value>,
+}
+
+impl Keys {
+    fn section(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
+        let outer = self.within.len();
+        self.within = format!("{}{key}.", self.within);
+        fill(self);
+        self.within.truncate(outer);
+    }
+
+    fn told(&mut self, key: &str, value: impl Display) {
+        self.all.insert(format!("{}{key}", self.within), Value::Told(value.to_string()));
+    }
+
+    fn kept(&mut self, key: &str, value: impl Into<String>) {
+        self.all.insert(format!("{}{key}", self.within), Value::Kept(value.into()));
+    }
+
+    /// A word of an enum, as it is in the file but for its case.
+    fn word(&mut self, key: &str, value: impl Debug) {
+        let mut word = String::new();
+        for c in format!("{value:?}").chars() {
+            if c.is_ascii_uppercase() && !word.is_empty() {
+                word.push('-');
+            }
+            word.push(c.to_ascii_lowercase());
+        }
+        self.told(key, word);
+    }
+
+    fn size(&mut self, key: &str, bytes: u64) {
+        self.told(key, size_text(bytes));
+    }
+
+    fn time(&mut self, key: &str, time: Duration) {
+        self.told(key, humantime::format_duration(time));
+    }
+
+    fn list(&mut self, key: &str, list: impl IntoIterator<Item = impl Display>) {
+        let list: Vec<String> = list.into_iter().map(|one| format!("\"{one}\"")).collect();
+        self.told(key, format!("[{}]", list.join(", ")));
+    }
+
+    fn gateway(&mut self, gateway: &Gateway) {
+        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters } = gateway;
+        self.told("name", name);
+        self.told("data_dir", data_dir.display());
+        self.time("commit_delay", *commit_delay);
+        self.size("segment_size", *segment_size);
+        self.told("control_characters", if *allow_control_characters { "allow" } else { "refuse" });
+    }
+
+    fn link(&mut self, link: &LinkBroker) {
+        let LinkBroker {
+            url,
+            version,
+            client_id,
+            username,
+            password,
+            max_qos,
+            headers,
+            keep_alive,
+            receive_maximum,
+            max_packet_size,
+            session_expiry,
+            clean_start: _, // follows from `session_expiry`
+            reconnect: Reconnect { min, max },
+            connect_timeout,
+            tls,
+            bridge,
+            topic_alias_max,
+            will,
+            birth,
+            farewell,
+            spool,
+        } = link;
+        self.told("url", url);
+        let version = match version {
+            Version::Auto => "auto",
+            Version::V31 => "3.1",
+            Version::V311 => "3.1.1",
+            Version::V5 => "5",
+        };
+        self.told("version", version);
+        self.told("client_id", client_id);
+        username.iter().for_each(|name| self.told("username", name));
+        password.iter().for_each(|secret| self.kept("password", format!("{secret:?}")));
+        self.told("max_qos", *max_qos as u8);
+        for header in headers {
+            let value = match &header.value {
+                HeaderValue::Text(text) => format!("text {text}"),
+                HeaderValue::Secret(secret) => format!("{secret:?}"),
+            };
+            self.kept(&format!("headers.{}", quoted(&header.name)), value);
+        }
+        self.time("keep_alive", *keep_alive);
+        self.told("receive_maximum", receive_maximum);
+        self.size("max_packet_size", u64::from(*max_packet_size));
+        self.time("session_expiry", *session_expiry);
+        self.time("reconnect.min", *min);
+        self.time("reconnect.max", *max);
+        self.time("connect_timeout", *connect_timeout);
+        tls.iter().for_each(|tls| self.section("tls", |keys| keys.tls(tls)));
+        self.word("bridge", bridge);
+        self.told("topic_alias_max", topic_alias_max);
+        if let Some(Will { message, delay }) = will {
+            self.section("will", |keys| {
+                keys.announcement(message);
+                keys.time("delay", *delay);
+            });
+        }
+        birth.iter().for_each(|said| self.section("birth", |keys| keys.announcement(said)));
+        farewell.iter().for_each(|said| self.section("farewell", |keys| keys.announcement(said)));
+        self.section("spool", |keys| keys.spool(spool));
+    }
+
+    fn tls(&mut self, tls: &Tls) {
+        let Tls { ca, cert, key, key_password, fingerprint, server_name, alpn } = tls;
+        for (name, file) in [("ca", ca), ("cert", cert), ("key", key)] {
+            file.iter().for_each(|path| self.told(name, path.display()));
+        }
+        key_password.iter().for_each(|secret| self.kept("key_password", format!("{secret:?}")));
+        if let Some(print) = fingerprint {
+            self.told("fingerprint", print.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        }
+        server_name.iter().for_each(|name| self.told("server_name", name));
+        self.list("alpn", alpn);
+    }
+
+    fn announcement(&mut self, said: &Announcement) {
+        let Announcement { topic, payload, qos, retain } = said;
+        self.told("topic", topic);
+        self.kept("payload", String::from_utf8_lossy(payload));
+        self.told("qos", *qos as u8);
+        self.told("retain", retain);
+    }
+
+    fn embedded(&mut self, broker: &EmbeddedBroker) {
+        let EmbeddedBroker { listen, users, limits, spool } = broker;
+        let EmbeddedLimits {
+            max_packet_size,
+            max_connections,
+            session_expiry_max,
+            session_queue_max,
+            retained_max,
+            receive_maximum,
+        } = limits;
+        self.told("embedded", true);
+        self.list("listen", listen);
+        users.iter().for_each(|path| self.told("users", path.display()));
+        self.section("limits", |keys| {
+            keys.size("max_packet_size", u64::from(*max_packet_size));
+            keys.told("max_connections", max_connections);
+            keys.time("session_expiry_max", *session_expiry_max);
+            keys.told("session_queue_max", session_queue_max);
+            keys.told("retained_max", retained_max);
+            keys.told("receive_maximum", receive_maximum);
+        });
+        self.section("spool", |keys| keys.spool(spool));
+    }
+
+    fn spool(&mut self, spool: &SpoolSettings) {
+        let SpoolSettings { max_bytes, max_messages, max_age, when_full, drain_rate, mark_late } = spool;
+        self.size("max_bytes", *max_bytes);
+        max_messages.iter().for_each(|most| self.told("max_messages", most));
+        max_age.iter().for_each(|age| self.time("max_age", *age));
+        self.word("when_full", when_full);
+        drain_rate.iter().for_each(|rate| self.told("drain_rate", rate));
+        mark_late.iter().for_each(|late| self.time("mark_late", *late));
+    }
+
+    fn target_set(&mut self, set: &TargetSet) {
+        let TargetSet { policy, members, failback, spool } = set;
+        self.word("policy", policy);
+        self.list("members", members);
+        self.time("failback", *failback);
+        self.section("spool", |keys| keys.spool(spool));
+    }
+
+    fn plugin(&mut self, plugin: &Plugin) {
+        let Plugin { path, config, grants, limits, digest } = plugin;
+        let Grants { targets, topics, state } = grants;
+        let Limits {
+            memory_bytes,
+            table_elements,
+            deadline,
+            configure_deadline,
+            outputs,
+            output_bytes,
+            log_lines_per_second,
+            state_bytes,
+        } = limits;
+        self.told("path", path.display());
+        self.json("config", config);
+        self.list("grants.targets", targets);
+        self.list("grants.topics", topics);
+        self.told("grants.state", state);
+        self.section("limits", |keys| {
+            keys.size("memory", *memory_bytes as u64);
+            keys.told("table_elements", table_elements);
+            keys.time("deadline", *deadline);
+            keys.time("configure_deadline", *configure_deadline);
+            keys.told("outputs", outputs);
+            keys.size("output_size", *output_bytes as u64);
+            keys.told("log_lines_per_second", log_lines_per_second);
+            keys.size("state_size", *state_bytes as u64);
+        });
+        digest.iter().for_each(|digest| self.told("digest", digest));
+    }
+
+    /// Values in a plugin's table are its own business, and may be its secrets.
+    fn json(&mut self, key: &str, value: &serde_json::Value) {
+        match value {
+            serde_json::Value::Object(table) if !table.is_empty() => {
+                self.section(key, |keys| table.iter().for_each(|(key, value)| keys.json(&quoted(key), value)));
+            }
+            serde_json::Value::Object(_) if key == "config" => {} // as if it were not written
+            value => self.kept(key, value.to_string()),
+        }
+    }
+
+    fn route(&mut self, route: &Route) {
+        let Route {
+            name: _, // it is in the key
+            from: Source { broker, topics, qos: subscribed },
+            plugins,
+            to,
+            required,
+            remap,
+            ack,
+            on_failure,
+            retry: Retry { attempts, min, max },
+            tick,
+            qos,
+            retain,
+            persist_qos0,
+            priority,
+        } = route;
+        self.told("from.broker", broker);
+        self.list("from.topics", topics);
+        self.told("from.qos", *subscribed as u8);
+        self.list("plugins", plugins);
+        self.list("to", to);
+        required.iter().for_each(|names| self.list("required", names));
+        if let Some(Remap { strip, prefix, response_topic }) = remap {
+            self.told("remap.strip", format!("\"{strip}\""));
+            self.told("remap.prefix", format!("\"{prefix}\""));
+            self.told("remap.response_topic", response_topic);
+        }
+        self.word("ack", ack);
+        self.word("on_failure", on_failure);
+        self.told("retry.attempts", attempts);
+        self.time("retry.min", *min);
+        self.time("retry.max", *max);
+        tick.iter().for_each(|tick| self.time("tick", *tick));
+        qos.iter().for_each(|qos| self.told("qos", *qos as u8));
+        self.word("retain", retain);
+        self.told("persist_qos0", persist_qos0);
+        self.word("priority", priority);
+    }
+}
+
+/// A key as TOML has it.
+fn quoted(key: &str) -> String {
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_bare { key.to_owned() } else { format!("{key:?}") }
+}

@@ -1,0 +1,344 @@
+//! Follows messages through routes, to find those that come back to where they were.
+//!
+//! What is followed is a pattern: the topics that a route takes, and what its remap makes of them. Plugins are taken to
+//! leave topics alone, as most do; one that was granted topics may not, and then nothing is certain.
+
+use crate::model::{BridgeMode, Broker, Config, Route, Version};
+use crate::sections::Draft;
+use crate::topics::{FilterTree, Pattern};
+use crate::tree::Context;
+use crate::values::shown;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
+use tidegate_message::TopicFilter;
+
+/// The most pairs of patterns compared in all, so that no configuration takes more than a second or two to check.
+const MAX_STEPS: usize = 4_000_000;
+
+/// Whether what a route sends to a broker comes back to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Echo {
+    /// It does.
+    Yes,
+    /// It depends on what the broker is, MQTT 5 has no-local and mosquitto the bridge bit; or on a plugin.
+    Perhaps,
+    /// It does not: MQTT 5 with no-local, or the box's own broker.
+    No,
+}
+
+/// A pattern that has come to a route, and how.
+struct Visit {
+    route: usize,
+    topics: Pattern,
+    /// The visit before this one.
+    from: Option<usize>,
+    /// The broker it came through.
+    through: String,
+}
+
+/// Reports routes that feed themselves: an error if that is certain, a warning if it depends on the brokers.
+pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
+    let mut reported = BTreeSet::new();
+    let mut search = Search::new(&draft.config);
+    for allowed in [Echo::Yes, Echo::Perhaps] {
+        for start in search.starts() {
+            let Some(cycle) = search.find(start, allowed) else { continue };
+            let routes: BTreeSet<usize> = cycle.iter().map(|(route, _)| *route).collect();
+            if !reported.insert(routes) {
+                continue;
+            }
+            report(context, draft, start, &cycle, allowed);
+        }
+    }
+    if search.steps == 0 {
+        let what = "there are too many routes to see whether any feed themselves";
+        context.warning(&(0..0), what, "see to it that no message can come back to where it was");
+    }
+}
+
+/// Routes that feed themselves if every one of these brokers sends us back what we publish there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// By name, in the order in which a message goes through them.
+    pub routes: Vec<String>,
+    /// Those between the routes, by name.
+    pub brokers: Vec<String>,
+}
+
+/// Every ring of a configuration that depends on its brokers. One that is certain is an error of [`parse`](crate::parse).
+pub fn rings(config: &Config) -> Vec<Ring> {
+    let (mut rings, mut seen) = (Vec::new(), BTreeSet::new());
+    let mut search = Search::new(config);
+    for start in search.starts() {
+        let Some(cycle) = search.find(start, Echo::No) else { continue };
+        // Nothing is certain of a plugin that may change topics.
+        let rewrites = |plugin: &String| config.may_rewrite(plugin);
+        if cycle.iter().any(|(route, _)| config.routes[*route].plugins.iter().any(rewrites)) {
+            continue;
+        }
+        if seen.insert(cycle.iter().map(|(route, _)| *route).collect::<BTreeSet<_>>()) {
+            let routes = cycle.iter().map(|(route, _)| config.routes[*route].name.clone()).collect();
+            rings.push(Ring { routes, brokers: cycle.into_iter().map(|(_, broker)| broker).collect() });
+        }
+    }
+    rings
+}
+
+/// The routes of a configuration as a graph.
+struct Search<'c> {
+    config: &'c Config,
+    /// What each route takes: its filters.
+    taken: Vec<Vec<Pattern>>,
+    /// Which routes may take what each one sends.
+    next: Vec<Vec<usize>>,
+    /// What is left of [`MAX_STEPS`].
+    steps: usize,
+}
+
+impl<'c> Search<'c> {
+    fn new(config: &'c Config) -> Self {
+        let takes = |route: &Route| route.from.topics.iter().map(Pattern::of).collect();
+        let taken = config.routes.iter().map(takes).collect();
+        let mut search = Self { config, taken, next: Vec::new(), steps: MAX_STEPS };
+        search.next = in_rings(search.edges());
+        search
+    }
+
+    /// Where a ring may begin.
+    fn starts(&self) -> Vec<usize> {
+        (0..self.next.len()).filter(|route| !self.next[*route].is_empty()).collect()
+    }
+
+    /// Of each route those that may take what it sends.
+    fn edges(&mut self) -> Vec<Vec<usize>> {
+        let Self { config, taken, steps, .. } = self;
+        let mut sources: BTreeMap<&str, FilterTree<(usize, usize)>> = BTreeMap::new();
+        for (at, route) in config.routes.iter().enumerate() {
+            let tree = sources.entry(&route.from.broker).or_default();
+            taken[at].iter().enumerate().for_each(|(filter, topics)| tree.insert(topics, (at, filter)));
+        }
+        let mut edges = Vec::with_capacity(taken.len());
+        for (route, takes) in config.routes.iter().zip(&*taken) {
+            let brokers: BTreeSet<&str> = route.to.iter().flat_map(|target| config.brokers_of(target)).collect();
+            let sent: Vec<Pattern> = takes.iter().filter_map(|topics| sent(route, topics)).collect();
+            let mut next = BTreeSet::new();
+            for (tree, out) in brokers
+                .iter()
+                .filter_map(|broker| sources.get(broker))
+                .flat_map(|tree| sent.iter().map(move |out| (tree, out)))
+            {
+                let _ = tree.meeting(out, |(other, filter)| {
+                    if *steps == 0 {
+                        return ControlFlow::Break(());
+                    }
+                    *steps -= 1;
+                    if out.meet(&taken[other][filter]).is_some() {
+                        next.insert(other);
+                    }
+                    ControlFlow::Continue(())
+                });
+            }
+            edges.push(next.into_iter().collect());
+        }
+        edges
+    }
+
+    /// The shortest way from a route back to itself, as routes and the brokers behind them.
+    fn find(&mut self, start: usize, allowed: Echo) -> Option<Vec<(usize, String)>> {
+        let Self { config, taken, next, steps } = self;
+        let begin =
+            |topics: &Pattern| Visit { route: start, topics: topics.clone(), from: None, through: String::new() };
+        let mut visits: Vec<Visit> = taken[start].iter().map(begin).collect();
+        let mut been: BTreeMap<usize, Vec<usize>> = BTreeMap::from([(start, (0..visits.len()).collect())]);
+        let mut queue: VecDeque<usize> = (0..visits.len()).collect();
+        while let Some(at) = queue.pop_front() {
+            let here = visits[at].route;
+            let route = &config.routes[here];
+            let Some(out) = sent(route, &visits[at].topics) else { continue };
+            let rewrites = route.plugins.iter().any(|plugin| config.may_rewrite(plugin));
+            let rewrites = if rewrites { Echo::Perhaps } else { Echo::Yes };
+            for &next in &next[here] {
+                let source = &config.routes[next].from;
+                for (filter, takes) in source.topics.iter().zip(&taken[next]) {
+                    if *steps == 0 {
+                        return None;
+                    }
+                    *steps -= 1;
+                    // A single route that writes what it reads is a mistake, echo or not.
+                    let alone = next == start && here == start;
+                    let echo = if alone { Echo::Yes } else { echo(&config.brokers[&source.broker], filter) };
+                    if echo.max(rewrites) > allowed {
+                        continue;
+                    }
+                    let Some(topics) = out.meet(takes) else { continue };
+                    if next == start {
+                        return Some(path(&visits, at, &source.broker));
+                    }
+                    let been = been.entry(next).or_default();
+                    if !been.iter().any(|visit| visits[*visit].topics.covers(&topics)) {
+                        been.push(visits.len());
+                        queue.push_back(visits.len());
+                        visits.push(Visit { route: next, topics, from: Some(at), through: source.broker.clone() });
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What a route makes of topics; `None` when its remap does not take them, which `remap` reports.
+fn sent(route: &Route, topics: &Pattern) -> Option<Pattern> {
+    match &route.remap {
+        Some(remap) => topics.remapped(remap),
+        None => Some(topics.clone()),
+    }
+}
+
+/// Without the routes that nothing comes to or that lead to nothing: what is left can be in a ring. Of most
+/// configurations nothing is.
+fn in_rings(mut next: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut before: Vec<Vec<usize>> = vec![Vec::new(); next.len()];
+    for (route, others) in next.iter().enumerate() {
+        others.iter().for_each(|other| before[*other].push(route));
+    }
+    let mut comes: Vec<usize> = before.iter().map(Vec::len).collect();
+    let mut leads: Vec<usize> = next.iter().map(Vec::len).collect();
+    let mut gone: Vec<usize> = (0..next.len()).filter(|route| comes[*route] == 0 || leads[*route] == 0).collect();
+    let mut is_gone = vec![false; next.len()];
+    gone.iter().for_each(|route| is_gone[*route] = true);
+    // Each edge is taken away once from each of its ends.
+    while let Some(route) = gone.pop() {
+        for &other in &next[route] {
+            comes[other] = comes[other].saturating_sub(1);
+            if comes[other] == 0 && !std::mem::replace(&mut is_gone[other], true) {
+                gone.push(other);
+            }
+        }
+        for &other in &before[route] {
+            leads[other] = leads[other].saturating_sub(1);
+            if leads[other] == 0 && !std::mem::replace(&mut is_gone[other], true) {
+                gone.push(other);
+            }
+        }
+    }
+    for (route, others) in next.iter_mut().enumerate() {
+        others.retain(|other| !is_gone[route] && !is_gone[*other]);
+    }
+    next
+}
+
+fn echo(broker: &Broker, filter: &TopicFilter) -> Echo {
+    match broker {
+        // What the gateway publishes there it is never sent.
+        Broker::Embedded(_) => Echo::No,
+        // No-local is forbidden for shared subscriptions (MQTT 5.0 section 3.8.3.1).
+        Broker::Link(_) if filter.share().is_some() => Echo::Yes,
+        Broker::Link(link) => match (link.version, link.bridge) {
+            (Version::V5, _) => Echo::No,
+            (Version::V31 | Version::V311, BridgeMode::Off) => Echo::Yes,
+            (Version::Auto | Version::V31 | Version::V311, _) => Echo::Perhaps,
+        },
+    }
+}
+
+fn path(visits: &[Visit], last: usize, broker: &str) -> Vec<(usize, String)> {
+    let mut path = vec![(visits[last].route, broker.to_owned())];
+    let mut at = last;
+    while let Some(before) = visits[at].from {
+        path.push((visits[before].route, visits[at].through.clone()));
+        at = before;
+    }
+    path.reverse();
+    path
+}
+
+fn report(context: &Context<'_>, draft: &Draft, start: usize, cycle: &[(usize, String)], allowed: Echo) {
+    let Draft { config, written } = draft;
+    let at = &written.routes[start].at;
+    let name = shown(&config.routes[start].name);
+    if let [(_, broker)] = cycle {
+        let (what, hint) =
+            (format!("it takes from broker `{broker}` what it sends there"), "narrow its topics, or `remap`");
+        match allowed {
+            Echo::Yes => context.error(at, format!("route {name} feeds itself: {what}"), hint),
+            _ => {
+                let what = format!("route {name} may feed itself: {what}, unless a plugin changes the topic");
+                context.warning(at, what, hint);
+            }
+        }
+        return;
+    }
+    let way =
+        cycle.iter().map(|(route, broker)| format!("{} to broker `{broker}`", shown(&config.routes[*route].name)));
+    let way = way.collect::<Vec<_>>().join(", ");
+    let hint = "narrow the topics, `remap`, or set `version = \"5\"` on one of the brokers if it speaks that";
+    match allowed {
+        Echo::Yes => context.error(at, format!("route {name} feeds itself: {way}, and back"), hint),
+        _ => {
+            let what = format!("route {name} may feed itself: {way}, and back, unless a broker or plugin prevents it");
+            context.warning(at, what, hint);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Routes as `from filter strip prefix to`, on brokers of one MQTT version; the problems with loops, one a line.
+    fn loops(version: &str, routes: &[(&str, &str, &str, &str, &str)]) -> String {
+        let mut text = "[gateway]\nname = 'g'\ndata_dir = '/d'\n".to_owned();
+        for (broker, _, _, _, _) in routes {
+            if !text.contains(&format!("[brokers.{broker}]")) {
+                text +=
+                    &format!("[brokers.{broker}]\nurl = 'mqtt://{broker}'\nversion = '{version}'\nbridge = 'off'\n");
+            }
+        }
+        for (at, (from, filter, strip, prefix, to)) in routes.iter().enumerate() {
+            text += &format!(
+                "[[routes]]\nname = 'r{at}'\nfrom = {{ broker = '{from}', topics = ['{filter}'] }}\nto = ['{to}']\n\
+                 remap = {{ strip = '{strip}', prefix = '{prefix}' }}\n"
+            );
+        }
+        let problems = match crate::parse(&text, Path::new("f")) {
+            Ok((_, warnings)) => warnings,
+            Err(problems) => problems.0,
+        };
+        let loops = problems.iter().filter(|problem| problem.what.contains("itself"));
+        loops.map(|problem| problem.what.clone()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_route_that_takes_what_it_sends_feeds_itself() {
+        let alone = |filter, strip, prefix| !loops("3.1.1", &[("a", filter, strip, prefix, "a")]).is_empty();
+        assert!(alone("dev/#", "", ""));
+        assert!(alone("#", "", "x/"));
+        assert!(alone("dev/#", "dev/", "dev/old/"));
+        assert!(!alone("dev/#", "dev/", "site/"));
+        assert!(!alone("dev/+", "dev/", "dev/old/"), "one level more does not match `+`");
+    }
+
+    #[test]
+    fn a_ring_of_brokers_is_found_and_named_once() {
+        let ring =
+            |last| loops("3.1.1", &[("a", "x/#", "", "", "b"), ("b", "#", "", "y/", "c"), ("c", "y/#", last, "", "a")]);
+        let way = "route `r0` feeds itself: `r0` to broker `b`, `r1` to broker `c`, `r2` to broker `a`, and back";
+        assert_eq!(ring("y/"), way);
+        assert_eq!(ring(""), "", "back at a as y/x/..., which r0 does not take");
+    }
+
+    #[test]
+    fn both_ways_over_brokers_that_do_not_echo_is_a_bridge_and_not_a_loop() {
+        let both = |version| loops(version, &[("a", "#", "", "", "b"), ("b", "#", "", "", "a")]);
+        assert!(both("3.1.1").starts_with("route `r0` feeds itself"), "{}", both("3.1.1"));
+        assert!(both("auto").starts_with("route `r0` may feed itself"), "{}", both("auto"));
+        assert_eq!(both("5"), "");
+    }
+
+    #[test]
+    fn topics_that_grow_for_ever_end_the_search() {
+        let routes: Vec<_> = (0..30).map(|_| ("a", "#", "", "x/", "a")).collect();
+        assert!(!loops("3.1.1", &routes).is_empty());
+    }
+}

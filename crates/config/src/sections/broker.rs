@@ -1,0 +1,138 @@
+//! Reads `[brokers.<name>]`.
+
+use super::announcement::{About, read_announcement, read_will};
+use super::broker_keys::EMBEDDED_KEYS;
+use super::embedded::read_embedded;
+use super::headers::read_headers;
+use super::scalars::check_order;
+use super::secret::read_secret;
+use super::spool::read_spool;
+use super::text;
+use super::tls::read_tls;
+use crate::bounds;
+use crate::model::{BridgeMode, Broker, BrokerUrl, Gateway, LinkBroker, Reconnect, Scheme, Version};
+use crate::tree::{Section, Value};
+use crate::values;
+use tidegate_message::QoS;
+
+/// Makes a section into a broker, with placeholders where it cannot be used.
+pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> Broker {
+    if section.flag("embedded", false) {
+        Broker::Embedded(read_embedded(section, name))
+    } else {
+        Broker::Link(read_link(section, name, gateway))
+    }
+}
+
+fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> LinkBroker {
+    let context = section.context;
+    let url_at = section.require("url", "\"mqtt://127.0.0.1:1883\"").and_then(|value| value.text());
+    let url = url_at.as_ref().and_then(|text| {
+        values::broker_url(text.value).map_err(|(what, hint)| context.error(&text.at, what, hint)).ok()
+    });
+    let version = section.choice(
+        "version",
+        &[("auto", Version::Auto), ("3.1", Version::V31), ("3.1.1", Version::V311), ("5", Version::V5)],
+    );
+    let client_id_at = section.text("client_id");
+    let client_id = match &client_id_at {
+        Some(id) => text::checked(context, "client_id", id).unwrap_or_default(),
+        None => format!("tidegate-{}-{name}", gateway.name),
+    };
+    if version == Version::V31 && client_id.len() > bounds::MAX_CLIENT_ID_V31 {
+        let at = client_id_at.map_or(section.at.clone(), |id| id.at);
+        let what = format!(
+            "a client id of MQTT 3.1 has at most {} characters, not {}",
+            bounds::MAX_CLIENT_ID_V31,
+            client_id.len()
+        );
+        context.warning(&at, what, "set a shorter `client_id`; some brokers refuse this one");
+    }
+    let username = section.text("username").and_then(|name| text::checked(context, "username", &name));
+    let password_at = section.take("password");
+    let password = password_at.as_ref().and_then(|value| {
+        context.place(format!("brokers.{name}.password"), &value.at);
+        read_secret(value, "password")
+    });
+    if let Some(value) = &password_at
+        && !section.has("username")
+        && matches!(version, Version::V31 | Version::V311)
+    {
+        let hint = "add `username = \"...\"`, or set `version = \"5\"` if the broker speaks that";
+        value.error("there is a `password` without a `username`, which only MQTT 5 has", hint);
+    }
+    let tls = read_tls(&mut section, name, url.as_ref());
+    let scheme = url.as_ref().map(|url| url.scheme);
+    let headers = section.take("headers").map(|value| {
+        context.place(format!("brokers.{name}.headers"), &value.at);
+        read_headers(&value, scheme)
+    });
+    let bridge =
+        section.choice("bridge", &[("auto", BridgeMode::Auto), ("on", BridgeMode::On), ("off", BridgeMode::Off)]);
+    let spool_at = section.take("spool");
+    let spool = read_spool(spool_at.as_ref());
+    if let Some(value) = &spool_at
+        && spool.mark_late.is_some()
+        && matches!(version, Version::V31 | Version::V311)
+    {
+        let hint = "leave it out, or set `version = \"5\"` if the broker speaks that";
+        context.warning(&value.at, "`mark_late` adds a property to messages, which only MQTT 5 has", hint);
+    }
+    let session_expiry = section.duration("session_expiry", bounds::SESSION_EXPIRY);
+    let about = About {
+        allow_control: gateway.allow_control_characters,
+        may_be_v5: matches!(version, Version::Auto | Version::V5),
+        session_expiry,
+    };
+    let mut announcement = |key, kind| {
+        let section: Option<Section<'_, '_, '_, '_>> = section.section(key, kind);
+        section.and_then(|section| read_announcement(section, key, about))
+    };
+    let birth = announcement("birth", "birth = { topic = \"here\", payload = \"\" }");
+    let farewell = announcement("farewell", "farewell = { topic = \"gone\", payload = \"\" }");
+    let broker = LinkBroker {
+        url: url.unwrap_or(BrokerUrl { scheme: Scheme::Mqtt, host: String::new(), port: 0, path: String::new() }),
+        version,
+        client_id,
+        username,
+        password,
+        keep_alive: section.duration("keep_alive", bounds::KEEP_ALIVE),
+        receive_maximum: section.number("receive_maximum", bounds::RECEIVE_MAXIMUM) as u16,
+        max_packet_size: section.size("max_packet_size", bounds::PACKET_SIZE) as u32,
+        session_expiry,
+        clean_start: session_expiry.is_zero(),
+        reconnect: section
+            .section("reconnect", "reconnect = { min = \"500ms\", max = \"60s\" }")
+            .map(read_reconnect)
+            .unwrap_or_default(),
+        connect_timeout: section.duration("connect_timeout", bounds::CONNECT_TIMEOUT),
+        tls,
+        bridge,
+        topic_alias_max: section.number("topic_alias_max", bounds::TOPIC_ALIAS_MAX) as u16,
+        will: section
+            .section("will", "will = { topic = \"gone\", payload = \"\" }")
+            .and_then(|section| read_will(section, about)),
+        birth,
+        farewell,
+        max_qos: section.take("max_qos").and_then(|value| read_max_qos(&value)).unwrap_or(QoS::ExactlyOnce),
+        headers: headers.unwrap_or_default(),
+        spool,
+    };
+    section.finish_beside(&EMBEDDED_KEYS, "add `embedded = true` if this is the box's own broker, or leave it out");
+    broker
+}
+
+/// 0, 1 or 2.
+fn read_max_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
+    let number = value.number(bounds::MAX_QOS)?;
+    QoS::from_u8(number as u8) // at most 2
+}
+
+fn read_reconnect(mut section: Section<'_, '_, '_, '_>) -> Reconnect {
+    let at = section.at.clone();
+    let min = section.duration("min", bounds::RECONNECT_MIN);
+    let max = section.duration("max", bounds::RECONNECT_MAX);
+    check_order(section.context, &at, min, max);
+    section.finish();
+    Reconnect { min, max }
+}

@@ -1,0 +1,26 @@
+//! Which keys of a broker say which kind it is.
+
+/// Keys that only a link knows.
+pub(super) const LINK_KEYS: [&str; 19] = [
+    "url",
+    "version",
+    "client_id",
+    "username",
+    "password",
+    "keep_alive",
+    "receive_maximum",
+    "max_packet_size",
+    "session_expiry",
+    "reconnect",
+    "connect_timeout",
+    "tls",
+    "bridge",
+    "topic_alias_max",
+    "will",
+    "birth",
+    "farewell",
+    "max_qos",
+    "headers",
+];
+/// Keys that only the box's own broker knows.
+pub(super) const EMBEDDED_KEYS: [&str; 3] = ["listen", "users", "limits"];

@@ -1,0 +1,62 @@
+//! Reads `[brokers.<name>]` of the box's own broker.
+
+use super::broker_keys::LINK_KEYS;
+use super::spool::read_spool;
+use crate::bounds;
+use crate::model::{EmbeddedBroker, EmbeddedLimits};
+use crate::tree::{FileKind, Section};
+use crate::values;
+
+/// Makes a section into the box's own broker.
+pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str) -> EmbeddedBroker {
+    let context = section.context;
+    let list = section.require("listen", "[\"mqtt://127.0.0.1:1883\"]").and_then(|value| value.texts());
+    if list.as_ref().is_some_and(Vec::is_empty) {
+        context.error(&section.at, "nobody can reach a broker that listens nowhere", "name an address in `listen`");
+    }
+    let has_users = section.has("users");
+    let users = section.path("users");
+    let mut listen = Vec::new();
+    for text in list.unwrap_or_default() {
+        let addr = match values::listen_addr(text.value) {
+            Ok(addr) => addr,
+            Err((what, hint)) => {
+                context.error(&text.at, what, hint);
+                continue;
+            }
+        };
+        if addr.addr.port() != 0 && listen.contains(&addr) {
+            context.error(&text.at, format!("`listen` names {addr} twice"), "leave out one of them");
+        }
+        if !addr.addr.ip().is_loopback() && !has_users {
+            context.error(
+                &text.at,
+                format!("anyone on the network could publish at {addr}"),
+                "add `users = \"users.txt\"`, made with `mosquitto_passwd -c users.txt NAME`, or listen on 127.0.0.1",
+            );
+        }
+        listen.push(addr);
+    }
+    if let Some(users) = &users {
+        context.place(format!("brokers.{name}.users"), &users.at);
+        context.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
+    }
+    let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
+    let spool = read_spool(section.take("spool").as_ref());
+    section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
+    EmbeddedBroker { listen, users: users.map(|path| path.value), limits, spool }
+}
+
+fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {
+    // The bounds keep each number within its type.
+    let limits = EmbeddedLimits {
+        max_packet_size: section.size("max_packet_size", bounds::PACKET_SIZE) as u32,
+        max_connections: section.number("max_connections", bounds::CONNECTIONS) as u32,
+        session_expiry_max: section.duration("session_expiry_max", bounds::SESSION_EXPIRY),
+        session_queue_max: section.number("session_queue_max", bounds::SESSION_QUEUE) as u32,
+        retained_max: section.number("retained_max", bounds::RETAINED) as u32,
+        receive_maximum: section.number("receive_maximum", bounds::CLIENT_RECEIVE_MAXIMUM) as u16,
+    };
+    section.finish();
+    limits
+}

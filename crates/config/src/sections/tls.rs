@@ -1,0 +1,81 @@
+//! Reads `tls` of a broker.
+
+use super::secret::read_secret;
+use crate::bounds;
+use crate::model::{BrokerUrl, Scheme, Tls};
+use crate::tree::{At, FileKind, Section};
+use crate::values;
+use std::path::PathBuf;
+
+/// What a link needs for TLS; `None` where its url has none.
+pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, url: Option<&BrokerUrl>) -> Option<Tls> {
+    let value = broker.take("tls");
+    let scheme = url.map(|url| url.scheme);
+    let Some(value) = value else {
+        return scheme.is_some_and(Scheme::is_tls).then(Tls::default);
+    };
+    if let Some(scheme) = scheme
+        && !scheme.is_tls()
+    {
+        let what = format!("`tls` says nothing to a broker at {scheme}://");
+        value.error(what, "write the url with mqtts:// or wss://, or leave out `tls`");
+    }
+    let mut section = value.section("tls = { ca = \"ca.pem\" }")?;
+    let context = section.context;
+    let ca = section.path("ca");
+    let cert = section.path("cert");
+    let key = section.path("key");
+    match (section.has("cert"), section.has("key")) {
+        (true, false) => value.error("`cert` needs its `key`", "add `key = \"...\"`, the private key in PEM"),
+        (false, true) => value.error("`key` needs its `cert`", "add `cert = \"...\"`, the certificate chain in PEM"),
+        _ => {}
+    }
+    let key_password = section.take("key_password").and_then(|value| {
+        if !section.has("key") {
+            value.error("`key_password` needs its `key`", "add `key = \"...\"` and `cert`, or leave it out");
+        }
+        context.place(format!("brokers.{name}.tls.key_password"), &value.at);
+        read_secret(&value, "passphrase")
+    });
+    let fingerprint = section.text("fingerprint").and_then(|text| {
+        let read = values::fingerprint(text.value);
+        if read.is_none() {
+            let hint = "write the 64 hexadecimal digits that `openssl x509 -noout -fingerprint -sha256` prints";
+            context.error(&text.at, "`fingerprint` is not a SHA-256 fingerprint", hint);
+        }
+        read
+    });
+    if section.has("fingerprint") && section.has("ca") {
+        value.error("`fingerprint` is the only certificate to trust, and `ca` says others", "leave out one of them");
+    }
+    let server_name = section.text("server_name").and_then(|name| {
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+        if name.value.is_empty() || !name.value.chars().all(fine) {
+            let what = format!("{} is not a server name", values::shown(name.value));
+            context.error(&name.at, what, "write the host name in the broker's certificate");
+            return None;
+        }
+        Some(name.value.to_owned())
+    });
+    let mut alpn = Vec::new();
+    for protocol in section.texts("alpn").unwrap_or_default() {
+        if protocol.value.is_empty() || protocol.value.len() > bounds::MAX_ALPN_BYTES {
+            let hint = format!("write 1 to {} bytes, such as \"mqtt\"", bounds::MAX_ALPN_BYTES);
+            context.error(&protocol.at, "this cannot be an ALPN protocol", hint);
+        } else {
+            alpn.push(protocol.value.to_owned());
+        }
+    }
+    section.finish();
+    for (place, certificates) in [("tls.ca", &ca), ("tls.cert", &cert)] {
+        let Some(certificates) = certificates else { continue };
+        context.place(format!("brokers.{name}.{place}"), &certificates.at);
+        context.uses_file(FileKind::Certificates(certificates.value.clone()), &certificates.at);
+    }
+    if let Some(key) = &key {
+        context.place(format!("brokers.{name}.tls.key"), &key.at);
+        context.uses_file(FileKind::Private { what: "private key", path: key.value.clone() }, &key.at);
+    }
+    let path = |file: Option<At<PathBuf>>| file.map(|file| file.value);
+    Some(Tls { ca: path(ca), cert: path(cert), key: path(key), key_password, fingerprint, server_name, alpn })
+}

@@ -1,0 +1,74 @@
+//! What all sections share while a text is read.
+
+use super::uses::{FileKind, FileUse};
+use crate::bounds;
+use crate::problem::{Findings, Span};
+use crate::values;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What all sections share while a text is read.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) findings: Findings<'a>,
+    /// What relative paths are relative to.
+    pub(crate) base: &'a Path,
+    /// Files the configuration names, for `files::check`.
+    pub(crate) files: RefCell<Vec<FileUse>>,
+    /// Where it says what only a second look can check, under keys such as `brokers.home.tls.ca`.
+    pub(crate) places: RefCell<BTreeMap<String, Span>>,
+    /// Every key ever asked for, with its section's kind: together, the schema.
+    #[cfg(test)]
+    pub(crate) schema: RefCell<BTreeMap<(&'static str, &'static str), bool>>,
+}
+
+/// A value and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct At<T> {
+    pub(crate) value: T,
+    pub(crate) at: Span,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(text: &'a str, file: &'a Path, base: &'a Path) -> Self {
+        Self {
+            findings: Findings::new(file, text),
+            base,
+            files: RefCell::default(),
+            places: RefCell::default(),
+            #[cfg(test)]
+            schema: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn error(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
+        self.findings.error(at, what, hint);
+    }
+
+    pub(crate) fn warning(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
+        self.findings.warning(at, what, hint);
+    }
+
+    pub(crate) fn uses_file(&self, kind: FileKind, at: &Span) {
+        self.files.borrow_mut().push(FileUse { kind, at: at.clone() });
+    }
+
+    /// Notes where a key is, for a second look.
+    pub(crate) fn place(&self, key: String, at: &Span) {
+        self.places.borrow_mut().insert(key, at.clone());
+    }
+
+    /// Reports a name that cannot be one.
+    pub(crate) fn check_name(&self, what: &str, name: &str, at: &Span) {
+        if !values::is_name(name) {
+            let most = bounds::MAX_NAME_BYTES;
+            let shown = values::shown(name);
+            self.error(
+                at,
+                format!("{shown} cannot be the name of a {what}"),
+                format!("use 1 to {most} letters, digits, `-` and `_`, the first a letter or digit"),
+            );
+        }
+    }
+}

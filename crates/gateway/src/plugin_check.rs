@@ -1,0 +1,283 @@
+//! The third look at a configuration: its plugins, compiled, linked and configured as for a start.
+
+use crate::prepare::{allows_control_characters, spec};
+use crate::{Error, compile_cache};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use tidegate_config::{self as config, Loaded, Places, Problem, Severity};
+use tidegate_plugin::{Component, Diagnostic, Host, HostConfig, Plugin, Spec, StateStore};
+
+/// What speaks against starting the plugins, and what of them is hardly meant. Slow: it may compile.
+///
+/// `cache` is where the caller keeps compiled code; the gateway's own is read and not written.
+///
+/// # Errors
+/// The engine does not start, or may not make memory executable: that says nothing of the plugins.
+pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Problem>, Error> {
+    let Loaded { config, places, .. } = loaded;
+    if config.plugins.is_empty() {
+        return Ok(Vec::new());
+    }
+    let cache_dir = compile_cache::beside(&config.gateway.data_dir, cache);
+    let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.to_string()))?;
+    let (mut components, mut plugins, mut found) = (HashMap::new(), BTreeMap::new(), Vec::new());
+    let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for route in &config.routes {
+        for plugin in &route.plugins {
+            sources.entry(plugin).or_default().insert(&route.from.broker);
+        }
+    }
+    for (name, settings) in &config.plugins {
+        let component = components.entry(&settings.path).or_insert_with(|| component(&host, &settings.path));
+        let plugin = component.as_ref().map_err(Clone::clone).and_then(|component| {
+            let spec = Spec {
+                allow_control_characters: allows_control_characters(config),
+                ..spec(name, settings, StateStore::default())
+            };
+            let plugin = Plugin::new(&host, component, spec).map_err(wrong)?;
+            plugin.instantiate().map_err(wrong)?;
+            Ok(plugin)
+        });
+        match plugin {
+            Ok(plugin) => {
+                plugins.insert(name.as_str(), plugin.has_timer());
+            }
+            Err(Wrong::NotThePlugin(words)) => return Err(Error::Engine(words)),
+            Err(Wrong::Path(words, hint)) => {
+                let words = format!("`{}`: {words}; {hint}", settings.path.display());
+                found.push(places.plugin_problem(Severity::Error, name, "path", &words));
+            }
+            Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
+            Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
+        }
+        found.extend(ungranted(config, places, name, settings, sources.get(name.as_str())));
+    }
+    found.extend(timed(config, places, &plugins));
+    Ok(found)
+}
+
+/// Why there is no plugin, by what is to be mended.
+#[derive(Debug, Clone)]
+enum Wrong {
+    /// Its file, and what to do.
+    Path(String, &'static str),
+    /// What stands at another key of it; what to do is behind a semicolon.
+    Key(&'static str, String),
+    /// Its configuration.
+    Config(Vec<Diagnostic>),
+    /// This process.
+    NotThePlugin(String),
+}
+
+fn component(host: &Host, path: &Path) -> Result<Component, Wrong> {
+    let bytes =
+        std::fs::read(path).map_err(|error| Wrong::Path(error.to_string(), "let the gateway's user read it"))?;
+    host.compile(&bytes).map_err(wrong)
+}
+
+fn wrong(error: tidegate_plugin::Error) -> Wrong {
+    use tidegate_plugin::Error;
+    let words = error.to_string();
+    match error {
+        Error::Compile(_) => Wrong::Path(words, "build it for wasm32-wasip2, or correct the path"),
+        Error::WrongWorld(_) => Wrong::Path(words, "build it with the contract of this gateway"),
+        Error::Start(_) => Wrong::Path(words, "mend the plugin, or give it more in its `limits`"),
+        Error::Ungranted { .. } => Wrong::Key("grants", words),
+        Error::Limits { .. } => Wrong::Key("limits", words + "; raise it"),
+        Error::Configure(diagnostics) => Wrong::Config(diagnostics),
+        Error::Engine(_) | Error::NoExecutableMemory(_) => Wrong::NotThePlugin(words),
+    }
+}
+
+/// What a plugin refuses of its `config`, at the key that it names.
+fn refused(places: &Places, plugin: &str, said: &Diagnostic) -> Problem {
+    let key = match said.at.as_str() {
+        "" => "config".to_owned(),
+        at if at.starts_with('[') => format!("config{at}"),
+        at => format!("config.{at}"),
+    };
+    places.plugin_problem(Severity::Error, plugin, &key, &format!("it refuses its configuration: {said}"))
+}
+
+/// Targets that the `config` of a plugin names and its grants do not.
+///
+/// Nothing in the contract says where a plugin sends to. One that sends by name has that name from its author or from its
+/// `config`, and a text there that is exactly a target's name is hardly anything else. A broker that its routes take from
+/// is not looked at: a plugin is told its source by name.
+fn ungranted(
+    config: &config::Config,
+    places: &Places,
+    name: &str,
+    plugin: &config::Plugin,
+    sources: Option<&BTreeSet<&str>>,
+) -> Vec<Problem> {
+    let mut texts = Vec::new();
+    gather("config".to_owned(), &plugin.config, &mut texts);
+    let is_target = |text: &str| config.brokers.contains_key(text) || config.targets.contains_key(text);
+    let is_granted = |text: &str| plugin.grants.targets.iter().any(|target| target == text);
+    let is_source = |text: &str| sources.is_some_and(|sources| sources.contains(text));
+    let missing = texts.into_iter().filter(|(_, text)| is_target(text) && !is_granted(text) && !is_source(text));
+    let problem = |(key, text): (String, &str)| {
+        let words = format!(
+            "its `config` names the target `{text}`, which it is not granted, so what it sends there would fail; add \
+             \"{text}\" to the `targets` of its `grants`"
+        );
+        places.plugin_problem(Severity::Warning, name, &key, &words)
+    };
+    missing.map(problem).collect()
+}
+
+/// All texts in a value, with their keys.
+fn gather<'v>(key: String, value: &'v serde_json::Value, texts: &mut Vec<(String, &'v str)>) {
+    match value {
+        serde_json::Value::String(text) => texts.push((key, text)),
+        serde_json::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(at, value)| gather(format!("{key}[{at}]"), value, texts));
+        }
+        serde_json::Value::Object(table) => {
+            table.iter().for_each(|(name, value)| gather(format!("{key}.{name}"), value, texts));
+        }
+        _ => {}
+    }
+}
+
+/// Plugins that act on time where nobody calls them, and ticks that call nobody. `plugins` are those that could be built,
+/// and whether they act on time.
+fn timed(config: &config::Config, places: &Places, plugins: &BTreeMap<&str, bool>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let mut mute = BTreeSet::new();
+    for route in &config.routes {
+        let timed: Vec<&str> =
+            route.plugins.iter().map(String::as_str).filter(|name| plugins.get(name) == Some(&true)).collect();
+        if route.tick.is_none() {
+            found.extend(timed.iter().map(|name| {
+                let words = format!(
+                    "plugin `{name}` acts on time and is never called on time, so what it holds back never goes out; \
+                     add `tick = \"1s\"` to the route, which does no harm if it holds nothing back"
+                );
+                places.route_problem(Severity::Warning, &route.name, name, &words)
+            }));
+            continue;
+        }
+        let is_known = |name: &String| plugins.contains_key(name.as_str());
+        if let (Some(first), true, true) = (route.plugins.first(), timed.is_empty(), route.plugins.iter().all(is_known))
+        {
+            let words = "`tick` calls plugins that act on time, and none of these does; leave it out";
+            found.push(places.route_problem(Severity::Warning, &route.name, first, words));
+        }
+        mute.extend(timed.into_iter().filter(|name| config.plugins[*name].grants.topics.is_empty()));
+    }
+    found.extend(mute.into_iter().map(|name| {
+        let words = "what it sends at a `tick` needs a topic that it is granted, and it is granted none, so all of that is \
+                     dropped; add `topics = [\"...\"]` to its `grants`";
+        places.plugin_problem(Severity::Warning, name, "grants", words)
+    }));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// A home, an office that is granted to nobody, and the shipped plugins.
+    const HEAD: &str = "[gateway]\nname = \"g\"\ndata_dir = \"data\"\n[brokers.home]\nurl = \"mqtt://h\"\n\
+                        [brokers.office]\nurl = \"mqtt://o\"\n";
+
+    fn shipped(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist").join(name)
+    }
+
+    /// What is found of plugins and routes below [`HEAD`], without the directory.
+    fn found(rest: &str) -> Vec<String> {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["throttle.wasm", "convert.wasm", "route-by-field.wasm"] {
+            std::fs::copy(shipped(name), place.path().join(name)).unwrap();
+        }
+        std::fs::write(place.path().join("text.wasm"), "no component").unwrap();
+        let file = place.path().join("gw.toml");
+        std::fs::write(&file, format!("{HEAD}{rest}")).unwrap();
+        let loaded = tidegate_config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+        // Compiled once for all tests.
+        let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/compiled");
+        let found = check_plugins(&loaded, Some(&cache)).unwrap();
+        assert!(!place.path().join("data").exists(), "the data directory is the gateway's");
+        let directory = format!("{}/", place.path().display());
+        found.iter().map(|problem| problem.to_string().replace(&directory, "")).collect()
+    }
+
+    fn route(plugin: &str, more: &str) -> String {
+        format!(
+            "[[routes]]\nname = \"r\"\nfrom = {{ broker = \"home\", topics = [\"dev/#\"] }}\nplugins = [\"{plugin}\"]\n\
+             to = [\"office\"]\n{more}\n"
+        )
+    }
+
+    #[track_caller]
+    fn assert_one(found: &[String], start: &str, parts: &[&str]) {
+        assert_eq!(found.len(), 1, "{found:#?}");
+        assert!(found[0].starts_with(start) && found[0].contains("; "), "{} has not {start}", found[0]);
+        for part in parts {
+            assert!(found[0].contains(part), "{} has not {part}", found[0]);
+        }
+    }
+
+    /// Numbers that two crates know, because neither may name the other.
+    #[test]
+    fn what_the_configuration_promises_is_what_plugins_get() {
+        let plugin = config::Plugin {
+            path: PathBuf::new(),
+            config: serde_json::Value::Null,
+            grants: config::Grants::default(),
+            limits: config::Limits::default(),
+            digest: None,
+        };
+        assert_eq!(spec("p", &plugin, StateStore::default()).limits, tidegate_plugin::Limits::default());
+        assert_eq!(config::MAX_COMPONENT_BYTES, tidegate_plugin::MAX_COMPONENT_BYTES as u64);
+    }
+
+    #[test]
+    fn what_a_plugin_refuses_is_told_at_the_key_that_it_names() {
+        let with = |config: &str| found(&format!("[plugins.c]\npath = \"convert.wasm\"\n{config}\n{}", route("c", "")));
+        let good = "config = { field = \"temp\", from = \"fahrenheit\", to = \"celsius\" }";
+        assert_eq!(with(good), [""; 0]);
+        assert_one(&with(&good.replace("from =", "unit_from =")), "gw.toml:10:28: plugin `c`", &["unit_from"]);
+        let table = "[plugins.c.config]\nfield = \"temp\"\nfrom = \"fahrenheit\"\nto = \"celsius\"\nround = \"one\"";
+        assert_one(&with(table), "gw.toml:14:1: plugin `c`", &["it refuses its configuration", "round"]);
+        assert_one(&with(""), "gw.toml:8:10: plugin `c`", &["it refuses its configuration"]);
+    }
+
+    #[test]
+    fn what_is_no_plugin_is_told_at_its_path() {
+        let text = found(&format!("[plugins.c]\npath = \"text.wasm\"\n{}", route("c", "")));
+        assert_one(&text, "gw.toml:9:8: plugin `c`: `text.wasm`: not a component", &["wasm32-wasip2"]);
+    }
+
+    #[test]
+    fn targets_in_a_config_that_are_not_granted_are_worth_a_look() {
+        let with = |grants: &str| {
+            let by =
+                "config = { by = { field = \"kind\" }, table = { alarm = [\"office\", \"onward\"], own = \"home\" } }";
+            let found =
+                found(&format!("[plugins.k]\npath = \"route-by-field.wasm\"\n{by}\n{grants}\n{}", route("k", "")));
+            found.into_iter().filter(|line| line.contains("grant")).collect::<Vec<_>>()
+        };
+        assert_one(&with(""), "gw.toml:10:56: warning: plugin `k`", &["names the target `office`"]);
+        assert_eq!(with("grants = { targets = [\"office\"] }"), [""; 0]);
+    }
+
+    #[test]
+    fn a_plugin_that_acts_on_time_wants_a_tick_and_a_topic() {
+        let calm = |grants: &str, more: &str| {
+            let config = "config = { every = \"5s\" }";
+            found(&format!("[plugins.t]\npath = \"throttle.wasm\"\n{config}\n{grants}\n{}", route("t", more)))
+        };
+        let topics = "grants = { topics = [\"dev/#\"] }";
+        assert_eq!(calm(topics, "tick = \"1s\""), [""; 0]);
+        assert_one(&calm(topics, ""), "gw.toml:15:12: warning: route `r`: plugin `t` acts on time", &["tick = \"1s\""]);
+        assert_one(&calm("", "tick = \"1s\""), "gw.toml:8:10: warning: plugin `t`", &["topics = "]);
+        let convert = "[plugins.c]\npath = \"convert.wasm\"\nconfig = { field = \"temp\", from = \"fahrenheit\", to = \"celsius\" }\n";
+        let useless = found(&format!("{convert}{}", route("c", "tick = \"1s\"")));
+        assert_one(&useless, "gw.toml:14:12: warning: route `r`: `tick` calls", &["leave it out"]);
+    }
+}
