@@ -7,15 +7,16 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with two liberties that it names: the
 /// command checks and explains configurations, and its demo has devices of its own.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("message", &[]),
+    ("pacing", &[]),
     ("mqtt", &["message"]),
     ("config", &["message"]),
-    ("plugin", &["message"]),
+    ("plugin", &["message", "pacing"]),
     ("spool", &["message"]),
-    ("link", &["mqtt", "message"]),
-    ("broker", &["mqtt", "message"]),
-    ("gateway", &["link", "broker", "plugin", "spool", "config", "mqtt", "message"]),
+    ("link", &["mqtt", "message", "pacing"]),
+    ("broker", &["mqtt", "message", "pacing"]),
+    ("gateway", &["link", "broker", "plugin", "spool", "config", "mqtt", "message", "pacing"]),
     ("tidegate", &["gateway", "spool", "config", "link", "mqtt", "message"]),
     // An independent check of the product uses nothing of it.
     ("testkit", &[]),

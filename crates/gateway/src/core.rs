@@ -10,7 +10,7 @@ use crate::durable::{Merged, Pace, QueueSlot};
 use crate::lane::{Lane, NO_ORIGIN};
 use crate::links::Troubles;
 use crate::origin::Origins;
-use crate::pipeline::{Decided, Inbox, Job, Outbox};
+use crate::plugins::{Decided, Inbox, Job, Outbox};
 use crate::sets::{Choice, Health};
 use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;

@@ -3,7 +3,7 @@
 use crate::core::{Core, Kind, RouteTarget, Target, Token};
 use crate::durable::LATE_US;
 use crate::lane::{Entry, NO_ORIGIN, NO_SET, Pushed, SPOOLED, Tag};
-use crate::pipeline::{Decided, Job, To, Verdict};
+use crate::plugins::{Decided, Job, To, Verdict};
 use crate::sets::Policy;
 use std::time::Instant;
 use tidegate_link::Outgoing;
@@ -24,15 +24,16 @@ impl Core {
         for one in decided {
             match one {
                 Decided::Remember(plugin, writes) => self.remember(&plugin, writes),
-                Decided::Job(job, verdict) => self.verdict(route, job, verdict, now),
-                Decided::Tick(outputs) => {
+                Decided::Job(job, verdict) => {
+                    self.left_pipeline(route);
+                    self.verdict(route, job, verdict, now);
+                }
+                Decided::Tick(mut job, verdict) => {
                     let counters = &mut self.routes[usize::from(route)].counters;
-                    counters.ticked += outputs.len() as u64;
-                    counters.in_flight += outputs.len() as u64;
-                    let received_us = self.now_us(now);
-                    for (to, message) in outputs {
-                        self.output(route, to, message, NO_ORIGIN, received_us, now);
-                    }
+                    counters.ticked += 1;
+                    counters.in_flight += 1;
+                    job.received_us = self.now_us(now);
+                    self.verdict(route, job, verdict, now);
                 }
             }
         }
@@ -41,13 +42,16 @@ impl Core {
         }
     }
 
-    fn verdict(&mut self, route: u16, job: Job, verdict: Verdict, now: Instant) {
+    fn left_pipeline(&mut self, route: u16) {
         let slot = &mut self.routes[usize::from(route)];
         slot.in_pipeline -= 1;
         if slot.full_since.is_some() && slot.in_pipeline <= crate::core::PIPELINE_JOBS_MAX / 2 {
             slot.full_since = None;
             self.hold_back.notify_one();
         }
+    }
+
+    fn verdict(&mut self, route: u16, job: Job, verdict: Verdict, now: Instant) {
         match verdict {
             Verdict::Onward => self.onward(route, job.message, job.origin, job.received_us, now),
             Verdict::Outputs(outputs) => {

@@ -8,7 +8,7 @@
 use crate::core::{Core, Kind, SourceAck, Target, Token};
 use crate::lane::{CLASSES, Entry, NO_ORIGIN, SPOOLED, Tag};
 use crate::origin::{Stash, Step};
-use crate::pipeline::{Job, Parking};
+use crate::plugins::{Job, Parking};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! What would become of a message, and why, without sending anything.
 
 use crate::Error;
-use crate::pipeline::{NewStage, Stage};
-use crate::prepare::{Preparer, allows_control_characters, short};
+use crate::plugins::build::{Preparer, allows_control_characters, short};
+use crate::plugins::{NewStage, Stage};
 use std::collections::HashMap;
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! Wires brokers, routes and plugins together, and keeps them running while everything about them may change.
 //!
 //! The walk of a message: a link or the box's own broker hands a batch to [`core::Core`]; the routes of each topic are
-//! looked up; plugins decide on threads of their own (`pipeline.rs`); verdicts find their targets (`deliver.rs`) and become a
+//! looked up; plugins decide on threads of their own (`plugins.rs`); verdicts find their targets (`deliver.rs`) and become a
 //! record in the spool; when it is durable, the source is acknowledged and the deliveries enter the lanes of their brokers
 //! (`durable.rs`); each link pulls from its lane as fast as its broker takes.
 //!
@@ -30,10 +30,9 @@ mod listeners;
 mod metrics;
 mod once;
 mod origin;
-mod pipeline;
+mod plugins;
 mod port;
 mod preflight;
-mod prepare;
 mod serve;
 mod sets;
 mod settings;

@@ -1,7 +1,7 @@
 //! What the gateway has done so far, for people and for monitoring.
 
 use crate::core::{BrokerSlot, Core, Kind, Target};
-use crate::prepare::short;
+use crate::plugins::build::short;
 use tidegate_spool::DiskStatus;
 
 /// The state of everything at one moment.

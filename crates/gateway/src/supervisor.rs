@@ -4,9 +4,9 @@ use crate::core::{BrokerSlot, Core, Kind, RouteSlot, RouteTarget, SetSlot, Targe
 use crate::durable::Pace;
 use crate::embedded::{Addresses, Patience, Running};
 use crate::held::{self, Held, LinkSettings, link_settings};
-use crate::pipeline::{self, Inbox, Outbox};
+use crate::plugins::build::{Prepared, Preparer, StageKey};
+use crate::plugins::{self, Inbox, Outbox};
 use crate::port::BrokerPort;
-use crate::prepare::{Prepared, Preparer, StageKey};
 use crate::sets::{Choice, Policy};
 use crate::snapshot::Snapshot;
 use crate::tasks::{collect, follow_spool, maintain, open_spool};
@@ -531,7 +531,7 @@ impl Gateway {
             let has_stages = !prepared.swap.stages.is_empty();
             if has_stages && slot.inbox.is_none() {
                 let inbox = Arc::new(Inbox::default());
-                if let Err(error) = pipeline::spawn(at as u16, &route.name, inbox.clone(), core.outbox.clone()) {
+                if let Err(error) = plugins::spawn(at as u16, &route.name, inbox.clone(), core.outbox.clone()) {
                     tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
                 }
                 slot.inbox = Some(inbox);
