@@ -9,17 +9,18 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with two liberties that it names: the
 /// command checks and explains configurations, and its demo has devices of its own.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("message", &[]),
+    ("pacing", &[]),
     ("mqtt", &["message"]),
     ("config", &["message"]),
-    ("plugin", &["message"]),
+    ("plugin", &["message", "pacing"]),
     ("spool", &["message"]),
     ("transport", &[]),
-    ("link", &["transport", "mqtt", "message"]),
-    ("broker", &["transport", "mqtt", "message"]),
-    ("router", &["spool", "config", "message"]),
-    ("gateway", &["router", "link", "broker", "plugin", "spool", "config", "mqtt", "message"]),
+    ("link", &["transport", "mqtt", "message", "pacing"]),
+    ("broker", &["transport", "mqtt", "message", "pacing"]),
+    ("router", &["spool", "config", "message", "pacing"]),
+    ("gateway", &["router", "link", "broker", "plugin", "spool", "config", "mqtt", "message", "pacing"]),
     ("tidegate", &["gateway", "spool", "config", "link", "mqtt", "message"]),
     // An independent check of the product uses nothing of it.
     ("testkit", &[]),

@@ -6,6 +6,7 @@
 //! | `transports` | how a broker is reached, and the words when it is not |
 //! | `routes` | fan-out, remap, plugins, overlaps; QoS 0 with a target that is away |
 //! | `sets` | several brokers under one name |
+//! | `ticks` | what plugins say on a tick, and the plugins behind them |
 //! | `retained` | retained messages, wills, and that nothing echoes |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
 
@@ -14,6 +15,7 @@ mod qos;
 mod retained;
 mod routes;
 mod sets;
+mod ticks;
 mod transports;
 
 use crate::fixture::PATIENCE;

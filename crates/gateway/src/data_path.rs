@@ -4,8 +4,8 @@
 //! plugins' threads and their verdicts back.
 
 use crate::link_reports::Troubles;
-use crate::pipeline::{Inbox, Outbox};
-use crate::prepare::PluginInfo;
+use crate::plugins::build::PluginInfo;
+use crate::plugins::{Inbox, Outbox};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -69,7 +69,7 @@ pub(crate) async fn open(
             ));
             continue;
         }
-        let allow_control_characters = crate::prepare::allows_control_characters(config);
+        let allow_control_characters = crate::plugins::build::allows_control_characters(config);
         match open_one(name, embedded, allow_control_characters, patience).await {
             Ok(one) => opened.push(one),
             Err(Error::Config(words)) => wrong.extend(words),

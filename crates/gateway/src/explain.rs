@@ -1,7 +1,7 @@
 //! What would become of a message, and why, without sending anything.
 
-use crate::pipeline::{NewStage, Stage};
-use crate::prepare::{Preparer, allows_control_characters, short};
+use crate::plugins::build::{Preparer, allows_control_characters, short};
+use crate::plugins::{NewStage, Stage};
 use crate::{Error, compile_cache};
 use std::collections::HashMap;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use crate::counters::StageCounters;
 use crate::data_path::{DataPath, Kind};
-use crate::prepare::{PluginInfo, short};
+use crate::plugins::build::{PluginInfo, short};
 use crate::snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
 use std::time::Instant;
 use tidegate_config::Priority;

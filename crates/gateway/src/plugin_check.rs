@@ -1,6 +1,6 @@
 //! The third look at a configuration: its plugins, compiled, linked and configured as for a start.
 
-use crate::prepare::{allows_control_characters, spec};
+use crate::plugins::build::{allows_control_characters, spec};
 use crate::{Error, compile_cache};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

@@ -4,8 +4,8 @@ use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
 use crate::embedded::{Addresses, Patience, Running};
 use crate::held::{self, Held, LinkSettings, link_settings};
-use crate::pipeline::{self, Inbox, Outbox};
-use crate::prepare::{Prepared, Preparer, StageKey};
+use crate::plugins::build::{Prepared, Preparer, StageKey};
+use crate::plugins::{self, Inbox, Outbox};
 use crate::snapshot::Snapshot;
 use crate::upkeep::{collect, follow_spool, maintain, open_spool};
 use crate::{Error, embedded, settings, subscriptions};
@@ -399,7 +399,7 @@ impl Gateway {
             pipeline.plugins = prepared.plugins;
             if !prepared.swap.stages.is_empty() && pipeline.inbox.is_none() {
                 let inbox = Arc::new(Inbox::default());
-                if let Err(error) = pipeline::spawn(at, &route.name, inbox.clone(), outbox) {
+                if let Err(error) = plugins::spawn(at, &route.name, inbox.clone(), outbox) {
                     tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
                 }
                 pipeline.inbox = Some(inbox);

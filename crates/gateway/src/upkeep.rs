@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::data_path::DataPath;
-use crate::pipeline::Outbox;
+use crate::plugins::Outbox;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! When to stop asking a plugin that keeps failing: a circuit breaker without a clock of its own.
 
 use std::time::{Duration, Instant};
+use tidegate_pacing::Doubling;
 
 /// How many of the latest decisions the fault rate is taken over: the bits of a `u64`.
 const WINDOW: u32 = u64::BITS;
@@ -63,14 +64,15 @@ pub struct Circuit {
     /// One bit a decision, the latest lowest; 1 is a fault.
     window: u64,
     /// How long it stays open the next time.
-    backoff: Duration,
+    backoff: Doubling,
     opened: u64,
 }
 
 impl Circuit {
     /// A closed circuit.
     pub fn new(settings: CircuitSettings) -> Self {
-        Self { settings, state: State::Closed, in_a_row: 0, window: 0, backoff: settings.backoff_min, opened: 0 }
+        let backoff = Doubling::new(settings.backoff_min, settings.backoff_max);
+        Self { settings, state: State::Closed, in_a_row: 0, window: 0, backoff, opened: 0 }
     }
 
     /// May the next message go to the plugin?
@@ -79,7 +81,7 @@ impl Circuit {
             State::Closed => Admission::Go,
             State::Open { until } | State::HalfOpen { until } if now < until => Admission::Wait(until),
             State::Open { .. } | State::HalfOpen { .. } => {
-                self.state = State::HalfOpen { until: now + self.backoff };
+                self.state = State::HalfOpen { until: now + self.backoff.peek() };
                 Admission::Probe
             }
         }
@@ -92,7 +94,7 @@ impl Circuit {
                 self.in_a_row = 0;
                 self.window <<= 1;
                 if self.window == 0 {
-                    self.backoff = self.settings.backoff_min; // a whole window without a fault: forgiven
+                    self.backoff.reset(); // a whole window without a fault: forgiven
                 }
             }
             State::Open { .. } => {}
@@ -137,8 +139,7 @@ impl Circuit {
     }
 
     fn open(&mut self, now: Instant) {
-        self.state = State::Open { until: now + self.backoff };
-        self.backoff = (self.backoff * 2).min(self.settings.backoff_max);
+        self.state = State::Open { until: now + self.backoff.advance() };
         self.in_a_row = 0;
         self.window = 0;
         self.opened += 1;

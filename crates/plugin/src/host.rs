@@ -48,13 +48,15 @@ impl Host {
     /// # Errors
     /// [`Error::Engine`] when the machine has no threads or the cache directory cannot be made.
     pub fn new(config: &HostConfig) -> Result<Self, Error> {
-        let broken = |what: &dyn fmt::Display| Error::Engine(what.to_string());
         let cache = match &config.cache_dir {
-            Some(dir) => Some(open_cache(dir).map_err(|error| broken(&format!("cache {}: {error}", dir.display())))?),
+            Some(dir) => Some(
+                open_cache(dir).map_err(|error| Error::Engine(format!("cache {}: {error}", dir.display()).into()))?,
+            ),
             None => None,
         };
-        let engine = Engine::new(&engine_config(cache.clone())).map_err(|error| broken(&error))?;
-        let ticker = Ticker::start(engine.clone()).map_err(|error| broken(&error))?;
+        let engine =
+            Engine::new(&engine_config(cache.clone())).map_err(|error| Error::Engine(error.into_boxed_dyn_error()))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| Error::Engine(error.into()))?;
         Ok(Self { inner: Arc::new(Inner { ticker, engine, cache }) })
     }
 

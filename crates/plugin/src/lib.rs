@@ -48,7 +48,7 @@ use std::fmt;
 pub enum Error {
     /// The engine did not start: nothing to do with any plugin.
     #[error("the WebAssembly engine did not start: {0}")]
-    Engine(String),
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// These bytes are not a component that can be compiled; perhaps not yet, if the file is still being written.
     #[error("not a component: {0}")]
     Compile(String),
@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// It failed while it was instantiated or configured.
     #[error("it failed while it started: {0}")]
-    Start(Fault),
+    Start(#[source] Fault),
     /// It refuses its configuration.
     #[error("it refuses its configuration: {}", Diagnostics(.0))]
     Configure(Vec<Diagnostic>),

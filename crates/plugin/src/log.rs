@@ -1,63 +1,39 @@
 //! What plugins say, in the gateway's log under the plugin's name: bounded in length, in lines a second, and without
 //! control characters that could forge a line.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tidegate_pacing::LogLimit;
 
 pub(crate) use crate::contract::tidegate::gateway::log::Level;
 
 /// The longest line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 1024;
-const WINDOW: Duration = Duration::from_secs(1);
 
 /// The log of one plugin, shared by its instances so that a fresh one does not start with a fresh allowance.
 #[derive(Debug)]
 pub(crate) struct PluginLog {
     plugin: String,
-    lines_per_second: u32,
-    budget: Mutex<Budget>,
-}
-
-#[derive(Debug, Default)]
-struct Budget {
-    window: Option<Instant>,
-    lines: u32,
-    suppressed_now: u64,
-    suppressed: u64,
-}
-
-impl Budget {
-    /// Whether a line may pass, and how many were held back before it that nobody was told of yet.
-    fn take(&mut self, now: Instant, per_second: u32) -> Option<u64> {
-        if self.window.is_none_or(|start| now.duration_since(start) >= WINDOW) {
-            self.window = Some(now);
-            self.lines = 0;
-        }
-        if self.lines < per_second {
-            self.lines += 1;
-            Some(std::mem::take(&mut self.suppressed_now))
-        } else {
-            self.suppressed_now += 1;
-            self.suppressed += 1;
-            None
-        }
-    }
+    limit: Mutex<LogLimit>,
 }
 
 impl PluginLog {
     pub(crate) fn new(plugin: String, lines_per_second: u32) -> Self {
-        Self { plugin, lines_per_second, budget: Mutex::default() }
+        Self { plugin, limit: Mutex::new(LogLimit::new(lines_per_second, Duration::from_secs(1))) }
     }
 
     /// Lines held back so far.
     pub(crate) fn suppressed(&self) -> u64 {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).suppressed
+        self.limit().held_back()
+    }
+
+    fn limit(&self) -> MutexGuard<'_, LogLimit> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn line(&self, level: Level, text: &str) {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(suppressed) = budget.take(Instant::now(), self.lines_per_second) else { return };
-        drop(budget);
+        let allowed = self.limit().allow(Instant::now());
+        let Some(suppressed) = allowed else { return };
         let plugin = self.plugin.as_str();
         if suppressed > 0 {
             tracing::warn!(plugin, suppressed, "lines of this plugin were not logged: more than its limit a second");
@@ -88,11 +64,14 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let (mut budget, start) = (Budget::default(), Instant::now());
-        let passed = (0..1000).filter(|_| budget.take(start, 20).is_some()).count();
-        assert_eq!((passed, budget.suppressed), (20, 980));
-        assert_eq!(budget.take(start + WINDOW, 20), Some(980), "the next line tells");
-        assert_eq!(budget.take(start + WINDOW, 20), Some(0));
+        let log = PluginLog::new("p".into(), 20);
+        for _ in 0..1000 {
+            log.line(Level::Debug, "again");
+        }
+        assert!((1..=980).contains(&log.suppressed()), "{} of 1000", log.suppressed());
+        let silent = PluginLog::new("p".into(), 0);
+        silent.line(Level::Debug, "not at all");
+        assert_eq!(silent.suppressed(), 1);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tidegate_message::{ByteString, Message};
 use tidegate_spool::{NameKind, StateWrite};
 
 /// Where one output of a decided message goes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum To {
     /// To the route's own targets.
     Onward,
@@ -25,7 +25,7 @@ pub enum To {
 }
 
 /// What is to be done with a parcel.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub enum Verdict {
     /// Its message goes onward.
     Onward,
@@ -60,8 +60,8 @@ pub enum Decided {
     Remember(Arc<str>, Vec<Written>),
     /// A parcel, and what becomes of it.
     Parcel(Parcel, Verdict),
-    /// What plugins made of themselves.
-    Tick(Vec<(To, Message)>),
+    /// A message that a plugin made on a tick, as the plugins behind it have decided.
+    Tick(Parcel, Verdict),
 }
 
 impl<A: Ack> Router<A> {
@@ -73,17 +73,16 @@ impl<A: Ack> Router<A> {
             match one {
                 Decided::Remember(..) => {}
                 Decided::Parcel(parcel, verdict) => {
+                    self.left_plugins(at);
                     let part = Part { route: at, debt: parcel.debt, draft, received_us: parcel.received_us };
                     self.verdict(part, parcel, verdict, now);
                 }
-                Decided::Tick(outputs) => {
+                Decided::Tick(parcel, verdict) => {
                     let account = &mut self.routes[at.at()].account;
-                    account.ticked += outputs.len() as u64;
-                    account.in_flight += outputs.len() as u64;
-                    for (to, message) in outputs {
-                        let part = Part { route: at, debt: None, draft, received_us: now.us };
-                        self.output(part, to, message, now);
-                    }
+                    account.ticked += 1;
+                    account.in_flight += 1;
+                    let part = Part { route: at, debt: None, draft, received_us: now.us };
+                    self.verdict(part, parcel, verdict, now);
                 }
             }
         }
@@ -107,18 +106,21 @@ impl<A: Ack> Router<A> {
         }
         let debts = batch.iter().filter_map(|one| match one {
             Decided::Parcel(parcel, _) => parcel.debt,
-            Decided::Remember(..) | Decided::Tick(_) => None,
+            Decided::Remember(..) | Decided::Tick(..) => None,
         });
         Some(self.open_draft(at, state, debts.collect()))
     }
 
-    fn verdict(&mut self, part: Part, parcel: Parcel, verdict: Verdict, now: Moment) {
-        let route = &mut self.routes[part.route.at()];
+    fn left_plugins(&mut self, at: RouteId) {
+        let route = &mut self.routes[at.at()];
         route.in_pipeline -= 1;
         if route.full_since.is_some() && route.in_pipeline <= PIPELINE_MAX / 2 {
             route.full_since = None;
             self.wants_look = true;
         }
+    }
+
+    fn verdict(&mut self, part: Part, parcel: Parcel, verdict: Verdict, now: Moment) {
         match verdict {
             Verdict::Onward => self.onward(part, parcel.message, now),
             Verdict::Outputs(outputs) => {

@@ -93,6 +93,8 @@ pub trait Plugin: Sized + 'static {
 /// Acts on time as well, at the interval set in the route.
 pub trait Timed: Plugin {
     /// What to send now; `now_ms` is milliseconds since the Unix epoch, the same clock as [`Message::received_ms`].
+    ///
+    /// Each output must name its topic. [`Output::onward`] goes through the plugins behind this one, like any message.
     fn tick(&mut self, now_ms: u64) -> Vec<Output>;
 }
 

@@ -1,13 +1,13 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
+use super::chain::{NewStage, Stage, Swap};
 use crate::counters::StageCounters;
-use crate::pipeline::{NewStage, OnFailure, Retry, Stage, Swap};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_config as config;
 use tidegate_config::Config;
-use tidegate_plugin::{Component, Grants, Host, HostConfig, Limits, Plugin, Spec, StateStore};
+use tidegate_plugin::{Circuit, Component, Grants, Host, HostConfig, Limits, Plugin, Spec, StateStore};
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
 pub(crate) fn allows_control_characters(config: &Config) -> bool {
@@ -90,7 +90,7 @@ impl Preparer {
         let (mut stages, mut plugins, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         let (mut changed, mut wrong) = (Vec::new(), Vec::new());
         let allow_control_characters = allows_control_characters(config);
-        let (on_failure, retry) = (on_failure(route.on_failure), retry(&route.retry));
+        let (on_failure, retry) = (route.on_failure, route.retry);
         for name in &route.plugins {
             // The configuration was checked: the name is there.
             let Some(settings) = config.plugins.get(name) else { continue };
@@ -116,7 +116,7 @@ impl Preparer {
                         stages.push(NewStage::Fresh(Box::new(Stage {
                             name: shared,
                             instance,
-                            circuit: Stage::circuit(),
+                            circuit: Circuit::default(),
                             targets,
                             on_failure,
                             retry,
@@ -200,17 +200,4 @@ pub(crate) fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> 
         state,
         ..Spec::new(name)
     }
-}
-
-fn on_failure(choice: config::OnFailure) -> OnFailure {
-    match choice {
-        config::OnFailure::Park => OnFailure::Park,
-        config::OnFailure::Drop => OnFailure::Drop,
-        config::OnFailure::Pass => OnFailure::Pass,
-        config::OnFailure::Block => OnFailure::Block,
-    }
-}
-
-fn retry(retry: &config::Retry) -> Retry {
-    Retry { attempts: retry.attempts, min: retry.min, max: retry.max }
 }

@@ -1,0 +1,205 @@
+//! The plugins of a route as they run: each with its circuit and its counters, and how they are swapped.
+
+use super::fold::{Ask, Interrupted, Rules};
+use crate::counters::StageCounters;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_config::{OnFailure, Retry};
+use tidegate_message::Message;
+use tidegate_plugin::{Admission, Circuit, Fault, Input, Instance, Outcome, Output, Write};
+
+/// One plugin in a chain.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: Arc<str>,
+    pub(crate) instance: Instance,
+    pub(crate) circuit: Circuit,
+    /// The names behind [`Destination::Target`](tidegate_plugin::Destination::Target).
+    pub(crate) targets: Arc<[Arc<str>]>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) retry: Retry,
+    pub(crate) counters: Arc<StageCounters>,
+}
+
+/// A change of the chain, taken between two batches.
+#[derive(Debug)]
+pub(crate) struct Swap {
+    /// The broker that the messages come from.
+    pub(crate) source: Arc<str>,
+    pub(crate) tick: Option<Duration>,
+    pub(crate) stages: Vec<NewStage>,
+}
+
+/// A stage of the chain to be: a fresh one, or the running one with that name kept, state and all.
+#[derive(Debug)]
+pub(crate) enum NewStage {
+    Fresh(Box<Stage>),
+    Keep { name: Arc<str>, on_failure: OnFailure, retry: Retry },
+}
+
+impl Swap {
+    /// This swap in place of an earlier one that was never taken: what that one has built is kept where this one relies
+    /// on it.
+    pub(super) fn after(mut self, earlier: Self) -> Self {
+        let mut fresh = earlier.stages;
+        for stage in &mut self.stages {
+            if let NewStage::Keep { name, on_failure, retry } = stage {
+                let found = fresh.iter().position(|old| matches!(old, NewStage::Fresh(old) if old.name == *name));
+                if let Some(NewStage::Fresh(mut built)) = found.map(|at| fresh.swap_remove(at)) {
+                    (built.on_failure, built.retry) = (*on_failure, *retry);
+                    *stage = NewStage::Fresh(built);
+                }
+            }
+        }
+        self
+    }
+}
+
+/// The plugins of a route in the order in which they decide.
+#[derive(Debug)]
+pub(super) struct Chain {
+    source: Arc<str>,
+    stages: Vec<Stage>,
+}
+
+impl Chain {
+    /// No plugins yet: the first swap brings them.
+    pub(super) fn new() -> Self {
+        Self { source: "".into(), stages: Vec::new() }
+    }
+
+    /// Takes over the plugins of a swap.
+    pub(super) fn change(&mut self, source: Arc<str>, stages: Vec<NewStage>) {
+        let mut old = std::mem::take(&mut self.stages);
+        for stage in stages {
+            match stage {
+                NewStage::Fresh(stage) => self.stages.push(*stage),
+                NewStage::Keep { name, on_failure, retry } => {
+                    if let Some(at) = old.iter().position(|stage| stage.name == name) {
+                        let mut stage = old.swap_remove(at);
+                        (stage.on_failure, stage.retry) = (on_failure, retry);
+                        self.stages.push(stage);
+                    }
+                }
+            }
+        }
+        self.source = source;
+    }
+
+    pub(super) fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// Calls the timer of one plugin, unless it has none or its circuit is open. `None`: nothing was said.
+    pub(super) fn tick(&mut self, stage: usize, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
+        self.stages[stage].tick(now_ms)
+    }
+
+    /// What plugins have written into their state since this was asked last, by plugin.
+    pub(super) fn written(&mut self) -> impl Iterator<Item = (Arc<str>, Vec<Write>)> {
+        let written = self.stages.iter_mut().map(|stage| (&stage.name, stage.instance.take_written()));
+        written.filter(|(_, writes)| !writes.is_empty()).map(|(name, writes)| (name.clone(), writes))
+    }
+
+    /// For the fold, with what the chain cannot do itself: to let time pass, and to tell of a failure that ends a
+    /// message: the stage, the message and the reason.
+    pub(super) fn asked<'a>(
+        &'a mut self,
+        wait: &'a dyn Fn(Duration) -> Result<(), Interrupted>,
+        failed: &'a mut dyn FnMut(&Stage, &Message, &str),
+    ) -> impl Ask + 'a {
+        Asked { chain: self, wait, failed }
+    }
+}
+
+struct Asked<'a> {
+    chain: &'a mut Chain,
+    wait: &'a dyn Fn(Duration) -> Result<(), Interrupted>,
+    failed: &'a mut dyn FnMut(&Stage, &Message, &str),
+}
+
+impl Ask for Asked<'_> {
+    fn stages(&self) -> usize {
+        self.chain.stages.len()
+    }
+
+    fn rules(&self, stage: usize) -> Rules<'_> {
+        let Stage { name, targets, on_failure, retry, .. } = &self.chain.stages[stage];
+        Rules { name, targets, on_failure: *on_failure, retry: *retry }
+    }
+
+    fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+        let Chain { source, stages } = &mut *self.chain;
+        stages[stage].ask(source, inputs, outcomes);
+    }
+
+    fn wait(&mut self, stage: usize, wait: Duration) -> Result<(), Interrupted> {
+        self.chain.stages[stage].counters.retries.add(1);
+        (self.wait)(wait)
+    }
+
+    fn failed(&mut self, stage: usize, message: &Message, reason: &str) {
+        (self.failed)(&self.chain.stages[stage], message, reason);
+    }
+}
+
+impl Stage {
+    /// One outcome an input, whatever the circuit says.
+    fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+        let now = Instant::now();
+        let first = outcomes.len();
+        match self.circuit.admit(now) {
+            Admission::Go => self.instance.handle(source, inputs, outcomes),
+            Admission::Probe => {
+                let (probe, rest) = inputs.split_at(inputs.len().min(1));
+                self.instance.handle(source, probe, outcomes);
+                let is_well = !matches!(outcomes.last(), Some(Outcome::Fault(_)));
+                if is_well {
+                    self.instance.handle(source, rest, outcomes);
+                }
+            }
+            Admission::Wait(_) => {}
+        }
+        for outcome in &outcomes[first..] {
+            match outcome {
+                Outcome::Fault(fault) => self.record(fault, now),
+                Outcome::Reject(_) => {
+                    self.counters.rejects.add(1);
+                    self.circuit.record_ok();
+                }
+                _ => self.circuit.record_ok(),
+            }
+        }
+        let missing = inputs.len() - (outcomes.len() - first);
+        if missing > 0 {
+            self.counters.circuit_open.add(missing as u64);
+            // Whoever may be asked again will be, after a wait; the others fail without costing anything.
+            let open = || match self.on_failure {
+                OnFailure::Block => Outcome::Retry("its circuit is open".to_owned()),
+                _ => Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned())),
+            };
+            outcomes.extend(std::iter::repeat_with(open).take(missing));
+        }
+    }
+
+    fn tick(&mut self, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
+        let now = Instant::now();
+        if !self.instance.plugin().has_timer() || matches!(self.circuit.admit(now), Admission::Wait(_)) {
+            return None;
+        }
+        let said = self.instance.tick(now_ms);
+        match &said {
+            Ok(_) => self.circuit.record_ok(),
+            Err(fault) => self.record(fault, now),
+        }
+        Some(said)
+    }
+
+    fn record(&mut self, fault: &Fault, now: Instant) {
+        self.counters.fault(fault.kind());
+        if self.circuit.record_fault(now) {
+            self.counters.circuit_opened.add(1);
+            tracing::warn!(plugin = &*self.name, %fault, "the plugin keeps failing: its circuit opens");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The thread of a route's plugins: takes what waits, has it decided, calls the timers, hands back.
+
+use super::chain::{Chain, Stage, Swap};
+use super::fold::{Folded, Interrupted, fold};
+use super::mailbox::{Inbox, Next, Outbox, input, of_tick};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidegate_message::{ByteString, Message};
+use tidegate_pacing::LogLimit;
+use tidegate_plugin::{Destination, Input, Output};
+use tidegate_router::{Decided, Parcel, RouteId, To, Verdict};
+
+/// How many lines a route writes about what was refused of its ticks, in each [`REFUSED_PERIOD`].
+const REFUSED_LINES: u32 = 10;
+const REFUSED_PERIOD: Duration = Duration::from_secs(10);
+
+/// What sets the numbers of messages made on a tick apart from those of messages that came; below 2^53, which engines of
+/// JavaScript hold exactly.
+const OF_TICK: u64 = 1 << 52;
+
+/// The number that a message made on a tick had last, in any route.
+static LAST_OF_TICK: AtomicU64 = AtomicU64::new(0);
+
+/// The thread's own state.
+struct Worker {
+    route: RouteId,
+    /// The route's name.
+    name: Box<str>,
+    inbox: Arc<Inbox>,
+    outbox: Arc<Outbox>,
+    chain: Chain,
+    tick: Option<Duration>,
+    next_tick: Option<Instant>,
+    /// What plugins said on a tick and a swap has interrupted.
+    said: Vec<Said>,
+    refused: LogLimit,
+    /// What plugins have written into their state in calls whose decisions a swap has interrupted.
+    interrupted: Vec<Decided>,
+    /// Kept for its allocation between batches; always empty.
+    folded: Vec<Folded>,
+}
+
+/// What one plugin said on one tick, in order: messages on their way to the plugins behind it, and with a target those
+/// that go straight there.
+struct Said {
+    messages: Vec<(Parcel, Option<Arc<str>>)>,
+    /// The plugins behind, which it is to go through.
+    ahead: Vec<Arc<str>>,
+}
+
+/// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty, or by [`Inbox::retire`].
+pub(crate) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
+    let mut worker = Worker::new(route, name, inbox, outbox);
+    // The thread is not joined: a guest that must be cut at its deadline may outlive the drain.
+    std::thread::Builder::new().name(format!("route-{name}")).spawn(move || worker.run()).map(drop)
+}
+
+impl Worker {
+    fn new(route: RouteId, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> Self {
+        Self {
+            route,
+            name: name.into(),
+            inbox,
+            outbox,
+            chain: Chain::new(),
+            tick: None,
+            next_tick: None,
+            said: Vec::new(),
+            refused: LogLimit::new(REFUSED_LINES, REFUSED_PERIOD),
+            interrupted: Vec::new(),
+            folded: Vec::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let mut jobs = Vec::new();
+        loop {
+            let now = Instant::now();
+            if self.next_tick.is_some_and(|at| now >= at) {
+                self.next_tick = self.tick.map(|every| now + every);
+                self.call_timers();
+            }
+            match self.inbox.take(&mut jobs, self.next_tick) {
+                Next::Nothing => {}
+                Next::Swap(swap) => {
+                    self.change(swap);
+                    self.go_on();
+                }
+                Next::Decide => {
+                    if self.decide(&mut jobs).is_err() {
+                        self.inbox.give_back(&mut jobs);
+                        if self.inbox.is_stopped() {
+                            return;
+                        }
+                    }
+                }
+                Next::Retire(waiting) => {
+                    let verdict = || Verdict::Drop(ByteString::from_static("route_removed"));
+                    let said = std::mem::take(&mut self.said).into_iter().flat_map(|said| said.messages);
+                    let said = said.map(|(job, _)| Decided::Tick(job, verdict()));
+                    let waiting = waiting.into_iter().map(|job| Decided::Parcel(job, verdict()));
+                    return self.hand_back(said.chain(waiting).collect());
+                }
+                Next::Stop => return,
+            }
+        }
+    }
+
+    fn change(&mut self, swap: Swap) {
+        // Of calls whose decisions the swap has interrupted: it is recorded with the next decisions, or not at all.
+        self.interrupted = self.written();
+        let Swap { source, tick, stages } = swap;
+        self.chain.change(source, stages);
+        if self.tick != tick {
+            self.tick = tick;
+            self.next_tick = tick.map(|every| Instant::now() + every);
+        }
+    }
+
+    /// Has all jobs decided by all plugins and hands them back.
+    fn decide(&mut self, jobs: &mut Vec<Parcel>) -> Result<(), Interrupted> {
+        {
+            let inputs: Vec<Input<'_>> = jobs.iter().map(input).collect();
+            let wait = |wait| self.inbox.sleep(wait);
+            fold(&mut self.chain.asked(&wait, &mut |_, _, _| ()), 0, &inputs, &mut self.folded)?;
+        }
+        let verdict = |(mut job, folded): (Parcel, Folded)| {
+            let verdict = folded.into_verdict(&mut job.message);
+            Decided::Parcel(job, verdict)
+        };
+        let mut decided = self.written();
+        decided.extend(jobs.drain(..).zip(self.folded.drain(..)).map(verdict));
+        self.outbox.push(self.route, decided);
+        Ok(())
+    }
+
+    /// What plugins have written into their state, to go into the record of the decisions behind it.
+    fn written(&mut self) -> Vec<Decided> {
+        let mut all = std::mem::take(&mut self.interrupted);
+        all.extend(self.chain.written().map(|(plugin, writes)| Decided::Remember(plugin, writes)));
+        all
+    }
+
+    fn hand_back(&mut self, decided: Vec<Decided>) {
+        let mut all = self.written();
+        all.extend(decided);
+        if !all.is_empty() {
+            self.outbox.push(self.route, all);
+        }
+    }
+
+    /// Calls the timer of each plugin that has one. What it says goes through the plugins behind it.
+    fn call_timers(&mut self) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        for at in 0..self.chain.stages().len() {
+            match self.chain.tick(at, now_ms) {
+                Some(Ok(outputs)) => {
+                    let said = self.said(at, outputs, now_ms);
+                    if self.pass_on(said).is_err() {
+                        break; // a swap: the others are called at the next tick
+                    }
+                }
+                Some(Err(fault)) => {
+                    let plugin = &*self.chain.stages()[at].name;
+                    if let Some(untold) = self.refused.allow(Instant::now()) {
+                        tracing::warn!(route = &*self.name, plugin, %fault, untold, "what it said on a tick is refused");
+                    }
+                }
+                None => {}
+            }
+        }
+        // Of timers that only wrote down something.
+        self.hand_back(Vec::new());
+    }
+
+    fn said(&self, at: usize, outputs: Vec<Output>, now_ms: u64) -> Said {
+        let (stage, behind) = (&self.chain.stages()[at], &self.chain.stages()[at + 1..]);
+        let message = |output: Output| {
+            let target = match output.to {
+                Destination::Onward => None,
+                Destination::Target(at) => Some(stage.targets.get(usize::from(at))?.clone()),
+            };
+            Some((of_tick(output.by_itself()?, next_of_tick(), now_ms), target))
+        };
+        Said {
+            messages: outputs.into_iter().filter_map(message).collect(),
+            ahead: behind.iter().map(|stage| stage.name.clone()).collect(),
+        }
+    }
+
+    /// Lets what was said on a tick go through the plugins behind the one that said it. Keeps it if that is interrupted.
+    fn pass_on(&mut self, mut said: Said) -> Result<(), Interrupted> {
+        if said.messages.is_empty() {
+            return Ok(());
+        }
+        let mut folded = Vec::new();
+        let done = {
+            let open = said.messages.iter().filter(|(_, target)| target.is_none());
+            let inputs: Vec<Input<'_>> = open.map(|(job, _)| input(job)).collect();
+            let stages = self.chain.stages();
+            // After a swap the one that said it may stand elsewhere, or be gone.
+            let first = stages.iter().position(|stage| said.ahead.contains(&stage.name)).unwrap_or(stages.len());
+            let (inbox, route, refused) = (&self.inbox, &*self.name, &mut self.refused);
+            let wait = |wait| inbox.sleep(wait);
+            let mut failed = |stage: &Stage, message: &Message, reason: &str| {
+                if let Some(untold) = refused.allow(Instant::now()) {
+                    let (plugin, topic) = (&*stage.name, message.topic.as_str());
+                    tracing::warn!(
+                        route,
+                        plugin,
+                        topic,
+                        reason,
+                        untold,
+                        "refused what a plugin before it said on a tick"
+                    );
+                }
+            };
+            fold(&mut self.chain.asked(&wait, &mut failed), first, &inputs, &mut folded)
+        };
+        if done.is_err() {
+            said.messages.iter_mut().for_each(|(job, _)| job.redelivered = true);
+            self.said.push(said);
+            return done;
+        }
+        let mut folded = folded.into_iter();
+        let verdict = |(mut job, target): (Parcel, Option<Arc<str>>)| {
+            let verdict = match target {
+                Some(target) => Verdict::Outputs(vec![(To::Target(target), job.message.clone())]),
+                None => folded.next()?.into_verdict(&mut job.message),
+            };
+            Some(Decided::Tick(job, verdict))
+        };
+        let decided = said.messages.into_iter().filter_map(verdict).collect();
+        self.hand_back(decided);
+        Ok(())
+    }
+
+    /// After a swap: goes on with what the swap has interrupted.
+    fn go_on(&mut self) {
+        for said in std::mem::take(&mut self.said) {
+            // Interrupted once more, it is kept, and its turn comes after the next swap.
+            let _ = self.pass_on(said);
+        }
+    }
+}
+
+/// A number that no message made on a tick had before: the time in microseconds, or one more than the last, so that it
+/// is not given again after a restart either.
+fn next_of_tick() -> u64 {
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let next = |last: u64| now_us.max(last + 1);
+    let last = LAST_OF_TICK.fetch_update(Relaxed, Relaxed, |last| Some(next(last))).unwrap_or_default();
+    OF_TICK | next(last) & (OF_TICK - 1)
+}
+
+#[cfg(test)]
+mod tests;

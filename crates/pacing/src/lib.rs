@@ -1,0 +1,20 @@
+//! How long to wait before the next attempt, and how often something may happen.
+//!
+//! [`Doubling`] is the wait that grows with each failure: of a link that dials again, of a plugin that is asked again, of
+//! a circuit that stays open. [`Bucket`] is the allowance that fills with time: of a backlog that leaves at a pace.
+//! [`LogLimit`] is a bucket of log lines that tells how many were held back.
+//!
+//! Invariants:
+//! - no clock: every method that needs the time is given it, so that a test can let years pass;
+//! - a clock that stands still or is set back gives nothing away and never panics;
+//! - arithmetic is exact (nanoseconds), so a rate does not drift.
+//!
+//! Start reading at [`Bucket`].
+
+mod bucket;
+mod doubling;
+mod log_limit;
+
+pub use bucket::Bucket;
+pub use doubling::Doubling;
+pub use log_limit::LogLimit;
