@@ -23,17 +23,20 @@ mod deliver;
 mod durable;
 mod embedded;
 mod explain;
+mod files;
 mod held;
 mod lane;
 mod links;
 mod listeners;
 mod metrics;
+mod next_start;
 mod once;
 mod origin;
 mod pipeline;
 mod port;
 mod preflight;
 mod prepare;
+mod report;
 mod serve;
 mod sets;
 mod settings;
@@ -41,13 +44,16 @@ mod snapshot;
 mod subscriptions;
 mod supervisor;
 mod tasks;
+mod told;
+mod users;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
 pub use preflight::{Finding, preflight};
+pub use report::{Changes, LastReloads, REASONS_MAX};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
-pub use supervisor::{Changes, Gateway, Left};
+pub use supervisor::{Gateway, Left};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]

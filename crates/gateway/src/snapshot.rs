@@ -2,6 +2,7 @@
 
 use crate::core::{BrokerSlot, Core, Kind, Target};
 use crate::prepare::short;
+use crate::report::LastReloads;
 use tidegate_spool::DiskStatus;
 
 /// The state of everything at one moment.
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub reloads: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
+    /// How the last ones went.
+    pub last_reloads: LastReloads,
 }
 
 /// The accounts of a route: `received + replayed + ticked + recovered + copies = out + dropped + parked + in_flight`.

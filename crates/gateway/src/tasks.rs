@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::core::Core;
 use crate::pipeline::Outbox;
+use crate::told::Told;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -78,13 +79,13 @@ pub(crate) async fn collect(core: Rc<RefCell<Core>>, outbox: Arc<Outbox>) {
 /// Reads on from sources that were held back, and gives brokers up that stay away.
 pub(crate) async fn maintain(core: Rc<RefCell<Core>>) {
     let wake = core.borrow().hold_back.clone();
-    let mut next = None;
+    let (mut next, mut told, mut more_to_tell) = (None, Told::default(), false);
     loop {
         let wait =
             next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
         let idle = {
             let core = core.borrow();
-            next.is_none() && core.brokers.iter().all(|broker| broker.down_since.is_none())
+            next.is_none() && !more_to_tell && core.brokers.iter().all(|broker| broker.down_since.is_none())
         };
         if idle {
             wake.notified().await;
@@ -100,7 +101,7 @@ pub(crate) async fn maintain(core: Rc<RefCell<Core>>) {
             if lost && !slot.health.given_up {
                 let name = slot.name.clone();
                 let moved = core.give_up(broker, now);
-                if moved > 0 {
+                if moved > 0 && core.has_stand_in(broker) {
                     tracing::warn!(
                         broker = &*name,
                         messages = moved,
@@ -109,5 +110,6 @@ pub(crate) async fn maintain(core: Rc<RefCell<Core>>) {
                 }
             }
         }
+        more_to_tell = told.tell(&core, now);
     }
 }

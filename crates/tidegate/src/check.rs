@@ -50,7 +50,7 @@ fn in_memory_only(routes: &[Route]) -> String {
 pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     match tidegate_config::load(path) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning:#}"));
             Ok(loaded.config)
         }
         Err(problems) => Err(Failure::Config(format!("the configuration cannot be used\n{problems}"))),
