@@ -3,12 +3,16 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `swaps` | plugins saved in every way an editor or a deployment saves them |
+//! | `told` | what the log says of a reload: each change once, by its key; warnings as warnings |
+//! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `refused` | what is no good leaves the old one running and says why |
 
 mod edits;
 mod refused;
 mod swaps;
+mod told;
+mod watched;
 
 use crate::fixture::{PATIENCE, Witness, assert_balanced, plugin};
 use tidegate_testkit::{

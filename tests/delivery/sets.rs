@@ -151,3 +151,29 @@ fn all_gives_every_member_everything() {
         ledger.check(name).assert_exactly_once().assert_in_order().assert_published(500);
     }
 }
+
+#[test]
+fn the_log_says_once_where_a_set_goes_and_why() {
+    let Set { mut office, mut backup, tidegate, home: _home } = set("policy = \"failover\"\nfailback = \"1s\"");
+    let says = |words: &[&str]| {
+        let log = tidegate.log();
+        let lines = log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+        lines.count()
+    };
+    let over = ["WARN", "failover: ", "set=\"upstream\"", "to=\"backup\"", "from=\"office\"", "why="];
+    office.stop();
+    eventually("the second takes over", PATIENCE, || says(&over) == 1);
+    office.restart();
+    let back = ["INFO", "failback: ", "set=\"upstream\"", "to=\"office\"", "from=\"backup\""];
+    eventually("the first takes over again", PATIENCE, || says(&back) == 1);
+
+    office.stop();
+    backup.stop();
+    let away = ["WARN", "all members of the set are away", "set=\"upstream\"", "office: ", "backup: "];
+    eventually("both are away", PATIENCE, || says(&away) == 1);
+    assert_eq!(says(&["go to the other members"]), 0, "there are none");
+    backup.restart();
+    let there = ["INFO", "a member of the set is back", "to=\"backup\""];
+    eventually("one is back", PATIENCE, || says(&there) == 1);
+    assert_eq!((says(&away), says(&back)), (1, 1));
+}

@@ -34,7 +34,7 @@ fn a_granted_topic_is_chosen_and_no_other() {
 
     // The grant taken away, the same is a fault.
     tidegate.edit_config(&house.config(&bad).replace("grants = { topics = [\"bad/+\"] }", ""));
-    eventually("it is applied", PATIENCE, || tidegate.log().contains("plugins.bad changed"));
+    eventually("it is applied", PATIENCE, || tidegate.log().contains("plugins.bad.grants.topics changed"));
     send(&mut house.client(), ["1", "2"]);
     eventually("the honest half arrives", PATIENCE, || all.count() == 3);
     let metrics = settled(&tidegate, 4);

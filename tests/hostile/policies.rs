@@ -36,7 +36,7 @@ fn what_is_parked_is_listed_shown_replayed_and_deleted() {
 
     let config = house.config(&Bad { plugin: PASS, ..bad });
     tidegate.edit_config(&config);
-    eventually("the good version runs", PATIENCE, || tidegate.log().contains("plugins.bad changed"));
+    eventually("the good version runs", PATIENCE, || tidegate.log().contains("plugins.bad.config.mode changed"));
     for parked in parked(&tidegate) {
         operator(&tidegate, &["replay", &parked["number"].to_string()]);
     }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// One thing that is wrong, printed as `file:line:column: what is wrong; what to do`.
+/// One thing that is wrong, printed as `file:line:column: what is wrong; what to do`, and a warning with that word in front
+/// of what is wrong, or without it as `{:#}`, for a log that has levels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Whether the configuration can be used all the same.
@@ -50,7 +51,7 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, "{}:{}:", self.line, self.column)?;
         }
-        let warning = if self.is_error() { "" } else { "warning: " };
+        let warning = if self.is_error() || f.alternate() { "" } else { "warning: " };
         write!(f, " {warning}{}; {}", self.what, self.hint)
     }
 }

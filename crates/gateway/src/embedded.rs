@@ -142,7 +142,7 @@ async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
     })
 }
 
-fn settings(
+pub(crate) fn settings(
     name: &str,
     config: &config::EmbeddedBroker,
     users: Option<Users>,
@@ -179,11 +179,12 @@ pub(crate) struct Running {
 }
 
 /// Starts a broker, and the tasks that carry messages and acknowledgements to it and complete what is missing.
-pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) {
+pub(crate) fn start(opened: Opened, running: Running) -> (Kind, Broker, JoinHandle<()>) {
     let Running { port, path, at, again, stop } = running;
     let Opened { name, addresses, settings, listeners, missing, users } = opened;
     let allow_control_characters = settings.allow_control_characters;
     let broker = Broker::new(settings);
+    let started = broker.clone();
     let local = broker.local(Rc::new(RefCell::new(port)));
     let wake = Rc::new(Notify::new());
     let (feeder, fed) = (local.clone(), wake.clone());
@@ -212,7 +213,7 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, JoinHandle<()>) 
         let _ = feeding.await;
         let _ = completing.await;
     });
-    (Kind::Embedded { local, subscribed: Vec::new(), wake }, task)
+    (Kind::Embedded { local, subscribed: Vec::new(), wake }, started, task)
 }
 
 /// What completes a broker that runs without some of its listeners, or without users.

@@ -18,28 +18,34 @@ mod counters;
 mod data_path;
 mod embedded;
 mod explain;
+mod files;
 mod held;
 mod link_reports;
 mod listeners;
 mod metrics;
+mod next_start;
 mod observe;
 mod plugin_check;
 mod plugins;
 mod preflight;
+mod report;
 mod serve;
 mod settings;
 mod snapshot;
 mod subscriptions;
 mod supervisor;
+mod told;
 mod upkeep;
+mod users;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
 pub use plugin_check::check_plugins;
 pub use preflight::{Finding, preflight};
+pub use report::{Changes, LastReloads, REASONS_MAX};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
-pub use supervisor::{Changes, Gateway, Left};
+pub use supervisor::{Gateway, Left};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]

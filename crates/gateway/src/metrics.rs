@@ -2,6 +2,7 @@
 
 use crate::snapshot::Snapshot;
 use std::fmt::Write;
+use std::time::SystemTime;
 
 /// A family of metrics: its name, kind and help, and the samples of a snapshot as label pairs and value.
 type Family = (&'static str, &'static str, &'static str, fn(&Snapshot, &mut Samples));
@@ -19,6 +20,13 @@ impl Samples {
             let _ = write!(text, "{comma}{name}=\"{escaped}\"");
         }
         self.0.push((text, value));
+    }
+
+    /// In Unix time; nothing for what has never been.
+    fn add_time(&mut self, time: Option<SystemTime>) {
+        if let Some(since) = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()) {
+            self.add(&[], since.as_secs_f64());
+        }
     }
 }
 
@@ -242,6 +250,18 @@ const FAMILIES: &[Family] = &[
     ("tidegate_reloads_refused_total", "counter", "Reloads that were refused.", |s, out| {
         out.add(&[], s.reloads_refused as f64);
     }),
+    (
+        "tidegate_reload_last_success_timestamp_seconds",
+        "gauge",
+        "When a reload was last applied, or the gateway started, in Unix time.",
+        |s, out| out.add_time(s.last_reloads.applied_at),
+    ),
+    (
+        "tidegate_reload_last_refused_timestamp_seconds",
+        "gauge",
+        "When a reload was last refused, in Unix time; missing before the first.",
+        |s, out| out.add_time(s.last_reloads.refused_at),
+    ),
 ];
 
 const LATENCY: &str = "tidegate_route_latency_seconds";

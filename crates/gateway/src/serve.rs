@@ -1,12 +1,13 @@
 //! A gateway from its configuration file to the end: start, watch, reload, drain.
 
+use crate::files::files;
 use crate::supervisor::{Gateway, Left};
-use crate::watch::{DEBOUNCE, Fingerprint, POLL, Watch};
-use crate::{Error, admin, preflight};
+use crate::watch::{Fingerprint, Watch};
+use crate::{Error, Finding, admin, preflight};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidegate_config::{Config, Problems};
+use tidegate_config::{Config, Problem, Problems};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -82,42 +83,53 @@ fn make_data_dir(path: &Path) -> Result<(), Error> {
 /// Reloads whenever there is something new; never returns.
 async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Fingerprints) {
     let mut watch = Watch::new();
-    watch.changed.notify_one();
     loop {
-        watch.set(known.keys().cloned());
-        let asked = tokio::select! {
-            () = watch.changed.notified() => { quiet(&watch.changed).await; false }
-            () = reload.notified() => true,
-            () = tokio::time::sleep(POLL) => false,
-        };
+        if watch.set(known.keys()) {
+            watch.changed.notify_one();
+        }
+        let asked = watch.wait(reload).await;
         let now = fingerprints(path, &gateway.config()).await;
-        if now == known && !asked {
+        let is_new = now.iter().any(|(path, print)| known.get(path) != Some(print));
+        if !is_new && !asked {
+            // Of what has become of no use there may be less, and links may lead elsewhere.
+            known = now;
             continue;
         }
         known = now;
         load(path, gateway).await;
-        // Paths may be others now; what was saved while we loaded is seen in the next round.
-        for (path, print) in fingerprints(path, &gateway.config()).await {
-            known.entry(path).or_insert(print);
-        }
+        // There may be other files now; what was saved while we loaded is seen in the next round.
+        let (mut before, after) = (known, fingerprints(path, &gateway.config()).await);
+        known = after.into_iter().map(|(path, print)| (path.clone(), before.remove(&path).unwrap_or(print))).collect();
         watch.changed.notify_one();
     }
-}
-
-/// Waits until no event has come for a while.
-async fn quiet(changed: &Notify) {
-    while tokio::time::timeout(DEBOUNCE, changed.notified()).await.is_ok() {}
 }
 
 /// What each watched file was when it was looked at.
 type Fingerprints = BTreeMap<PathBuf, Fingerprint>;
 
-/// What the files are now. Read on another thread: a component may be large.
-async fn fingerprints(path: &Path, config: &Config) -> Fingerprints {
-    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
-    let paths: Vec<PathBuf> = plugins.chain([path.to_owned()]).collect();
-    let read = move || paths.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect();
+/// What the files are now: the configuration, what the one in force names, and what is named there now. The last two differ
+/// while a reload is refused, and a file that was missing for it may come.
+///
+/// Read on another thread: a component may be large.
+async fn fingerprints(path: &Path, in_force: &Config) -> Fingerprints {
+    let (path, mut files) = (path.to_owned(), files(in_force));
+    let read = move || {
+        if let Some(written) = written(&path) {
+            files.extend(self::files(&written));
+        }
+        files.insert(path);
+        files.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect()
+    };
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
+}
+
+/// The configuration as the file says, whatever its files say.
+fn written(path: &Path) -> Option<Config> {
+    let path = std::path::absolute(path).ok()?;
+    // Only of a file: a pipe can be read once.
+    let is_small = path.metadata().is_ok_and(|is| is.is_file() && is.len() <= tidegate_config::MAX_CONFIG_BYTES);
+    let text = is_small.then(|| std::fs::read_to_string(&path).ok()).flatten()?;
+    tidegate_config::parse(&text, &path).ok().map(|(config, _)| config)
 }
 
 /// Loads the file and applies it, or says everything that is wrong with it.
@@ -128,40 +140,51 @@ async fn load(path: &Path, gateway: &Gateway) {
         let found = preflight(&loaded);
         Ok((loaded, found))
     };
-    let Ok(loaded) = tokio::task::spawn_blocking(read).await else {
+    let Ok(read) = tokio::task::spawn_blocking(read).await else {
         return tracing::error!("reading the configuration panicked, which is a bug; what ran keeps running");
     };
-    match loaded {
-        Ok((loaded, found)) => {
-            let (errors, warnings): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.problem.is_error());
-            warnings.iter().for_each(|warning| tracing::warn!("{}", warning.problem));
-            let new: Vec<_> = errors.iter().filter(|found| !gateway.excuses(&found.broker, &loaded.config)).collect();
-            if !new.is_empty() {
-                gateway.count_refused();
-                new.iter().for_each(|found| refused(&found.problem));
-                return;
-            }
-            apply(gateway, loaded.config).await;
-        }
-        Err(problems) => {
-            gateway.count_refused();
-            lines(&problems).for_each(|line| refused(&line));
-        }
+    let (loaded, found) = match read {
+        Ok(read) => read,
+        Err(problems) => return refuse(gateway, &problems),
+    };
+    let counts = |found: &Finding| !found.problem.is_error() || !gateway.excuses(&found.broker, &loaded.config);
+    let found = found.into_iter().filter(counts).map(|found| found.problem);
+    let problems = Problems(loaded.warnings.into_iter().chain(found).collect()).sorted();
+    if problems.errors() > 0 {
+        return refuse(gateway, &problems);
     }
+    warn(&problems);
+    apply(gateway, loaded.config).await;
 }
 
-fn refused(problem: &dyn std::fmt::Display) {
-    tracing::error!("reload refused, what ran keeps running: {problem}");
+fn refuse(gateway: &Gateway, problems: &Problems) {
+    let errors = problems.0.iter().filter(|problem| problem.is_error());
+    let reasons: Vec<String> = errors.map(Problem::to_string).collect();
+    reasons.iter().for_each(|reason| refused(reason));
+    warn(problems);
+    gateway.refused(reasons);
+}
+
+fn refused(reason: &str) {
+    tracing::error!("reload refused, what ran keeps running: {reason}");
+}
+
+fn warn(problems: &Problems) {
+    problems.0.iter().filter(|problem| !problem.is_error()).for_each(|warning| tracing::warn!("{warning:#}"));
 }
 
 async fn apply(gateway: &Gateway, config: Config) {
+    let was_refused = gateway.last_reloads().is_refused;
     match gateway.reload(config).await {
-        Ok(changes) if changes.0.is_empty() => tracing::info!("reloaded, nothing has changed"),
-        Ok(changes) => changes.0.iter().for_each(|change| tracing::info!(change, "reloaded")),
+        Ok(changes) => {
+            changes.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
+            changes.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+            if changes.is_empty() && was_refused {
+                tracing::info!("reloaded, nothing has changed: what was refused is as it was again");
+            } else if changes.is_empty() {
+                tracing::info!("reloaded, nothing has changed");
+            }
+        }
         Err(problems) => problems.iter().for_each(|problem| refused(problem)),
     }
-}
-
-fn lines(problems: &Problems) -> impl Iterator<Item = String> {
-    problems.to_string().lines().map(str::to_owned).collect::<Vec<_>>().into_iter()
 }

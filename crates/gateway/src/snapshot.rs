@@ -1,5 +1,7 @@
 //! What the gateway has done so far, for people and for monitoring.
 
+use crate::report::LastReloads;
+
 /// The state of everything at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub reloads: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
+    /// How the last ones went.
+    pub last_reloads: LastReloads,
 }
 
 /// The accounts of a route: `received + replayed + ticked + recovered + copies = out + dropped + parked + in_flight`.

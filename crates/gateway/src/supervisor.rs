@@ -6,9 +6,11 @@ use crate::embedded::{Addresses, Patience, Running};
 use crate::held::{self, Held, LinkSettings, link_settings};
 use crate::plugins::build::{Prepared, Preparer, StageKey};
 use crate::plugins::{self, Inbox, Outbox};
+use crate::report::{self, Changes, LastReloads};
 use crate::snapshot::Snapshot;
 use crate::upkeep::{collect, follow_spool, maintain, open_spool};
-use crate::{Error, embedded, settings, subscriptions};
+use crate::users::{self, UserFile};
+use crate::{Error, embedded, next_start, settings, subscriptions};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -43,6 +45,8 @@ pub struct Gateway {
 struct Inner {
     path: Rc<RefCell<DataPath>>,
     config: RefCell<Config>,
+    /// What the file said last, of which some waits for the next start.
+    written: RefCell<Config>,
     /// Away while a reload builds plugins.
     preparer: Cell<Option<Preparer>>,
     keys: RefCell<HashMap<String, Vec<StageKey>>>,
@@ -59,6 +63,7 @@ struct Inner {
     recovered: Cell<bool>,
     reloads: Cell<u64>,
     reloads_refused: Cell<u64>,
+    last_reloads: RefCell<LastReloads>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -67,7 +72,8 @@ struct BrokerTask {
     task: JoinHandle<()>,
     /// Where the box's own broker listens.
     addresses: Addresses,
-    is_embedded: bool,
+    /// The box's own broker, if it is that.
+    own: Option<tidegate_broker::Broker>,
 }
 
 /// What was not delivered in time.
@@ -78,10 +84,6 @@ pub struct Left {
     /// Messages that are in the spool, for the next start.
     pub spooled: u64,
 }
-
-/// What a reload changed, in words.
-#[derive(Debug, Clone, Default)]
-pub struct Changes(pub Vec<String>);
 
 impl Gateway {
     /// Builds everything and connects. Must be called on a `LocalSet` of a current-thread runtime.
@@ -113,6 +115,7 @@ impl Gateway {
             inner: Rc::new(Inner {
                 path: path.clone(),
                 config: RefCell::new(empty),
+                written: RefCell::new(config.clone()),
                 preparer: Cell::new(Some(preparer)),
                 keys: RefCell::default(),
                 material: RefCell::default(),
@@ -124,6 +127,7 @@ impl Gateway {
                 recovered: Cell::new(false),
                 reloads: Cell::new(0),
                 reloads_refused: Cell::new(0),
+                last_reloads: RefCell::default(),
                 reloading: tokio::sync::Mutex::new(()),
             }),
         };
@@ -145,20 +149,29 @@ impl Gateway {
             Error::Config(words) => words,
             other => vec![other.to_string()],
         });
-        let counter = if outcome.is_ok() { &self.inner.reloads } else { &self.inner.reloads_refused };
-        counter.set(counter.get() + 1);
+        match &outcome {
+            Ok(_) => self.inner.reloads.set(self.inner.reloads.get() + 1),
+            Err(reasons) => self.refused(reasons.clone()),
+        }
         outcome
     }
 
-    /// A reload was refused before it came here: its file could not be read.
-    pub fn count_refused(&self) {
+    /// A reload was refused, perhaps before it came here: its file could not be read.
+    pub fn refused(&self, reasons: Vec<String>) {
         self.inner.reloads_refused.set(self.inner.reloads_refused.get() + 1);
+        self.inner.last_reloads.borrow_mut().refused(reasons);
+    }
+
+    /// How the last reloads went.
+    pub fn last_reloads(&self) -> LastReloads {
+        self.inner.last_reloads.borrow().clone()
     }
 
     /// Whether what is wrong with this broker's files was so before, and the broker is held back for it: then a reload is
     /// not to blame.
     pub(crate) fn excuses(&self, name: &str, after: &Config) -> bool {
         let before = self.inner.config.borrow();
+        let after = &next_start::in_force(&before, after);
         self.inner.held.excuses(name, before.brokers.get(name), after.brokers.get(name))
             || self.waits_for_users(name) && before.brokers.get(name) == after.brokers.get(name)
     }
@@ -168,17 +181,19 @@ impl Gateway {
         let at = self.broker_index(name);
         let tasks = self.inner.tasks.borrow();
         let task = at.and_then(|at| tasks.get(&at));
-        task.is_some_and(|task| task.is_embedded && task.addresses.borrow().is_empty())
+        task.is_some_and(|task| task.own.is_some() && task.addresses.borrow().is_empty())
     }
 
-    async fn apply(&self, config: Config, patience: Patience) -> Result<Changes, Error> {
+    async fn apply(&self, written: Config, patience: Patience) -> Result<Changes, Error> {
         let inner = &self.inner;
         let _one_at_a_time = inner.reloading.lock().await;
-        let wanted = config.clone();
-        let links = tokio::task::spawn_blocking(move || link_settings(&wanted, |_| true))
+        let before = inner.config.borrow().clone();
+        let config = next_start::in_force(&before, &written);
+        let (wanted, runs) = (config.clone(), before.clone());
+        let reading = move || (link_settings(&wanted, |_| true), users::read(&wanted, &runs));
+        let (links, user_files) = tokio::task::spawn_blocking(reading)
             .await
             .map_err(|error| Error::Config(vec![format!("reading secrets panicked, which is a bug: {error}")]))?;
-        let before = inner.config.borrow().clone();
         if patience == Patience::Refuse {
             let new = |link: &&LinkSettings| {
                 !inner.held.excuses(&link.name, before.brokers.get(&link.name), config.brokers.get(&link.name))
@@ -187,7 +202,12 @@ impl Gateway {
                 let wrong = link.read.as_ref().err()?;
                 Some(format!("broker `{}`: {}", link.name, settings::in_words(wrong)))
             };
-            let wrong: Vec<_> = links.iter().filter(new).filter_map(words).collect();
+            let mut wrong: Vec<_> = links.iter().filter(new).filter_map(words).collect();
+            let users = user_files.iter().filter(|file| file.goes_on && !self.waits_for_users(&file.broker));
+            wrong.extend(users.filter_map(|file| {
+                let words = &file.settings.as_ref().err()?.words;
+                Some(format!("broker `{}`: {words}", file.broker))
+            }));
             if !wrong.is_empty() {
                 return Err(Error::Config(wrong));
             }
@@ -197,9 +217,10 @@ impl Gateway {
         let prepared = self.prepare(&config).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
-        let mut changes = Changes::default();
-        changes.0.extend(difference.needs_restart.iter().map(|key| format!("{key} changes at the next start")));
-        changes.0.extend(difference.spools_changed.iter().map(|name| format!("brokers.{name}.spool changed")));
+        let mut changes = Changes {
+            now: report::changes(&before, &config),
+            next_start: next_start::told(&config, &inner.written.borrow(), &written),
+        };
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
@@ -216,7 +237,7 @@ impl Gateway {
             let added = difference.brokers.added.contains(&name);
             if added || rotated || released || difference.brokers.changed.contains(&name) {
                 if rotated {
-                    changes.0.push(format!("brokers.{name} has another password or certificate"));
+                    changes.rotated(&name, "another password or certificate");
                 }
                 self.start_link(&config, &name, settings);
             }
@@ -224,20 +245,15 @@ impl Gateway {
         for opened in new_brokers {
             self.start_embedded(opened);
         }
+        for file in user_files {
+            self.set_users(file, &mut changes);
+        }
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
         self.subscribe(&config);
-        for (what, names) in [
-            ("brokers", &difference.brokers),
-            ("targets", &difference.targets),
-            ("plugins", &difference.plugins),
-            ("routes", &difference.routes),
-        ] {
-            for (how, names) in [("added", &names.added), ("changed", &names.changed), ("removed", &names.removed)] {
-                changes.0.extend(names.iter().map(|name| format!("{what}.{name} {how}")));
-            }
-        }
         *inner.config.borrow_mut() = config;
+        *inner.written.borrow_mut() = written;
+        inner.last_reloads.borrow_mut().applied();
         Ok(changes)
     }
 
@@ -352,7 +368,7 @@ impl Gateway {
             }
             link.run(port, stopped).await;
         });
-        let task = BrokerTask { stop, task, addresses: Addresses::default(), is_embedded: false };
+        let task = BrokerTask { stop, task, addresses: Addresses::default(), own: None };
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
@@ -365,7 +381,8 @@ impl Gateway {
         let stop = self.inner.stop.child_token();
         let addresses = opened.addresses.clone();
         let again = self.inner.again.clone();
-        let (kind, task) = embedded::start(opened, Running { port, path: path.clone(), at, again, stop: stop.clone() });
+        let (kind, own, task) =
+            embedded::start(opened, Running { port, path: path.clone(), at, again, stop: stop.clone() });
         {
             let mut path = path.borrow_mut();
             let added = path.add_broker(&name, kind);
@@ -373,8 +390,20 @@ impl Gateway {
             path.router.broker_mut(at).health.up_since = Some(Instant::now());
             path.end_mut(at).version = Some("embedded".to_owned());
         }
-        let task = BrokerTask { stop, task, addresses, is_embedded: true };
+        let task = BrokerTask { stop, task, addresses, own: Some(own) };
         self.inner.tasks.borrow_mut().insert(at, task);
+    }
+
+    /// Lets in who is in a user file now.
+    fn set_users(&self, file: UserFile, changes: &mut Changes) {
+        let before = self.inner.material.borrow_mut().insert(file.broker.clone(), file.material);
+        let is_new = file.goes_on && before.is_some_and(|before| before != file.material);
+        let Some(at) = self.broker_index(&file.broker).filter(|_| is_new) else { return };
+        // What is wrong with a file has been said: nobody is let in yet.
+        let own = self.inner.tasks.borrow().get(&at).and_then(|task| task.own.clone());
+        let (Some(own), Ok(settings)) = (own, file.settings) else { return };
+        own.reconfigure(settings);
+        changes.rotated(&file.broker, "other users");
     }
 
     /// Takes over sets, routes and plugins, once the brokers are as the configuration has them.
@@ -393,7 +422,7 @@ impl Gateway {
         let mut keys = HashMap::new();
         for (route, prepared) in config.routes.iter().zip(prepared) {
             let Some(at) = path.router.route_at(&route.name) else { continue };
-            changes.0.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
+            changes.now.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
             let outbox = path.outbox.clone();
             let pipeline = path.pipeline(at);
             pipeline.plugins = prepared.plugins;

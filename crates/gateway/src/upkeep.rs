@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::data_path::DataPath;
 use crate::plugins::Outbox;
+use crate::told::Told;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,11 +80,13 @@ pub(crate) async fn collect(path: Rc<RefCell<DataPath>>, outbox: Arc<Outbox>) {
 /// Reads on from sources that were held back, and gives brokers up that stay away.
 pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
     let wake = path.borrow().look.clone();
-    let mut next = None;
+    let (mut next, mut told, mut more_to_tell) = (None, Told::default(), false);
     loop {
         let wait =
             next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
-        let idle = next.is_none() && path.borrow().router.brokers().all(|(_, broker)| broker.down_since.is_none());
+        let idle = next.is_none()
+            && !more_to_tell
+            && path.borrow().router.brokers().all(|(_, broker)| broker.down_since.is_none());
         if idle {
             wake.notified().await;
         } else {
@@ -99,10 +102,11 @@ pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
         for broker in lost {
             let name = path.router.broker(broker).name.clone();
             let moved = path.give_up(broker, now);
-            if moved > 0 {
+            if moved > 0 && path.router.has_stand_in(broker) {
                 tracing::warn!(broker = &*name, messages = moved, "still away: its messages go to the other members");
             }
         }
+        more_to_tell = told.tell(&path, now);
         path.tell();
     }
 }

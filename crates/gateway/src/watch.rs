@@ -1,94 +1,169 @@
-//! Notices that a configuration or plugin file was saved, however it was saved.
+//! Notices that a file was saved, however it was saved.
 //!
-//! Watched are the *directories* of the files and of what their symbolic links lead to: a watch on a file itself goes
-//! deaf once the file is replaced by a rename. What an event says is not trusted; it only starts a look at the files.
+//! Watched are *directories*: a watch on a file itself goes deaf once the file is replaced by a rename. Of what happens in
+//! them only the names that lead to the files count, so that a busy neighbour wakes nobody. What an event says is not
+//! trusted; it only starts a look at the files.
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
 /// After an event this long a silence is waited for: one save is many events.
-pub(crate) const DEBOUNCE: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// And no longer than this: a file that is written without a pause is looked at all the same.
+const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 
 /// A look without any event, for file systems that send none.
-pub(crate) const POLL: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_secs(30);
 
-/// How long a chain of symbolic links may be.
+/// How many symbolic links may be on the way to a file.
 const LINKS_MAX: usize = 16;
+
+/// Which paths an event must name to count.
+type Names = Arc<Mutex<BTreeSet<PathBuf>>>;
 
 /// Watches the directories of a set of files.
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    directories: BTreeSet<PathBuf>,
+    /// Each with its device and inode: by the next look another directory may be in its place.
+    directories: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    names: Names,
+    /// Something that counts has happened.
     pub(crate) changed: Arc<Notify>,
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        let changed = Arc::new(Notify::new());
-        let notified = changed.clone();
+        let (changed, names) = (Arc::new(Notify::new()), Names::default());
+        let (notified, counted) = (changed.clone(), names.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading a file is an event too, and ours.
-            if !matches!(event, Ok(Event { kind: EventKind::Access(_), .. })) {
+            if counts(&event, &locked(&counted)) {
                 notified.notify_one();
             }
         });
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "saved files are noticed by SIGHUP and a slow poll only"))
             .ok();
-        Self { watcher, directories: BTreeSet::new(), changed }
+        Self { watcher, directories: BTreeMap::new(), names, changed }
     }
 
-    /// Watches these files from now on, and no others.
-    pub(crate) fn set(&mut self, files: impl IntoIterator<Item = PathBuf>) {
-        let wanted: BTreeSet<PathBuf> = files.into_iter().flat_map(|file| directories_of(&file)).collect();
-        let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.directories.difference(&wanted) {
-            let _ = watcher.unwatch(gone);
-        }
-        for new in wanted.difference(&self.directories) {
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                tracing::warn!(directory = %new.display(), %error, "cannot be watched");
+    /// Watches these files from now on, and no others. True when there is one that was not watched until now: what was
+    /// done to it before has woken nobody.
+    pub(crate) fn set<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>) -> bool {
+        let places: Vec<(PathBuf, OsString)> = files.into_iter().flat_map(|file| places_of(file)).collect();
+        let wanted: BTreeSet<PathBuf> = places.iter().map(|(directory, _)| directory.clone()).collect();
+        let names = places.iter().map(|(directory, name)| directory.join(name));
+        // A directory itself counts too: it may be moved away or removed.
+        let names: BTreeSet<PathBuf> = names.chain(wanted.iter().cloned()).collect();
+        let mut is_new = !names.is_subset(&locked(&self.names));
+        *locked(&self.names) = names;
+        let Some(watcher) = &mut self.watcher else { return is_new };
+        let mut watched = BTreeMap::new();
+        for (directory, before) in std::mem::take(&mut self.directories) {
+            if wanted.contains(&directory) && identity(&directory) == before {
+                watched.insert(directory, before);
+            } else {
+                let _ = watcher.unwatch(&directory);
             }
         }
-        self.directories = wanted;
+        for directory in wanted {
+            // Also those that are watched: it does nothing then, unless the system has ended the watch.
+            let identity = identity(&directory);
+            if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                tracing::warn!(directory = %directory.display(), %error, "cannot be watched");
+            }
+            is_new |= watched.insert(directory, identity).is_none();
+        }
+        self.directories = watched;
+        is_new
+    }
+
+    /// Waits until something that counts has happened and it is quiet again, or has not been for [`DEBOUNCE_MAX`]; or
+    /// until someone asks, which is at once. True when someone has asked.
+    pub(crate) async fn wait(&self, asked: &Notify) -> bool {
+        tokio::select! {
+            () = asked.notified() => return true,
+            () = tokio::time::sleep(POLL) => return false,
+            () = self.changed.notified() => {}
+        }
+        let mut latest = pin!(tokio::time::sleep(DEBOUNCE_MAX));
+        loop {
+            tokio::select! {
+                () = asked.notified() => return true,
+                () = &mut latest => return false,
+                () = tokio::time::sleep(DEBOUNCE) => return false,
+                () = self.changed.notified() => {}
+            }
+        }
     }
 }
 
-/// The directory of a file and of everything its links lead to, directories on the way included: a ConfigMap swaps a
-/// link to a directory.
-fn directories_of(file: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut at = file.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Some(parent) = at.parent().map(Path::to_owned) else { break };
-        found.push(parent.clone());
-        if let Ok(real) = parent.canonicalize()
-            && real != parent
-        {
-            found.push(real);
-            if let Some(above) = parent.parent() {
-                found.push(above.to_owned());
+fn locked(names: &Names) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+    // A set of paths is whole at any time.
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether an event may be about one of these paths.
+fn counts(event: &notify::Result<Event>, names: &BTreeSet<PathBuf>) -> bool {
+    match event {
+        // Reading a file is an event too, and ours.
+        Ok(Event { kind: EventKind::Access(_), .. }) => false,
+        // Events were lost: it may have been any.
+        Ok(event) if event.need_rescan() => true,
+        Ok(event) => event.paths.iter().any(|path| names.contains(path)),
+        Err(_) => true,
+    }
+}
+
+/// Which directory is there.
+fn identity(directory: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(directory).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// What decides which file is at a path: every symbolic link on the way, wherever it is (a ConfigMap swaps a link to a
+/// directory), and the file itself. Each as a directory, free of links, and the name in it. Where something is missing, it
+/// ends with the name that is.
+fn places_of(file: &Path) -> Vec<(PathBuf, OsString)> {
+    let Ok(file) = std::path::absolute(file) else { return Vec::new() };
+    let (mut places, mut links) = (Vec::new(), 0);
+    let mut here = PathBuf::from("/");
+    // The last comes first.
+    let mut rest: Vec<OsString> = reversed(&file);
+    while let Some(step) = rest.pop() {
+        match Path::new(&step).components().next() {
+            Some(Component::RootDir) => here = PathBuf::from("/"),
+            Some(Component::ParentDir) => {
+                here.pop();
             }
-        }
-        match std::fs::read_link(&at) {
-            Ok(target) => {
-                let target = parent.join(target);
-                if let Some(above) = target.parent().and_then(Path::parent)
-                    && target.parent().is_some_and(Path::is_symlink)
-                {
-                    found.push(above.to_owned());
+            Some(Component::Normal(name)) => {
+                let at = here.join(name);
+                let is = std::fs::symlink_metadata(&at);
+                if is.as_ref().is_ok_and(|is| is.is_dir()) && !rest.is_empty() {
+                    here = at;
+                    continue;
                 }
-                at = target;
+                places.push((here.clone(), name.to_owned()));
+                links += 1;
+                match std::fs::read_link(&at) {
+                    Ok(target) if links <= LINKS_MAX => rest.extend(reversed(&target)),
+                    _ => break,
+                }
             }
-            Err(_) => break,
+            _ => {}
         }
     }
-    found.retain(|directory| directory.is_dir());
-    found
+    places
+}
+
+fn reversed(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|component| component.as_os_str().to_owned()).collect()
 }
 
 /// What a file is now; changes whenever its content may have.
@@ -96,8 +171,82 @@ fn directories_of(file: &Path) -> Vec<PathBuf> {
 pub(crate) struct Fingerprint(Option<u64>);
 
 impl Fingerprint {
+    /// Does I/O. A pipe or a device is never read: it may wait for ever, or give to us what was meant for another reader.
     pub(crate) fn of(path: &Path) -> Self {
-        let hash = |bytes: Vec<u8>| ahash::RandomState::with_seeds(5, 6, 7, 8).hash_one(bytes);
-        Self(std::fs::read(path).ok().map(hash))
+        let is_file = std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+        let bytes = is_file.then(|| std::fs::read(path).ok()).flatten();
+        Self(bytes.map(|bytes| ahash::RandomState::with_seeds(5, 6, 7, 8).hash_one(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// The places of a file below a directory, written relative to it.
+    fn places(root: &Path, file: &str) -> Vec<String> {
+        let root = root.canonicalize().unwrap();
+        let found = places_of(&root.join(file));
+        found.iter().map(|(at, name)| at.join(name).strip_prefix(&root).unwrap().display().to_string()).collect()
+    }
+
+    #[test]
+    fn every_link_on_the_way_to_a_file_counts_and_the_file_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("mount/..first")).unwrap();
+        std::fs::write(at("mount/..first/gw.toml"), "").unwrap();
+        symlink("..first", at("mount/..data")).unwrap();
+        symlink("..data/gw.toml", at("mount/gw.toml")).unwrap();
+        symlink("mount", at("etc")).unwrap();
+        let expected = ["etc", "mount/gw.toml", "mount/..data", "mount/..first/gw.toml"];
+        assert_eq!(places(dir.path(), "etc/gw.toml"), expected);
+        assert_eq!(places(dir.path(), "mount/../etc/gw.toml"), expected);
+        assert_eq!(places(dir.path(), "mount/..first/gw.toml"), ["mount/..first/gw.toml"]);
+        assert_eq!(places(dir.path(), "mount/none/gw.toml"), ["mount/none"], "the first that is missing");
+        symlink("ring", at("ring")).unwrap();
+        assert_eq!(places(dir.path(), "ring").len(), LINKS_MAX + 1, "a ring of links ends");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        let here = std::env::current_dir().unwrap().canonicalize().unwrap();
+        assert_eq!(places_of(Path::new("Cargo.toml")), [(here, OsString::from("Cargo.toml"))]);
+    }
+
+    #[test]
+    fn only_names_that_lead_to_a_file_count() {
+        let names: BTreeSet<PathBuf> = ["/etc/gw/gw.toml", "/etc/gw"].map(PathBuf::from).into();
+        let event = |kind, path: &str| Ok(Event::new(kind).add_path(PathBuf::from(path)));
+        let modify = EventKind::Modify(notify::event::ModifyKind::Any);
+        assert!(counts(&event(modify, "/etc/gw/gw.toml"), &names));
+        assert!(!counts(&event(modify, "/etc/gw/noise.log"), &names));
+        assert!(counts(&event(EventKind::Remove(notify::event::RemoveKind::Folder), "/etc/gw"), &names));
+        assert!(!counts(&event(EventKind::Access(notify::event::AccessKind::Any), "/etc/gw/gw.toml"), &names));
+        let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(counts(&Ok(lost), &names), "events were lost");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_never_quiet_is_waited_for_no_longer_than_the_ceiling() {
+        let (watch, asked) = (Watch::new(), Notify::new());
+        let busy = async {
+            loop {
+                watch.changed.notify_one();
+                tokio::time::sleep(DEBOUNCE / 2).await;
+            }
+        };
+        let start = tokio::time::Instant::now();
+        tokio::select! {
+            by_hand = watch.wait(&asked) => assert!(!by_hand),
+            () = busy => {}
+        }
+        assert_eq!(start.elapsed(), DEBOUNCE_MAX);
+        watch.changed.notify_one();
+        asked.notify_one();
+        let start = tokio::time::Instant::now();
+        assert!(watch.wait(&asked).await);
+        assert!(start.elapsed() < DEBOUNCE, "whoever asks is answered at once");
     }
 }

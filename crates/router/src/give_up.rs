@@ -24,6 +24,15 @@ pub enum MoveError {
     Same,
 }
 
+/// Where the messages of a set go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GoesTo {
+    /// Nowhere: every member was given up.
+    Nobody,
+    /// To this member, by its place in the set.
+    Member(usize),
+}
+
 impl<A: Ack> Router<A> {
     /// Messages with such a ticket go to other members of a set when this one is given up.
     pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A> {
@@ -57,6 +66,30 @@ impl<A: Ack> Router<A> {
             self.place_again(entry, now);
         }
         count
+    }
+
+    /// Whether what waits for this broker as a member of a set has another member to go to.
+    pub fn has_stand_in(&self, broker: BrokerId) -> bool {
+        let is_up = |member: &BrokerId| self.brokers[member.at()].health.up_since.is_some();
+        let sets = self.sets.iter().filter(|set| set.choice.policy != Policy::All && set.members.contains(&broker));
+        sets.flat_map(|set| &set.members).any(|member| *member != broker && is_up(member))
+    }
+
+    /// Where the next message of a set would go, of policy `balance` or `all` to the first as long as any member is there;
+    /// `None` if there is no such set.
+    pub fn goes_to(&self, set: &str, now: std::time::Instant) -> Option<GoesTo> {
+        let Some(Target::Set(set)) = self.targets.get(set) else { return None };
+        let set = &self.sets[set.at()];
+        let health = |at: usize| self.brokers[set.members[at].at()].health;
+        let count = set.members.len();
+        if count > 0 && (0..count).all(|at| health(at).given_up) {
+            return Some(GoesTo::Nobody);
+        }
+        Some(GoesTo::Member(match set.choice.policy {
+            // Only a look: the choice itself is made when there is a message.
+            Policy::Failover => set.choice.clone().choose(count, health, 0, now),
+            Policy::Balance | Policy::All => 0,
+        }))
     }
 
     /// Members that were given up with messages that still wait for them: to be given up again when another comes.

@@ -56,7 +56,7 @@ pub use broker::Broker;
 pub use debt::Ack;
 pub use decide::{Decided, Parking, To, Verdict, Written};
 pub use exactly_once::Sent;
-pub use give_up::MoveError;
+pub use give_up::{GoesTo, MoveError};
 pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
 pub use notice::Lines;

@@ -71,7 +71,7 @@ fn read(path: &Path) -> Result<Loaded, Problems> {
 pub(crate) fn load_or_stdin(path: &Path) -> Result<Config, Failure> {
     match read(path) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning:#}"));
             Ok(loaded.config)
         }
         Err(problems) => Err(Failure::Config(format!("the configuration cannot be used\n{problems}"))),

@@ -1,0 +1,74 @@
+//! Which files a configuration names: what is saved in them is worth a reload.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Secret};
+
+/// Where systemd puts credentials (systemd.exec, `LoadCredential=`); some versions put new ones there at a reload.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// Every file that `config` names: components, secrets, certificates and keys, user files.
+pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
+    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
+    let brokers = config.brokers.values().flat_map(|broker| match broker {
+        Broker::Link(link) => of_link(link),
+        Broker::Embedded(EmbeddedBroker { users, .. }) => users.iter().cloned().collect(),
+    });
+    plugins.chain(brokers).collect()
+}
+
+fn of_link(link: &LinkBroker) -> Vec<PathBuf> {
+    let headers = link.headers.iter().filter_map(|header| match &header.value {
+        HeaderValue::Secret(secret) => Some(secret),
+        HeaderValue::Text(_) => None,
+    });
+    let passphrase = link.tls.iter().filter_map(|tls| tls.key_password.as_ref());
+    let secrets = link.password.iter().chain(headers).chain(passphrase).filter_map(of_secret);
+    let tls = link.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten().cloned();
+    secrets.chain(tls).collect()
+}
+
+/// `None` for a variable: those of a running process do not change.
+fn of_secret(secret: &Secret) -> Option<PathBuf> {
+    match secret {
+        Secret::File(path) => Some(path.clone()),
+        Secret::Credential(name) => Some(PathBuf::from(std::env::var_os(CREDENTIALS_DIRECTORY)?).join(name)),
+        Secret::Env(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_file_that_is_named_is_found() {
+        let text = r#"
+[gateway]
+name = "g"
+data_dir = "data"
+[brokers.a]
+url = "wss://localhost"
+username = "u"
+password = { file = "a.pass" }
+headers = { "X-Key" = { file = "x.key" }, "X-Env" = { env = "NOT_A_FILE" }, "X-Site" = "cottage" }
+tls = { ca = "ca.pem", cert = "gw.pem", key = "gw.key", key_password = { file = "key.pass" } }
+[brokers.own]
+embedded = true
+listen = ["mqtt://127.0.0.1:0"]
+users = "users.txt"
+[plugins.p]
+path = "p.wasm"
+[[routes]]
+name = "r"
+from = { broker = "own", topics = ["x/#"] }
+plugins = ["p"]
+to = ["a"]
+"#;
+        let config = tidegate_config::parse(text, Path::new("/etc/gw.toml")).unwrap().0;
+        let found: Vec<String> = files(&config).iter().map(|path| path.display().to_string()).collect();
+        let names = ["a.pass", "ca.pem", "gw.key", "gw.pem", "key.pass", "p.wasm", "users.txt", "x.key"];
+        assert_eq!(found, names.map(|name| format!("/etc/{name}")));
+    }
+}

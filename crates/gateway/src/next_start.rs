@@ -1,0 +1,113 @@
+//! What a file may say of a running gateway, and only the next start can do: `[gateway]`, `[admin]`, and what follows from
+//! the gateway's name.
+//!
+//! They keep the values that run. A client id made of the name is the name of a session at a broker: changed alone, it would
+//! leave that session behind while all else still goes by the old name.
+
+use tidegate_config::{Broker, Config};
+
+/// The client id of a broker that is given none.
+fn default_client_id(gateway: &str, broker: &str) -> String {
+    format!("tidegate-{gateway}-{broker}")
+}
+
+/// What of a configuration can be in force now, `running` being what is.
+pub(crate) fn in_force(running: &Config, written: &Config) -> Config {
+    let mut config = Config { gateway: running.gateway.clone(), admin: running.admin.clone(), ..written.clone() };
+    let (old, new) = (&running.gateway.name, &written.gateway.name);
+    for (name, broker) in &mut config.brokers {
+        if let Broker::Link(link) = broker
+            && link.client_id == default_client_id(new, name)
+        {
+            link.client_id = default_client_id(old, name);
+        }
+    }
+    config
+}
+
+/// What is new in `written` since `before` and has to wait, in words. `in_force` is what of `written` is.
+pub(crate) fn told(in_force: &Config, before: &Config, written: &Config) -> Vec<String> {
+    let (old, new, runs) = (&before.gateway, &written.gateway, &in_force.gateway);
+    let keys = [
+        ("gateway.name", old.name != new.name, new.name == runs.name),
+        ("gateway.data_dir", old.data_dir != new.data_dir, new.data_dir == runs.data_dir),
+        ("gateway.commit_delay", old.commit_delay != new.commit_delay, new.commit_delay == runs.commit_delay),
+        ("gateway.segment_size", old.segment_size != new.segment_size, new.segment_size == runs.segment_size),
+        (
+            "gateway.control_characters",
+            old.allow_control_characters != new.allow_control_characters,
+            new.allow_control_characters == runs.allow_control_characters,
+        ),
+        ("admin", before.admin != written.admin, written.admin == in_force.admin),
+    ];
+    let words = |(key, _, as_it_runs): (&str, bool, bool)| match (key, as_it_runs) {
+        (key, true) => format!("{key} is again as it runs"),
+        ("gateway.name", false) => format!("gateway.name changes at the next start{}", sessions(in_force, written)),
+        (key, false) => format!("{key} changes at the next start"),
+    };
+    keys.into_iter().filter(|(_, differs, _)| *differs).map(words).collect()
+}
+
+/// Which brokers will know the gateway under another client id, and what becomes of what they keep.
+fn sessions(in_force: &Config, written: &Config) -> String {
+    let id = |broker: &Broker| broker.link().map(|link| link.client_id.clone());
+    let of = |config: &Config, name: &str| config.brokers.get(name).and_then(id);
+    let renamed = written.brokers.keys().filter(|name| of(in_force, name) != of(written, name));
+    let names: Vec<String> = renamed.map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", and with it the client id at {}: the session there under the old one, with its subscriptions and what waits in \
+         it, stays behind until its `session_expiry` is over; set `client_id` to keep it",
+        names.join(", ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn config(name: &str, more: &str) -> Config {
+        let text = format!(
+            "[gateway]\nname = \"{name}\"\ndata_dir = \"/d\"\n[brokers.home]\nurl = \"mqtt://home\"\n[brokers.office]\n\
+             url = \"mqtt://office\"\nclient_id = \"mine\"\n{more}"
+        );
+        tidegate_config::parse(&text, Path::new("/gw.toml")).unwrap().0
+    }
+
+    fn client_id<'a>(config: &'a Config, broker: &str) -> &'a str {
+        &config.brokers[broker].link().unwrap().client_id
+    }
+
+    #[test]
+    fn a_name_and_the_client_ids_made_of_it_wait_together_and_are_told_once() {
+        let (running, written) = (config("cottage", ""), config("chalet", "[brokers.new]\nurl = \"mqtt://new\""));
+        assert_eq!(client_id(&written, "home"), default_client_id("chalet", "home"), "the rule is that of the file");
+        let now = in_force(&running, &written);
+        assert_eq!(now.gateway, running.gateway);
+        assert_eq!(client_id(&now, "home"), "tidegate-cottage-home");
+        assert_eq!(client_id(&now, "new"), "tidegate-cottage-new", "all of a gateway has one name");
+        assert_eq!(client_id(&now, "office"), "mine");
+        let words = told(&now, &running, &written);
+        assert_eq!(words.len(), 1);
+        let start = "gateway.name changes at the next start, and with it the client id at `home`, `new`: the session";
+        assert!(words[0].starts_with(start), "{words:?}");
+        assert!(told(&now, &written, &written).is_empty(), "it was told");
+        let back = in_force(&now, &running);
+        assert_eq!(back, running);
+        assert_eq!(told(&back, &written, &running), ["gateway.name is again as it runs"]);
+    }
+
+    #[test]
+    fn other_keys_of_the_gateway_and_the_admin_server_wait_too() {
+        let running = config("g", "");
+        let mut written = config("g", "[admin]\nlisten = \"127.0.0.1:0\"");
+        written.gateway.allow_control_characters = true;
+        let now = in_force(&running, &written);
+        assert_eq!(now, running);
+        let words = told(&now, &running, &written);
+        assert_eq!(words, ["gateway.control_characters changes at the next start", "admin changes at the next start"]);
+    }
+}
