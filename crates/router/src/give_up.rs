@@ -102,6 +102,8 @@ impl<A: Ack> Router<A> {
             Ticket::Spooled { queue, .. } => return self.place(queue, entry, now),
             Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set,
         };
+        // The other members of a set that gives to all have their own copies.
+        let set = set.filter(|set| self.sets[set.at()].choice.policy != Policy::All);
         match set.and_then(|set| self.choose(set, &entry.message.topic, now)) {
             Some((broker, _)) => self.push(broker, entry, now),
             None => self.drop_ticket(entry.ticket, DropReason::TargetRemoved),

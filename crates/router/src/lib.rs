@@ -227,6 +227,11 @@ impl<A: Ack> Router<A> {
         self.draining = true;
     }
 
+    /// Does the work of the log's threads, if it was opened without any ([`Spool::open_stepwise`]). For tests.
+    pub fn step_log(&mut self) {
+        self.spool.step();
+    }
+
     /// Hands what was appended to the log over to be written.
     pub fn flush_log(&mut self) {
         self.spool.flush();

@@ -86,10 +86,10 @@ impl<A: Ack> Router<A> {
 
     /// Past the spool, to one target, which may be several brokers.
     fn deliver(&mut self, mut part: Part, target: &RouteTarget, message: Message, now: Moment) {
-        if !target.required {
-            if let Some(debt) = part.debt.take() {
-                self.settle_decided(debt);
-            }
+        if !target.required
+            && let Some(debt) = part.debt.take()
+        {
+            self.settle_decided(debt);
         }
         let (first, others, set) = match target.to {
             Target::Broker(broker) => (broker, Vec::new(), None),

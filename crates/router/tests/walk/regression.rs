@@ -1,0 +1,38 @@
+//! Stories that went wrong once, each as short as it can be.
+
+use crate::play::Play;
+use crate::setup::*;
+use crate::story::{Change, Step, Story};
+
+/// Four brokers at the ends of links, no sets, and one route from the first to these targets.
+fn setup(targets: &[u8]) -> Setup {
+    let broker = BrokerSetup { there: true, embedded: false, spool: SpoolSetup::default() };
+    let members = vec![0, 2];
+    let set = SetSetup { there: false, policy: 0, members, many: false, spool: SpoolSetup::default() };
+    let route = RouteSetup {
+        there: false,
+        source: 0,
+        filters: 1,
+        targets: targets.to_vec(),
+        required: 0,
+        plugins: 0,
+        spooled: false,
+        persist_qos0: false,
+        qos: None,
+        priority: 0,
+    };
+    let routes = vec![RouteSetup { there: true, ..route.clone() }, route.clone(), route.clone(), route];
+    Setup { brokers: vec![broker; BROKERS], sets: vec![set; SETS], routes, is_reversed: false }
+}
+
+fn send(qos: u8) -> Step {
+    Step::Send { source: 0, topic: 0, qos, expires: false }
+}
+
+#[test]
+fn a_copy_for_a_removed_member_of_a_set_that_gives_to_all_goes_to_no_other_member() {
+    let mut setup = setup(&[5]);
+    (setup.sets[1].there, setup.sets[1].policy) = (true, 2);
+    let steps = vec![send(0), Step::Reload(Change::Broker { at: 2 })];
+    Play::tell(&Story { setup, window: 8192, steps });
+}
