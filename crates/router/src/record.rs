@@ -287,6 +287,7 @@ impl<A: Ack> Router<A> {
             let received_ms = debt.received_us / 1000;
             all.received_ms = if all.received_ms == 0 { received_ms } else { all.received_ms.min(received_ms) };
             if let Creditor::Source(source, ack) = debt.to
+                && !debt.is_forgotten
                 && let Some(packet_id) = ack.exactly_once()
                 // Otherwise the source has to send it again if a target it waits for does not get it.
                 && alone

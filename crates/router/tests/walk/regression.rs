@@ -36,3 +36,15 @@ fn a_copy_for_a_removed_member_of_a_set_that_gives_to_all_goes_to_no_other_membe
     let steps = vec![send(0), Step::Reload(Change::Broker { at: 2 })];
     Play::tell(&Story { setup, window: 8192, steps });
 }
+
+#[test]
+fn what_a_source_sent_that_has_forgotten_our_session_takes_no_packet_identifier_of_the_next() {
+    let mut setup = setup(&[0]);
+    (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);
+    let decide = Step::Decide { route: 0, count: 1, table: [0; 3], remembers: false };
+    let crash = Step::Crash { after: 0, choice: 0 };
+    // Both messages have the same identifier, and only the first is in the log.
+    let steps =
+        vec![send(2), Step::HandOver, Step::Forget { source: 0 }, send(2), decide, Step::Work, Step::News, crash];
+    Play::tell(&Story { setup, window: 8192, steps });
+}

@@ -77,7 +77,8 @@ impl Play {
             if sent.stage == Stage::Waits && sent.qos == QoS::ExactlyOnce && taken.contains(&sent.packet_id) {
                 sent.stage = Stage::Received;
                 let attempt = self.ledger.attempts.get_mut(&sent.attempt).expect("a message that was sent");
-                attempt.acked = true;
+                // What the log has of one that was sent anew may be of the attempt before.
+                attempt.acked = !self.ledger.sent_anew.contains(&sent.number);
             }
             match sent.stage {
                 Stage::Waits => self.put(source, sent, true),
