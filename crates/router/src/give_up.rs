@@ -155,9 +155,25 @@ impl<A: Ack> Router<A> {
         let Some(route) = self.spool.route(queue.spool(), ordinal) else { return };
         let delivery = Delivery { route, queues: smallvec![self.queues[to.at()].name], message: entry.message };
         let received_ms = entry.received_us / 1000;
-        self.spool.append(Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() });
-        self.spool.done(queue.spool(), ordinal);
+        let record = Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() };
+        let sequence = self.spool.append(record);
+        self.replaced.push_back((sequence, entry.ticket));
         self.spool.flush();
+    }
+
+    /// What is in the log elsewhere by now is done where it was: not before, for a cursor may reach the disk before a record.
+    pub(crate) fn end_replaced(&mut self, durable: u64) {
+        let mut moved = false;
+        while let Some((_, ticket)) = self.replaced.pop_front_if(|(sequence, _)| *sequence <= durable) {
+            if let Ticket::Spooled { queue, ordinal } = ticket {
+                self.spool.done(queue.spool(), ordinal);
+                moved = true;
+            }
+        }
+        if moved {
+            self.end_moves();
+            self.spool.flush();
+        }
     }
 
     /// Queues of which everything has moved are as before.

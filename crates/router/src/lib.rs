@@ -102,6 +102,8 @@ pub struct Router<A> {
     drafts: Drafts,
     /// Debts whose record is written and not durable, with its sequence.
     written: VecDeque<(u64, DebtId)>,
+    /// What is done once the record that takes its place is durable, with its sequence.
+    replaced: VecDeque<(u64, Ticket)>,
 
     /// What targets wait for.
     spool: Spool,
@@ -147,6 +149,7 @@ impl<A: Ack> Router<A> {
             blocked: VecDeque::new(),
             drafts: Drafts::default(),
             written: VecDeque::new(),
+            replaced: VecDeque::new(),
             spool,
             queues: Vec::new(),
             queue_ids: AHashMap::new(),

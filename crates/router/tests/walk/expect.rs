@@ -153,7 +153,11 @@ impl Play {
         if attempt.replayed {
             let is_well = any_parked() || !arrivals.is_empty();
             let all = (1 << REASONS.len()) - 1;
-            return if is_well || attempt.void { vec![] } else { vec![(all, format!("{attempt:?}, replayed"))] };
+            return if is_well || attempt.void || (attempt.is_owed && !attempt.acked) {
+                vec![]
+            } else {
+                vec![(all, format!("{attempt:?}, replayed"))]
+            };
         }
         match fate {
             Fate::Ended => vec![],

@@ -48,3 +48,26 @@ fn what_a_source_sent_that_has_forgotten_our_session_takes_no_packet_identifier_
         vec![send(2), Step::HandOver, Step::Forget { source: 0 }, send(2), decide, Step::Work, Step::News, crash];
     Play::tell(&Story { setup, window: 8192, steps });
 }
+
+#[test]
+fn what_is_moved_is_done_where_it_was_only_once_it_is_durable_where_it_goes() {
+    for choice in 370_200..370_400 {
+        let mut setup = setup(&[0]);
+        setup.routes[0].spooled = true;
+        let crash = Step::Crash { after: 4, choice };
+        let steps = vec![send(1), Step::Work, Step::Move { from: 0, to: 1 }, Step::News, Step::Acks, crash];
+        Play::tell(&Story { setup, window: 8192, steps });
+    }
+}
+
+#[test]
+fn what_is_put_aside_is_done_in_its_queue_only_once_it_is_durable_there() {
+    for choice in 370_200..370_400 {
+        let mut setup = setup(&[0]);
+        setup.routes[0].spooled = true;
+        let crash = Step::Crash { after: 4, choice };
+        let (pull, hang_up) = (Step::Pull { target: 0, count: 1 }, Step::HangUpOn { target: 0, pick: 0 });
+        let steps = vec![send(1), Step::Work, Step::News, Step::Acks, pull, hang_up, crash];
+        Play::tell(&Story { setup, window: 8192, steps });
+    }
+}
