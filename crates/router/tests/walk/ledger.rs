@@ -179,7 +179,9 @@ impl Ledger {
         match &arrival.via {
             Via::Queue(queue) => wanted.durable && self.reachable(&wanted.target).contains(queue.as_str()),
             Via::Past { set } => {
-                !wanted.durable && (arrival.broker == wanted.target || (*set && wanted.target.starts_with('s')))
+                !wanted.durable
+                    && (arrival.broker == wanted.target
+                        || (*set && (wanted.target.starts_with('s') || self.has_removed)))
             }
         }
     }
