@@ -151,7 +151,7 @@ impl Play {
             parked.iter().any(|(of_route, stamp)| of_route == route && of(stamp)) || self.ledger.deleted.iter().any(of)
         };
         if attempt.replayed {
-            let is_well = any_parked() || !arrivals.is_empty();
+            let is_well = matches!(fate, Fate::Ended) || any_parked() || !arrivals.is_empty();
             let all = (1 << REASONS.len()) - 1;
             return if is_well || attempt.void || (attempt.is_owed && !attempt.acked) {
                 vec![]
