@@ -1,4 +1,4 @@
-//! Stories that went wrong once, each as short as it can be.
+//! Stories that went wrong once, and some that must not, each as short as it can be.
 
 use crate::play::Play;
 use crate::setup::*;
@@ -70,4 +70,32 @@ fn what_is_put_aside_is_done_in_its_queue_only_once_it_is_durable_there() {
         let steps = vec![send(1), Step::Work, Step::News, Step::Acks, pull, hang_up, crash];
         Play::tell(&Story { setup, window: 8192, steps });
     }
+}
+
+#[test]
+fn nothing_overtakes_a_message_of_its_source_that_waits_for_room() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    setup.brokers[0].spool.max_messages = Some(1);
+    let (pull, answer) = (Step::Pull { target: 0, count: 1 }, Step::Answer { target: 0, pick: 0 });
+    // There is room again for the third, and the second has not been told.
+    let steps = vec![send(1), Step::Work, Step::News, send(1), pull, answer, send(1)];
+    Play::tell(&Story { setup, window: 8192, steps });
+}
+
+#[test]
+fn a_source_is_not_told_before_its_message_is_durable() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    let crash = Step::Crash { after: 0, choice: 0 };
+    Play::tell(&Story { setup, window: 8192, steps: vec![send(1), Step::News, Step::Acks, crash] });
+}
+
+#[test]
+fn a_message_that_is_refused_for_now_is_sent_again() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    let (pull, refuse) = (Step::Pull { target: 0, count: 2 }, Step::RefuseForNow { target: 0, count: 2 });
+    let steps = vec![send(1), send(1), Step::Work, Step::News, pull, refuse];
+    Play::tell(&Story { setup, window: 8192, steps });
 }
