@@ -39,6 +39,8 @@ pub(crate) struct Debt<A> {
     pub(crate) draft: Option<DraftId>,
     /// Its place in the order of receipt.
     pub(crate) number: u64,
+    /// Its source has forgotten our session: its packet identifier is another message's.
+    pub(crate) is_forgotten: bool,
 }
 
 impl<A> Debt<A> {
@@ -79,7 +81,10 @@ impl<A> Debts<A> {
     pub(crate) fn insert(&mut self, to: Creditor<A>, received_us: u64, weight_bytes: usize) -> DebtId {
         self.count += 1;
         let (stash, number) = (Stash::default(), self.count);
-        let debt = Some(Debt { to, received_us, weight_bytes, undecided: 1, waiting: 0, stash, draft: None, number });
+        let is_forgotten = false;
+        let debt =
+            Debt { to, received_us, weight_bytes, undecided: 1, waiting: 0, stash, draft: None, number, is_forgotten };
+        let debt = Some(debt);
         match self.free.pop() {
             Some(id) => {
                 self.slots[id.at()] = debt;
@@ -144,6 +149,13 @@ impl<A> Debts<A> {
     /// Whether all of its routes and plugins have said what becomes of it.
     pub(crate) fn is_decided(&self, id: DebtId) -> bool {
         self.get(id).is_some_and(|debt| debt.undecided == 0)
+    }
+
+    /// The packet identifiers of these sources' messages mean others from here on.
+    pub(crate) fn forget(&mut self, is_of: impl Fn(BrokerId) -> bool) {
+        for debt in self.slots.iter_mut().flatten() {
+            debt.is_forgotten |= matches!(debt.to, Creditor::Source(source, _) if is_of(source));
+        }
     }
 
     /// Takes a debt that is settled out.

@@ -25,6 +25,7 @@ impl<A: Ack> Router<A> {
             self.written.pop_front();
             self.settle_delivered(debt);
         }
+        self.end_replaced(news.durable);
         for ready in news.ready.drain(..) {
             self.ready(ready, now);
         }

@@ -54,8 +54,11 @@ impl<A: Ack> Router<A> {
 
     /// A source has forgotten our session.
     pub fn forgotten(&mut self, by: BrokerId) {
-        let broker = &mut self.brokers[by.at()];
-        if let Some(source) = broker.source_id {
+        let Self { brokers, debts, .. } = self;
+        if let Some(source) = brokers[by.at()].source_id {
+            // Also of a broker of this name that was removed: the session is the name's.
+            debts.forget(|at| brokers[at.at()].source_id == Some(source));
+            let broker = &mut brokers[by.at()];
             broker.gate = broker.gate.max(self.spool.forgotten(source));
         }
     }

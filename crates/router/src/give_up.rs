@@ -135,6 +135,8 @@ impl<A: Ack> Router<A> {
             Ticket::Spooled { queue, .. } => return self.place(queue, entry, now),
             Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set,
         };
+        // The other members of a set that gives to all have their own copies.
+        let set = set.filter(|set| self.sets[set.at()].choice.policy != Policy::All);
         match set.and_then(|set| self.choose(set, &entry.message.topic, now)) {
             Some((broker, _)) => self.push(broker, entry, now),
             None => self.drop_ticket(entry.ticket, DropReason::TargetRemoved),
@@ -186,9 +188,25 @@ impl<A: Ack> Router<A> {
         let Some(route) = self.spool.route(queue.spool(), ordinal) else { return };
         let delivery = Delivery { route, queues: smallvec![self.queues[to.at()].name], message: entry.message };
         let received_ms = entry.received_us / 1000;
-        self.spool.append(Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() });
-        self.spool.done(queue.spool(), ordinal);
+        let record = Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() };
+        let sequence = self.spool.append(record);
+        self.replaced.push_back((sequence, entry.ticket));
         self.spool.flush();
+    }
+
+    /// What is in the log elsewhere by now is done where it was: not before, for a cursor may reach the disk before a record.
+    pub(crate) fn end_replaced(&mut self, durable: u64) {
+        let mut moved = false;
+        while let Some((_, ticket)) = self.replaced.pop_front_if(|(sequence, _)| *sequence <= durable) {
+            if let Ticket::Spooled { queue, ordinal } = ticket {
+                self.spool.done(queue.spool(), ordinal);
+                moved = true;
+            }
+        }
+        if moved {
+            self.end_moves();
+            self.spool.flush();
+        }
     }
 
     /// Queues of which everything has moved are as before.

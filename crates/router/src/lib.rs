@@ -102,6 +102,8 @@ pub struct Router<A> {
     drafts: Drafts,
     /// Debts whose record is written and not durable, with its sequence.
     written: VecDeque<(u64, DebtId)>,
+    /// What is done once the record that takes its place is durable, with its sequence.
+    replaced: VecDeque<(u64, Ticket)>,
 
     /// What targets wait for.
     spool: Spool,
@@ -147,6 +149,7 @@ impl<A: Ack> Router<A> {
             blocked: VecDeque::new(),
             drafts: Drafts::default(),
             written: VecDeque::new(),
+            replaced: VecDeque::new(),
             spool,
             queues: Vec::new(),
             queue_ids: AHashMap::new(),
@@ -225,6 +228,11 @@ impl<A: Ack> Router<A> {
     /// Takes no new messages from here on; those that come are not acknowledged.
     pub fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// Does the work of the log's threads, if it was opened without any ([`Spool::open_stepwise`]). For tests.
+    pub fn step_log(&mut self) {
+        self.spool.step();
     }
 
     /// Hands what was appended to the log over to be written.

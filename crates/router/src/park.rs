@@ -117,8 +117,10 @@ impl<A: Ack> Router<A> {
         match ticket {
             Ticket::Spooled { .. } => {
                 // First there, then gone from its queue: a crash between the two leaves it in both.
-                self.spool.append(Transaction { parked: vec![(number, parked)], ..Transaction::default() });
-                self.spool_done(ticket);
+                let record = Transaction { parked: vec![(number, parked)], ..Transaction::default() };
+                let sequence = self.spool.append(record);
+                self.in_spool = self.in_spool.saturating_sub(1);
+                self.replaced.push_back((sequence, ticket));
                 self.spool.flush();
             }
             Ticket::Held { debt, .. } => {

@@ -86,10 +86,10 @@ impl<A: Ack> Router<A> {
 
     /// Past the spool, to one target, which may be several brokers.
     fn deliver(&mut self, mut part: Part, target: &RouteTarget, message: Message, now: Moment) {
-        if !target.required {
-            if let Some(debt) = part.debt.take() {
-                self.settle_decided(debt);
-            }
+        if !target.required
+            && let Some(debt) = part.debt.take()
+        {
+            self.settle_decided(debt);
         }
         let (first, others, set) = match target.to {
             Target::Broker(broker) => (broker, Vec::new(), None),
@@ -287,6 +287,7 @@ impl<A: Ack> Router<A> {
             let received_ms = debt.received_us / 1000;
             all.received_ms = if all.received_ms == 0 { received_ms } else { all.received_ms.min(received_ms) };
             if let Creditor::Source(source, ack) = debt.to
+                && !debt.is_forgotten
                 && let Some(packet_id) = ack.exactly_once()
                 // Otherwise the source has to send it again if a target it waits for does not get it.
                 && alone

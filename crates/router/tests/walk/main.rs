@@ -1,0 +1,30 @@
+//! The walk of messages through a router, told by chance and held against a model. The index:
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `stories` | 10,000 stories (`TIDEGATE_STORIES=1000000` for more, `TIDEGATE_SEED` for the same or others) of traffic, plugins, links, reloads, full disks and crashes: what was acknowledged arrives, is parked or is counted; in order; at QoS 2 once; accounts balance; what plugins remember is there with its decisions; everything ends |
+//! | `regression` | stories that went wrong once |
+//! | `story`, `setup` | what may happen, and what may be configured |
+//! | `play` | does it to a router: `sending` as sources, `deciding` as plugins, `taking` as targets, `operating` as operators, `restarting` as the next process |
+//! | `ledger`, `expect` | what happened to each message, and what must hold at each step and at the end |
+//! | `source`, `target` | what brokers remember of our sessions; `disk`: the simulated disk behind the spool's door |
+//!
+//! Balanced sets choose by a hash that differs from process to process: a story with one may need a few runs to fail again.
+//!
+//! That these tests can fail: see `docs/mutants.md`.
+
+mod deciding;
+mod disk;
+mod expect;
+mod ledger;
+mod operating;
+mod play;
+mod regression;
+mod restarting;
+mod sending;
+mod setup;
+mod source;
+mod stories;
+mod story;
+mod taking;
+mod target;

@@ -1,0 +1,101 @@
+//! Stories that went wrong once, and some that must not, each as short as it can be.
+
+use crate::play::Play;
+use crate::setup::*;
+use crate::story::{Change, Step, Story};
+
+/// Four brokers at the ends of links, no sets, and one route from the first to these targets.
+fn setup(targets: &[u8]) -> Setup {
+    let broker = BrokerSetup { there: true, embedded: false, spool: SpoolSetup::default() };
+    let members = vec![0, 2];
+    let set = SetSetup { there: false, policy: 0, members, many: false, spool: SpoolSetup::default() };
+    let route = RouteSetup {
+        there: false,
+        source: 0,
+        filters: 1,
+        targets: targets.to_vec(),
+        required: 0,
+        plugins: 0,
+        spooled: false,
+        persist_qos0: false,
+        qos: None,
+        priority: 0,
+    };
+    let routes = vec![RouteSetup { there: true, ..route.clone() }, route.clone(), route.clone(), route];
+    Setup { brokers: vec![broker; BROKERS], sets: vec![set; SETS], routes, is_reversed: false }
+}
+
+fn send(qos: u8) -> Step {
+    Step::Send { source: 0, topic: 0, qos, expires: false }
+}
+
+#[test]
+fn a_copy_for_a_removed_member_of_a_set_that_gives_to_all_goes_to_no_other_member() {
+    let mut setup = setup(&[5]);
+    (setup.sets[1].there, setup.sets[1].policy) = (true, 2);
+    let steps = vec![send(0), Step::Reload(Change::Broker { at: 2 })];
+    Play::tell(&Story { setup, window: 8192, steps });
+}
+
+#[test]
+fn what_a_source_sent_that_has_forgotten_our_session_takes_no_packet_identifier_of_the_next() {
+    let mut setup = setup(&[0]);
+    (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);
+    let decide = Step::Decide { route: 0, count: 1, table: [0; 3], remembers: false };
+    let crash = Step::Crash { after: 0, choice: 0 };
+    // Both messages have the same identifier, and only the first is in the log.
+    let steps =
+        vec![send(2), Step::HandOver, Step::Forget { source: 0 }, send(2), decide, Step::Work, Step::News, crash];
+    Play::tell(&Story { setup, window: 8192, steps });
+}
+
+#[test]
+fn what_is_moved_is_done_where_it_was_only_once_it_is_durable_where_it_goes() {
+    for choice in 370_200..370_400 {
+        let mut setup = setup(&[0]);
+        setup.routes[0].spooled = true;
+        let crash = Step::Crash { after: 4, choice };
+        let steps = vec![send(1), Step::Work, Step::Move { from: 0, to: 1 }, Step::News, Step::Acks, crash];
+        Play::tell(&Story { setup, window: 8192, steps });
+    }
+}
+
+#[test]
+fn what_is_put_aside_is_done_in_its_queue_only_once_it_is_durable_there() {
+    for choice in 370_200..370_400 {
+        let mut setup = setup(&[0]);
+        setup.routes[0].spooled = true;
+        let crash = Step::Crash { after: 4, choice };
+        let (pull, hang_up) = (Step::Pull { target: 0, count: 1 }, Step::HangUpOn { target: 0, pick: 0 });
+        let steps = vec![send(1), Step::Work, Step::News, Step::Acks, pull, hang_up, crash];
+        Play::tell(&Story { setup, window: 8192, steps });
+    }
+}
+
+#[test]
+fn nothing_overtakes_a_message_of_its_source_that_waits_for_room() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    setup.brokers[0].spool.max_messages = Some(1);
+    let (pull, answer) = (Step::Pull { target: 0, count: 1 }, Step::Answer { target: 0, pick: 0 });
+    // There is room again for the third, and the second has not been told.
+    let steps = vec![send(1), Step::Work, Step::News, send(1), pull, answer, send(1)];
+    Play::tell(&Story { setup, window: 8192, steps });
+}
+
+#[test]
+fn a_source_is_not_told_before_its_message_is_durable() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    let crash = Step::Crash { after: 0, choice: 0 };
+    Play::tell(&Story { setup, window: 8192, steps: vec![send(1), Step::News, Step::Acks, crash] });
+}
+
+#[test]
+fn a_message_that_is_refused_for_now_is_sent_again() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    let (pull, refuse) = (Step::Pull { target: 0, count: 2 }, Step::RefuseForNow { target: 0, count: 2 });
+    let steps = vec![send(1), send(1), Step::Work, Step::News, pull, refuse];
+    Play::tell(&Story { setup, window: 8192, steps });
+}

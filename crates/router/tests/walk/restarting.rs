@@ -1,0 +1,74 @@
+//! A process ends, by whatever way, and the next one goes on with what is on the disk.
+
+use crate::deciding::state;
+use crate::play::Play;
+use crate::setup::ROUTES;
+use crate::target::{InFlight, Session, Stage};
+use std::collections::BTreeMap;
+use tidegate_router::Router;
+use tidegate_testkit::SimDisk;
+
+impl Play {
+    /// Another process, on what a crash, a kill or the end of the process before has left of the disk.
+    pub(crate) fn reopen(&mut self, disk: SimDisk) {
+        self.count_dropped();
+        self.ledger.end_life();
+        let mut spool = crate::disk::open(&disk).expect("a spool");
+        spool.set_window_items(self.window);
+        self.disk = disk;
+        self.router = Router::new(spool, self.now());
+        self.ids.clear();
+        self.sessions.clear();
+        self.pipelines.clear();
+        self.views.clear();
+        for name in self.setup.brokers().filter(|(_, is_link)| !is_link).map(|(name, _)| name).collect::<Vec<_>>() {
+            self.void_source(&name);
+        }
+        self.start();
+        if self.router.spool().damaged() > 0 {
+            // A power loss in the middle of what was not synced may take a plugin's name, and leave a record behind it.
+            return;
+        }
+        let mut ledger = std::mem::take(&mut self.ledger);
+        ledger.look_at_state(|route, key| state(self, route, key));
+        self.ledger = ledger;
+    }
+
+    /// What routes have counted as dropped is kept beyond their life.
+    pub(crate) fn count_dropped(&mut self) {
+        for (_, route) in self.router.routes() {
+            for (reason, count) in route.account.dropped() {
+                *self.ledger.dropped.entry((route.name.to_string(), reason.to_owned())).or_default() += count;
+            }
+        }
+    }
+
+    /// The start of a process: everything is configured, sessions go on where they were, sources send again.
+    pub(crate) fn start(&mut self) {
+        let now = self.now();
+        for (name, is_link) in self.setup.brokers() {
+            let id = self.router.add_broker(&name, is_link);
+            self.ids.insert(name, id);
+        }
+        self.configure();
+        debug_assert!(self.views.len() <= ROUTES);
+        let mut taken: BTreeMap<String, Vec<u16>> = BTreeMap::new();
+        for (id, mut sent, packet_ids) in self.router.recover(now) {
+            let name = self.router.broker(id).name.to_string();
+            sent.sort_by_key(|one| one.serial);
+            let in_flight = sent.into_iter().map(|one| {
+                let stage = if one.message.is_some() { Stage::Buffered } else { Stage::TakenOver };
+                let (via, serial) = (self.via(one.ticket), Some(one.serial));
+                InFlight { ticket: one.ticket, message: one.message, via, serial, gate: 0, stage, arrival: None }
+            });
+            let session = Session { up: false, in_flight: in_flight.collect() };
+            self.sessions.insert(name.clone(), session);
+            taken.insert(name, packet_ids);
+        }
+        self.router.spool_news(now);
+        for name in self.ids.keys().cloned().collect::<Vec<_>>() {
+            self.up(&name);
+            self.send_again(&name, taken.get(&name).map_or(&[][..], Vec::as_slice));
+        }
+    }
+}

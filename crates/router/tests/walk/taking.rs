@@ -1,0 +1,237 @@
+//! What targets do in a story: their links come and go, their sessions take messages, and answer.
+
+use crate::ledger::{Arrival, Stamp, Via};
+use crate::play::Play;
+use crate::target::{InFlight, Session, Stage};
+use tidegate_message::{Message, QoS};
+use tidegate_router::{Health, Refused, Ticket};
+
+impl Play {
+    pub(crate) fn via(&self, ticket: Ticket) -> Via {
+        match ticket {
+            Ticket::Spooled { queue, .. } => Via::Queue(self.router.spool().key(queue.at() as u16).target),
+            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => Via::Past { set: set.is_some() },
+        }
+    }
+
+    /// A link takes messages. Returns how many.
+    pub(crate) fn pull(&mut self, name: &str, most: usize) -> usize {
+        let Some(id) = self.ids.get(name).copied() else { return 0 };
+        let now = self.now();
+        let mut count = 0;
+        while count < most {
+            let session = self.sessions.entry(name.to_owned()).or_default();
+            if !session.up {
+                break;
+            }
+            let Some((ticket, message)) = self.router.pull(id, session.has_room(), now) else { break };
+            count += 1;
+            let serial = (message.qos == QoS::ExactlyOnce).then_some(self.next_serial);
+            if let Some(serial) = serial {
+                self.next_serial += 1;
+                self.router.sent(id, ticket, serial);
+            }
+            let (via, gate) = (self.via(ticket), self.router.gate(id));
+            let one =
+                InFlight { ticket, message: Some(message), via, serial, gate, stage: Stage::Buffered, arrival: None };
+            self.sessions.entry(name.to_owned()).or_default().in_flight.push_back(one);
+        }
+        count
+    }
+
+    /// What may leave the buffers of links leaves, in order.
+    pub(crate) fn settle_sessions(&mut self) {
+        let durable = self.router.spool().durable();
+        let now = self.now();
+        let embedded = self.setup.brokers().filter(|(_, is_link)| !is_link).map(|(name, _)| name);
+        let embedded: Vec<String> = embedded.collect();
+        for (name, session) in &mut self.sessions {
+            if !session.up {
+                continue;
+            }
+            let mut written = Vec::new();
+            for one in &mut session.in_flight {
+                if one.stage != Stage::Buffered {
+                    continue;
+                }
+                if one.gate > durable {
+                    break;
+                }
+                one.stage = Stage::Arrived;
+                let Some(message) = &one.message else { continue };
+                let memory = self.memories.entry(name.clone()).or_default();
+                if one.serial.is_some_and(|serial| !memory.seen.insert(serial)) {
+                    continue;
+                }
+                let arrival = Arrival {
+                    stamp: Stamp::of(message),
+                    via: one.via.clone(),
+                    broker: name.clone(),
+                    exactly_once: one.serial.is_some() && !embedded.contains(name),
+                    settled: message.qos == QoS::AtMostOnce,
+                    undone: false,
+                };
+                one.arrival = Some({
+                    let route = self.ledger.route_of(message);
+                    self.ledger.arrive(&route, message, arrival)
+                });
+                if message.qos == QoS::AtMostOnce {
+                    written.push((one.ticket, true));
+                }
+            }
+            let is_written = |one: &InFlight| {
+                one.stage == Stage::Arrived && one.message.as_ref().is_some_and(|found| found.qos == QoS::AtMostOnce)
+            };
+            session.in_flight.retain(|one| !is_written(one));
+            if !written.is_empty() {
+                self.router.completed(self.ids[name], written.into_iter(), now);
+            }
+        }
+    }
+
+    /// The place of one that a broker has and may say something about.
+    fn arrived(&mut self, name: &str, pick: usize) -> Option<(usize, &mut Session)> {
+        let session = self.sessions.get_mut(name).filter(|session| session.up)?;
+        let arrived = |(at, one): (usize, &InFlight)| (one.stage == Stage::Arrived).then_some(at);
+        let places: Vec<usize> = session.in_flight.iter().enumerate().filter_map(arrived).collect();
+        let at = *places.get(pick % places.len().max(1))?;
+        Some((at, session))
+    }
+
+    /// A broker goes on with one of its messages: PUBACK, PUBREC or PUBCOMP. Returns whether there was one.
+    pub(crate) fn answer(&mut self, name: &str, pick: usize) -> bool {
+        let Some(id) = self.ids.get(name).copied() else { return false };
+        let durable = self.router.spool().durable();
+        let Some(session) = self.sessions.get_mut(name).filter(|session| session.up) else { return false };
+        let ready: Vec<usize> = (0..session.in_flight.len())
+            .filter(|at| {
+                let one = &session.in_flight[*at];
+                one.stage == Stage::Arrived || (one.stage == Stage::TakenOver && one.gate <= durable)
+            })
+            .collect();
+        let Some(at) = ready.get(pick % ready.len().max(1)).copied() else { return false };
+        let one = &mut session.in_flight[at];
+        if let Some((attempt, route, place)) = &one.arrival {
+            let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
+            arrivals[*place].settled = true;
+        }
+        if one.stage == Stage::Arrived && one.serial.is_some() {
+            (one.stage, one.message) = (Stage::TakenOver, None);
+            self.router.taken_over(id, [one.ticket].into_iter());
+            one.gate = self.router.gate(id);
+            return true;
+        }
+        let ticket = one.ticket;
+        session.in_flight.remove(at);
+        let now = self.now();
+        self.router.completed(id, [(ticket, true)].into_iter(), now);
+        true
+    }
+
+    /// It is as if the message had not come.
+    fn undo(&mut self, one: &InFlight) {
+        if let Some((attempt, route, place)) = &one.arrival {
+            let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
+            arrivals[*place].undone = true;
+        }
+    }
+
+    pub(crate) fn refuse_for_now(&mut self, name: &str, count: usize) {
+        let (Some(id), now) = (self.ids.get(name).copied(), self.now()) else { return };
+        let mut refused = Vec::new();
+        for _ in 0..count {
+            let Some((at, session)) = self.arrived(name, 0) else { break };
+            let Some(one) = session.in_flight.remove(at) else { break };
+            self.undo(&one);
+            let Some(message) = one.message else { break };
+            refused.push(Refused { ticket: one.ticket, message, for_now: true });
+        }
+        if !refused.is_empty() {
+            self.router.refused(id, refused.into_iter(), now);
+        }
+    }
+
+    pub(crate) fn refuse_for_good(&mut self, name: &str, pick: usize) {
+        let (Some(id), now) = (self.ids.get(name).copied(), self.now()) else { return };
+        let Some((at, session)) = self.arrived(name, pick) else { return };
+        let Some(one) = session.in_flight.remove(at) else { return };
+        if let Some((attempt, route, place)) = &one.arrival {
+            let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
+            arrivals[*place].settled = true;
+        }
+        match one.message {
+            Some(message) if pick.is_multiple_of(2) => {
+                let refused = Refused { ticket: one.ticket, message, for_now: false };
+                _ = self.router.refused(id, [refused].into_iter(), now);
+            }
+            _ => self.router.completed(id, [(one.ticket, false)].into_iter(), now),
+        }
+    }
+
+    /// A broker hangs up on a message, which is put aside.
+    pub(crate) fn hang_up_on(&mut self, name: &str, pick: usize) {
+        let Some((at, session)) = self.arrived(name, pick) else { return };
+        let Some(one) = session.in_flight.remove(at) else { return };
+        self.undo(&one);
+        if let Some(message) = one.message {
+            self.router.park_ticket(name, one.ticket, message, "it hangs up".to_owned());
+        }
+    }
+
+    pub(crate) fn down(&mut self, name: &str) {
+        let Some(id) = self.ids.get(name).copied() else { return };
+        self.sessions.entry(name.to_owned()).or_default().up = false;
+        let now = self.now();
+        let broker = self.router.broker_mut(id);
+        broker.health.up_since = None;
+        broker.down_since.get_or_insert(now.at);
+    }
+
+    pub(crate) fn up(&mut self, name: &str) {
+        let Some(id) = self.ids.get(name).copied() else { return };
+        let session = self.sessions.entry(name.to_owned()).or_default();
+        if std::mem::replace(&mut session.up, true) {
+            return;
+        }
+        let now = self.now();
+        let broker = self.router.broker_mut(id);
+        (broker.health, broker.down_since) = (Health { up_since: Some(now.at), given_up: false }, None);
+        self.unorder_sets_of(name);
+        // A member came up: what waits for members that were given up can go to it.
+        for stranded in self.router.stranded() {
+            let name = self.router.broker(stranded).name.to_string();
+            self.hand_to_others(&name);
+        }
+    }
+
+    /// A broker has been away for too long.
+    pub(crate) fn give_up(&mut self, name: &str) {
+        let Some(id) = self.ids.get(name).copied() else { return };
+        let is_up = self.sessions.get(name).is_some_and(|session| session.up);
+        if !is_up && !self.router.broker(id).health.given_up {
+            self.hand_to_others(name);
+        }
+    }
+
+    fn hand_to_others(&mut self, name: &str) {
+        let (id, now) = (self.ids[name], self.now());
+        let movable = self.router.movable(id);
+        let unfinished = self.sessions.entry(name.to_owned()).or_default().take_back(movable);
+        self.note_handed_back(&unfinished);
+        self.router.give_up(id, unfinished, now);
+        self.unorder_sets_of(name);
+    }
+
+    pub(crate) fn note_handed_back(&mut self, unfinished: &[(Ticket, Message)]) {
+        self.ledger.handed_back.extend(unfinished.iter().map(|(_, message)| Stamp::of(message)));
+    }
+
+    fn unorder_sets_of(&mut self, name: &str) {
+        for at in 0..crate::setup::SETS {
+            if self.setup.members(at).is_some_and(|members| members.iter().any(|member| member == name)) {
+                self.ledger.unorder(&crate::setup::set_name(at));
+            }
+        }
+        self.ledger.unorder("set");
+    }
+}
