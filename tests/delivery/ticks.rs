@@ -1,6 +1,6 @@
 //! What plugins say on a tick.
 
-use crate::world::{PATIENCE, Witness, assert_balanced, broker, named_route, plugin};
+use crate::fixture::{PATIENCE, Witness, assert_balanced, broker, named_route, plugin};
 use tidegate_testkit::{Client, ClientOptions, Ledger, Mosquitto, Tidegate, Version, eventually};
 
 /// Holds the second message of a topic back until the interval is over.

@@ -1,10 +1,11 @@
 //! The worker without its thread, with plugins that are shipped.
 
 use super::*;
-use crate::plugins::{NewStage, Parking, Stage};
+use crate::plugins::{NewStage, Stage};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::{QoS, Topic, TopicFilter};
 use tidegate_plugin::{Circuit, Host, HostConfig, Plugin, Spec};
+use tidegate_router::Parking;
 
 const THROTTLE: &[u8] = include_bytes!("../../../../../plugins/dist/throttle.wasm");
 const CONVERT: &[u8] = include_bytes!("../../../../../plugins/dist/convert.wasm");
