@@ -70,7 +70,8 @@ impl Play {
                 self.views.insert(name, (view, true));
             }
         }
-        if took(self) != before {
+        let after = took(self);
+        if before.iter().any(|route| !after.contains(route)) {
             // A message waits for all of its routes. One that came when there was another is overtaken by those behind it.
             (0..ROUTES).for_each(|at| self.ledger.unorder(&route_name(at)));
         }

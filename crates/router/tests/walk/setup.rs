@@ -138,8 +138,9 @@ impl RouteView {
     }
 
     /// What decides which way its messages go: when it changes, those before and those after may overtake each other.
-    pub(crate) fn way(&self) -> (&str, bool, bool, Option<QoS>, u8) {
-        (&self.source, self.spooled, self.persist_qos0, self.qos, self.priority)
+    pub(crate) fn way(&self) -> impl PartialEq + use<> {
+        let required: Vec<String> = self.targets.iter().filter(|(_, is)| *is).map(|(name, _)| name.clone()).collect();
+        (self.source.clone(), self.spooled, self.persist_qos0, self.qos, self.priority, required)
     }
 }
 
