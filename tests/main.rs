@@ -10,10 +10,12 @@
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
+//! | `clients` | `pub` and `sub` against mosquitto and the own broker, and the demo on a terminal |
 //! | `command` | `check`, `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod architecture;
+mod clients;
 mod command;
 mod delivery;
 mod embedded;
