@@ -84,7 +84,7 @@ impl Drop for Sub {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // `timeout` hands SIGTERM on, and nothing else.
-            let _ = Command::new("kill").arg(child.id().to_string()).status();
+            let _ = Command::new("kill").arg(child.id().to_string()).stderr(Stdio::null()).status();
             let _ = child.wait();
         }
     }

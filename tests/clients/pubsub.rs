@@ -35,8 +35,9 @@ fn carries(connection: &[&str]) {
             let printed: Vec<Value> = printed.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
             let came: Vec<_> = printed.iter().map(|line| line["payload"].as_str().expect("text")).collect();
             assert_eq!(came, lines, "{with:?}");
-            let fine =
-                |line: &Value| line["qos"].to_string() == qos && line["topic"] == topic && line["retain"] == false;
+            let fine = |line: &Value| {
+                line["qos"].as_u64() == qos.parse().ok() && line["topic"] == topic && line["retain"] == false
+            };
             assert!(printed.iter().all(fine), "{with:?}: {printed:?}");
         }
     }

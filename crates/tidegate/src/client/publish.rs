@@ -12,9 +12,9 @@ use tidegate_message::Topic;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Messages that may be under way. rumqttc numbers a hundred with MQTT 3.1.1 before it begins again at 1, so that no number
-/// is used for a second message while the first is under way.
-const WINDOW: usize = 50;
+/// Messages that may be under way: fewer than the 20 of QoS 2 beyond which mosquitto hangs up on a client of MQTT 3.1.1, which
+/// it cannot tell, and than the 100 after which rumqttc begins again with the number of the first.
+const WINDOW: usize = 16;
 
 /// The largest payload, in bytes: what the largest packet holds beside the longest topic (MQTT 5.0 section 2.1.4).
 const PAYLOAD_BYTES_MAX: u64 = 268_435_455 - 65_535 - 16;
@@ -81,13 +81,10 @@ pub(crate) fn publish(arguments: Arguments) -> Result<(), Failure> {
         };
         let publish =
             |session: &Session, payload| session.publish(topic.as_str(), payload, arguments.qos, arguments.retain);
-        match publishing.run(publish, timeout).await {
-            Ok(()) => {
-                publishing.session.close(timeout).await;
-                Ok(())
-            }
-            Err(failure) => Err(publishing.with_accounts(failure.about(&url)).into()),
-        }
+        let published = publishing.run(publish, timeout).await;
+        let published = published.map_err(|wrong| publishing.with_accounts(wrong.about(&url)));
+        publishing.session.close(timeout).await;
+        Ok(published?)
     })
 }
 

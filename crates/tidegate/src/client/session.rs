@@ -95,6 +95,8 @@ pub(crate) struct Full;
 pub(crate) struct Session {
     requests: Requests,
     events: mpsc::Receiver<Result<Event, Wrong>>,
+    /// The broker has not answered CONNECT.
+    connecting: bool,
 }
 
 #[derive(Debug)]
@@ -138,12 +140,14 @@ impl Session {
                 Requests::V5(client)
             }
         };
-        Self { requests, events }
+        Self { requests, events, connecting: true }
     }
 
     /// What happens next. After an error, or [`Event::Closed`], nothing does.
     pub(crate) async fn next(&mut self) -> Result<Event, Wrong> {
-        self.events.recv().await.unwrap_or_else(|| Err(Wrong::new("the connection has ended")))
+        let event = self.events.recv().await.unwrap_or_else(|| Err(Wrong::new("the connection has ended")));
+        self.connecting &= event.is_ok() && !matches!(event, Ok(Event::Connected));
+        event
     }
 
     /// Asks for a message to be published; its topic must be valid.
@@ -172,14 +176,16 @@ impl Session {
         }
     }
 
-    /// Says goodbye, and waits no longer than `timeout` until that is written. What comes meanwhile is let go.
+    /// Says goodbye if the connection still is, and waits no longer than `timeout` until that is written. What comes
+    /// meanwhile is let go.
     pub(crate) async fn close(mut self, timeout: Duration) {
         let asked = match &self.requests {
             Requests::V311(client) => client.try_disconnect().is_ok(),
             Requests::V5(client) => client.try_disconnect().is_ok(),
         };
+        let is_open = !self.connecting;
         let written = async { while !matches!(self.next().await, Ok(Event::Closed) | Err(_)) {} };
-        if asked {
+        if asked && is_open {
             let _ = tokio::time::timeout(timeout, written).await;
         }
     }
@@ -209,7 +215,13 @@ async fn run_v311(mut event_loop: rumqttc::EventLoop, events: mpsc::Sender<Resul
                 Some(event) => Ok(event),
                 None => continue,
             },
-            Err(error) => Err(words::of_v311(&error, connected)),
+            Err(error) => {
+                // What came in the same breath as the end is still with rumqttc: a refusal tells more than the end.
+                for event in event_loop.state.events.drain(..).filter_map(of_v311) {
+                    let _ = events.send(Ok(event)).await;
+                }
+                Err(words::of_v311(&error, connected))
+            }
         };
         connected |= matches!(said, Ok(Event::Connected));
         let ends = matches!(said, Ok(Event::Closed) | Err(_));
@@ -227,7 +239,13 @@ async fn run_v5(mut event_loop: v5::EventLoop, events: mpsc::Sender<Result<Event
                 Some(event) => Ok(event),
                 None => continue,
             },
-            Err(error) => Err(words::of_v5(&error, connected)),
+            Err(error) => {
+                // What came in the same breath as the end is still with rumqttc: a refusal tells more than the end.
+                for event in event_loop.state.events.drain(..).filter_map(of_v5) {
+                    let _ = events.send(Ok(event)).await;
+                }
+                Err(words::of_v5(&error, connected))
+            }
         };
         connected |= matches!(said, Ok(Event::Connected));
         let ends = matches!(said, Ok(Event::Closed) | Err(_));

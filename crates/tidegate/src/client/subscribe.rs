@@ -57,9 +57,8 @@ pub(crate) fn subscribe(arguments: Arguments) -> Result<(), Failure> {
             heard = hear(&mut session, &arguments, timeout, &mut output) => heard,
             () = ended => Ok(()),
         };
-        heard.map_err(|wrong| Failure::from(wrong.about(&url)))?;
         session.close(timeout).await;
-        Ok(())
+        Ok(heard.map_err(|wrong| wrong.about(&url))?)
     })
 }
 

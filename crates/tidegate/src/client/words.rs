@@ -98,20 +98,29 @@ fn closed(connected: bool) -> Wrong {
 
 /// Sockets, TLS and WebSockets; rumqttc's words go from the outside in.
 fn transport(words: &str, connected: bool) -> Wrong {
-    let tls = words.contains("TLS");
+    // A broker that misses a certificate says so when TLS 1.3 has begun; rumqttc takes it for MQTT.
+    let alert = words.contains("fatal alert");
+    let tls = alert || words.contains("TLS");
     let ended = ["Connection reset by peer", "Broken pipe", "eof"].iter().any(|end| words.contains(end));
     if ended && !tls {
         return closed(connected);
     }
     let hint = if words.contains("UnknownIssuer") {
         "; --ca must be the issuer of the broker's certificate"
+    } else if alert {
+        "; does the broker want --cert, or another one?"
     } else if tls && (ended || words.contains("corrupt message")) {
         "; is it a port for TLS, and does the broker want --cert?"
     } else {
         ""
     };
-    let words = words.trim_start_matches("Mqtt state: ").trim_start_matches("I/O: ").replace("TLS: I/O: ", "TLS: ");
-    Wrong::new(format!("{words}{hint}"))
+    // The last of rumqttc's layers says it; those before it say where that was in rumqttc.
+    let layers = ["Mqtt state: ", "Mqtt serialization/deserialization error: ", "TLS: ", "I/O: ", "IO: "];
+    let mut said = words;
+    while let Some(inner) = layers.iter().find_map(|layer| said.strip_prefix(layer)) {
+        said = inner;
+    }
+    Wrong::new(format!("{}{said}{hint}", if tls { "TLS: " } else { "" }))
 }
 
 #[cfg(test)]

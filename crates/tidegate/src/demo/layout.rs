@@ -297,7 +297,7 @@ mod tests {
         for words in ["route", "p99", "<2.0ms", "<131ms", "calm@a0992b37", "1234567", "did you mean"] {
             assert!(screen.contains(words), "no `{words}` in\n{screen}");
         }
-        assert!(screen.contains("explain -c /tmp/tidegate-demo-AbCdEf/demo.toml -b \\\n"), "{screen}");
+        assert!(screen.contains("explain -c /tmp/tidegate-demo-AbCdEf/demo.toml -b home -t \\\n"), "{screen}");
     }
 
     #[test]
