@@ -11,11 +11,13 @@
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `check` | what `check` finds, where it says so, in which form |
+//! | `clients` | `pub` and `sub` against mosquitto and the own broker, and the demo on a terminal |
 //! | `command` | `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod architecture;
 mod check;
+mod clients;
 mod command;
 mod delivery;
 mod embedded;

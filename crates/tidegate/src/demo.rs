@@ -1,32 +1,52 @@
-//! `tidegate demo`: a house, an office, devices and plugins in one process, and a table that moves.
+//! `tidegate demo`: a house, an office, devices and plugins in one process, and a picture of it that moves.
+//!
+//! [`devices`] are the clients at both ends, [`events`] keeps what the log says, [`layout`] makes lines of all that and
+//! [`screen`] draws them on a terminal. Where stdout is none, the table is printed again and again instead.
 
-use crate::devices::{self, Running};
-use crate::table;
-use crate::{Failure, check, logs, runtime};
-use std::io::{IsTerminal, Write};
+mod devices;
+mod events;
+mod layout;
+mod screen;
+
+use crate::{Failure, check, duration, logs, runtime};
+use devices::Running;
+use events::Events;
+use layout::View;
+use screen::Screen;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tidegate_gateway::{Gateway, Snapshot, serve};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The shipped plugins that the demo uses, so that nothing needs to be found or built.
 const CONVERT: &[u8] = include_bytes!("../../../plugins/dist/convert.wasm");
 const ROUTE_BY_FIELD: &[u8] = include_bytes!("../../../plugins/dist/route-by-field.wasm");
+/// Two that need no configuration, so that one can be saved over the other.
+const PASS: &[u8] = include_bytes!("demo/pass.wasm");
+const DROP_UNCHANGED: &[u8] = include_bytes!("../../../plugins/dist/drop-unchanged.wasm");
 
-/// How often the table moves: on a terminal, and where every line stays.
+/// How often the picture moves: on a terminal, and where every line stays.
 const MOVES: Duration = Duration::from_millis(500);
 const PRINTS: Duration = Duration::from_secs(2);
 
+/// How wide a table is that is printed.
+const PRINTED_COLUMNS: usize = 160;
+
 /// How long the last messages may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What is worth a line: what was reloaded, what was refused, and errors.
+const LOGGED: &str = "error,tidegate_gateway::serve=info";
 
 /// Of `tidegate demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// End by itself after this long, with a summary.
-    #[arg(long = "for", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration::duration)]
     time: Option<Duration>,
     /// Messages a second from all devices together.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..=200_000))]
@@ -38,12 +58,11 @@ pub(crate) struct Arguments {
 
 /// Runs it.
 pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
-    logs::init(logs::Format::Text, "error,tidegate_gateway::serve=warn");
     let temporary;
     let dir = match &arguments.dir {
         Some(dir) => {
             std::fs::create_dir_all(dir).map_err(|error| disk(dir, &error))?;
-            dir.clone()
+            std::path::absolute(dir).map_err(|error| disk(dir, &error))?
         }
         None => {
             temporary = tempfile::Builder::new()
@@ -56,28 +75,31 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
     let file = furnish(&dir)?;
     let config = check::load(&file)?;
     runtime::block_on(async {
+        // From here on nothing but SIGKILL ends the process without its directory being removed.
+        let ended = signals()?;
         let (stop, reload) = (CancellationToken::new(), Notify::new());
+        let display = Display::open(&dir);
         let mut playing = None;
         let serving = serve(&file, config, stop.clone(), &reload, DRAIN, |gateway| {
-            let play = Play::begin(gateway.clone(), &arguments, &file);
+            let play = Play::begin(gateway.clone(), &arguments, &dir, display);
             let stop = stop.clone();
             playing = Some(tokio::task::spawn_local(async move {
-                let summary = play.run().await;
+                let summary = play.run(ended).await;
                 stop.cancel();
                 summary
             }));
             Ok(())
         });
         let served = serving.await?;
-        if let Some(Ok(summary)) = match playing {
-            Some(task) => Some(task.await),
-            None => None,
-        } {
-            println!("{summary}");
-        }
+        let mut summary = match playing {
+            Some(task) => task.await.unwrap_or_default(),
+            None => String::new(),
+        };
         if served.left.messages > 0 {
-            println!("{} messages were still under way at the end", served.left.messages);
+            summary += &format!("{} messages were still under way at the end\n", served.left.messages);
         }
+        // The terminal may be gone.
+        let _ = std::io::stdout().write_all(summary.as_bytes());
         Ok(())
     })
 }
@@ -86,15 +108,33 @@ fn disk(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Disk(format!("{}: {error}", path.display()))
 }
 
+/// Ends at Ctrl-C, at SIGTERM, and when the terminal is closed.
+fn signals() -> Result<impl Future<Output = ()>, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::Unavailable(format!("no signals: {error}")));
+    let (mut interrupt, mut terminate, mut hangup) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
 /// Writes the demo's files; a configuration that is there already is the user's own and stays.
 fn furnish(dir: &Path) -> Result<PathBuf, Failure> {
     let plugins = dir.join("plugins");
-    std::fs::create_dir_all(&plugins).map_err(|error| disk(&plugins, &error))?;
+    let spare = plugins.join("spare");
+    std::fs::create_dir_all(&spare).map_err(|error| disk(&spare, &error))?;
     let file = dir.join("demo.toml");
-    let config = include_str!("demo.toml");
-    let files: [(PathBuf, &[u8]); 3] = [
+    let config = include_str!("demo/demo.toml");
+    let files: [(PathBuf, &[u8]); 6] = [
         (plugins.join("convert.wasm"), CONVERT),
         (plugins.join("route-by-field.wasm"), ROUTE_BY_FIELD),
+        (plugins.join("calm.wasm"), PASS),
+        (spare.join("pass.wasm"), PASS),
+        (spare.join("drop-unchanged.wasm"), DROP_UNCHANGED),
         (file.clone(), config.as_bytes()),
     ];
     for (path, content) in files {
@@ -105,13 +145,36 @@ fn furnish(dir: &Path) -> Result<PathBuf, Failure> {
     Ok(file)
 }
 
-/// Devices, audience, and the table.
+/// Where the picture goes.
+enum Display {
+    Terminal(Screen, Events),
+    /// Lines that stay; the log goes to stderr.
+    Printed,
+}
+
+impl Display {
+    fn open(dir: &Path) -> Self {
+        match Screen::enter() {
+            Some(screen) => Self::Terminal(screen, Events::start(LOGGED, format!("{}/", dir.display()))),
+            None => {
+                logs::init(logs::Format::Text, LOGGED);
+                Self::Printed
+            }
+        }
+    }
+}
+
+/// Devices, audience, and the picture.
 struct Play {
     gateway: Gateway,
-    file: PathBuf,
+    display: Display,
     time: Option<Duration>,
     rate: u64,
-    stop: CancellationToken,
+    began: Instant,
+    story: String,
+    commands: Vec<(&'static str, String)>,
+    /// Of the devices, and of those who listen.
+    stops: [CancellationToken; 2],
     devices: Option<Running>,
     audience: Option<Running>,
     home: Option<SocketAddr>,
@@ -119,82 +182,83 @@ struct Play {
 }
 
 impl Play {
-    fn begin(gateway: Gateway, arguments: &Arguments, file: &Path) -> Self {
+    fn begin(gateway: Gateway, arguments: &Arguments, dir: &Path, display: Display) -> Self {
         let home = gateway.addresses("home").first().copied();
         let office = gateway.addresses("office").first().copied();
         Self {
-            gateway,
-            file: file.to_owned(),
+            display,
             time: arguments.time,
             rate: arguments.rate,
-            stop: CancellationToken::new(),
+            began: Instant::now(),
+            story: story(arguments.rate, home, office),
+            commands: commands(dir, office),
+            stops: [CancellationToken::new(), CancellationToken::new()],
             devices: None,
             audience: None,
             home,
             office,
+            gateway,
         }
     }
 
-    /// Until the time is over or Ctrl-C. Returns the summary.
-    async fn run(mut self) -> String {
-        self.introduce();
+    /// Until the time is over, a signal, or a terminal that is gone. Returns the summary.
+    async fn run(mut self, ended: impl Future<Output = ()>) -> String {
         if let (Some(home), Some(office)) = (self.home, self.office) {
-            self.audience = Some(devices::audience(office, self.stop.clone()));
+            self.audience = Some(devices::audience(office, self.stops[1].clone()));
             // Let the audience take its seat before the first message.
             tokio::time::sleep(Duration::from_millis(200)).await;
-            self.devices = Some(devices::devices(home, self.rate, self.stop.child_token()));
+            self.devices = Some(devices::devices(home, self.rate, self.stops[0].clone()));
         }
-        let started = Instant::now();
         tokio::select! {
-            () = self.show() => {}
+            _ = self.show() => {}
             () = pass(self.time) => {}
-            _ = tokio::signal::ctrl_c() => {}
+            () = ended => {}
         }
-        self.finish(started.elapsed()).await
+        self.finish().await
     }
 
-    fn introduce(&self) {
-        let address = |addr: Option<SocketAddr>| addr.map_or_else(|| "-".to_owned(), |addr| addr.to_string());
-        let port = |addr: Option<SocketAddr>| addr.map_or(0, |addr| addr.port());
-        println!(
-            "Two MQTT brokers in this process: home at {}, office at {}. Eight rooms at home publish {} readings a\n\
-             second in Fahrenheit at QoS 1; plugins drop debug readings, send alarms to office under alarm/, and\n\
-             convert the rest to Celsius on the way to office.\n\n\
-             Look with any client:     mosquitto_sub -p {} -t '#' -v\n\
-             Change the rules live:    edit {}\n\
-             \x20                         (for example `round = 0`), or save another component over one in plugins/.\n",
-            address(self.home),
-            address(self.office),
-            self.rate,
-            port(self.office),
-            self.file.display(),
-        );
-    }
-
-    /// Draws for ever.
-    async fn show(&self) {
-        let moves = std::io::stdout().is_terminal();
-        let every = if moves { MOVES } else { PRINTS };
-        let (mut before, mut at, mut drawn) = (self.gateway.snapshot(), Instant::now(), 0);
+    /// Draws until nobody can see it.
+    async fn show(&self) -> std::io::Result<()> {
+        let (mut before, mut at) = (self.gateway.snapshot(), Instant::now());
+        if matches!(self.display, Display::Printed) {
+            let commands = layout::commands(&self.commands, PRINTED_COLUMNS);
+            let commands: Vec<_> = commands.into_iter().map(|line| line.text).collect();
+            writeln!(std::io::stdout().lock(), "{}\n\n{}\n", self.story, commands.join("\n"))?;
+        }
         loop {
-            tokio::time::sleep(every).await;
-            let now = self.gateway.snapshot();
-            let text = table::table(&now, &before, at.elapsed().as_secs_f64());
-            let mut out = std::io::stdout().lock();
-            if moves && drawn > 0 {
-                // Back to the first line of the table before, and clear from there.
-                let _ = write!(out, "\x1b[{drawn}A\x1b[J");
+            let (now, seconds) = (self.gateway.snapshot(), at.elapsed().as_secs_f64());
+            match &self.display {
+                Display::Terminal(screen, events) => {
+                    let (columns, rows) = screen.size();
+                    let view = View {
+                        now: &now,
+                        before: &before,
+                        seconds,
+                        title: format!("tidegate demo, for {} s; Ctrl-C ends it", self.began.elapsed().as_secs()),
+                        story: &self.story,
+                        commands: &self.commands,
+                        events: &events.all(),
+                    };
+                    screen.draw(&layout::screen(&view, columns, rows))?;
+                    (before, at) = (now, Instant::now());
+                    tokio::time::sleep(MOVES).await;
+                }
+                Display::Printed => {
+                    write!(std::io::stdout().lock(), "{}", printed(&now, &before, seconds))?;
+                    (before, at) = (now, Instant::now());
+                    tokio::time::sleep(PRINTS).await;
+                }
             }
-            let _ = write!(out, "{text}");
-            let _ = out.flush();
-            drawn = table::height(&now);
-            (before, at) = (now, Instant::now());
         }
     }
 
     /// Lets the last messages arrive, and adds up.
-    async fn finish(&self, took: Duration) -> String {
-        self.stop.cancel();
+    async fn finish(mut self) -> String {
+        let took = self.began.elapsed();
+        self.stops[0].cancel();
+        if let Some(devices) = &mut self.devices {
+            devices.ended().await;
+        }
         let deadline = Instant::now() + DRAIN;
         let under_way = |snapshot: &Snapshot| snapshot.routes.iter().map(|route| route.in_flight).sum::<u64>();
         let mut last = self.gateway.snapshot();
@@ -202,15 +266,19 @@ impl Play {
             tokio::time::sleep(Duration::from_millis(10)).await;
             last = self.gateway.snapshot();
         }
+        self.stops[1].cancel();
+        if let Some(audience) = &mut self.audience {
+            audience.ended().await;
+        }
         let published = self.devices.as_ref().map_or(0, Running::acknowledged);
         let arrived = self.audience.as_ref().map_or(0, Running::received);
         let mut out = format!("\nSummary of {:.1} s\n", took.as_secs_f64());
-        out += &table::table(&last, &Snapshot::default(), took.as_secs_f64());
+        out += &printed(&last, &Snapshot::default(), took.as_secs_f64());
         let balanced = last.routes.iter().all(|route| route.imbalance == 0);
         out += &format!(
             "\n{published} readings acknowledged to the devices, {arrived} messages seen at the office.\n\
-             Every message accounted for (in = out + dropped + parked + in flight): {}.\n\
-             Reloads applied: {}, refused: {}.",
+             Every message accounted for (in + recovered + copies = out + dropped + parked + in flight): {}.\n\
+             Reloads applied: {}, refused: {}.\n",
             if balanced { "yes" } else { "NO, please report this" },
             last.reloads,
             last.reloads_refused
@@ -219,10 +287,82 @@ impl Play {
     }
 }
 
+/// The table as text.
+fn printed(now: &Snapshot, before: &Snapshot, seconds: f64) -> String {
+    let lines = layout::table(now, before, seconds, PRINTED_COLUMNS);
+    lines.into_iter().map(|line| line.text + "\n").collect()
+}
+
+/// What is going on.
+fn story(rate: u64, home: Option<SocketAddr>, office: Option<SocketAddr>) -> String {
+    let address = |addr: Option<SocketAddr>| addr.map_or_else(|| "not there".to_owned(), |addr| addr.to_string());
+    format!(
+        "Eight rooms publish {rate} readings a second to the broker `home` ({}). Plugins drop debug readings, send alarms to \
+         `office` ({}) under alarm/, and the rest in Celsius under site/cottage/.",
+        address(home),
+        address(office),
+    )
+}
+
+/// What to try beside it, ready to be pasted.
+fn commands(dir: &Path, office: Option<SocketAddr>) -> Vec<(&'static str, String)> {
+    let tidegate = std::env::args().next().unwrap_or_else(|| "tidegate".to_owned());
+    let (tidegate, at) = (quoted(&tidegate), |name: &str| quoted(&dir.join(name).display().to_string()));
+    let file = at("demo.toml");
+    let swap =
+        format!("cp {} {} # and pass.wasm back", at("plugins/spare/drop-unchanged.wasm"), at("plugins/calm.wasm"));
+    let mut commands = Vec::new();
+    if let Some(office) = office {
+        commands.push(("listen", format!("{tidegate} sub -u mqtt://{office} -t '#'")));
+    }
+    let sample = r#"-b home -t dev/hall/temp -p '{"kind":"telemetry","temp":71.6}'"#;
+    commands.push(("ask why", format!("{tidegate} explain -c {file} {sample}")));
+    commands.push(("edit", format!("${{EDITOR:-vi}} {file} # say `round = 0`")));
+    commands.push(("swap", swap));
+    commands
+}
+
+/// As one word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Waits for a while, or for ever.
 async fn pass(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With `TIDEGATE_WRITE_GOLDEN` set it is written.
+    #[test]
+    fn the_component_that_lets_everything_pass_is_what_its_text_says() {
+        let built = wat::parse_str(include_str!("demo/pass.wat")).unwrap();
+        if std::env::var_os("TIDEGATE_WRITE_GOLDEN").is_some() {
+            std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/demo/pass.wasm"), &built).unwrap();
+            return;
+        }
+        assert!(built == PASS, "pass.wasm is stale: run this test with TIDEGATE_WRITE_GOLDEN=1");
+    }
+
+    #[test]
+    fn what_is_to_be_pasted_is_one_word_a_path() {
+        assert_eq!(quoted("/tmp/tidegate-demo-AbC/demo.toml"), "/tmp/tidegate-demo-AbC/demo.toml");
+        assert_eq!(quoted("/tmp/it's mine"), r"'/tmp/it'\''s mine'");
+        let commands = commands(Path::new("/tmp/a b"), None);
+        assert!(
+            commands.iter().any(|(_, command)| command.contains("explain -c '/tmp/a b/demo.toml' ")),
+            "{commands:?}"
+        );
     }
 }

@@ -5,8 +5,9 @@
 mod admin_client;
 mod check;
 mod check_report;
+mod client;
 mod demo;
-mod devices;
+mod duration;
 mod explain;
 mod logs;
 mod own_cache;
@@ -15,7 +16,6 @@ mod plugin;
 mod run;
 mod runtime;
 mod spool;
-mod table;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -43,6 +43,10 @@ enum Command {
     Check(check::Arguments),
     /// Two brokers, simulated devices and plugins in one process; nothing to install.
     Demo(demo::Arguments),
+    /// Publish a message, or one a line, and wait until the broker has it.
+    Pub(client::publish::Arguments),
+    /// Subscribe, and print what comes.
+    Sub(client::subscribe::Arguments),
     /// Say what would become of a message, and why, without sending it.
     Explain(explain::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
@@ -128,6 +132,8 @@ fn main() -> ExitCode {
         Command::Run(run) => run::run(run, arguments.log_format),
         Command::Check(check) => check::check(check, arguments.log_format),
         Command::Demo(demo) => demo::demo(demo),
+        Command::Pub(arguments) => client::publish::publish(arguments),
+        Command::Sub(arguments) => client::subscribe::subscribe(arguments),
         Command::Explain(explain) => explain::explain(explain, arguments.log_format),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),

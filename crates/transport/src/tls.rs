@@ -76,6 +76,11 @@ impl TlsSettings {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(config), trust, server_name: server_name.to_owned() })
     }
+
+    /// For a client that is no link. It asks for its server's name itself.
+    pub fn into_config(self) -> Arc<ClientConfig> {
+        self.config
+    }
 }
 
 fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {

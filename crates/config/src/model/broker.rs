@@ -116,6 +116,18 @@ pub struct BrokerUrl {
     pub path: String,
 }
 
+impl std::str::FromStr for BrokerUrl {
+    type Err = String;
+
+    /// Reads it as `[brokers.NAME]` does.
+    ///
+    /// # Errors
+    /// What is wrong and what to do, without the text itself: there may be a password in it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        crate::values::broker_url(text).map_err(|(what, hint)| format!("{what}; {hint}"))
+    }
+}
+
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme)?;

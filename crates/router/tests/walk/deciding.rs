@@ -143,7 +143,6 @@ impl Play {
         if remembers {
             batch.push(self.remember(route, number));
         }
-        let mut messages = Vec::new();
         for nth in 0..outputs {
             let qos = QoS::from_u8(nth % 3).expect("a QoS");
             let attempt = self.ledger.number();
@@ -154,9 +153,11 @@ impl Play {
             let source = "tick".to_owned();
             let filed = Attempt { number: attempt, source, is_owed: false, qos, expires, acked, void, replayed, fates };
             self.ledger.attempts.insert(attempt, filed);
-            messages.push((To::Onward, Message::new(Topic::new("tick").expect("a topic"), stamp.payload(), qos)));
+            let message = Message::new(Topic::new("tick").expect("a topic"), stamp.payload(), qos);
+            let (received_ms, received_us) = (0, 0);
+            let parcel = Parcel { message, debt: None, id: attempt, received_ms, received_us, redelivered: false };
+            batch.push(Decided::Tick(parcel, Verdict::Onward));
         }
-        batch.push(Decided::Tick(messages));
         let now = self.now();
         self.router.decided(at, batch, now);
     }
