@@ -1,6 +1,6 @@
 //! What an operator can ask a running gateway over HTTP: metrics, health, and the messages kept aside.
 
-use crate::supervisor::Gateway;
+use crate::running::Gateway;
 use crate::{Error, listeners};
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};

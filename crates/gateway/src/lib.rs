@@ -29,11 +29,11 @@ mod plugin_check;
 mod plugins;
 mod preflight;
 mod report;
+mod running;
 mod serve;
 mod settings;
 mod snapshot;
 mod subscriptions;
-mod supervisor;
 mod told;
 mod upkeep;
 mod users;
@@ -43,9 +43,9 @@ pub use explain::{Explanation, Sample, explain};
 pub use plugin_check::check_plugins;
 pub use preflight::{Finding, preflight};
 pub use report::{Changes, LastReloads, REASONS_MAX};
+pub use running::{Gateway, Left};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
-pub use supervisor::{Gateway, Left};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]

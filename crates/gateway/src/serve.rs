@@ -1,7 +1,7 @@
 //! A gateway from its configuration file to the end: start, watch, reload, drain.
 
 use crate::files::files;
-use crate::supervisor::{Gateway, Left};
+use crate::running::{Gateway, Left};
 use crate::watch::{Fingerprint, Watch};
 use crate::{Error, Finding, admin, preflight};
 use std::collections::BTreeMap;

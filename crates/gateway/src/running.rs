@@ -1,0 +1,212 @@
+//! A running gateway: started, asked, drained.
+//!
+//! What a configuration makes of it is in `apply`, what becomes of one broker in `brokers`.
+
+mod apply;
+mod brokers;
+
+use crate::Error;
+use crate::data_path::DataPath;
+use crate::embedded::{Addresses, Patience};
+use crate::held::Held;
+use crate::plugins::Outbox;
+use crate::plugins::build::{Preparer, StageKey};
+use crate::report::{Changes, LastReloads};
+use crate::snapshot::Snapshot;
+use crate::upkeep::{collect, follow_spool, maintain, open_spool};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tidegate_config::Config;
+use tidegate_mqtt::SubscribeFilter;
+use tidegate_plugin::StateStore;
+use tidegate_router::BrokerId;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long the tasks of a link may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long the last write to the spool may take.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// A running gateway. Clones are the same gateway; all of it lives on the thread that started it.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    path: Rc<RefCell<DataPath>>,
+    config: RefCell<Config>,
+    /// What the file said last, of which some waits for the next start.
+    written: RefCell<Config>,
+    /// Away while a reload builds plugins.
+    preparer: Cell<Option<Preparer>>,
+    keys: RefCell<HashMap<String, Vec<StageKey>>>,
+    /// Of each link, what its passwords and certificates were when it was started.
+    material: RefCell<HashMap<String, u64>>,
+    tasks: RefCell<HashMap<BrokerId, BrokerTask>>,
+    held: Held,
+    /// What each link was last told to subscribe to.
+    wanted: RefCell<HashMap<String, Vec<SubscribeFilter>>>,
+    /// What is missing, or was wrong, is looked at again now.
+    again: Rc<tokio::sync::Notify>,
+    stop: CancellationToken,
+    /// What an earlier run left has been looked at.
+    recovered: Cell<bool>,
+    reloads: Cell<u64>,
+    reloads_refused: Cell<u64>,
+    last_reloads: RefCell<LastReloads>,
+    reloading: tokio::sync::Mutex<()>,
+}
+
+struct BrokerTask {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    /// Where the box's own broker listens.
+    addresses: Addresses,
+    /// The box's own broker, if it is that.
+    own: Option<tidegate_broker::Broker>,
+}
+
+/// What was not delivered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Messages whose sources were not told that they are taken care of.
+    pub messages: u64,
+    /// Messages that are in the spool, for the next start.
+    pub spooled: u64,
+}
+
+impl Gateway {
+    /// Builds everything and connects. Must be called on a `LocalSet` of a current-thread runtime.
+    ///
+    /// A broker whose files or secrets cannot be used keeps only itself from starting: it is held back and tried again. So
+    /// is an address to listen on that this machine has not yet.
+    ///
+    /// # Errors
+    /// Everything else that is wrong, in words; nothing has been started then.
+    pub async fn start(config: Config) -> Result<Self, Error> {
+        let cache = config.gateway.data_dir.join("cache");
+        let durable = Arc::new(tokio::sync::Notify::new());
+        let spool = open_spool(&config, durable.clone()).await?;
+        let saved = spool.plugins_with_state().into_iter().filter_map(|plugin| {
+            let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
+            Some((plugin, state))
+        });
+        let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.to_string()))?;
+        let outbox = Arc::new(Outbox::default());
+        let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
+        let empty = Config {
+            brokers: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            plugins: BTreeMap::new(),
+            routes: Vec::new(),
+            ..config.clone()
+        };
+        let gateway = Self {
+            inner: Rc::new(Inner {
+                path: path.clone(),
+                config: RefCell::new(empty),
+                written: RefCell::new(config.clone()),
+                preparer: Cell::new(Some(preparer)),
+                keys: RefCell::default(),
+                material: RefCell::default(),
+                tasks: RefCell::default(),
+                held: Held::default(),
+                wanted: RefCell::default(),
+                again: Rc::default(),
+                stop: CancellationToken::new(),
+                recovered: Cell::new(false),
+                reloads: Cell::new(0),
+                reloads_refused: Cell::new(0),
+                last_reloads: RefCell::default(),
+                reloading: tokio::sync::Mutex::new(()),
+            }),
+        };
+        tokio::task::spawn_local(collect(path.clone(), outbox));
+        tokio::task::spawn_local(maintain(path.clone()));
+        gateway.apply(config, Patience::Hold).await?;
+        tokio::task::spawn_local(gateway.clone().try_held_again());
+        // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
+        tokio::task::spawn_local(follow_spool(path, durable));
+        Ok(gateway)
+    }
+
+    /// Changes a running gateway to another configuration: only what differs is touched.
+    ///
+    /// # Errors
+    /// Every reason why not; what ran keeps running.
+    pub async fn reload(&self, config: Config) -> Result<Changes, Vec<String>> {
+        let outcome = self.apply(config, Patience::Refuse).await.map_err(|error| match error {
+            Error::Config(words) => words,
+            other => vec![other.to_string()],
+        });
+        match &outcome {
+            Ok(_) => self.inner.reloads.set(self.inner.reloads.get() + 1),
+            Err(reasons) => self.refused(reasons.clone()),
+        }
+        outcome
+    }
+
+    /// A reload was refused, perhaps before it came here: its file could not be read.
+    pub fn refused(&self, reasons: Vec<String>) {
+        self.inner.reloads_refused.set(self.inner.reloads_refused.get() + 1);
+        self.inner.last_reloads.borrow_mut().refused(reasons);
+    }
+
+    /// How the last reloads went.
+    pub fn last_reloads(&self) -> LastReloads {
+        self.inner.last_reloads.borrow().clone()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.inner.config.borrow().clone()
+    }
+
+    /// Everything that is counted.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            reloads: self.inner.reloads.get(),
+            reloads_refused: self.inner.reloads_refused.get(),
+            ..self.inner.path.borrow().snapshot()
+        }
+    }
+
+    /// Where the box's own broker of this name listens.
+    pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
+        let Some(at) = self.broker_index(broker) else { return Vec::new() };
+        self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
+    }
+
+    pub(crate) fn path(&self) -> &Rc<RefCell<DataPath>> {
+        &self.inner.path
+    }
+
+    /// Takes no more messages, delivers what is under way until the deadline, then says goodbye to every broker.
+    pub async fn drain(&self, deadline: Duration) -> Left {
+        self.inner.path.borrow_mut().router.drain();
+        let until = Instant::now() + deadline;
+        let under_way = || self.inner.path.borrow().router.under_way();
+        while under_way() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let left = self.inner.path.borrow().router.not_durable();
+        self.inner.path.borrow().stop_plugins();
+        self.inner.stop.cancel();
+        let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();
+        let goodbye = async {
+            for task in tasks {
+                let _ = task.task.await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        let spooled = self.inner.path.borrow_mut().router.close(CLOSE);
+        Left { messages: left, spooled }
+    }
+}

@@ -1,0 +1,191 @@
+//! From one configuration to another: everything that can fail first, then the difference, between two batches.
+
+use super::Gateway;
+use crate::data_path::{DataPath, Kind};
+use crate::embedded::Patience;
+use crate::held::{LinkSettings, link_settings};
+use crate::plugins::build::Prepared;
+use crate::plugins::{self, Inbox};
+use crate::report::{self, Changes};
+use crate::users::{self, UserFile};
+use crate::{Error, embedded, next_start, settings};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tidegate_config::Config;
+use tidegate_mqtt::{Restored, RestoredMessage};
+use tidegate_router::{Sent, Ticket};
+
+impl Gateway {
+    /// Whether what is wrong with this broker's files was so before, and the broker is held back for it: then a reload is
+    /// not to blame.
+    pub(crate) fn excuses(&self, name: &str, after: &Config) -> bool {
+        let before = self.inner.config.borrow();
+        let after = &next_start::in_force(&before, after);
+        self.inner.held.excuses(name, before.brokers.get(name), after.brokers.get(name))
+            || self.waits_for_users(name) && before.brokers.get(name) == after.brokers.get(name)
+    }
+
+    pub(super) async fn apply(&self, written: Config, patience: Patience) -> Result<Changes, Error> {
+        let inner = &self.inner;
+        let _one_at_a_time = inner.reloading.lock().await;
+        let before = inner.config.borrow().clone();
+        let config = next_start::in_force(&before, &written);
+        let (wanted, runs) = (config.clone(), before.clone());
+        let reading = move || (link_settings(&wanted, |_| true), users::read(&wanted, &runs));
+        let (links, user_files) = tokio::task::spawn_blocking(reading)
+            .await
+            .map_err(|error| Error::Config(vec![format!("reading secrets panicked, which is a bug: {error}")]))?;
+        if patience == Patience::Refuse {
+            let new = |link: &&LinkSettings| {
+                !inner.held.excuses(&link.name, before.brokers.get(&link.name), config.brokers.get(&link.name))
+            };
+            let words = |link: &LinkSettings| {
+                let wrong = link.read.as_ref().err()?;
+                Some(format!("broker `{}`: {}", link.name, settings::in_words(wrong)))
+            };
+            let mut wrong: Vec<_> = links.iter().filter(new).filter_map(words).collect();
+            let users = user_files.iter().filter(|file| file.goes_on && !self.waits_for_users(&file.broker));
+            wrong.extend(users.filter_map(|file| {
+                let words = &file.settings.as_ref().err()?.words;
+                Some(format!("broker `{}`: {words}", file.broker))
+            }));
+            if !wrong.is_empty() {
+                return Err(Error::Config(wrong));
+            }
+        }
+        // Sockets before links: who finds another gateway in its place must not have thrown out that one's clients.
+        let new_brokers = embedded::open(&config, &before, patience, |name| !self.waits_for_users(name)).await?;
+        let prepared = self.prepare(&config).await.map_err(Error::Config)?;
+        // From here on nothing can fail.
+        let difference = before.difference(&config);
+        let mut changes = Changes {
+            now: report::changes(&before, &config),
+            next_start: next_start::told(&config, &inner.written.borrow(), &written),
+        };
+        for name in &difference.brokers.removed {
+            self.remove_broker(name);
+        }
+        for LinkSettings { name, read, material } in links {
+            let settings = match read {
+                Ok(settings) => settings,
+                Err(wrong) => {
+                    self.hold_link(&name, &settings::in_words(&wrong));
+                    continue;
+                }
+            };
+            let released = inner.held.release(&name);
+            let rotated = inner.material.borrow_mut().insert(name.clone(), material).is_some_and(|old| old != material);
+            let added = difference.brokers.added.contains(&name);
+            if added || rotated || released || difference.brokers.changed.contains(&name) {
+                if rotated {
+                    changes.rotated(&name, "another password or certificate");
+                }
+                self.start_link(&config, &name, settings);
+            }
+        }
+        for opened in new_brokers {
+            self.start_embedded(opened);
+        }
+        for file in user_files {
+            self.set_users(file, &mut changes);
+        }
+        inner.again.notify_waiters();
+        self.configure(&config, prepared, &mut changes);
+        self.subscribe(&config);
+        *inner.config.borrow_mut() = config;
+        *inner.written.borrow_mut() = written;
+        inner.last_reloads.borrow_mut().applied();
+        Ok(changes)
+    }
+
+    /// Builds plugins on a thread of its own: compiling never stalls traffic.
+    async fn prepare(&self, config: &Config) -> Result<Vec<Prepared>, Vec<String>> {
+        let Some(mut preparer) = self.inner.preparer.take() else {
+            return Err(vec!["the plugin host is gone after a bug; restart the gateway".to_owned()]);
+        };
+        let (config, keys) = (config.clone(), self.inner.keys.borrow().clone());
+        let built = tokio::task::spawn_blocking(move || {
+            let outcome = preparer.prepare(&config, &keys);
+            (preparer, outcome)
+        });
+        match built.await {
+            Ok((preparer, outcome)) => {
+                self.inner.preparer.set(Some(preparer));
+                outcome
+            }
+            Err(error) => Err(vec![format!("building the plugins panicked, which is a bug: {error}")]),
+        }
+    }
+
+    /// Takes over sets, routes and plugins, once the brokers are as the configuration has them.
+    fn configure(&self, config: &Config, prepared: Vec<Prepared>, changes: &mut Changes) {
+        let mut path = self.inner.path.borrow_mut();
+        let path = &mut *path;
+        let now = path.moment(Instant::now());
+        path.router.configure(config, now);
+        let removed: Vec<_> = path.router.routes().filter(|(_, route)| route.removed).map(|(at, _)| at).collect();
+        for route in removed {
+            if let Some(inbox) = path.pipeline(route).inbox.take() {
+                // What its plugins are deciding now still goes out: the verdicts find the route.
+                inbox.retire();
+            }
+        }
+        let mut keys = HashMap::new();
+        for (route, prepared) in config.routes.iter().zip(prepared) {
+            let Some(at) = path.router.route_at(&route.name) else { continue };
+            changes.now.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
+            let outbox = path.outbox.clone();
+            let pipeline = path.pipeline(at);
+            pipeline.plugins = prepared.plugins;
+            if !prepared.swap.stages.is_empty() && pipeline.inbox.is_none() {
+                let inbox = Arc::new(Inbox::default());
+                if let Err(error) = plugins::spawn(at, &route.name, inbox.clone(), outbox) {
+                    tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
+                }
+                pipeline.inbox = Some(inbox);
+            }
+            if let Some(inbox) = &pipeline.inbox {
+                inbox.swap(prepared.swap);
+            }
+            keys.insert(prepared.route, prepared.keys);
+        }
+        *self.inner.keys.borrow_mut() = keys;
+        if !self.inner.recovered.replace(true) {
+            path.recover();
+        }
+        path.flush(Instant::now());
+    }
+
+    /// Lets in who is in a user file now.
+    fn set_users(&self, file: UserFile, changes: &mut Changes) {
+        let before = self.inner.material.borrow_mut().insert(file.broker.clone(), file.material);
+        let is_new = file.goes_on && before.is_some_and(|before| before != file.material);
+        let Some(at) = self.broker_index(&file.broker).filter(|_| is_new) else { return };
+        // What is wrong with a file has been said: nobody is let in yet.
+        let own = self.inner.tasks.borrow().get(&at).and_then(|task| task.own.clone());
+        let (Some(own), Ok(settings)) = (own, file.settings) else { return };
+        own.reconfigure(settings);
+        changes.rotated(&file.broker, "other users");
+    }
+}
+
+impl DataPath {
+    /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
+    fn recover(&mut self) {
+        for waiting in self.router.waiting_for_nobody() {
+            let (target_name, messages) = (waiting.key.target, waiting.items);
+            tracing::warn!(target_name, messages, "wait for a target that is not configured");
+        }
+        let now = self.moment(Instant::now());
+        for (at, sent, received) in self.router.recover(now) {
+            let Kind::Link(handle) = &self.end(at).kind else { continue };
+            let restored = |Sent { serial, ticket, message }| RestoredMessage { serial, key: ticket.key(), message };
+            let sent = sent.into_iter().map(restored).collect();
+            for key in handle.clone().restore(Restored { sent, received }) {
+                self.router.complete(Ticket::from_key(key), now);
+            }
+        }
+        self.spool_news(now.at);
+    }
+}

@@ -1,0 +1,197 @@
+//! The brokers of a running gateway: started, held back, subscribed to, removed.
+
+use super::{BrokerTask, GOODBYE, Gateway};
+use crate::broker_port::BrokerPort;
+use crate::data_path::Kind;
+use crate::embedded::{Addresses, Running};
+use crate::held::{self, LinkSettings, link_settings};
+use crate::{embedded, settings, subscriptions};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tidegate_config::Config;
+use tidegate_link::{Address, Link, LinkHandle};
+use tidegate_mqtt::SubscribeFilter;
+use tidegate_router::BrokerId;
+
+/// How often it is looked whether a broker has answered to a change of filters, and for how long.
+const FILTERS_LOOK: Duration = Duration::from_millis(20);
+const FILTERS_SETTLE: Duration = Duration::from_secs(30);
+
+impl Gateway {
+    pub(super) fn broker_index(&self, name: &str) -> Option<BrokerId> {
+        self.inner.path.borrow().router.broker_named(name)
+    }
+
+    /// The handle of a link.
+    pub(super) fn link_of(&self, at: BrokerId) -> Option<LinkHandle> {
+        match &self.inner.path.borrow().end(at).kind {
+            Kind::Link(handle) => Some(handle.clone()),
+            Kind::Embedded { .. } | Kind::Gone => None,
+        }
+    }
+
+    /// Whether a broker of the box's own lets nobody in, or listens nowhere yet.
+    pub(super) fn waits_for_users(&self, name: &str) -> bool {
+        let at = self.broker_index(name);
+        let tasks = self.inner.tasks.borrow();
+        let task = at.and_then(|at| tasks.get(&at));
+        task.is_some_and(|task| task.own.is_some() && task.addresses.borrow().is_empty())
+    }
+
+    pub(super) fn remove_broker(&self, name: &str) {
+        let Some(at) = self.broker_index(name) else { return };
+        self.inner.path.borrow_mut().remove_broker(at);
+        self.inner.material.borrow_mut().remove(name);
+        self.inner.held.release(name);
+        self.inner.wanted.borrow_mut().remove(name);
+        if let Some(task) = self.inner.tasks.borrow_mut().remove(&at) {
+            task.stop.cancel();
+        }
+    }
+
+    /// Keeps a link from starting, and the others from being kept by it. What is sent to it waits.
+    pub(super) fn hold_link(&self, name: &str, words: &str) {
+        if self.inner.held.hold(name, words) {
+            tracing::error!(broker = name, error = words, "not started; tried again every minute and at each reload");
+        }
+        let link = self.broker_index(name).filter(|at| self.link_of(*at).is_some());
+        let at = link.unwrap_or_else(|| {
+            self.remove_broker(name);
+            self.inner.held.hold(name, words);
+            // Never run with these: whoever starts it has others.
+            let (_, handle) = Link::new(tidegate_link::Settings::new(name, Address::Unix(PathBuf::new())));
+            self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle))
+        });
+        let mut path = self.inner.path.borrow_mut();
+        path.end_mut(at).last_error = Some(words.to_owned());
+        path.router.broker_mut(at).down_since.get_or_insert_with(Instant::now);
+        path.look.notify_one();
+    }
+
+    /// Reads the files of brokers that are held back again, every minute; starts those that are right now.
+    pub(super) async fn try_held_again(self) {
+        let stop = self.inner.stop.clone();
+        while stop.run_until_cancelled(tokio::time::sleep(held::AGAIN)).await.is_some() {
+            let names = self.inner.held.names();
+            if names.is_empty() {
+                continue;
+            }
+            let _one_at_a_time = self.inner.reloading.lock().await;
+            let config = self.config();
+            let reading =
+                tokio::task::spawn_blocking(move || link_settings(&config, |name| names.iter().any(|n| n == name)));
+            for LinkSettings { name, read, material } in reading.await.unwrap_or_default() {
+                match read {
+                    Ok(settings) if self.inner.held.release(&name) => {
+                        tracing::info!(broker = name, "its files can be used now");
+                        self.inner.material.borrow_mut().insert(name.clone(), material);
+                        self.start_link(&self.config(), &name, settings);
+                    }
+                    Ok(_) => {}
+                    Err(wrong) => self.hold_link(&name, &settings::in_words(&wrong)),
+                }
+            }
+        }
+    }
+
+    /// Starts a link, or goes on with a running one under other settings.
+    pub(super) fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
+        // Its retained messages ended with the process before; a session that was kept would not bring them again.
+        settings.fetch_retained = config.feeds_embedded(name);
+        let running = self.broker_index(name).and_then(|at| Some((at, self.link_of(at)?)));
+        let (at, link) = match running {
+            Some((at, handle)) => (at, handle.with_settings(settings)),
+            None => {
+                self.remove_broker(name);
+                let (link, handle) = Link::new(settings);
+                (self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle)), link)
+            }
+        };
+        let before = self.inner.tasks.borrow_mut().remove(&at);
+        let stop = self.inner.stop.child_token();
+        let port = Rc::new(RefCell::new(BrokerPort { path: self.inner.path.clone(), broker: at, name: name.into() }));
+        let stopped = stop.clone();
+        let task = tokio::task::spawn_local(async move {
+            if let Some(before) = before {
+                before.stop.cancel();
+                let _ = tokio::time::timeout(GOODBYE, before.task).await;
+            }
+            link.run(port, stopped).await;
+        });
+        let task = BrokerTask { stop, task, addresses: Addresses::default(), own: None };
+        self.inner.tasks.borrow_mut().insert(at, task);
+    }
+
+    pub(super) fn start_embedded(&self, opened: embedded::Opened) {
+        let name = opened.name.clone();
+        self.remove_broker(&name);
+        let path = self.inner.path.clone();
+        let at = BrokerId::new(path.borrow().router.brokers().count());
+        let port = BrokerPort { path: path.clone(), broker: at, name: name.as_str().into() };
+        let stop = self.inner.stop.child_token();
+        let addresses = opened.addresses.clone();
+        let again = self.inner.again.clone();
+        let (kind, own, task) =
+            embedded::start(opened, Running { port, path: path.clone(), at, again, stop: stop.clone() });
+        {
+            let mut path = path.borrow_mut();
+            let added = path.add_broker(&name, kind);
+            debug_assert_eq!(added, at);
+            path.router.broker_mut(at).health.up_since = Some(Instant::now());
+            path.end_mut(at).version = Some("embedded".to_owned());
+        }
+        let task = BrokerTask { stop, task, addresses, own: Some(own) };
+        self.inner.tasks.borrow_mut().insert(at, task);
+    }
+
+    /// Asks every source for what its routes want.
+    pub(super) fn subscribe(&self, config: &Config) {
+        for name in config.brokers.keys() {
+            let Some(at) = self.broker_index(name) else { continue };
+            let wanted = subscriptions::wanted(config, name);
+            let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
+                Kind::Link(handle) => {
+                    self.subscribe_link(name, handle.clone(), wanted);
+                    continue;
+                }
+                Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),
+                Kind::Gone => continue,
+            };
+            // Retained messages come back while we ask: nothing may be borrowed here.
+            embedded::subscribe(&local, &mut subscribed, &wanted);
+            if let Kind::Embedded { subscribed: known, .. } = &mut self.inner.path.borrow_mut().end_mut(at).kind {
+                *known = subscribed;
+            }
+        }
+    }
+
+    /// Straight to what is wanted, or in two steps where a message could come twice in between.
+    fn subscribe_link(&self, name: &str, handle: LinkHandle, wanted: Vec<SubscribeFilter>) {
+        let before = self.inner.wanted.borrow().get(name).cloned().unwrap_or_default();
+        let first = subscriptions::between(&before, &wanted).unwrap_or_else(|| wanted.clone());
+        self.inner.wanted.borrow_mut().insert(name.to_owned(), first.clone());
+        handle.subscribe(&first);
+        if first == wanted {
+            return;
+        }
+        let (inner, name) = (Rc::downgrade(&self.inner), name.to_owned());
+        tokio::task::spawn_local(async move {
+            // What the broker never answers must not keep the old filters for ever.
+            let until = Instant::now() + FILTERS_SETTLE;
+            while !handle.is_settled() && Instant::now() < until {
+                tokio::time::sleep(FILTERS_LOOK).await;
+            }
+            let Some(inner) = inner.upgrade() else { return };
+            let mut all = inner.wanted.borrow_mut();
+            // Another reload may have had other wishes since.
+            if let Some(now) = all.get_mut(&name)
+                && *now == first
+            {
+                now.clone_from(&wanted);
+                handle.subscribe(&wanted);
+            }
+        });
+    }
+}
