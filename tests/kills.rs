@@ -10,7 +10,7 @@ mod backlog;
 mod random;
 mod remembered;
 
-use crate::fixture::{PATIENCE, assert_balanced, broker, plugin, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, named_route, plugin, route};
 use std::time::Duration;
 use tidegate_testkit::{
     Check, Client, ClientOptions, FaultProxy, Id, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Subscriber,

@@ -5,9 +5,11 @@
 //! | `swaps` | plugins saved in every way an editor or a deployment saves them |
 //! | `told` | what the log says of a reload: each change once, by its key; warnings as warnings |
 //! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
+//! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `refused` | what is no good leaves the old one running and says why |
 
+mod backlog;
 mod edits;
 mod refused;
 mod swaps;

@@ -7,20 +7,6 @@ use std::path::{Path, PathBuf};
 /// A file that a person can hold, tests included.
 const LINES_MAX: usize = 450;
 
-/// Files that are still longer. None may come; whoever divides one takes it out of here.
-const STILL_LONG: [&str; 10] = [
-    "crates/config/src/reader.rs",
-    "crates/gateway/src/core.rs",
-    "crates/gateway/src/deliver.rs",
-    "crates/gateway/src/durable.rs",
-    "crates/gateway/src/pipeline.rs",
-    "crates/gateway/src/snapshot.rs",
-    "crates/gateway/src/supervisor.rs",
-    "crates/link/src/drive.rs",
-    "crates/link/src/run.rs",
-    "crates/link/src/subscriptions.rs",
-];
-
 /// Names that do not say what is in the room. `util` and what begins with it are refused as well.
 const NAMES_THAT_SAY_NOTHING: [&str; 15] = [
     "by.rs",
@@ -38,17 +24,6 @@ const NAMES_THAT_SAY_NOTHING: [&str; 15] = [
     "tasks.rs",
     "tile.rs",
     "types.rs",
-];
-
-/// Files that still have such a name, or `world.rs`, which four models of tests and a part of WASI once shared.
-const STILL_BADLY_NAMED: [&str; 7] = [
-    "crates/broker/src/matches.rs",
-    "crates/gateway/src/core.rs",
-    "crates/gateway/src/once.rs",
-    "crates/gateway/src/port.rs",
-    "crates/gateway/src/tasks.rs",
-    "crates/plugin/src/wasi/world.rs",
-    "crates/plugin/tests/plugin/world.rs",
 ];
 
 /// Dependencies that are there although no source names them: package and crate.
@@ -71,8 +46,7 @@ fn sources() -> Vec<(String, PathBuf)> {
 fn no_file_is_a_room_without_walls() {
     for (name, path) in sources() {
         let lines = std::fs::read_to_string(&path).expect("a source").lines().count();
-        let may_be_long = STILL_LONG.contains(&&*name);
-        assert!(lines <= LINES_MAX || may_be_long, "{name} has {lines} lines, at most {LINES_MAX} are allowed");
+        assert!(lines <= LINES_MAX, "{name} has {lines} lines, at most {LINES_MAX} are allowed");
     }
 }
 
@@ -82,10 +56,7 @@ fn every_file_says_its_room() {
         let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let says_nothing =
             NAMES_THAT_SAY_NOTHING.contains(&&*file) || file == "world.rs" || file.to_lowercase().starts_with("util");
-        assert!(
-            !says_nothing || STILL_BADLY_NAMED.contains(&&*name),
-            "{name}: what is in it? name the file after that"
-        );
+        assert!(!says_nothing, "{name}: what is in it? name the file after that");
     }
 }
 

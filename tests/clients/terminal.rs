@@ -100,7 +100,7 @@ terminal.wait("explain -c")
 assert directory + "/demo.toml" in terminal.screen(), terminal.screen()
 terminal.wait("alarms-only@")
 edit(directory + "/demo.toml", "round = 1", "round = 0")
-terminal.wait("plugins.celsius changed")
+terminal.wait("plugins.celsius.config.round changed")
 calm = re.search("calm@[0-9a-f]{8}", terminal.screen()).group()
 with open(directory + "/plugins/spare/drop-unchanged.wasm", "rb") as spare, open(directory + "/plugins/new", "wb") as new:
     new.write(spare.read())

@@ -134,3 +134,38 @@ fn the_state_of_a_plugin_outlives_kills_and_swaps() {
     assert_eq!(state(&["delete", "counts", &key]).0, Some(0));
     assert_eq!(state(&["list"]), (Some(0), String::new()));
 }
+
+/// A message is decided by two routes: the plugin of one counts it, that of the other cannot decide. What is counted waits
+/// for the record of the message, or the message, which comes again after the kill, would be counted twice.
+#[test]
+fn what_a_plugin_remembers_waits_for_the_other_routes_of_its_message() {
+    let (home, office) = (Mosquitto::start(), Mosquitto::start());
+    let config = |mode: &str| {
+        let plugins = format!(
+            "[plugins.counts]\npath = \"plugins/counts.wasm\"\ngrants = {{ state = true }}\n\
+             [plugins.bad]\npath = \"plugins/bad.wasm\"\nconfig = {{ mode = \"{mode}\" }}\n"
+        );
+        let (home, office) = (broker("home", &home.url(), ""), broker("office", &office.url(), ""));
+        let counting = named_route("counting", "home", &["dev/#"], 1, &["office"], "plugins = [\"counts\"]");
+        let keys = "plugins = [\"bad\"]\non_failure = \"block\"\nremap = { prefix = \"other/\" }";
+        home + &office + &plugins + &counting + &named_route("other", "home", &["dev/#"], 1, &["office"], keys)
+    };
+    let builder = Tidegate::builder(&config("trap")).file("plugins/counts.wasm", plugin("imports-state"));
+    let mut tidegate = builder.file("plugins/bad.wasm", plugin("hostile")).start();
+    let arrived = Witness::start(office.port(), "office", "dev/#", &Ledger::new());
+    let mut client = Client::connect(home.port(), &ClientOptions::new(Version::V5, "device")).unwrap();
+    client.publish("dev/1", b"x", 1, false).unwrap();
+    eventually("the other plugin was asked again and again", PATIENCE, || {
+        let metrics = tidegate.metrics();
+        metrics.samples("tidegate_plugin_retries_total").iter().map(|(_, value)| value).sum::<f64>() >= 4.0
+    });
+    tidegate.kill();
+    tidegate.edit_config(&config("pass"));
+    tidegate.restart();
+    eventually("it has come again, and is delivered", PATIENCE, || arrived.count() >= 1);
+    client.publish("dev/1", b"y", 1, false).unwrap();
+    eventually("the next is delivered", PATIENCE, || arrived.count() >= 2);
+    let counts: Vec<String> = arrived.arrivals().into_iter().map(|arrival| arrival.mark).collect();
+    assert_eq!(counts, ["1", "2"], "{}", tidegate.log());
+    assert_balanced(&tidegate);
+}

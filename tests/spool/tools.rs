@@ -21,6 +21,8 @@ fn what_waits_is_shown_verified_and_exported_once_the_gateway_is_stopped() {
         (output.status.code(), String::from_utf8_lossy(&words).into_owned())
     };
     let (code, words) = spool("status");
+    assert!(code == Some(0) && words.contains("target office, priority high: 2 messages"), "{code:?} {words}");
+    let (code, words) = spool("verify");
     assert!(code == Some(69) && words.contains("in use by another process"), "{code:?} {words}");
     assert_eq!(tidegate.terminate(PATIENCE).code(), Some(0));
 

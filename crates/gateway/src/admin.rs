@@ -1,6 +1,7 @@
 //! What an operator can ask a running gateway over HTTP: metrics, health, and the messages kept aside.
 
 use crate::running::Gateway;
+use crate::waiting::{self, Redirect, RedirectError};
 use crate::{Error, listeners};
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
@@ -35,6 +36,9 @@ enum Question {
     /// To this target.
     ReplayTo(u64, String),
     Delete(u64),
+    /// What waits in the spool, in words.
+    Waiting,
+    Redirect(Redirect),
 }
 
 type Answer = (StatusCode, &'static str, String);
@@ -117,6 +121,9 @@ fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(plain(Question::Ready)))
         .route("/state", get(plain(Question::State)))
+        .route("/spool", get(plain(Question::Waiting)))
+        .route("/spool/{from}/move", post(move_waiting))
+        .route("/spool/{from}/discard", post(discard_waiting))
         .route("/parked", get(plain(Question::Parked)))
         .route("/parked/{number}", get(number(Question::ShowParked)).delete(number(Question::Delete)))
         .route("/parked/{number}/replay", post(replay))
@@ -217,7 +224,29 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
                 unknown(number)
             }
         }
+        Question::Waiting => (StatusCode::OK, TEXT, gateway.waiting_in_words()),
+        Question::Redirect(what) => {
+            let mut path = gateway.path().borrow_mut();
+            let now = Instant::now();
+            let moment = path.moment(now);
+            let outcome = waiting::redirect(&mut path.router, &what, moment);
+            path.flush(now);
+            match outcome {
+                Ok(count) => (StatusCode::OK, TEXT, format!("{count} messages\n")),
+                Err(error) => (StatusCode::NOT_FOUND, TEXT, format!("{}\n", RedirectError::from(error))),
+            }
+        }
     }
+}
+
+async fn move_waiting(State(asking): State<Asking>, Path(from): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let to = query.as_deref().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("to=")));
+    let to = to.unwrap_or_default().to_owned();
+    ask(asking, Question::Redirect(Redirect::Move { from, to })).await
+}
+
+async fn discard_waiting(State(asking): State<Asking>, Path(from): Path<String>) -> Response {
+    ask(asking, Question::Redirect(Redirect::Discard { from })).await
 }
 
 async fn replay(State(asking): State<Asking>, Path(number): Path<u64>, RawQuery(query): RawQuery) -> Response {

@@ -37,6 +37,7 @@ mod subscriptions;
 mod told;
 mod upkeep;
 mod users;
+mod waiting;
 mod watch;
 
 pub use explain::{Explanation, Sample, explain};
@@ -46,6 +47,7 @@ pub use report::{Changes, LastReloads, REASONS_MAX};
 pub use running::{Gateway, Left};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
+pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,6 @@ use crate::data_path::{DataPath, Kind};
 use crate::plugins::build::{PluginInfo, short};
 use crate::snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
 use std::time::Instant;
-use tidegate_config::Priority;
 use tidegate_router::{Broker, BrokerId, Route, RouteId, Target};
 use tidegate_spool::DiskStatus;
 
@@ -16,11 +15,7 @@ impl DataPath {
         let now_ms = self.moment(Instant::now()).us / 1000;
         let queues = router.waiting().into_iter().map(|(queue, class)| QueueSnapshot {
             target: queue.key.target,
-            priority: match class {
-                Priority::High => "high",
-                Priority::Normal => "normal",
-                Priority::Low => "low",
-            },
+            priority: crate::waiting::word(class),
             messages: queue.items,
             bytes: queue.bytes,
             oldest_s: queue.oldest_ms.map_or(0.0, |since| now_ms.saturating_sub(since) as f64 / 1000.0),

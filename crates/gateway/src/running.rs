@@ -174,6 +174,7 @@ impl Gateway {
         Snapshot {
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
+            last_reloads: self.last_reloads(),
             ..self.inner.path.borrow().snapshot()
         }
     }

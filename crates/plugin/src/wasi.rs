@@ -6,7 +6,7 @@
 //! the component imports.
 
 mod io;
-mod world;
+mod nothing;
 
 use crate::guest::Guest;
 use crate::host::Component;
@@ -59,7 +59,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -
             let defined = match export.ty {
                 ComponentItem::Resource(_) => resource(&mut at, item).map(|()| true)?,
                 ComponentItem::ComponentFunc(_) => {
-                    io::define(&mut at, unversioned, item)? || world::define(&mut at, unversioned, item)?
+                    io::define(&mut at, unversioned, item)? || nothing::define(&mut at, unversioned, item)?
                 }
                 _ => true, // a type
             };

@@ -1,8 +1,7 @@
 //! What a source is owed: one acknowledgement for each message that it waits for, once all that came of it is settled.
 
-use crate::draft::DraftId;
-use crate::ids::{BrokerId, DebtId};
-use crate::record::Stash;
+use crate::ids::{BrokerId, DebtId, DraftId};
+use crate::stash::Stash;
 
 /// How an acknowledgement is given back: whatever the source's side wants to see again.
 pub trait Ack: Copy {

@@ -92,7 +92,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// A draft for a batch whose decisions may not be recorded one by one: it has state, or is behind one that waits.
-    fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<crate::draft::DraftId> {
+    fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<crate::ids::DraftId> {
         let remembers = batch.iter().any(|one| matches!(one, Decided::Remember(..)));
         if !remembers && self.routes[at.at()].drafts.is_empty() {
             return None;

@@ -8,7 +8,7 @@
 
 use crate::Router;
 use crate::debt::{Ack, Creditor};
-use crate::ids::{DebtId, RouteId};
+use crate::ids::{DebtId, DraftId, RouteId};
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_spool::StateWrite;
@@ -16,10 +16,6 @@ use tidegate_spool::StateWrite;
 /// A draft with more messages than this, of which some are undecided, gets no new ones: plugins are given nothing more
 /// until it is written. It takes two routes with memory that share their messages to come so far.
 const MEMBERS_MAX: usize = 1024;
-
-/// A record in the making.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct DraftId(u64);
 
 #[derive(Debug)]
 struct Draft {

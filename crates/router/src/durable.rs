@@ -2,6 +2,7 @@
 //!
 //! In: news of the spool. Out: acknowledgements, in the order in which the records were written, and entries of lanes.
 
+use crate::account::DropReason;
 use crate::debt::{Ack, Creditor, Step};
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
@@ -73,6 +74,11 @@ impl<A: Ack> Router<A> {
         let class = self.queues[queue.at()].class;
         let ticket = Ticket::Spooled { queue, ordinal: ready.ordinal };
         let entry = Entry { message: ready.message, ticket, received_us: ready.received_ms * 1000, class };
+        let waiting = &mut self.queues[queue.at()];
+        if waiting.discards > 0 {
+            waiting.discards -= 1;
+            return self.drop_ticket(ticket, DropReason::Discarded);
+        }
         match self.queues[queue.at()].moves_to {
             None => self.place(queue, entry, now),
             Some(to) => self.move_entry(entry, to),

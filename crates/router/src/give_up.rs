@@ -13,7 +13,7 @@ use tidegate_config::Policy;
 use tidegate_message::Message;
 use tidegate_spool::{Delivery, Transaction};
 
-/// Why what waits for a target was not moved.
+/// Why what waits for a target was not moved, or discarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MoveError {
     /// Nothing waits for a target of this name.
@@ -191,7 +191,6 @@ impl<A: Ack> Router<A> {
         let record = Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() };
         let sequence = self.spool.append(record);
         self.replaced.push_back((sequence, entry.ticket));
-        self.spool.flush();
     }
 
     /// What is in the log elsewhere by now is done where it was: not before, for a cursor may reach the disk before a record.
@@ -218,26 +217,39 @@ impl<A: Ack> Router<A> {
         }
     }
 
-    /// Drops all that waits for a target, but what is being sent. Returns how many messages that were in memory; what is
-    /// only on disk follows as it is read.
-    pub fn discard_waiting(&mut self, target: &str) -> u64 {
-        let mut dropped = Vec::new();
+    /// Drops all that waits for a target, but what is being sent: what is only on disk, as it is read. Returns how many
+    /// messages that are.
+    ///
+    /// # Errors
+    /// Nothing waits there.
+    pub fn discard_waiting(&mut self, target: &str, now: Moment) -> Result<u64, MoveError> {
+        let (mut dropped, mut to_come) = (Vec::new(), 0);
         for at in 0..self.queues.len() {
             let wanted = QueueId::new(at);
             if self.spool.key(wanted.spool()).target != target {
                 continue;
             }
+            self.queues[at].discards = self.spool.to_come(wanted.spool());
+            to_come += self.queues[at].discards;
             let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
             dropped.extend(self.queues[at].orphans.drain(..));
             for broker in &mut self.brokers {
                 dropped.extend(broker.lane.take(of_queue));
             }
         }
-        let count = dropped.len() as u64;
+        let count = dropped.len() as u64 + to_come;
+        if count == 0 {
+            return Err(MoveError::Nothing(target.to_owned()));
+        }
         for entry in dropped {
             self.drop_ticket(entry.ticket, DropReason::Discarded);
         }
-        self.spool.flush();
-        count
+        self.spool_news(now);
+        Ok(count)
+    }
+
+    /// Whether something is still on its way elsewhere, or to nowhere, because an operator has said so.
+    pub fn is_moving(&self) -> bool {
+        !self.replaced.is_empty() || self.queues.iter().any(|queue| queue.moves_to.is_some() || queue.discards > 0)
     }
 }

@@ -41,6 +41,10 @@ place!(
     QueueId
 );
 
+/// A record in the making. Numbers rise in the order in which drafts were begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DraftId(pub(crate) u64);
+
 /// A received message whose source has not been told yet that it is taken care of. The number is used again once it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DebtId(pub(crate) NonZeroU32);

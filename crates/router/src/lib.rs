@@ -48,6 +48,7 @@ mod resolve;
 mod ring;
 mod route;
 mod set;
+mod stash;
 mod ticket;
 mod topic_cache;
 
@@ -230,7 +231,7 @@ impl<A: Ack> Router<A> {
         self.draining = true;
     }
 
-    /// Does the work of the log's threads, if it was opened without any ([`Spool::open_stepwise`]). For tests.
+    /// Does the work of the log's threads, if it was opened without any ([`Spool::open_stepwise`]).
     pub fn step_log(&mut self) {
         self.spool.step();
     }

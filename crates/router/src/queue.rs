@@ -24,6 +24,8 @@ pub(crate) struct Queue {
     pub(crate) orphans: VecDeque<Entry>,
     /// What becomes ready goes to another target's queue from here on.
     pub(crate) moves_to: Option<QueueId>,
+    /// So many of the next that become ready are dropped: an operator has discarded what waits.
+    pub(crate) discards: u64,
 }
 
 /// Whether so many messages, and bytes of them, are all that a queue may hold.
@@ -75,7 +77,15 @@ impl<A: Ack> Router<A> {
             if let Some(target) = target {
                 self.queue_ids.insert((target, class as u8), QueueId::new(queue.into()));
             }
-            self.queues.push(Queue { target, class, name, settings, orphans: VecDeque::new(), moves_to: None });
+            self.queues.push(Queue {
+                target,
+                class,
+                name,
+                settings,
+                orphans: VecDeque::new(),
+                moves_to: None,
+                discards: 0,
+            });
         }
     }
 

@@ -1,8 +1,7 @@
 //! What the router knows of one route.
 
 use crate::account::Account;
-use crate::draft::DraftId;
-use crate::ids::{BrokerId, QueueId, RouteId, SetId};
+use crate::ids::{BrokerId, DraftId, QueueId, RouteId, SetId};
 use crate::parcel::Parcel;
 use crate::resolve::Shape;
 use std::cell::Cell;

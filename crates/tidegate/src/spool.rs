@@ -1,10 +1,11 @@
 //! `tidegate spool`: what a stopped gateway left on disk.
 
-use crate::{Failure, check};
+use crate::{Failure, admin_client, check};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io::Write;
 use tidegate_config::Config;
+use tidegate_gateway::{Redirect, RedirectError, redirect_stopped};
 use tidegate_spool::{Disk, DiskError, OpenError, Report, export, verify};
 
 /// Of `tidegate spool`.
@@ -18,18 +19,44 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// How much waits, for which target.
+    /// How much waits, for which target. Asks the gateway if one runs.
     Status,
     /// Read every record; exit with 1 if one is damaged.
     Verify,
     /// All messages that wait, one line of JSON each, in order for each target.
     Export,
+    /// What waits for one target waits for another from here on, such as after a broker has died for good. Asks the gateway if
+    /// one runs.
+    Move {
+        /// The target it waits for; it need not be configured any more.
+        from: String,
+        /// A broker or target set of the configuration.
+        to: String,
+    },
+    /// Drop what waits for a target, and count it. Asks the gateway if one runs.
+    Discard {
+        /// The target it waits for; it need not be configured any more.
+        from: String,
+    },
 }
 
-/// Reads the folder and prints; changes nothing.
+/// Reads the folder and prints, or has what waits there moved or dropped.
 pub(crate) fn spool(arguments: Arguments) -> Result<(), Failure> {
-    let disk = open(&arguments.config.load()?)?;
-    match arguments.what {
+    let config = arguments.config.load()?;
+    let what = match arguments.what {
+        What::Move { from, to } => return redirect(&config, &Redirect::Move { from, to }),
+        What::Discard { from } => return redirect(&config, &Redirect::Discard { from }),
+        what @ (What::Status | What::Verify | What::Export) => what,
+    };
+    let disk = match open(&config) {
+        Err(Failure::Unavailable(_)) if matches!(what, What::Status) && config.admin.is_some() => {
+            print!("{}", admin_client::ask(&config, "GET", "/spool")?);
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    match what {
+        What::Move { .. } | What::Discard { .. } => Ok(()),
         What::Status => {
             print!("{}", status(&verify(&disk).map_err(disk_failure)?));
             Ok(())
@@ -55,6 +82,35 @@ pub(crate) fn spool(arguments: Arguments) -> Result<(), Failure> {
         }
         What::Export => write_out(&disk),
     }
+}
+
+/// Has what waits for a target moved or dropped: by the gateway if one runs, in its folder otherwise.
+fn redirect(config: &Config, what: &Redirect) -> Result<(), Failure> {
+    let (from, words) = match what {
+        Redirect::Move { from, to } => (from, format!("now wait for `{to}`")),
+        Redirect::Discard { from } => (from, "are discarded".to_owned()),
+    };
+    // Part of a path below; no name of a target has others.
+    if !from.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.')) {
+        return Err(Failure::Unavailable(format!("nothing waits for a target `{from}`")));
+    }
+    let count = match open(config) {
+        Ok(disk) => redirect_stopped(disk, config, what).map_err(|error| match error {
+            RedirectError::Refused(words) => Failure::Unavailable(words),
+            other => Failure::Disk(other.to_string()),
+        })?,
+        Err(Failure::Unavailable(_)) if config.admin.is_some() => {
+            let path = match what {
+                Redirect::Move { from, to } => format!("/spool/{from}/move?to={to}"),
+                Redirect::Discard { from } => format!("/spool/{from}/discard"),
+            };
+            let answer = admin_client::ask(config, "POST", &path)?;
+            answer.split_whitespace().next().and_then(|count| count.parse().ok()).unwrap_or_default()
+        }
+        Err(failure) => return Err(failure),
+    };
+    println!("{count} messages that waited for `{from}` {words}");
+    Ok(())
 }
 
 /// The folder of a gateway that does not run.

@@ -4,7 +4,7 @@
 //! - [`failures`]: what fails while it runs, and that only its own message pays
 //! - [`limits`]: deadlines, memory, outputs, log
 //! - [`state`]: writes that apply with their call or not at all
-//! - [`world`]: the empty world of a component that imports WASI
+//! - [`wasi`]: the empty world of a component that imports WASI
 //! - [`timer`]: plugins that act on time
 //! - [`cache`]: compiled code on disk
 
@@ -18,7 +18,7 @@ mod limits;
 mod refusals;
 mod state;
 mod timer;
-mod world;
+mod wasi;
 
 use std::time::Duration;
 use tidegate_message::{Message, QoS, Topic, TopicFilter};

@@ -145,7 +145,8 @@ impl Play {
     }
 
     pub(crate) fn discard(&mut self, target: &str) {
-        self.router.discard_waiting(target);
+        let now = self.now();
+        let _ = self.router.discard_waiting(target, now);
         self.ledger.discarded.insert(target.to_owned());
     }
 }

@@ -34,6 +34,13 @@ impl Spool {
         self.queues[usize::from(queue)].backlog_until.is_some()
     }
 
+    /// How many items of a queue are yet to come as [`News::ready`](crate::News): they are on disk only, or not durable yet.
+    pub fn to_come(&self, queue: QueueId) -> u64 {
+        let queue = &self.queues[usize::from(queue)];
+        let known = queue.window.iter().filter(|slot| !slot.done).count() as u64;
+        queue.pending().items.saturating_sub(known)
+    }
+
     /// What waits, queue by queue.
     pub fn waiting(&self) -> Vec<Waiting> {
         let one = |id: QueueId| {

@@ -1,0 +1,27 @@
+//! What is decided about a received message and is to be recorded.
+
+use crate::ids::QueueId;
+use smallvec::SmallVec;
+use tidegate_message::Message;
+use tidegate_spool::{Delivery, NameId, Parked};
+
+/// What goes into one record, of one received message.
+#[derive(Debug, Default)]
+pub(crate) struct Stash {
+    pub(crate) deliveries: SmallVec<[Delivery; 1]>,
+    /// Where these go, all together.
+    pub(crate) queues: SmallVec<[QueueId; 2]>,
+    pub(crate) parked: Vec<(u64, Parked)>,
+    pub(crate) unparked: Vec<u64>,
+}
+
+impl Stash {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.parked.is_empty() && self.unparked.is_empty()
+    }
+
+    /// Files a message for some queues, in which it will be one item each.
+    pub(crate) fn add(&mut self, route: NameId, queues: SmallVec<[NameId; 2]>, message: Message) {
+        self.deliveries.push(Delivery { route, queues, message });
+    }
+}
