@@ -3,6 +3,7 @@
 use crate::plugins::build::{Preparer, allows_control_characters, short};
 use crate::plugins::{NewStage, Stage};
 use crate::{Error, compile_cache};
+use bytes::BytesMut;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -12,6 +13,7 @@ use tidegate_config::{self as config, Config};
 use tidegate_message::Message;
 use tidegate_message::text::Escaped;
 use tidegate_plugin::{Destination, Input, Outcome};
+use tidegate_router::Shape;
 
 /// A message that somebody might publish.
 #[derive(Debug, Clone)]
@@ -134,29 +136,14 @@ impl Explanation {
             }
             items = next;
         }
+        let shape = Shape::of(route);
         for mut message in items {
-            if let Some(remap) = &route.remap {
-                match remap.apply(&message.topic) {
-                    Ok(renamed) => {
-                        let before = topic(&message).to_string();
-                        message.topic = renamed;
-                        self.say(2, format!("remap: `{before}` becomes `{}`", topic(&message)));
-                        let properties = message.properties.as_mut();
-                        let response = properties.and_then(|properties| properties.response_topic.as_mut());
-                        if let Some(response) = response
-                            && let Some(renamed) = remap.response(response)
-                        {
-                            let (before, after) = (Escaped(response.as_str()), Escaped(renamed.as_str()));
-                            self.say(2, format!("remap: response topic `{before}` becomes `{after}`"));
-                            *response = renamed;
-                        }
-                    }
-                    Err(error) => {
-                        self.say(2, format!("remap: {error}; dropped"));
-                        continue;
-                    }
-                }
+            let before = message.clone();
+            if let Err(error) = shape.remap(&mut message, &mut BytesMut::new()) {
+                self.say(2, format!("remap: {error}; dropped"));
+                continue;
             }
+            self.renamed(&before, &message);
             for target in &route.to {
                 self.target(config, route, target, &message, 2);
             }
@@ -173,10 +160,24 @@ impl Explanation {
         self.say(2, format!("{says}: {how}, \"{reason}\"; {then}"));
     }
 
+    fn renamed(&mut self, before: &Message, after: &Message) {
+        if before.topic != after.topic {
+            self.say(2, format!("remap: `{}` becomes `{}`", topic(before), topic(after)));
+        }
+        fn response(message: &Message) -> Option<&str> {
+            Some(message.properties.as_ref()?.response_topic.as_ref()?.as_str())
+        }
+        if let (Some(before), Some(after)) = (response(before), response(after))
+            && before != after
+        {
+            let (before, after) = (Escaped(before), Escaped(after));
+            self.say(2, format!("remap: response topic `{before}` becomes `{after}`"));
+        }
+    }
+
     fn target(&mut self, config: &Config, route: &config::Route, name: &str, message: &Message, depth: usize) {
         let mut message = message.clone();
-        message.qos = route.qos.unwrap_or(message.qos);
-        message.retain &= route.retain != config::Retain::Clear;
+        Shape::of(route).dress(&mut message);
         let waits = if route.required().iter().any(|known| known == name) || !route.to.iter().any(|to| to == name) {
             ""
         } else {

@@ -4,8 +4,7 @@
 
 use bytes::BytesMut;
 use tidegate_config::{Remap, RemapError, Retain, Route};
-use tidegate_message::text::has_too_many_levels;
-use tidegate_message::{ByteString, Message, QoS, Topic};
+use tidegate_message::{Message, QoS};
 
 /// How much an arena for remapped topics takes at a time, in bytes: topics share one allocation until it is used up.
 const ARENA_BYTES: usize = 16 * 1024;
@@ -35,11 +34,13 @@ impl Shape {
     /// The topic does not begin as `remap` wants it, or what is made of it is no topic.
     pub fn remap(&self, message: &mut Message, arena: &mut BytesMut) -> Result<(), RemapError> {
         let Some(remap) = &self.remap else { return Ok(()) };
-        message.topic = apply(remap, &message.topic, arena)?;
-        if remap.response_topic
-            && let Some(properties) = &mut message.properties
+        if arena.capacity() == 0 {
+            arena.reserve(ARENA_BYTES);
+        }
+        message.topic = remap.apply_in(&message.topic, arena)?;
+        if let Some(properties) = &mut message.properties
             && let Some(response) = &mut properties.response_topic
-            && let Ok(at_the_target) = apply(remap, response, arena)
+            && let Some(at_the_target) = remap.response_in(response, arena)
         {
             *response = at_the_target;
         }
@@ -55,61 +56,16 @@ impl Shape {
     }
 }
 
-/// One prefix comes off, another goes on: see [`Remap`].
-fn apply(remap: &Remap, topic: &Topic, arena: &mut BytesMut) -> Result<Topic, RemapError> {
-    let mut prefix = remap.prefix.as_str();
-    let rest = match topic.as_str().strip_prefix(remap.strip.as_str()) {
-        Some(rest) => rest,
-        // `dev/#` matches `dev` too.
-        None if remap.strip.strip_suffix('/') == Some(topic.as_str()) => {
-            prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-            ""
-        }
-        None => return Err(RemapError::DoesNotBegin(remap.strip.clone())),
-    };
-    let length = prefix.len() + rest.len();
-    if arena.capacity() < length {
-        arena.reserve(ARENA_BYTES.max(length));
-    }
-    arena.extend_from_slice(prefix.as_bytes());
-    arena.extend_from_slice(rest.as_bytes());
-    let text = ByteString::try_from(arena.split().freeze()).unwrap_or_default();
-    // A topic that came like this is not the remap's doing.
-    if has_too_many_levels(&text) && !has_too_many_levels(topic.as_str()) {
-        return Err(RemapError::TooDeep);
-    }
-    Ok(Topic::new(text)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_message::text::PORTABLE_LEVELS_MAX;
-    use tidegate_message::{Properties, TopicError};
-
-    fn remapped(strip: &str, prefix: &str, topic: &str) -> Result<String, RemapError> {
-        let remap = Remap { strip: strip.into(), prefix: prefix.into(), response_topic: false };
-        apply(&remap, &Topic::new(topic).unwrap(), &mut BytesMut::new()).map(|topic| topic.to_string())
-    }
-
-    #[test]
-    fn strip_comes_off_and_prefix_goes_on() {
-        assert_eq!(remapped("dev/", "site/a/", "dev/1/temp").unwrap(), "site/a/1/temp");
-        assert_eq!(remapped("", "site/", "dev").unwrap(), "site/dev");
-        assert_eq!(remapped("dev/", "", "dev/x").unwrap(), "x");
-        assert_eq!(remapped("dev/", "site/", "dev").unwrap(), "site", "`dev/#` matches `dev`");
-        assert_eq!(remapped("dev/", "", "dev"), Err(RemapError::Invalid(TopicError::Empty)));
-        assert_eq!(remapped("dev/", "x/", "other"), Err(RemapError::DoesNotBegin("dev/".into())));
-        let deep = "dev/".repeat(PORTABLE_LEVELS_MAX - 1);
-        assert_eq!(remapped("", "one/more/", &deep), Err(RemapError::TooDeep));
-        assert!(remapped("dev/", "", &deep).is_ok());
-    }
+    use tidegate_message::{Properties, Topic};
 
     #[test]
     fn topics_of_one_arena_do_not_run_into_each_other() {
         let (mut arena, remap) = (BytesMut::new(), Remap { prefix: "p/".into(), ..Remap::default() });
         let topics: Vec<_> = (0..5_000).map(|n| Topic::new(format!("t{n}")).unwrap()).collect();
-        let made: Vec<_> = topics.iter().map(|topic| apply(&remap, topic, &mut arena).unwrap()).collect();
+        let made: Vec<_> = topics.iter().map(|topic| remap.apply_in(topic, &mut arena).unwrap()).collect();
         assert!(made.iter().zip(&topics).all(|(made, topic)| made.as_str() == format!("p/{topic}")));
     }
 

@@ -1,7 +1,8 @@
 //! Giving what goes onward another topic.
 
+use bytes::BytesMut;
 use tidegate_message::text::{PORTABLE_LEVELS_MAX, has_too_many_levels};
-use tidegate_message::{Topic, TopicError};
+use tidegate_message::{ByteString, Topic, TopicError};
 
 /// Takes `strip` off the front of a topic and puts `prefix` there.
 ///
@@ -33,21 +34,37 @@ pub enum RemapError {
 
 impl Remap {
     /// The topic that goes onward.
+    ///
+    /// # Errors
+    /// The topic does not begin with `strip`, or what is made of it is no topic that other brokers take.
     pub fn apply(&self, topic: &Topic) -> Result<Topic, RemapError> {
-        if let Some(rest) = topic.as_str().strip_prefix(self.strip.as_str()) {
-            let mut text = String::with_capacity(self.prefix.len() + rest.len());
-            text.push_str(&self.prefix);
-            text.push_str(rest);
-            // A topic that came like this is not the remap's doing.
-            if has_too_many_levels(&text) && !has_too_many_levels(topic.as_str()) {
-                return Err(RemapError::TooDeep);
+        self.apply_in(topic, &mut BytesMut::new())
+    }
+
+    /// As [`apply`](Self::apply), made at the end of `arena`: topics share one allocation until it is used up.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_in(&self, topic: &Topic, arena: &mut BytesMut) -> Result<Topic, RemapError> {
+        let mut prefix = self.prefix.as_str();
+        let rest = match topic.as_str().strip_prefix(self.strip.as_str()) {
+            Some(rest) => rest,
+            // `dev/#` matches `dev` too.
+            None if self.strip.strip_suffix('/') == Some(topic.as_str()) => {
+                prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+                ""
             }
-            return Ok(Topic::new(text)?);
+            None => return Err(RemapError::DoesNotBegin(self.strip.clone())),
+        };
+        arena.reserve(prefix.len() + rest.len());
+        arena.extend_from_slice(prefix.as_bytes());
+        arena.extend_from_slice(rest.as_bytes());
+        let text = ByteString::try_from(arena.split().freeze()).unwrap_or_default();
+        // A topic that came like this is not the remap's doing.
+        if has_too_many_levels(&text) && !has_too_many_levels(topic.as_str()) {
+            return Err(RemapError::TooDeep);
         }
-        if self.strip.strip_suffix('/') == Some(topic.as_str()) {
-            return Ok(Topic::new(self.prefix.strip_suffix('/').unwrap_or(&self.prefix))?);
-        }
-        Err(RemapError::DoesNotBegin(self.strip.clone()))
+        Ok(Topic::new(text)?)
     }
 
     /// The response topic that goes onward with a message; `None`: it stays as it is, because nothing is asked for, or
@@ -57,7 +74,12 @@ impl Remap {
     /// at the target, where that place has the name that this remap gives it: of `site1/resp/42` a route that strips
     /// `site1/` makes `resp/42`. The answer comes back by a route that takes `resp/#` there and puts `site1/` before it.
     pub fn response(&self, response_topic: &Topic) -> Option<Topic> {
-        self.response_topic.then(|| self.apply(response_topic).ok()).flatten()
+        self.response_in(response_topic, &mut BytesMut::new())
+    }
+
+    /// As [`response`](Self::response), made at the end of `arena`.
+    pub fn response_in(&self, response_topic: &Topic, arena: &mut BytesMut) -> Option<Topic> {
+        self.response_topic.then(|| self.apply_in(response_topic, arena).ok()).flatten()
     }
 }
 

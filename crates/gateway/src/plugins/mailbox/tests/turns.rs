@@ -3,6 +3,8 @@
 //! All its operations are sequentially consistent, so what can happen is exactly what can happen in some order of them,
 //! one after the other; the atomics here refuse any weaker ordering.
 
+// On purpose: the same source over other atomics.
+#[allow(clippy::duplicate_mod)]
 #[path = "../signal.rs"]
 mod signal;
 
