@@ -40,6 +40,8 @@ fn a_batch_full_of_traps_is_decided_to_the_last() {
 fn a_message_decided_again_says_so() {
     let mut instance = instance(Extra::None, spec());
     assert_eq!(handle(&mut instance, &[PASS, TRAP_ONCE, PASS]), ["pass"; 3]);
+    // First in its batch, it is the first of a fresh guest: nobody before it is to blame, and it has one chance only.
+    assert_eq!(handle(&mut instance, &[TRAP_ONCE, PASS]), ["pass"; 2]);
     // Alone in a used guest: perhaps its forerunners' fault, so it gets a second chance.
     assert_eq!(handle(&mut instance, &[TRAP_ONCE]), ["pass"]);
 }
