@@ -171,6 +171,7 @@ impl Histogram {
     const BUCKETS: usize = 28;
 
     /// Counts one time, in microseconds.
+    #[inline]
     pub fn record(&mut self, us: u64) {
         let at = (u64::BITS - us.leading_zeros()) as usize;
         self.buckets[at.min(Self::BUCKETS - 1)] += 1;

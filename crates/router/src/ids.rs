@@ -12,11 +12,13 @@ macro_rules! place {
         impl $name {
             /// The place of this number in a list. A configuration has far fewer than 65,534 of anything; more of them
             /// end in the last place.
+            #[inline]
             pub const fn new(at: usize) -> Self {
                 Self(if at < 65_533 { at as u16 } else { 65_533 })
             }
 
             /// Its place, counted from 0.
+            #[inline]
             pub const fn at(self) -> usize {
                 self.0 as usize
             }
@@ -50,11 +52,13 @@ pub(crate) struct DraftId(pub(crate) u64);
 pub struct DebtId(pub(crate) NonZeroU32);
 
 impl DebtId {
+    #[inline]
     pub(crate) const fn new(at: usize) -> Self {
         // Bounded by the windows of all sources, far below 2^32.
         Self(NonZeroU32::MIN.saturating_add(at as u32))
     }
 
+    #[inline]
     pub(crate) const fn at(self) -> usize {
         self.0.get() as usize - 1
     }

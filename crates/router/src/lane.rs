@@ -68,6 +68,7 @@ struct Waiting {
 }
 
 impl Waiting {
+    #[inline]
     fn wants_room(&self) -> bool {
         self.entry.message.qos != QoS::AtMostOnce
     }
@@ -84,6 +85,7 @@ pub(crate) enum Pushed {
 }
 
 impl Lane {
+    #[inline]
     pub(crate) fn push(&mut self, entry: Entry, now: Instant) -> Pushed {
         self.arrivals += 1;
         let weight_bytes = entry.message.weight_bytes();
@@ -126,6 +128,7 @@ impl Lane {
 
     /// The next message: of the highest class, then in the order of arrival. Of those that need room in the window only
     /// if there is some, and late ones, received before `late_us`, only if they may go.
+    #[inline]
     pub(crate) fn pop(&mut self, has_room: bool, late_us: Option<u64>) -> Option<Entry> {
         let may_go = |waiting: &&Waiting| has_room || !waiting.wants_room();
         let in_time = |waiting: &&Waiting| late_us.is_none_or(|late| waiting.entry.received_us >= late);
@@ -180,6 +183,7 @@ impl Lane {
     }
 
     /// True while sources should hold back.
+    #[inline]
     pub(crate) fn holds_back(&self, now: Instant) -> bool {
         self.full_since.is_some_and(|since| now < since + PUSH_BACK)
     }

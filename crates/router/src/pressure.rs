@@ -34,12 +34,14 @@ impl Pace {
     }
 
     /// True if one more may go now.
+    #[inline]
     pub(crate) fn admits(&mut self, now: Instant) -> bool {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
         (self.tokens, self.at) = ((self.tokens + gained).min((self.per_second / 10.0).max(1.0)), now);
         self.tokens >= 1.0
     }
 
+    #[inline]
     pub(crate) fn take(&mut self) {
         self.tokens -= 1.0;
     }
@@ -54,6 +56,7 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
+    #[inline]
     pub(crate) fn lasts(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
@@ -66,6 +69,7 @@ impl Rest {
     }
 
     /// It has taken a message.
+    #[inline]
     pub(crate) fn end(&mut self) {
         *self = Self::default();
     }

@@ -39,6 +39,8 @@ impl<A: Ack> Router<A> {
     }
 
     /// The next message for a broker. QoS 1 and 2 only with room in its session's window.
+    // The one call for each message: its caller takes the message where it lies.
+    #[inline(always)]
     pub fn pull(&mut self, from: BrokerId, mut has_room: bool, now: Moment) -> Option<(Ticket, Message)> {
         has_room &= !self.brokers[from.at()].rest.lasts(now.at);
         loop {
@@ -85,6 +87,7 @@ impl<A: Ack> Router<A> {
 }
 
 /// The message expiry interval counts down while a message waits (MQTT 5.0 section 3.3.2.3.3). False when it has passed.
+#[inline]
 fn count_down(message: &mut Message, waited_us: u64) -> bool {
     let Some(expiry) = message.properties.as_mut().and_then(|found| found.message_expiry_seconds.as_mut()) else {
         return true;

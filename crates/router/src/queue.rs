@@ -29,12 +29,14 @@ pub(crate) struct Queue {
 }
 
 /// Whether so many messages, and bytes of them, are all that a queue may hold.
+#[inline]
 pub(crate) fn is_full(settings: &SpoolSettings, (items, bytes): (u64, u64)) -> bool {
     bytes >= settings.max_bytes || settings.max_messages.is_some_and(|max| items >= max)
 }
 
 impl ids::QueueId {
     /// In the spool's own numbers.
+    #[inline]
     pub(crate) const fn spool(self) -> tidegate_spool::QueueId {
         self.0
     }

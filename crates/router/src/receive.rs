@@ -1,6 +1,9 @@
 //! Step 1, receive: a source's messages become debts, and each enters the routes that want it.
 //!
 //! In: what a broker sent, in one batch. Out: parcels for the plugins of a route, or step 3 at once.
+//!
+//! Functions through which every message passes by value are `inline(always)` here and in the next steps: each call that is
+//! not inlined copies a message of 100 bytes, which together cost a fifth of all that a message costs.
 
 use crate::account::DropReason;
 use crate::debt::{Ack, Creditor};
@@ -23,8 +26,9 @@ pub struct Arrival<A> {
     pub subscription_id: Option<u32>,
 }
 
-/// Parcels are numbered below this: some plugin languages hold no larger whole number.
-const IDS: u64 = 1 << 53;
+/// Parcels are numbered below this: some plugin languages hold no whole number above 2^53, and messages made on a tick have
+/// the upper half.
+const IDS: u64 = 1 << 52;
 
 impl<A: Ack> Router<A> {
     /// Takes one batch from a broker. `wall_ms` is what the machine's clock says, in milliseconds since the epoch.
@@ -35,6 +39,7 @@ impl<A: Ack> Router<A> {
         self.bound_held_bytes(from, now);
     }
 
+    #[inline(always)]
     fn receive(&mut self, from: BrokerId, arrival: Arrival<A>, now: Moment, wall_ms: u64) {
         let Arrival { message, ack, redelivered, subscription_id } = arrival;
         if let Some(id) = subscription_id
@@ -78,6 +83,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// A message enters a route.
+    #[inline(always)]
     fn enter(
         &mut self,
         at: RouteId,

@@ -30,6 +30,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// To some targets.
+    #[inline(always)]
     pub(crate) fn send(&mut self, part: Part, targets: &[RouteTarget], mut message: Message, now: Moment) {
         let route = &self.routes[part.route.at()];
         route.shape.dress(&mut message);
@@ -89,6 +90,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// Into a lane; the source, if one waits, waits for the delivery from here on.
+    #[inline(always)]
     fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
         if let Some(debt) = entry.ticket.debt()
             && self.debts.hand_over(debt) == Step::Decided

@@ -32,6 +32,7 @@ impl Shape {
     ///
     /// # Errors
     /// The topic does not begin as `remap` wants it, or what is made of it is no topic.
+    #[inline]
     pub fn remap(&self, message: &mut Message, arena: &mut BytesMut) -> Result<(), RemapError> {
         let Some(remap) = &self.remap else { return Ok(()) };
         if arena.capacity() == 0 {
@@ -48,6 +49,7 @@ impl Shape {
     }
 
     /// Gives a message the QoS and retain flag that it has at any target, those that a plugin names included.
+    #[inline]
     pub fn dress(&self, message: &mut Message) {
         if let Some(qos) = self.qos {
             message.qos = qos;

@@ -91,6 +91,7 @@ impl Route {
     }
 
     /// Whether a message may go straight to the targets: without plugins, and with none before it that is with them.
+    #[inline]
     pub(crate) const fn is_direct(&self) -> bool {
         !self.has_plugins && (self.in_pipeline == 0 || !self.had_plugins)
     }

@@ -16,11 +16,13 @@ pub(crate) struct Stash {
 }
 
 impl Stash {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.deliveries.is_empty() && self.parked.is_empty() && self.unparked.is_empty()
     }
 
     /// Files a message for some queues, in which it will be one item each.
+    #[inline]
     pub(crate) fn add(&mut self, route: NameId, queues: SmallVec<[NameId; 2]>, message: Message) {
         self.deliveries.push(Delivery { route, queues, message });
     }

@@ -36,6 +36,7 @@ pub enum Ticket {
 }
 
 impl Ticket {
+    #[inline]
     pub(crate) const fn new(debt: Option<DebtId>, route: RouteId, set: Option<SetId>) -> Self {
         match debt {
             Some(debt) => Self::Held { debt, route, set },
@@ -44,6 +45,7 @@ impl Ticket {
     }
 
     /// As a number, for a session to hand back: 32 bits of debt or ordinal, 16 of route or queue, 16 of set.
+    #[inline]
     pub const fn key(self) -> u64 {
         let (low, middle, high) = match self {
             Self::Spooled { queue, ordinal } => (ordinal, queue.0, SPOOLED),
@@ -54,6 +56,7 @@ impl Ticket {
     }
 
     /// The ticket of a number that [`key`](Self::key) made.
+    #[inline]
     pub const fn from_key(key: u64) -> Self {
         let (low, middle, high) = (key as u32, (key >> 32) as u16, (key >> 48) as u16);
         if high == SPOOLED {
@@ -68,15 +71,18 @@ impl Ticket {
     }
 
     /// True if nobody would miss it: no source waits for it and the spool does not have it.
+    #[inline]
     pub const fn is_loose(self) -> bool {
         matches!(self, Self::Loose { .. })
     }
 
     /// True if it waits in the spool.
+    #[inline]
     pub const fn is_spooled(self) -> bool {
         matches!(self, Self::Spooled { .. })
     }
 
+    #[inline]
     pub(crate) const fn debt(self) -> Option<DebtId> {
         match self {
             Self::Held { debt, .. } => Some(debt),
@@ -85,6 +91,7 @@ impl Ticket {
     }
 }
 
+#[inline]
 const fn set_number(set: Option<SetId>) -> u16 {
     match set {
         Some(set) => set.0,

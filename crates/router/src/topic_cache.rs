@@ -28,6 +28,7 @@ impl TopicCache {
     }
 
     /// The routes of a topic, each once.
+    #[inline]
     pub(crate) fn routes(&mut self, topic: &Topic, hasher: &RandomState) -> Rc<[RouteId]> {
         let at = hasher.hash_one(topic.as_str()) as usize % TOPICS;
         if let Some((known, routes)) = &self.known[at]

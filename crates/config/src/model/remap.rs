@@ -45,6 +45,7 @@ impl Remap {
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
+    #[inline]
     pub fn apply_in(&self, topic: &Topic, arena: &mut BytesMut) -> Result<Topic, RemapError> {
         let mut prefix = self.prefix.as_str();
         let rest = match topic.as_str().strip_prefix(self.strip.as_str()) {
@@ -78,6 +79,7 @@ impl Remap {
     }
 
     /// As [`response`](Self::response), made at the end of `arena`.
+    #[inline]
     pub fn response_in(&self, response_topic: &Topic, arena: &mut BytesMut) -> Option<Topic> {
         self.response_topic.then(|| self.apply_in(response_topic, arena).ok()).flatten()
     }
