@@ -14,6 +14,8 @@
 //! That these tests can fail: see `docs/mutants.md`.
 
 mod deciding;
+// The same as that of the spool's own tests.
+#[path = "../../../spool/tests/disk.rs"]
 mod disk;
 mod expect;
 mod ledger;
