@@ -2,7 +2,7 @@
 //!
 //! They are built on rumqttc, which shares no line of MQTT with the gateway: what they see of it is what other people's
 //! clients see. [`session`] is one connection, and the only place that tells MQTT 3.1.1 from 5; the demo's devices use it
-//! too. [`words`] says what went wrong, [`print`] how a message looks, and each command is a file.
+//! too. [`words`] says what went wrong, [`mod@print`] how a message looks, and each command is a file.
 //!
 //! Neither client connects again: what was published or missed meanwhile would not be known. Both end with a code instead,
 //! and whoever called them decides.
@@ -27,7 +27,7 @@ const PASSWORD_VARIABLE: &str = "TIDEGATE_PASSWORD";
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The broker: mqtt://HOST[:PORT], mqtts:// (TLS), ws:// or wss:// (WebSocket), or unix:///PATH.
+    /// The broker: mqtt://HOST or mqtt://HOST:PORT; mqtts:// for TLS, ws:// or wss:// for WebSocket; or unix:///PATH.
     #[arg(long, short, default_value = "mqtt://127.0.0.1:1883")]
     url: String,
     /// The version of MQTT.
