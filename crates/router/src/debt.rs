@@ -21,6 +21,15 @@ pub(crate) enum Creditor<A> {
     Nobody,
 }
 
+/// Who waits for a record of the log to be durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Owed<A> {
+    /// A debt, which may wait for more.
+    Debt(DebtId),
+    /// A source whose message is all in that record, and what the message weighs.
+    Source { source: BrokerId, ack: A, weight_bytes: usize },
+}
+
 /// A received message on its way to be taken care of.
 #[derive(Debug)]
 pub(crate) struct Debt<A> {
@@ -109,6 +118,12 @@ impl<A> Debts<A> {
         if let Some(debt) = self.get_mut(id) {
             debt.undecided += more;
         }
+    }
+
+    /// Whether all that is left of it is one decision: nothing is filed, and the source waits for nothing else.
+    #[inline]
+    pub(crate) fn is_last_decision(&self, id: DebtId) -> bool {
+        self.get(id).is_some_and(|debt| debt.undecided == 1 && debt.waiting == 0 && !debt.wants_record())
     }
 
     /// What was to be decided is decided: a delivery is due instead.

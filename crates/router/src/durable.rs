@@ -3,7 +3,7 @@
 //! In: news of the spool. Out: acknowledgements, in the order in which the records were written, and entries of lanes.
 
 use crate::account::DropReason;
-use crate::debt::{Ack, Creditor, Step};
+use crate::debt::{Ack, Creditor, Owed, Step};
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::route::{Route, Target};
@@ -19,12 +19,15 @@ impl<A: Ack> Router<A> {
         let before = self.spool.durable();
         let mut news = std::mem::take(&mut self.news);
         self.spool.poll(&mut news);
-        while let Some((sequence, debt)) = self.written.front().copied() {
+        while let Some((sequence, owed)) = self.written.front().copied() {
             if sequence > news.durable {
                 break;
             }
             self.written.pop_front();
-            self.settle_delivered(debt);
+            match owed {
+                Owed::Debt(debt) => self.settle_delivered(debt),
+                Owed::Source { source, ack, weight_bytes } => self.repay(source, ack, weight_bytes),
+            }
         }
         self.end_replaced(news.durable);
         for ready in news.ready.drain(..) {
@@ -124,8 +127,12 @@ impl<A: Ack> Router<A> {
     pub(crate) fn settle(&mut self, debt: DebtId) {
         let Some(debt) = self.debts.remove(debt) else { return };
         let Creditor::Source(source, ack) = debt.to else { return };
+        self.repay(source, ack, debt.weight_bytes);
+    }
+
+    fn repay(&mut self, source: BrokerId, ack: A, weight_bytes: usize) {
         let broker = &mut self.brokers[source.at()];
-        broker.held_bytes = broker.held_bytes.saturating_sub(debt.weight_bytes);
+        broker.held_bytes = broker.held_bytes.saturating_sub(weight_bytes);
         self.acknowledge(source, Some(ack));
     }
 

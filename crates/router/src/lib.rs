@@ -14,6 +14,8 @@
 //! 6. [`lane`] and [`pull`]: it leaves as the target's session has room;
 //! 7. [`release`]: the target has it, or never will: accounts and cursors.
 //!
+//! Most messages that are spooled take a short way through steps 1 to 4: [`straight`].
+//!
 //! Invariants:
 //! - a source is told only when everything that came of its message is durable, delivered, or dropped and counted;
 //! - messages of one topic and one route reach each target in the order of receipt;
@@ -49,6 +51,7 @@ mod ring;
 mod route;
 mod set;
 mod stash;
+mod straight;
 mod ticket;
 mod topic_cache;
 
@@ -70,7 +73,7 @@ pub use route::{Route, Target};
 pub use set::Health;
 pub use ticket::Ticket;
 
-use crate::debt::Debts;
+use crate::debt::{Debts, Owed};
 use crate::draft::Drafts;
 use crate::notice::Notices;
 use crate::queue::Queue;
@@ -101,8 +104,8 @@ pub struct Router<A> {
     /// Debts that wait for room in a queue, with their source, in order.
     blocked: VecDeque<(BrokerId, DebtId)>,
     drafts: Drafts,
-    /// Debts whose record is written and not durable, with its sequence.
-    written: VecDeque<(u64, DebtId)>,
+    /// Who waits for a record that is written and not durable, with its sequence.
+    written: VecDeque<(u64, Owed<A>)>,
     /// What is done once the record that takes its place is durable, with its sequence.
     replaced: VecDeque<(u64, Ticket)>,
 
@@ -223,7 +226,8 @@ impl<A: Ack> Router<A> {
 
     /// Messages whose source has not been told yet; and those of them that wait for room in a queue.
     pub fn owed(&self) -> (usize, usize) {
-        (self.debts.len(), self.blocked.len())
+        let alone = self.written.iter().filter(|(_, owed)| matches!(owed, Owed::Source { .. })).count();
+        (self.debts.len() + alone, self.blocked.len())
     }
 
     /// Takes no new messages from here on; those that come are not acknowledged.

@@ -6,7 +6,7 @@
 //! not inlined copies a message of 100 bytes, which together cost a fifth of all that a message costs.
 
 use crate::account::DropReason;
-use crate::debt::{Ack, Creditor};
+use crate::debt::{Ack, Creditor, Owed};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
@@ -41,7 +41,7 @@ impl<A: Ack> Router<A> {
 
     #[inline(always)]
     fn receive(&mut self, from: BrokerId, arrival: Arrival<A>, now: Moment, wall_ms: u64) {
-        let Arrival { message, ack, redelivered, subscription_id } = arrival;
+        let Arrival { mut message, ack, redelivered, subscription_id } = arrival;
         if let Some(id) = subscription_id
             && self.brokers[from.at()].is_copy(&message, id)
         {
@@ -69,9 +69,18 @@ impl<A: Ack> Router<A> {
             }
             return self.acknowledge(from, ack);
         };
+        if let (Some(ack), []) = (ack, others)
+            && let Some(queue) = self.queue_at_once(from, *last)
+        {
+            let weight_bytes = message.weight_bytes();
+            if self.routes[last.at()].shape.remap(&mut message, &mut self.arena).is_ok() {
+                let owed = Owed::Source { source: from, ack, weight_bytes };
+                return self.record_at_once(owed, *last, queue, message, now);
+            }
+        }
         let debt = ack.map(|ack| {
             let weight = message.weight_bytes();
-            broker.held_bytes += weight;
+            self.brokers[from.at()].held_bytes += weight;
             let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight);
             self.debts.expect(debt, others.len() as u32);
             debt

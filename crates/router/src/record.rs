@@ -5,7 +5,7 @@
 //! queues, or entries of lanes.
 
 use crate::account::DropReason;
-use crate::debt::{Ack, Creditor, Step};
+use crate::debt::{Ack, Creditor, Owed, Step};
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::park::weight;
@@ -102,6 +102,9 @@ impl<A: Ack> Router<A> {
 
     /// For the spool: into the queue of each target; of a set whose members all get everything, into that of each member.
     fn file(&mut self, part: Part, targets: &[RouteTarget], message: Message, now: Moment) {
+        if let Some((owed, queue)) = self.take_debt_alone(part, targets) {
+            return self.record_alone(owed, part.received_us, part.route, queue, message);
+        }
         let mut queues: SmallVec<[Option<QueueId>; 2]> = SmallVec::new();
         for target in targets {
             match target.to {
@@ -297,6 +300,6 @@ impl<A: Ack> Router<A> {
     pub(crate) fn write(&mut self, transaction: Transaction, debts: SmallVec<[DebtId; 1]>) {
         self.in_spool += transaction.items() as u64;
         let sequence = self.spool.append(transaction);
-        self.written.extend(debts.into_iter().map(|debt| (sequence, debt)));
+        self.written.extend(debts.into_iter().map(|debt| (sequence, Owed::Debt(debt))));
     }
 }

@@ -62,7 +62,7 @@ pub use edit::{EditError, Editor};
 pub use inspect::{Damage, ExportedItem, Report, export, verify};
 pub use log_state::SentItem;
 pub use log_writer::DiskStats;
-pub use record::{Delivery, ItemId, NameId, NameKind, Parked, StateWrite, Transaction};
+pub use record::{Delivery, ItemId, NameId, NameKind, Parked, Single, StateWrite, Transaction};
 pub use recover::OpenError;
 pub use scan::FORMAT_VERSION;
 pub use spool::Spool;

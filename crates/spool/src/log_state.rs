@@ -102,18 +102,13 @@ impl LogState {
 
     fn transaction(&mut self, sequence: u64, transaction: &Transaction) {
         for (source, packet_id) in &transaction.taken {
-            self.saw(*source);
-            self.taken.entry(*source).or_default().insert(*packet_id);
+            self.took(*source, *packet_id);
         }
         let mut index = 0;
         for delivery in &transaction.deliveries {
-            self.saw(delivery.route);
+            let bytes = delivery.message.weight_bytes() as u64;
             for queue in &delivery.queues {
-                self.saw(*queue);
-                let done = self.queues.entry(*queue).or_default();
-                done.appended.items += 1;
-                done.appended.bytes += delivery.message.weight_bytes() as u64;
-                done.last = ItemId { sequence, index };
+                self.queued(delivery.route, *queue, ItemId { sequence, index }, bytes);
                 index += 1;
             }
         }
@@ -139,6 +134,23 @@ impl LogState {
                 }
             }
         }
+    }
+
+    /// A source's QoS 2 message is taken over.
+    pub(crate) fn took(&mut self, source: NameId, packet_id: u16) {
+        self.saw(source);
+        self.taken.entry(source).or_default().insert(packet_id);
+    }
+
+    /// A message went into a queue.
+    #[inline]
+    pub(crate) fn queued(&mut self, route: NameId, queue: NameId, item: ItemId, bytes: u64) {
+        self.saw(route);
+        self.saw(queue);
+        let done = self.queues.entry(queue).or_default();
+        done.appended.items += 1;
+        done.appended.bytes += bytes;
+        done.last = item;
     }
 
     fn sent(&mut self, link: NameId, serial: u64, queue: NameId, item: ItemId) {

@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     /// The ordinal of `window[0]`.
     pub(crate) base: u32,
     pub(crate) window_bytes: u64,
+    /// Items in the window that are done, behind one that is not.
+    done_in_window: usize,
     /// Appended, to come into the window as soon as they are durable.
     pub(crate) fresh: usize,
     pub(crate) fresh_bytes: u64,
@@ -52,6 +54,7 @@ impl Queue {
             window: VecDeque::new(),
             base: 0,
             window_bytes: 0,
+            done_in_window: 0,
             fresh: 0,
             fresh_bytes: 0,
             loaded: found.cursor,
@@ -96,11 +99,13 @@ impl Queue {
         let slot = self.window.get_mut(ordinal.wrapping_sub(self.base) as usize).filter(|slot| !slot.done)?;
         slot.done = true;
         let slot = *slot;
+        self.done_in_window += 1;
         self.done.items += 1;
         self.done.bytes += u64::from(slot.bytes);
         while self.window.front().is_some_and(|slot| slot.done) {
             if let Some(gone) = self.window.pop_front() {
                 self.window_bytes -= u64::from(gone.bytes);
+                self.done_in_window -= 1;
                 self.base = self.base.wrapping_add(1);
             }
         }
@@ -129,7 +134,9 @@ impl Queue {
     }
 
     pub(crate) fn mark(&self) -> QueueMark {
-        let mut beyond: Vec<ItemId> = self.window.iter().filter(|slot| slot.done).map(|slot| slot.item).collect();
+        // Asked for with every batch: the window is not looked through for nothing.
+        let done = self.window.iter().filter(|slot| slot.done).take(self.done_in_window);
+        let mut beyond: Vec<ItemId> = done.map(|slot| slot.item).collect();
         let cursor = self.cursor();
         beyond.extend(self.done_beyond.range(cursor..));
         QueueMark { queue: self.name, cursor, beyond, done: self.done, appended: self.appended }

@@ -4,7 +4,7 @@
 mod codec;
 mod frame;
 
-pub(crate) use codec::{decode_transaction, holds_items};
+pub(crate) use codec::{decode_transaction, encode_single, holds_items};
 pub(crate) use frame::{Found, HEAD, find, length};
 
 use crate::Key;
@@ -43,6 +43,19 @@ pub struct Delivery {
     pub route: NameId,
     /// Where it goes; one item in each.
     pub queues: SmallVec<[NameId; 2]>,
+    /// With the QoS and retain flag to send it with.
+    pub message: Message,
+}
+
+/// One message for one queue, with nothing else to be recorded with it: most records are that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Single {
+    /// When it was received, in milliseconds since the epoch.
+    pub received_ms: u64,
+    /// If it is a QoS 2 message that is taken over by this: its source and packet id.
+    pub taken: Option<(NameId, u16)>,
+    /// The route it came through.
+    pub route: NameId,
     /// With the QoS and retain flag to send it with.
     pub message: Message,
 }

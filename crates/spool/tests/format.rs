@@ -177,3 +177,46 @@ fn a_file_of_a_later_format_is_refused_and_nothing_is_touched() {
         assert_eq!(disk.operations(), 0, "nothing is touched");
     }
 }
+
+/// The short way of one message to one queue writes what the long way would, byte for byte.
+#[test]
+fn one_message_for_one_queue_is_the_same_record_whichever_way_it_is_written() {
+    let files = [false, true].map(|is_short| {
+        let disk = SimDisk::new();
+        let mut spool = open(&disk).expect("a spool");
+        let (route, source) = (spool.name(NameKind::Route, "all"), spool.name(NameKind::Source, "field"));
+        let queue = spool.queue(&key("cloud", 1));
+        let name = spool.queue_name(queue);
+        for number in 0..200u64 {
+            let message = message(number, number as usize * 7, number.is_multiple_of(3));
+            let taken = number.is_multiple_of(2).then_some((source, number as u16));
+            let received_ms = number * 1_000_003;
+            if is_short {
+                spool.append_single(Single { received_ms, taken, route, message }, queue);
+            } else {
+                let delivery = Delivery { route, queues: smallvec::smallvec![name], message };
+                spool.append(Transaction {
+                    received_ms,
+                    taken: taken.into_iter().collect(),
+                    deliveries: smallvec::smallvec![delivery],
+                    ..Transaction::default()
+                });
+            }
+            if number.is_multiple_of(10) {
+                spool.step();
+            }
+        }
+        spool.step();
+        (contents(&disk), spool.pending(queue), spool.taken(source).len())
+    });
+    assert_eq!(files[0], files[1]);
+}
+
+fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let read = |(name, length): (String, u64)| {
+        let mut bytes = vec![0; length as usize];
+        disk.open(&name).expect("a file").read_at(0, &mut bytes).expect("its bytes");
+        (name, bytes)
+    };
+    disk.files().into_iter().map(read).collect()
+}

@@ -1,8 +1,7 @@
 //! The bodies of records as bytes. Numbers are LEB128 varints, texts and byte strings a varint length and the bytes.
 
 use super::frame::frame;
-use super::{Delivery, ItemId, NameId, NameKind, Parked, QueueMark, Record, StateWrite, Totals, Transaction};
-
+use super::{Delivery, ItemId, NameId, NameKind, Parked, QueueMark, Record, Single, StateWrite, Totals, Transaction};
 use bytes::Bytes;
 use bytestring::ByteString;
 use tidegate_message::{Message, Properties, QoS, Topic};
@@ -134,6 +133,28 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 fn put_item(out: &mut Vec<u8>, item: ItemId) {
     put_number(out, item.sequence);
     put_number(out, u64::from(item.index));
+}
+
+/// Appends the framed record of the transaction that has this one delivery, to this one queue.
+#[inline]
+pub(crate) fn encode_single(single: &Single, queue: NameId, sequence: u64, out: &mut Vec<u8>) {
+    frame(out, sequence, TRANSACTION, |out| {
+        put_number(out, single.received_ms);
+        out.push(u8::from(single.taken.is_some()));
+        if let Some((source, packet_id)) = single.taken {
+            put_number(out, u64::from(source));
+            put_number(out, u64::from(packet_id));
+        }
+        // One delivery.
+        out.push(1);
+        put_number(out, u64::from(single.route));
+        // One queue.
+        out.push(1);
+        put_number(out, u64::from(queue));
+        put_message(out, &single.message);
+        // Nothing of what is rare.
+        out.push(0);
+    });
 }
 
 fn put_transaction(out: &mut Vec<u8>, transaction: &Transaction) {

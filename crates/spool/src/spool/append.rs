@@ -5,7 +5,8 @@ use crate::QueueId;
 use crate::api::DoneItem;
 use crate::log_state::SentItem;
 use crate::queue::Slot;
-use crate::record::{ItemId, NameId, Record, Transaction};
+use crate::record::{ItemId, NameId, Record, Single, Transaction, encode_single};
+use tidegate_message::Message;
 
 impl Spool {
     /// Writes a record and returns its sequence: once [`News::durable`](crate::News::durable) has reached it, all of it has happened.
@@ -18,45 +19,84 @@ impl Spool {
         let Record::Transaction(transaction) = record else { return sequence };
         let mut index = 0;
         for delivery in transaction.deliveries {
+            let Some((last, others)) = delivery.queues.split_last() else { continue };
             let bytes = delivery.message.weight_bytes() as u32;
-            for name in &delivery.queues {
+            let mut slot = Slot {
+                item: ItemId { sequence, index },
+                route: delivery.route,
+                bytes,
+                received_ms: transaction.received_ms,
+                done: false,
+            };
+            for name in others {
                 let id = self.add_queue(*name);
-                let queue = &mut self.queues[usize::from(id)];
-                queue.appended.items += 1;
-                queue.appended.bytes += u64::from(bytes);
-                let item = ItemId { sequence, index };
-                index += 1;
-                if let Some(until) = &mut queue.backlog_until {
-                    if until.sequence != u64::MAX {
-                        *until = item;
-                    }
-                    continue;
-                }
-                if !queue.has_room() {
-                    queue.backlog_until = Some(item);
-                    continue;
-                }
-                queue.fresh += 1;
-                queue.fresh_bytes += u64::from(bytes);
-                let slot =
-                    Slot { item, route: delivery.route, bytes, received_ms: transaction.received_ms, done: false };
-                self.fresh.push_back(Fresh { queue: id, slot, message: delivery.message.clone() });
+                self.enter(id, slot, delivery.message.clone());
+                slot.item.index += 1;
             }
+            let id = self.add_queue(*last);
+            self.enter(id, slot, delivery.message);
+            index = slot.item.index + 1;
         }
         // Not before: a checkpoint counts what is in the queues.
         self.roll_if_full();
         sequence
     }
 
+    /// Writes the record of one message for one queue, the same as [`append`](Self::append) would of a transaction with
+    /// nothing else, and returns its sequence.
+    // Inlined, as the message goes by value: the common way of all that is spooled.
+    #[inline(always)]
+    pub fn append_single(&mut self, single: Single, queue: QueueId) -> u64 {
+        self.sequence += 1;
+        let (sequence, name) = (self.sequence, self.queues[usize::from(queue)].name);
+        let before = self.buffer.len();
+        encode_single(&single, name, sequence, &mut self.buffer);
+        self.wrote(self.buffer.len() - before);
+        let Single { received_ms, taken, route, message } = single;
+        if let Some((source, packet_id)) = taken {
+            self.state.took(source, packet_id);
+        }
+        let (item, bytes) = (ItemId { sequence, index: 0 }, message.weight_bytes() as u32);
+        self.state.queued(route, name, item, u64::from(bytes));
+        self.enter(queue, Slot { item, route, bytes, received_ms, done: false }, message);
+        self.roll_if_full();
+        sequence
+    }
+
+    /// An item that was appended enters its queue: it waits in memory until it is durable, or is read from the disk again.
+    #[inline(always)]
+    fn enter(&mut self, id: QueueId, slot: Slot, message: Message) {
+        let queue = &mut self.queues[usize::from(id)];
+        queue.appended.items += 1;
+        queue.appended.bytes += u64::from(slot.bytes);
+        if let Some(until) = &mut queue.backlog_until {
+            if until.sequence != u64::MAX {
+                *until = slot.item;
+            }
+            return;
+        }
+        if !queue.has_room() {
+            queue.backlog_until = Some(slot.item);
+            return;
+        }
+        queue.fresh += 1;
+        queue.fresh_bytes += u64::from(slot.bytes);
+        self.fresh.push_back(Fresh { queue: id, slot, message });
+    }
+
     pub(super) fn record(&mut self, record: &Record) -> u64 {
         self.sequence += 1;
         let before = self.buffer.len();
         record.encode(self.sequence, &mut self.buffer);
-        let length = (self.buffer.len() - before) as u64;
+        self.wrote(self.buffer.len() - before);
         self.state.apply(self.sequence, record);
-        self.segment_used += length;
-        self.since_checkpoint += length;
         self.sequence
+    }
+
+    /// So many bytes were added to the buffer.
+    fn wrote(&mut self, bytes: usize) {
+        self.segment_used += bytes as u64;
+        self.since_checkpoint += bytes as u64;
     }
 
     pub(super) fn roll_if_full(&mut self) {

@@ -69,7 +69,13 @@ impl Trial {
         }
         let items = appended.items.clone();
         let received_ms = appended.received_ms;
-        let sequence = self.spool.append(transaction);
+        let sequence = match single(&transaction).filter(|_| received_ms.is_multiple_of(2)) {
+            Some((single, queue)) => {
+                let queue = self.spool.queues().find(|at| self.spool.queue_name(*at) == queue);
+                self.spool.append_single(single, queue.expect("it has a name"))
+            }
+            None => self.spool.append(transaction),
+        };
         self.model.events.push((sequence, Happened::Appended(appended)));
         for item in items {
             self.expected[item.queue].push_back((sequence, received_ms, item, false));
@@ -134,4 +140,16 @@ impl Trial {
         let sequence = self.spool.released(name, packet_id);
         self.model.events.push((sequence, Happened::Released { source, packet_id }));
     }
+}
+
+/// One message for one queue, if that is all that a transaction has.
+pub(crate) fn single(transaction: &Transaction) -> Option<(Single, NameId)> {
+    let Transaction { received_ms, taken, deliveries, parked, unparked, state } = transaction;
+    let [Delivery { route, queues, message }] = deliveries.as_slice() else { return None };
+    let [queue] = queues.as_slice() else { return None };
+    if taken.len() > 1 || !parked.is_empty() || !unparked.is_empty() || !state.is_empty() {
+        return None;
+    }
+    let taken = taken.first().copied();
+    Some((Single { received_ms: *received_ms, taken, route: *route, message: message.clone() }, *queue))
 }
