@@ -160,7 +160,7 @@ impl<A: Ack> Router<A> {
                 }
             }
             let (mut transaction, debts) = self.transaction(members);
-            transaction.state = state.into_iter().flat_map(|(_, writes)| writes).collect();
+            transaction.state.extend(state.into_iter().flat_map(|(_, writes)| writes));
             let is_empty = debts.is_empty() && transaction.state.is_empty();
             if !is_empty {
                 self.write(transaction, debts);

@@ -1,7 +1,7 @@
 //! Step 6, the lane: what waits for one target broker, in the order in which it is to leave.
 //!
 //! In: [`Entry`]s, from the spool once they are durable, and at once what goes past it. Out: one entry after another, as
-//! the session of the target has room. Four queues, merged: three classes of what is never dropped here, and one of what
+//! the session of the target has room. Two queues a class of priority, merged: of what is never dropped here, and of what
 //! nobody waits for.
 
 use crate::ticket::Ticket;
@@ -50,7 +50,9 @@ pub(crate) struct Lane {
     /// By class.
     held: [VecDeque<Waiting>; CLASSES],
     held_bytes: usize,
-    loose: VecDeque<Waiting>,
+    /// By class.
+    loose: [VecDeque<Waiting>; CLASSES],
+    loose_messages: usize,
     loose_bytes: usize,
     arrivals: u64,
     limits: LaneLimits,
@@ -98,18 +100,21 @@ impl Lane {
             return Pushed::Taken;
         }
         self.loose_bytes += weight_bytes;
-        self.loose.push_back(waiting);
-        if self.loose.len() <= self.limits.messages && self.loose_bytes <= self.limits.bytes {
+        self.loose_messages += 1;
+        self.loose[class].push_back(waiting);
+        if self.loose_messages <= self.limits.messages && self.loose_bytes <= self.limits.bytes {
             return Pushed::Taken;
         }
         let until = *self.full_since.get_or_insert(now) + PUSH_BACK;
         // The bound is twice the limit while sources hold back: what they had read already must go somewhere.
-        let overfull = self.loose.len() > 2 * self.limits.messages || self.loose_bytes > 2 * self.limits.bytes;
+        let overfull = self.loose_messages > 2 * self.limits.messages || self.loose_bytes > 2 * self.limits.bytes;
         if now < until && !overfull {
             return Pushed::HoldBack(until);
         }
-        match self.loose.pop_front() {
+        // The oldest of the lowest class.
+        match self.loose.iter_mut().rev().find_map(VecDeque::pop_front) {
             Some(oldest) => {
+                self.loose_messages -= 1;
                 self.loose_bytes -= oldest.weight_bytes;
                 Pushed::Dropped(oldest.entry)
             }
@@ -132,30 +137,32 @@ impl Lane {
     pub(crate) fn pop(&mut self, has_room: bool, late_us: Option<u64>) -> Option<Entry> {
         let may_go = |waiting: &&Waiting| has_room || !waiting.wants_room();
         let in_time = |waiting: &&Waiting| late_us.is_none_or(|late| waiting.entry.received_us >= late);
-        let loose = self.loose.front().filter(may_go).map(|waiting| waiting.at);
-        for (class, queue) in self.held.iter_mut().enumerate() {
-            let Some(at) = queue.front().filter(may_go).filter(in_time).map(|waiting| waiting.at) else { continue };
-            let first = match class.cmp(&(Priority::Normal as usize)) {
-                std::cmp::Ordering::Less => true,
-                std::cmp::Ordering::Equal => loose.is_none_or(|loose| at < loose),
-                std::cmp::Ordering::Greater => loose.is_none(),
+        for class in 0..CLASSES {
+            let held = self.held[class].front().filter(may_go).filter(in_time).map(|waiting| waiting.at);
+            let loose = self.loose[class].front().filter(may_go).map(|waiting| waiting.at);
+            let is_held = match (held, loose) {
+                (None, None) => continue,
+                (Some(held), Some(loose)) => held < loose,
+                (held, _) => held.is_some(),
             };
-            if first {
-                let waiting = queue.pop_front()?;
+            if is_held {
+                let waiting = self.held[class].pop_front()?;
                 self.held_bytes -= waiting.weight_bytes;
                 return Some(waiting.entry);
             }
+            let waiting = self.loose[class].pop_front()?;
+            self.loose_messages -= 1;
+            self.loose_bytes -= waiting.weight_bytes;
+            if self.full_since.is_some() && self.has_drained() {
+                self.full_since = None;
+            }
+            return Some(waiting.entry);
         }
-        loose?;
-        let waiting = self.loose.pop_front()?;
-        self.loose_bytes -= waiting.weight_bytes;
-        if self.full_since.is_some()
-            && self.loose.len() <= self.limits.messages / 2
-            && self.loose_bytes <= self.limits.bytes / 2
-        {
-            self.full_since = None;
-        }
-        Some(waiting.entry)
+        None
+    }
+
+    fn has_drained(&self) -> bool {
+        self.loose_messages <= self.limits.messages / 2 && self.loose_bytes <= self.limits.bytes / 2
     }
 
     /// Takes out the first that is wanted among those that are never dropped here.
@@ -203,8 +210,9 @@ impl Lane {
             }
         };
         held.iter_mut().for_each(|queue| sift(queue, held_bytes));
-        sift(loose, loose_bytes);
-        if self.loose.is_empty() {
+        loose.iter_mut().for_each(|queue| sift(queue, loose_bytes));
+        self.loose_messages = self.loose.iter().map(VecDeque::len).sum();
+        if self.loose_messages == 0 {
             self.full_since = None;
         }
         taken.sort_by_key(|waiting| waiting.at);
@@ -212,7 +220,7 @@ impl Lane {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.held.iter().map(VecDeque::len).sum::<usize>() + self.loose.len()
+        self.held.iter().map(VecDeque::len).sum::<usize>() + self.loose_messages
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -299,6 +307,23 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
         assert_eq!(names(order), ["high", "loose", "normal", "low"]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_keeps_its_place_in_its_class_and_the_lowest_class_is_dropped_first() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        lane.limits = LaneLimits { messages: 2, bytes: usize::MAX / 4 };
+        let of = |class, name: &str, origin| Entry { class, ..entry(name, origin) };
+        lane.push(of(Priority::Low, "low held", 1), now);
+        lane.push(of(Priority::Low, "low loose", LOOSE), now);
+        lane.push(of(Priority::High, "high loose", LOOSE), now);
+        lane.push(of(Priority::High, "high held", 2), now);
+        let Pushed::HoldBack(until) = lane.push(of(Priority::Normal, "loose", LOOSE), now) else { panic!() };
+        let Pushed::Dropped(dropped) = lane.push(of(Priority::High, "another", LOOSE), until) else { panic!() };
+        assert_eq!(dropped.message.topic.as_str(), "low loose");
+        let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
+        assert_eq!(names(order), ["high loose", "high held", "another", "loose", "low held"]);
+        assert_eq!((lane.len(), lane.bytes(), lane.full_since), (0, 0, None));
     }
 
     #[test]

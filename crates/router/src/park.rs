@@ -11,7 +11,7 @@ use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use std::cell::Cell;
 use tidegate_message::Message;
-use tidegate_spool::{Parked, Transaction};
+use tidegate_spool::{NameKind, Parked, StateWrite, Transaction};
 
 /// How many parked messages are kept, and how many bytes of them. What comes beyond is dropped and counted.
 const PARKED_MAX: usize = 10_000;
@@ -23,6 +23,11 @@ pub const PARKED_FOR_TARGET: &str = "refused_by_target";
 /// What a parked message takes of the room for them, in bytes.
 pub(crate) fn weight(parked: &Parked) -> usize {
     parked.message.weight_bytes() + parked.reason.len()
+}
+
+/// Under this key, in the state of its route's name, stands the number by which plugins know a parked message.
+fn parked_id_key(number: u64) -> String {
+    format!("parked/{number}")
 }
 
 /// Why a parked message was not replayed.
@@ -55,11 +60,35 @@ impl<A: Ack> Router<A> {
         account.parked += 1;
         account.in_flight -= 1;
         self.tell_parked(part.route, number, &parked, now);
+        let id = self.remember_parked_id(part.route, number, parcel.id);
         let debt = self.debt_of(part);
         if let Some(debt) = self.debts.get_mut(debt) {
             debt.stash.parked.push((number, parked));
+            debt.stash.state.push(id);
         }
         self.settle_decided(debt);
+    }
+
+    /// The number that plugins know a message by is recorded beside it, as state of its route: format 1 has no place for it
+    /// in what is parked.
+    fn remember_parked_id(&self, route: RouteId, number: u64, id: u64) -> StateWrite {
+        let value = Some(id.to_le_bytes().to_vec());
+        StateWrite { plugin: self.routes[route.at()].name_id, key: parked_id_key(number), value }
+    }
+
+    /// What plugins know a parked message by; one that was parked on its way to a target, or by an earlier version, has none.
+    fn parked_id(&self, number: u64) -> Option<u64> {
+        let parked = self.spool.parked().get(&number)?;
+        let known = self.spool.state_of(NameKind::Route, &parked.route)?.get(&parked_id_key(number))?;
+        Some(u64::from_le_bytes(known.as_slice().try_into().ok()?))
+    }
+
+    /// For the record that takes a message out of the parked ones.
+    pub(crate) fn forget_parked_id(&mut self, number: u64) -> Option<StateWrite> {
+        self.parked_id(number)?;
+        let route = self.spool.parked().get(&number)?.route.clone();
+        let plugin = self.spool.name(NameKind::Route, &route);
+        Some(StateWrite { plugin, key: parked_id_key(number), value: None })
     }
 
     fn tell_parked(&mut self, route: RouteId, number: u64, parked: &Parked, now: Moment) {
@@ -190,7 +219,7 @@ impl<A: Ack> Router<A> {
         route.account.in_flight += 1;
         let Parked { message, received_ms, .. } = parked;
         if target.is_none() && !route.is_direct() {
-            let id = self.new_id();
+            let id = self.parked_id(number).unwrap_or_else(|| self.new_id());
             let (debt, received_us) = (Some(debt), now.us);
             let parcel = Parcel { message, debt, id, received_ms, received_us, redelivered: true };
             self.give_to_plugins(at, parcel, now);
@@ -208,7 +237,8 @@ impl<A: Ack> Router<A> {
     pub fn delete_parked(&mut self, number: u64) -> bool {
         let Some(weight) = self.spool.parked().get(&number).map(weight) else { return false };
         self.parked_bytes = self.parked_bytes.saturating_sub(weight);
-        self.spool.append(Transaction { unparked: vec![number], ..Transaction::default() });
+        let state = self.forget_parked_id(number).into_iter().collect();
+        self.spool.append(Transaction { unparked: vec![number], state, ..Transaction::default() });
         self.spool.flush();
         true
     }

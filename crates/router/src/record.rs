@@ -283,6 +283,7 @@ impl<A: Ack> Router<A> {
                 let weight = self.spool.parked().get(number).map_or(0, weight);
                 self.parked_bytes = self.parked_bytes.saturating_sub(weight);
                 self.replaying.remove(number);
+                all.state.extend(self.forget_parked_id(*number));
             }
             if all.deliveries.is_empty() {
                 all.deliveries = stash.deliveries;
@@ -291,6 +292,7 @@ impl<A: Ack> Router<A> {
             }
             all.parked.extend(stash.parked);
             all.unparked.extend(stash.unparked);
+            all.state.extend(stash.state);
             written.push(id);
         }
         (all, written)

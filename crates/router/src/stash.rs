@@ -3,7 +3,7 @@
 use crate::ids::QueueId;
 use smallvec::SmallVec;
 use tidegate_message::Message;
-use tidegate_spool::{Delivery, NameId, Parked};
+use tidegate_spool::{Delivery, NameId, Parked, StateWrite};
 
 /// What goes into one record, of one received message.
 #[derive(Debug, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Stash {
     pub(crate) queues: SmallVec<[QueueId; 2]>,
     pub(crate) parked: Vec<(u64, Parked)>,
     pub(crate) unparked: Vec<u64>,
+    /// What is remembered of what is parked.
+    pub(crate) state: Vec<StateWrite>,
 }
 
 impl Stash {

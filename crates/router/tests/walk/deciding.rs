@@ -25,6 +25,9 @@ impl Play {
             let name = self.router.route(at).name.to_string();
             count += parcels.len();
             for parcel in &parcels {
+                let number = Stamp::of(&parcel.message).attempt;
+                let known = *self.ledger.ids.entry((number, name.clone())).or_insert(parcel.id);
+                assert!(known == parcel.id, "plugins of {name} knew {number} as {known}, now as {}", parcel.id);
                 let attempt = self.ledger.attempts.get_mut(&Stamp::of(&parcel.message).attempt).expect("one");
                 if !attempt.replayed {
                     let before = attempt.fates.insert(name.clone(), Fate::WithPlugins);

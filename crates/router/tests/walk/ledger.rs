@@ -115,6 +115,8 @@ pub(crate) struct Ledger {
     /// The route of each batch of decisions, whether it remembers or not.
     pub(crate) routes: HashMap<u64, String>,
     pub(crate) life: u32,
+    /// By what number the plugins of a route know a message.
+    pub(crate) ids: HashMap<(u64, String), u64>,
     /// Counted by routes of lives that are over, by route and reason.
     pub(crate) dropped: BTreeMap<(String, String), u64>,
     /// Parked messages that an operator deleted.
