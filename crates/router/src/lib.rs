@@ -289,9 +289,9 @@ impl<A: Ack> Router<A> {
     }
 
     /// A decision of a route that is not one of a batch of its plugins. While decisions of its plugins wait to be
-    /// recorded it must not overtake them, so it gets a draft of its own behind theirs. That draft is ended here, before
-    /// the decision is made, and yet not written before it: the debt in it is still undecided. Without a debt it only
-    /// keeps the place of what the decision may put into the log.
+    /// recorded it must not overtake them, so it gets a draft of its own behind theirs. That draft is ended here,
+    /// before the decision is made, and yet not written before it: the debt in it is still undecided. Without a debt it
+    /// only keeps the place of what the decision may put into the log.
     fn part(&mut self, route: RouteId, debt: Option<DebtId>, received_us: u64) -> Part {
         let mut draft = None;
         if !self.routes[route.at()].drafts.is_empty() {
