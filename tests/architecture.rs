@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with two liberties that it names: the
-/// command checks and explains configurations, and its clients read certificates as links do.
+/// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with the short cuts of the command that it
+/// names: it checks configurations and reads a log without a gateway, and its clients read certificates as links do.
 const ARROWS: [(&str, &[&str]); 13] = [
     ("message", &[]),
     ("pacing", &[]),

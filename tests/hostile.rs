@@ -1,4 +1,4 @@
-//! Plugins that misbehave, beside an honest route that must not notice (P12 to P16).
+//! Plugins that misbehave, beside an honest route that must not notice.
 //!
 //! | Module | What it shows |
 //! |---|---|

@@ -7,7 +7,7 @@
 //! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `hostile` | every hostile plugin beside an honest route |
-//! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk |
+//! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk; `plugin state` |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `check` | what `check` finds, where it says so, in which form |

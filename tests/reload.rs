@@ -1,4 +1,4 @@
-//! The gateway follows its files while traffic flows (P17), and refuses bad ones with every reason (P18).
+//! The gateway follows its files while traffic flows, and refuses bad ones with every reason.
 //!
 //! | Module | What it shows |
 //! |---|---|

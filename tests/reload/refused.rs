@@ -1,4 +1,4 @@
-//! What is no good leaves the old one running and says why (P18).
+//! What is no good leaves the old one running and says why.
 
 use super::*;
 

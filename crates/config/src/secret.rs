@@ -23,6 +23,10 @@ pub enum Secret {
 
 impl Secret {
     /// Reads it, without one newline at its end. Does I/O: call it when connecting, so that a changed file is seen.
+    ///
+    /// # Errors
+    /// The file cannot be read or is longer than [`MAX_SECRET_BYTES`], the variable is not set, or systemd gave this
+    /// process no credentials.
     pub fn read(&self) -> Result<SecretValue, SecretError> {
         let bytes = match self {
             Self::File(path) => read_file(path)?,

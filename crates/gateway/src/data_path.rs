@@ -18,12 +18,13 @@ use tidegate_spool::{DiskStatus, Spool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// So few parcels with the plugins of a route are waited for, for so long, before this thread goes to sleep: waking it
-/// again would cost more.
+/// If no route's plugins have more than this many parcels, their verdicts are waited for, this long at most, before
+/// this thread goes to sleep: waking it again would cost more.
 const AWAITED_PARCELS_MAX: usize = 8;
 const AWAITED_FOR: Duration = Duration::from_micros(60);
 
-/// After a wait in vain so many flushes do not wait, then twice as many, up to the last.
+/// After a wait that brought no verdict, this many flushes do not wait at all; after the next such wait twice as many,
+/// and so on up to the maximum. A wait that brought one starts over.
 const VAIN_MIN: u32 = 8;
 const VAIN_MAX: u32 = 1024;
 

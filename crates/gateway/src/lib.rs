@@ -5,7 +5,8 @@
 //! of another configuration, and serves those who ask.
 //!
 //! Invariants:
-//! - the data path is one thread: no lock, channel or atomic between a socket read and a socket write without plugins;
+//! - the data path is one thread: no lock or channel per message between a socket read and a socket write without
+//!   plugins;
 //! - a reload is built completely before anything of it is applied, and then applied as a difference;
 //! - compiling, reading files and resolving names never happen on the data path.
 //!

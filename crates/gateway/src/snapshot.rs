@@ -17,7 +17,8 @@ pub struct Snapshot {
     pub parked_now: usize,
     /// What waits on disk, by target and class of priority.
     pub queues: Vec<QueueSnapshot>,
-    /// How the disk is doing: 0 good, 1 full, 2 failed.
+    /// How the disk is doing, as the metric says it: 0 good, 1 full, 2 failed.
+    /// See [`DiskStatus`](tidegate_spool::DiskStatus).
     pub disk_status: u8,
     /// What was done to it.
     pub disk: tidegate_spool::DiskStats,
@@ -56,7 +57,7 @@ pub struct RouteSnapshot {
     pub out: u64,
     /// Kept aside, ever.
     pub parked: u64,
-    /// Under way now.
+    /// Under way now: with plugins, in the spool, in a lane or in a session.
     pub in_flight: u64,
     /// By reason.
     pub dropped: Vec<(String, u64)>,
@@ -66,9 +67,10 @@ pub struct RouteSnapshot {
     pub p50_us: Option<u64>,
     /// 99 of 100 took less, in microseconds.
     pub p99_us: Option<u64>,
-    /// Cumulative latency buckets: upper bound in microseconds, count.
+    /// Latency buckets, each `(upper bound in microseconds, how many messages took less)`: cumulative, from the
+    /// shortest.
     pub latency: Vec<(u64, u64)>,
-    /// Sum of all latencies in microseconds, and their number.
+    /// All latencies together: `(sum in microseconds, how many there are)`.
     pub latency_sum: (u64, u64),
     /// Its plugins, in order.
     pub plugins: Vec<PluginSnapshot>,
@@ -156,7 +158,7 @@ pub struct BrokerSnapshot {
     pub connects: u64,
     /// Times it had forgotten our session.
     pub sessions_lost: u64,
-    /// Bytes read and written.
+    /// Bytes on its connections so far: `(read, written)`.
     pub bytes: (u64, u64),
 }
 

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tidegate_config::Config;
 use tidegate_spool::{Disk, Spool};
 
-/// A broker that has been away for this long loses what waits for it to the other members of its sets.
+/// How long a broker must have been away before it is given up: the other members of its sets then get the messages
+/// that wait for it. A shorter absence moves nothing, so that messages keep their order.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// Looks at least this often whether a source may be read again or a broker is to be given up.

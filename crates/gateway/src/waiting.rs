@@ -25,7 +25,8 @@ pub enum Redirect {
     },
 }
 
-/// After so many steps in which nothing has changed the disk takes no more.
+/// How many steps of the log without any change mean that the disk takes no more: then moving or discarding ends with
+/// an error instead of going on for ever.
 const IDLE_MAX: u32 = 16;
 
 /// Why nothing was moved or discarded.

@@ -55,7 +55,7 @@ impl Gate {
         usize::try_from(mark.from.saturating_sub(self.written)).unwrap_or(usize::MAX)
     }
 
-    /// So many bytes have left.
+    /// `count` more bytes have left.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.written += count as u64;
     }

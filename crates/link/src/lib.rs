@@ -7,8 +7,10 @@
 //! Invariants:
 //! - a slow write never stops reading: both are polled in the same turn, neither awaits the other;
 //! - a received message is acknowledged only through [`LinkHandle::ack`];
-//! - every wait has a deadline: connect, TLS, WebSocket and MQTT handshake together, each write, and silence;
-//! - what relies on the owner's log leaves only once that is durable: see [`Port::gate`];
+//! - every wait for the broker has a deadline: connect, TLS, WebSocket and MQTT handshake together, each write, and
+//!   silence;
+//! - what relies on the owner's log leaves only once that is durable ([`Port::gate`]); this wait is for a disk, and has
+//!   no deadline of its own;
 //! - nothing of a link is shared between threads: links, routes and the box's broker live on one.
 //!
 //! Start reading at [`Link::run`] in `reconnect.rs`, then `drive.rs` for the turns of a connection and `conclude.rs` for
@@ -111,7 +113,8 @@ pub trait Port: 'static {
     }
 
     /// The sequence number up to which the owner's log is durable. The owner calls [`LinkHandle::wake`] when it has
-    /// risen: a link that holds something back waits for that without a deadline, but for the broker's silence.
+    /// risen. A link that holds bytes back waits for that call as long as it takes: only the broker ends this wait, by
+    /// closing the connection or by its silence.
     fn durable(&self) -> u64 {
         u64::MAX
     }

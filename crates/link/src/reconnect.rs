@@ -21,7 +21,8 @@ const STABLE: Duration = Duration::from_secs(5);
 /// protocol level that they do not know, and keep the connection open.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// So many connections in a row that are closed without a word this soon mostly mean two clients with one id.
+/// This many connections in a row, each closed without a word after so short a time, mostly mean two clients with one
+/// id, who take the session from each other.
 const SHORT_LIVED_IN_A_ROW: u32 = 3;
 const SHORT_LIVED: Duration = Duration::from_secs(2);
 

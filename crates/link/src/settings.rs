@@ -26,12 +26,14 @@ pub enum Bridge {
     Off,
 }
 
-/// How long to wait between attempts: doubled from `min` to `max`, then a random part of it.
+/// How long to wait between attempts to connect. The bound of the wait begins at `min` and doubles with each failure up
+/// to `max`; the wait itself is between half of the bound and all of it, by chance, so that the clients of a broker do
+/// not all come back at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reconnect {
-    /// After the first failure, at most.
+    /// The longest wait after the first failure.
     pub min: Duration,
-    /// Ever, at most.
+    /// The longest wait after any number of failures.
     pub max: Duration,
 }
 

@@ -21,15 +21,16 @@ use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
 
-/// After a refusal it is asked again after this long, then twice as long, up to the longest.
+/// How long until a filter that was refused is asked for again: the first time, then twice as long each time, up to the
+/// longest.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// A filter that the broker hangs up on is asked for again after this long, then twice as long, up to the longest.
+/// How long until a filter that the broker hangs up on is asked for again, likewise.
 const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(60);
 const AFTER_HANG_UP_MAX: Duration = Duration::from_secs(3600);
 
-/// So many connections must end while a filter alone is asked for before it is left out.
+/// How many connections must end while a filter is asked for alone before it is left out.
 const HANG_UPS: u32 = 4;
 
 /// An answer that has not come after this long is asked for again.

@@ -15,12 +15,12 @@ use std::time::Duration;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::ReasonCode;
 
-/// So many connections must end with the same exchange first among the unanswered before it is tried alone; once a
-/// message was found on this link, fewer will do.
+/// How many connections must end with the same exchange first among the unanswered before it is tried alone; fewer once
+/// a message was convicted on this link.
 const ENDS: u32 = 3;
 const ENDS_EXPERIENCED: u32 = 1;
 
-/// So many trials in a row must end the connection.
+/// How many trials in a row must end the connection before the message is convicted.
 const ALONE: u32 = 2;
 
 /// PINGREQs make the pause of a trial longer than the message, both ways, and that of the next one twice as long: what ends
@@ -37,7 +37,7 @@ const HOLD_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct First {
     pub(crate) serial: u64,
-    /// The same for the same message in another process.
+    /// Of the message. Another process, in which serials are others, knows the message by it again.
     pub(crate) fingerprint: u64,
     /// `None` for a PUBREL.
     pub(crate) qos: Option<QoS>,
@@ -201,7 +201,7 @@ impl Suspicion {
         self.phase = Phase::OneByOne;
     }
 
-    /// So many exchanges were answered. Returns true when the last of a trial was.
+    /// `count` exchanges were answered. Returns true when the last of a trial was.
     pub(crate) fn answered(&mut self, count: usize, first: Option<u64>) -> bool {
         let is_pending = |suspect: &Suspect| suspect.serial.is_some() && suspect.serial == first;
         if self.suspect.as_ref().is_some_and(|suspect| !is_pending(suspect)) {

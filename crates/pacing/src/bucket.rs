@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// So many in a period, saved up to a burst: a token bucket, kept as the one instant at which it is full again (the
+/// A rate, and a burst up to which it is saved: a token bucket, kept as the one instant at which it is full again (the
 /// generic cell rate algorithm, ITU-T I.371).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {

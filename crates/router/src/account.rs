@@ -33,7 +33,7 @@ pub enum DropReason<'a> {
     Ring,
     /// Its target is not configured any more.
     TargetRemoved,
-    /// The session of the target has no packet identifier left.
+    /// The session of the target did not take it, although it had said that it has room: never, unless there is a bug.
     TargetFull,
     /// It is larger than the target takes.
     TooLarge,
@@ -112,7 +112,8 @@ pub struct Account {
     pub in_flight: u64,
     /// By reason.
     dropped: BTreeMap<Box<str>, u64>,
-    /// From the receipt of a message to its delivery.
+    /// From the receipt of a message to its delivery. Of a message of the log exact to a millisecond only: the log
+    /// keeps no finer times.
     pub latency: Histogram,
 }
 

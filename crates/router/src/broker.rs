@@ -41,7 +41,8 @@ pub struct Broker<A> {
     pub copies: u64,
     /// The last message that bore a subscription identifier, and which it and its copies bore.
     last_with_id: Option<(Message, Vec<u32>)>,
-    /// In the log, as a source and as a link.
+    /// Its numbers in the log: as a source of QoS 2 messages, and as the link that remembers what it sent. `None` for
+    /// the box's own broker, whose sessions end with the process.
     pub(crate) source_id: Option<NameId>,
     pub(crate) link_id: Option<NameId>,
     /// What must be durable before the link may write what it has in its buffer.

@@ -91,7 +91,8 @@ impl<A: Ack> Router<A> {
         }
     }
 
-    /// A draft for a batch whose decisions may not be recorded one by one: it has state, or is behind one that waits.
+    /// A draft for a batch whose decisions may not be recorded one by one: its plugins remember something, or decisions
+    /// of an earlier batch of the route still wait, which these must not overtake.
     fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<crate::ids::DraftId> {
         let remembers = batch.iter().any(|one| matches!(one, Decided::Remember(..)));
         if !remembers && self.routes[at.at()].drafts.is_empty() {

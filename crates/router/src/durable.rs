@@ -41,6 +41,8 @@ impl<A: Ack> Router<A> {
             }
         }
         self.news = news;
+        // Last: what left above may have made room in the queues, and what is written now is durable with the next
+        // news.
         self.unblock();
         if !self.drafts.is_empty() {
             self.write_drafts();
@@ -71,6 +73,7 @@ impl<A: Ack> Router<A> {
             self.count_recovered(ready.route);
         }
         let queue = QueueId::new(ready.queue.into());
+        // The log may know queues of an earlier run that nothing has asked for in this one.
         if queue.at() >= self.queues.len() {
             self.adopt_queues(now);
         }
@@ -116,14 +119,14 @@ impl<A: Ack> Router<A> {
         at
     }
 
-    /// A delivery that a source waits for, or a record, is done.
+    /// A delivery that a source waits for is done, or the record that it waits for is durable.
     pub(crate) fn settle_delivered(&mut self, debt: DebtId) {
         if self.debts.delivered(debt) == Step::Done {
             self.settle(debt);
         }
     }
 
-    /// Nothing is due any more: the source may be told.
+    /// Nothing is due for a debt any more: it ends here, and its source, if it has one, may be told.
     pub(crate) fn settle(&mut self, debt: DebtId) {
         let Some(debt) = self.debts.remove(debt) else { return };
         let Creditor::Source(source, ack) = debt.to else { return };

@@ -16,7 +16,7 @@ const MEMORY: &str = "link";
 pub struct Sent {
     /// Its number in the order of the link's QoS 2 messages.
     pub serial: u64,
-    /// What it is to the accounts.
+    /// As in [`Router::pull`]: it comes back when the exchange is over.
     pub ticket: Ticket,
     /// To be sent again; `None` once the target has taken it over and only PUBREL is due.
     pub message: Option<Message>,
@@ -72,8 +72,10 @@ impl<A: Ack> Router<A> {
         gate
     }
 
-    /// What a link must know of its broker in another process; if `first`, before it writes on. Where the disk takes nothing
-    /// that is not waited for: it costs a subscription that stays behind, at most.
+    /// Records what a link must know of its broker in another process, in place of what it knew before. If `first`, the
+    /// link must not write on before the record is durable, and its gate rises; but not while the disk takes nothing,
+    /// for then the link would send nothing at all. If the process ends before the disk is good again, a subscription
+    /// that nobody wants stays behind at the broker, at most.
     pub fn remember_link(&mut self, of: BrokerId, memory: &[u8], first: bool) {
         let Some(plugin) = self.brokers[of.at()].link_id else { return };
         let write = StateWrite { plugin, key: MEMORY.to_owned(), value: Some(memory.to_vec()) };

@@ -7,14 +7,29 @@
 //! The walk has seven steps, a file each:
 //! 1. [`receive`]: a source's messages become debts, and enter their routes;
 //! 2. [`decide`]: plugins have said what becomes of them;
-//! 3. [`resolve`]: the topic, QoS and retain flag at the targets;
+//! 3. [`resolve`]: the topic, QoS and retain flag at the targets, which the first functions of step 4 ask for;
 //! 4. [`record`]: all that is decided about a message becomes one record of the log, or, with what plugins remember,
 //!    part of a [`draft`];
 //! 5. [`durable`]: the disk has it, the source may be told, the deliveries enter the lanes;
 //! 6. [`lane`] and [`pull`]: it leaves as the target's session has room;
 //! 7. [`release`]: the target has it, or never will: accounts and cursors.
 //!
-//! Most messages that are spooled take a short way through steps 1 to 4: [`straight`].
+//! Most messages that are spooled take a short way through steps 1 to 4, without most of the nouns below: [`straight`].
+//!
+//! The nouns, in the order in which a message meets them:
+//! - a *debt* is owed to a source for one received message: one acknowledgement, once nothing is due for the message
+//!   any more. It counts the decisions that are due and then the deliveries, and keeps in its *stash* what is to be
+//!   recorded. Messages that go into the log though nobody waits for them have a debt too, of which nobody is told;
+//! - a *parcel* is a message on its way through the plugins of one route;
+//! - a *part* is one decision about a message, or about a copy of it, in one route: what the steps 2 to 4 pass on;
+//! - a *record* is one transaction of the log. It is *written* when it is in the log's buffer, and *durable* only when
+//!   the news of the disk say so;
+//! - a *draft* is a record in the making, of several messages and of what plugins remember with them;
+//! - an *entry* is a message in the *lane* of its target, and its *ticket* says what is to be settled when it leaves:
+//!   the cursor of a *queue* of the log, a debt, or only the account of its route.
+//!
+//! A message or copy that goes no further *ends* before it has a ticket (`end`), and is *dropped* with it afterwards
+//! (`drop_ticket`); both are counted by reason.
 //!
 //! Invariants:
 //! - a source is told only when everything that came of its message is durable, delivered, or dropped and counted;
@@ -104,9 +119,11 @@ pub struct Router<A> {
     /// Debts that wait for room in a queue, with their source, in order.
     blocked: VecDeque<(BrokerId, DebtId)>,
     drafts: Drafts,
-    /// Who waits for a record that is written and not durable, with its sequence.
+    /// Who waits for a record that is written and not durable yet, each behind the sequence of that record, which only
+    /// rises.
     written: VecDeque<(u64, Owed<A>)>,
-    /// What is done once the record that takes its place is durable, with its sequence.
+    /// Messages of the log that were moved or put aside by another record: done in their queue once that record, of
+    /// this sequence, is durable.
     replaced: VecDeque<(u64, Ticket)>,
 
     /// What targets wait for.
@@ -166,7 +183,9 @@ impl<A: Ack> Router<A> {
             replaying: AHashSet::new(),
             draining: false,
             wants_look: false,
-            // Parcels of different runs have different numbers: one a microsecond, since the epoch.
+            // Parcels of different runs must not have the same number, for a plugin may remember some. A run begins
+            // with the microseconds since the epoch, above all that an earlier one gave, which numbered far less than
+            // one in each.
             next_id: now.us,
             dirty_brokers: Vec::new(),
             dirty_routes: Vec::new(),
@@ -269,7 +288,10 @@ impl<A: Ack> Router<A> {
         }
     }
 
-    /// A decision of a route that is not one of a batch of its plugins.
+    /// A decision of a route that is not one of a batch of its plugins. While decisions of its plugins wait to be
+    /// recorded it must not overtake them, so it gets a draft of its own behind theirs. That draft is ended here,
+    /// before the decision is made, and yet not written before it: the debt in it is still undecided. Without a debt it
+    /// only keeps the place of what the decision may put into the log.
     fn part(&mut self, route: RouteId, debt: Option<DebtId>, received_us: u64) -> Part {
         let mut draft = None;
         if !self.routes[route.at()].drafts.is_empty() {

@@ -1,8 +1,8 @@
-//! What an operator should hear of, one line each, so many lines in a while.
+//! What an operator should hear of in the log, and a bound on how many lines that makes.
 
 use std::time::{Duration, Instant};
 
-/// So many lines of a kind are logged in so long; the rest is counted.
+/// How many lines of a kind are logged in each period at most; the rest is counted, and told with the next line.
 const LINES: u32 = 10;
 const LINES_EVERY: Duration = Duration::from_secs(10);
 

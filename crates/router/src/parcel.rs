@@ -8,7 +8,7 @@ use tidegate_message::Message;
 pub struct Parcel {
     /// What was received.
     pub message: Message,
-    /// Who waits for it, if anybody does.
+    /// Of the received message; `None` if nobody waits for it.
     pub debt: Option<DebtId>,
     /// A number of its own among all parcels, below 2^53; the same each time a plugin is asked about it.
     pub id: u64,

@@ -100,7 +100,8 @@ impl<A: Ack> Router<A> {
         self.push(broker, entry, now);
     }
 
-    /// For the spool: into the queue of each target; of a set whose members all get everything, into that of each member.
+    /// For the log: into the stash of its debt, with the queue of each target; of a set whose members all get
+    /// everything, into that of each member.
     fn file(&mut self, part: Part, targets: &[RouteTarget], message: Message, now: Moment) {
         if let Some((owed, queue)) = self.take_debt_alone(part, targets) {
             return self.record_alone(owed, part.received_us, part.route, queue, message);
@@ -273,7 +274,8 @@ impl<A: Ack> Router<A> {
             if let Creditor::Source(source, ack) = debt.to
                 && !debt.is_forgotten
                 && let Some(packet_id) = ack.exactly_once()
-                // Otherwise the source has to send it again if a target it waits for does not get it.
+                // Not if the source also waits for a delivery past the log: should the process end before that, the
+                // source must send the message again, and it must not be taken for one that is safe.
                 && alone
                 && let Some(source) = self.brokers[source.at()].source_id
             {

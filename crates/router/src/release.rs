@@ -14,7 +14,7 @@ use tidegate_message::Message;
 /// A message that a target has refused, and out of its session.
 #[derive(Debug)]
 pub struct Refused {
-    /// What it was to the accounts.
+    /// As it left with the message: see [`Router::pull`].
     pub ticket: Ticket,
     /// As it was sent.
     pub message: Message,
@@ -23,7 +23,9 @@ pub struct Refused {
 }
 
 impl<A: Ack> Router<A> {
-    /// Deliveries that are done: QoS 0 is written, QoS 1 and 2 are acknowledged. `false` beside a ticket: with an error.
+    /// Deliveries that are done: QoS 0 is written, QoS 1 and 2 are acknowledged. Each as `(ticket, taken)`: `taken` is
+    /// false if the target acknowledged with an error (a reason code from 0x80 on, MQTT 5.0 section 3.4.2.1), and the
+    /// message is dropped then.
     pub fn completed(&mut self, by: BrokerId, done: impl Iterator<Item = (Ticket, bool)>, now: Moment) {
         self.brokers[by.at()].rest.end();
         let mut count = 0;
@@ -75,7 +77,8 @@ impl<A: Ack> Router<A> {
         }
     }
 
-    /// A message of the spool needs no more care. Returns its route, and when it was received in microseconds.
+    /// A message of the spool needs no more care: the cursor of its queue moves. Returns its route, and when it was
+    /// received, in microseconds since the epoch; `None` if it was done before, which counts nothing twice.
     pub(crate) fn spool_done(&mut self, ticket: Ticket) -> Option<(RouteId, u64)> {
         let Ticket::Spooled { queue, ordinal } = ticket else { return None };
         let done = self.spool.done(queue.spool(), ordinal)?;
@@ -107,7 +110,7 @@ impl<A: Ack> Router<A> {
         Some(broker.rest.begin(now.at))
     }
 
-    /// A message that was in a session, as an entry again.
+    /// A message that was in a session, as an entry again. Of a loose one nobody has kept when it was received: 0.
     pub(crate) fn entry(&self, ticket: Ticket, message: Message) -> Entry {
         let (received_us, class) = match ticket {
             Ticket::Spooled { queue, ordinal } => {

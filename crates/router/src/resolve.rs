@@ -1,6 +1,8 @@
 //! Step 3, resolve: what a message looks like at a route's targets. Traffic and `tidegate explain` call the same.
 //!
 //! In: a message that plugins let pass, and the [`Shape`] of its route. Out: the message to send, or why there is none.
+//! `onward` and `send` of step 4 call this first; a message that a plugin sends to a target by name is dressed but
+//! keeps the topic that the plugin gave it.
 
 use bytes::BytesMut;
 use tidegate_config::{Remap, RemapError, Retain, Route};

@@ -12,7 +12,7 @@ use tidegate_message::Message;
 const KNOWN_AGAIN: usize = 64;
 const KNOWN_FOR: Duration = Duration::from_secs(2);
 
-/// So many messages of ours in a row must come back before a broker is taken to echo: a device may well say what we said.
+/// How many messages of ours must come back before a broker is taken to echo: a device may well say what we said.
 const ECHOES: u32 = 8;
 
 /// Routes that feed themselves if all of their brokers send us back what we publish there.

@@ -102,11 +102,13 @@ impl Route {
     }
 }
 
-/// Which decision a message, or a copy of one, is under: carried from step to step.
+/// One decision about a message, or about a copy of it, in one route: what it belongs to, carried from step to step
+/// beside the message. For each copy that is made of the message under it, it ends in one of: an entry of a lane, a
+/// delivery in the stash of its debt, a message put aside, a drop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part {
     pub(crate) route: RouteId,
-    /// Who waits, if anybody does.
+    /// Of the received message; `None` if nobody waits for it.
     pub(crate) debt: Option<crate::ids::DebtId>,
     /// The draft that the decision goes into, if it may not be recorded alone.
     pub(crate) draft: Option<DraftId>,

@@ -1,4 +1,4 @@
-//! What a message on its way to a target is to the accounts.
+//! What is to be settled for a message on its way to a target: a cursor of the log, a debt, or an account only.
 
 use crate::ids::{DebtId, QueueId, RouteId, SetId};
 
@@ -10,14 +10,14 @@ const SPOOLED: u16 = u16::MAX - 1;
 /// number ([`key`](Ticket::key)) through the session of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ticket {
-    /// It is durable: the cursor of its queue moves.
+    /// The log has it, durably: the cursor of its queue moves. Its source does not wait for the delivery.
     Spooled {
         /// Where it waits.
         queue: QueueId,
         /// Its number there.
         ordinal: u32,
     },
-    /// A source waits for the delivery.
+    /// Past the log, and a source waits for the delivery: its debt is settled.
     Held {
         /// Of which message it is a part.
         debt: DebtId,
@@ -26,7 +26,8 @@ pub enum Ticket {
         /// If it was addressed to a set.
         set: Option<SetId>,
     },
-    /// Nobody waits for it, and no disk has it.
+    /// Past the log, and nobody waits for it: only the account of its route knows. It may be dropped where it fills a
+    /// lane.
     Loose {
         /// Through which it came.
         route: RouteId,

@@ -1,4 +1,5 @@
-//! Who does the work on disk: two threads in a running gateway, or, in tests, whoever asks for a step of it.
+//! Who does the work on disk: two threads in a running gateway, or whoever asks for a step of it: a test, or a
+//! command that changes the log of a stopped gateway.
 
 use crate::log_writer::{DiskStats, LogWriter, Op, WriteError};
 use crate::reader::{Answer, Request, serve};

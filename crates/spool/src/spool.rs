@@ -78,7 +78,8 @@ impl Spool {
         })
     }
 
-    /// Opens the spool without threads: everything is written and read in [`step`](Self::step). For tests.
+    /// Opens the spool without threads: everything is written and read in [`step`](Self::step). For tests,
+    /// and for commands that change the log of a stopped gateway.
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -1,7 +1,7 @@
 //! `tidegate pub` and `tidegate sub`: small MQTT clients, to try a gateway and its brokers with.
 //!
-//! They are built on rumqttc, which shares no line of MQTT with the gateway: what they see of it is what other people's
-//! clients see. [`session`] is one connection, and the only place that tells MQTT 3.1.1 from 5; the demo's devices use it
+//! They are built on rumqttc, whose sessions are not the gateway's: what they see of it is what other people's clients
+//! see. [`session`] is one connection, and the only place that tells MQTT 3.1.1 from 5; the demo's devices use it
 //! too. [`words`] says what went wrong, [`mod@print`] how a message looks, and each command is a file.
 //!
 //! Neither client connects again: what was published or missed meanwhile would not be known. Both end with a code instead,

@@ -51,7 +51,7 @@ enum Command {
     Explain(explain::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
-    /// Look at what a stopped gateway left on disk.
+    /// Look at what waits on disk, have it moved to another target, or discard it.
     Spool(spool::Arguments),
     /// Look at what plugins remember.
     Plugin(plugin::Arguments),

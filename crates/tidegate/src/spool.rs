@@ -1,4 +1,5 @@
-//! `tidegate spool`: what a stopped gateway left on disk.
+//! `tidegate spool`: what waits on disk. Verified and exported when no gateway runs; told, moved or discarded by the
+//! gateway if one does.
 
 use crate::{Failure, admin_client, check};
 use base64::Engine as _;

@@ -219,12 +219,13 @@ pub enum BridgeMode {
     Off,
 }
 
-/// How long to wait between attempts to connect: doubled from `min` to `max`, with jitter.
+/// How long to wait between attempts to connect: the longest wait doubles with each failure, from `min` to `max`, and
+/// the wait itself is between half of that and all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reconnect {
-    /// After the first failure.
+    /// The longest wait after the first failure.
     pub min: Duration,
-    /// Ever; not less than `min`.
+    /// The longest wait after any number of failures; not less than `min`.
     pub max: Duration,
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Answer {
     pub(crate) is_server: bool,
 }
 
-/// So many PUBRECs for one message are answered on a connection: amqtt 0.12 answers PUBREL with PUBREC on every connection
-/// after the one that had the PUBLISH, for ever.
+/// How many PUBRECs for one message are answered with PUBREL on a connection. More are ignored: amqtt 0.12 answers
+/// PUBREL with PUBREC on every connection after the one that had the PUBLISH, for ever.
 const PUBRELS_MAX: u8 = 3;
 
 impl OutgoingFlow {

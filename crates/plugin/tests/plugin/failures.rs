@@ -1,4 +1,4 @@
-//! P12 and P15: a failure costs its own message only.
+//! A failure costs its own message only.
 
 use crate::guest::{Extra, does::*};
 use crate::{handle, instance, outcomes, spec};

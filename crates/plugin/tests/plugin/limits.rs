@@ -1,4 +1,4 @@
-//! P13 to P15: deadlines, memory, outputs and log are bounded.
+//! Deadlines, memory, outputs and log are bounded.
 
 use crate::guest::{Extra, does::*};
 use crate::{handle, hasty, instance, outcomes, spec};

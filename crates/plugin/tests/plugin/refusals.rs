@@ -1,4 +1,4 @@
-//! P18: a bad plugin is refused with its reason before it sees a message.
+//! A bad plugin is refused with its reason before it sees a message.
 
 use crate::guest::{self, Extra};
 use crate::{host, plugin, spec};
