@@ -106,7 +106,8 @@ impl DataPath {
     pub(crate) fn gave_up(&mut self, broker: BrokerId, ticket: Ticket, message: Message, why: &GaveUp, now: Instant) {
         let target = self.router.broker(broker).name.clone();
         let (topic, bytes, qos) = (message.topic.clone(), message.payload.len(), message.qos as u8);
-        let Some((route, number)) = self.router.park_ticket(&target, ticket, message, why.to_string()) else { return };
+        let (moment, reason) = (self.moment(now), why.to_string());
+        let Some((route, number)) = self.router.park_ticket(&target, ticket, message, reason, moment) else { return };
         tracing::warn!(
             broker = &*target,
             route = &*self.router.route(route).name,

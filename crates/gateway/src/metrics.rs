@@ -79,8 +79,18 @@ const FAMILIES: &[Family] = &[
         "Messages delivered: QoS 0 written, QoS 1 and 2 acknowledged by the target.",
         per_route!(out),
     ),
-    ("tidegate_route_parked_total", "counter", "Messages kept aside because a plugin failed.", per_route!(parked)),
-    ("tidegate_route_in_flight", "gauge", "Messages in plugins, lanes and sessions.", per_route!(in_flight)),
+    (
+        "tidegate_route_parked_total",
+        "counter",
+        "Messages kept aside: a plugin failed on them, or a target hung up.",
+        per_route!(parked),
+    ),
+    (
+        "tidegate_route_in_flight",
+        "gauge",
+        "Messages with plugins, in the spool, in lanes and in sessions.",
+        per_route!(in_flight),
+    ),
     (
         "tidegate_route_imbalance",
         "gauge",

@@ -58,7 +58,7 @@ impl<A: Ack> Router<A> {
     pub fn give_up(&mut self, broker: BrokerId, unfinished: Vec<(Ticket, Message)>, now: Moment) -> usize {
         self.brokers[broker.at()].health.given_up = true;
         let mut moved: Vec<Entry> =
-            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message)).collect();
+            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message, now)).collect();
         let movable = self.movable(broker);
         moved.extend(self.brokers[broker.at()].lane.take(movable));
         let count = moved.len();
@@ -120,7 +120,7 @@ impl<A: Ack> Router<A> {
         }
         self.queue_ids.retain(|(target, _), _| *target != Target::Broker(at));
         let unfinished: Vec<Entry> =
-            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message)).collect();
+            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message, now)).collect();
         for entry in unfinished.into_iter().chain(lane) {
             self.place_again(entry, now);
         }

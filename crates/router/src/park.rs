@@ -125,9 +125,10 @@ impl<A: Ack> Router<A> {
         ticket: Ticket,
         message: Message,
         reason: String,
+        now: Moment,
     ) -> Option<(RouteId, Option<u64>)> {
         let route = self.route_of_ticket(ticket)?;
-        let Entry { message, received_us, .. } = self.entry(ticket, message);
+        let Entry { message, received_us, .. } = self.entry(ticket, message, now);
         let parked = Parked {
             route: self.routes[route.at()].name.to_string(),
             plugin: target.to_owned(),

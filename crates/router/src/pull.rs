@@ -101,7 +101,17 @@ fn count_down(message: &mut Message, waited_us: u64) -> bool {
     }
 }
 
+/// A message that was pulled and is to wait again: what [`count_down`] will take off for all that it has waited by then must not
+/// be taken off twice. How long it was in the session is not known, and not counted.
+pub(crate) fn count_up(message: &mut Message, waited_us: u64) {
+    if let Some(expiry) = message.properties.as_mut().and_then(|found| found.message_expiry_seconds.as_mut()) {
+        *expiry = expiry.saturating_add(u32::try_from(waited_us / 1_000_000).unwrap_or(u32::MAX));
+    }
+}
+
+/// Says how late a message is; one that is sent again says it anew.
 fn mark_late(message: &mut Message, seconds: u64) {
     let properties = message.properties.get_or_insert_with(|| Box::new(Properties::default()));
+    properties.user.retain(|(name, _)| *name != LATE);
     properties.user.push((LATE, ByteString::from(seconds.to_string())));
 }

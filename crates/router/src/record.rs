@@ -177,7 +177,7 @@ impl<A: Ack> Router<A> {
         }
         let when_full = settings.when_full;
         match when_full {
-            WhenFull::DropOldest if self.drop_oldest(queue) && is_held => Ok(queue),
+            WhenFull::DropOldest if self.drop_oldest(queue) => Ok(queue),
             // The record is not written before there is room: see `commit`.
             WhenFull::Block if is_held => Ok(queue),
             _ => Err(DropReason::Quota),

@@ -7,7 +7,7 @@ use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::lane::Entry;
 use crate::ticket::Ticket;
-use crate::{Moment, Router};
+use crate::{Moment, Router, pull};
 use std::time::Duration;
 use tidegate_message::Message;
 
@@ -92,7 +92,7 @@ impl<A: Ack> Router<A> {
         let mut again = Vec::new();
         for Refused { ticket, message, for_now } in refused {
             if for_now && ticket.is_spooled() {
-                again.push(self.entry(ticket, message));
+                again.push(self.entry(ticket, message, now));
             } else {
                 self.brokers[by.at()].sent += 1;
                 self.drop_ticket(ticket, DropReason::RefusedByTarget);
@@ -110,18 +110,18 @@ impl<A: Ack> Router<A> {
         Some(broker.rest.begin(now.at))
     }
 
-    /// A message that was in a session, as an entry again. Of a loose one nobody has kept when it was received: 0.
-    pub(crate) fn entry(&self, ticket: Ticket, message: Message) -> Entry {
+    /// A message that was in a session, as an entry again. What nobody waits for counts as received now.
+    pub(crate) fn entry(&self, ticket: Ticket, mut message: Message, now: Moment) -> Entry {
         let (received_us, class) = match ticket {
             Ticket::Spooled { queue, ordinal } => {
-                let received_ms = self.spool.received_ms(queue.spool(), ordinal).unwrap_or_default();
-                (received_ms * 1000, self.queues[queue.at()].class)
+                let received_ms = self.spool.received_ms(queue.spool(), ordinal);
+                (received_ms.map(|ms| ms * 1000), self.queues[queue.at()].class)
             }
-            Ticket::Held { debt, route, .. } => {
-                (self.debts.received_us(debt).unwrap_or_default(), self.routes[route.at()].class)
-            }
-            Ticket::Loose { route, .. } => (0, self.routes[route.at()].class),
+            Ticket::Held { debt, route, .. } => (self.debts.received_us(debt), self.routes[route.at()].class),
+            Ticket::Loose { route, .. } => (None, self.routes[route.at()].class),
         };
+        let received_us = received_us.unwrap_or(now.us);
+        pull::count_up(&mut message, now.us.saturating_sub(received_us));
         Entry { message, ticket, received_us, class }
     }
 

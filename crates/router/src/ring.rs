@@ -12,7 +12,8 @@ use tidegate_message::Message;
 const KNOWN_AGAIN: usize = 64;
 const KNOWN_FOR: Duration = Duration::from_secs(2);
 
-/// How many messages of ours must come back before a broker is taken to echo: a device may well say what we said.
+/// How many messages of ours must come back, none missing between them, before a broker is taken to echo: a device may well
+/// say what we said.
 const ECHOES: u32 = 8;
 
 /// Routes that feed themselves if all of their brokers send us back what we publish there.
@@ -116,6 +117,8 @@ impl<A: Ack> Router<A> {
         let echo = &mut broker.echo;
         while echo.sent.front().is_some_and(|(at, _)| now > *at + KNOWN_FOR) {
             echo.sent.pop_front();
+            // A broker that echoes sends back everything.
+            echo.came_back = 0;
         }
         let Some(at) = echo.sent.iter().position(|(_, sent)| *sent == hash) else { return };
         echo.sent.remove(at);

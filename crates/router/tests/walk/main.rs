@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `stories` | 10,000 stories (`TIDEGATE_STORIES=1000000` for more, `TIDEGATE_SEED` for the same or others) of traffic, plugins, links, reloads, full disks and crashes: what was acknowledged arrives, is parked or is counted; in order; at QoS 2 once; accounts balance; what plugins remember is there with its decisions; everything ends |
 //! | `regression` | stories that went wrong once |
+//! | `again` | what a message is when it has waited, was sent and waits once more; what is taken for an echo |
 //! | `story`, `setup` | what may happen, and what may be configured |
 //! | `play` | does it to a router: `sending` as sources, `deciding` as plugins, `taking` as targets, `operating` as operators, `restarting` as the next process |
 //! | `ledger`, `expect` | what happened to each message, and what must hold at each step and at the end |
@@ -13,6 +14,7 @@
 //!
 //! That these tests can fail: see `docs/mutants.md`.
 
+mod again;
 mod deciding;
 // The same as that of the spool's own tests.
 #[path = "../../../spool/tests/disk.rs"]

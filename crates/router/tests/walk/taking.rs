@@ -173,8 +173,9 @@ impl Play {
         let Some((at, session)) = self.arrived(name, pick) else { return };
         let Some(one) = session.in_flight.remove(at) else { return };
         self.undo(&one);
+        let now = self.now();
         if let Some(message) = one.message {
-            self.router.park_ticket(name, one.ticket, message, "it hangs up".to_owned());
+            self.router.park_ticket(name, one.ticket, message, "it hangs up".to_owned(), now);
         }
     }
 

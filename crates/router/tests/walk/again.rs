@@ -1,0 +1,167 @@
+//! What a message is when it has waited, was sent, and waits once more; and what is taken for an echo.
+
+use crate::source::Token;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, Properties, QoS, Topic};
+use tidegate_router::{Arrival, BrokerId, Moment, Refused, Router, Ticket};
+use tidegate_testkit::SimDisk;
+
+const US: u64 = 1_700_000_000_000_000;
+
+/// Brokers `a`, `b` and `c`, a set `s` of the last two, and what is added to that.
+struct Small {
+    router: Router<Token>,
+    ids: Vec<BrokerId>,
+    start: Instant,
+    elapsed: Duration,
+}
+
+impl Small {
+    fn new(rest: &str) -> Self {
+        let spool = if rest.contains("spool =") { "" } else { "spool = { mark_late = \"1s\" }" };
+        let text = format!(
+            "[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n\
+             [brokers.a]\nurl = \"mqtt://a\"\n[brokers.b]\nurl = \"mqtt://b\"\n{spool}\n[brokers.c]\nurl = \"mqtt://c\"\n\
+             [targets.s]\npolicy = \"failover\"\nmembers = [\"b\", \"c\"]\n{rest}"
+        );
+        let parsed = tidegate_config::parse(&text, Path::new("/g/tidegate.toml"));
+        let (config, _) = parsed.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+        let start = Instant::now();
+        let now = Moment { at: start, us: US };
+        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), now);
+        let ids: Vec<BrokerId> = ["a", "b", "c"].map(|name| router.add_broker(name, true)).into();
+        router.configure(&config, now);
+        let _ = router.recover(now);
+        for id in &ids {
+            router.connected(*id, false);
+            router.broker_mut(*id).health.up_since = Some(start);
+        }
+        Self { router, ids, start, elapsed: Duration::ZERO }
+    }
+
+    fn now(&self) -> Moment {
+        Moment { at: self.start + self.elapsed, us: US + self.elapsed.as_micros() as u64 }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.elapsed += Duration::from_secs(seconds);
+    }
+
+    fn receive(&mut self, from: usize, message: Message) {
+        let ack = (message.qos > QoS::AtMostOnce).then_some(Token { attempt: 1, packet_id: None });
+        let arrival = Arrival { message, ack, redelivered: false, subscription_id: None };
+        let now = self.now();
+        self.router.received(self.ids[from], [arrival].into_iter(), now, now.us / 1000);
+        self.router.step_log();
+        self.router.spool_news(now);
+    }
+
+    fn pull(&mut self, from: usize) -> Option<(Ticket, Message)> {
+        let now = self.now();
+        self.router.pull(self.ids[from], true, now)
+    }
+
+    fn dropped(&self) -> u64 {
+        let (_, route) = self.router.routes().next().expect("a route");
+        route.account.dropped_total()
+    }
+}
+
+fn message(qos: QoS, expiry_seconds: Option<u32>) -> Message {
+    let mut message = Message::new(Topic::new("t").expect("a topic"), "x", qos);
+    message.properties = Some(Box::new(Properties { message_expiry_seconds: expiry_seconds, ..Properties::default() }));
+    message
+}
+
+fn expiry(message: &Message) -> Option<u32> {
+    message.properties.as_ref().and_then(|properties| properties.message_expiry_seconds)
+}
+
+/// MQTT 5.0 section 3.3.2.3.3: the time that a message has waited is taken off once.
+#[test]
+fn a_message_that_was_refused_for_now_expires_when_it_would_have() {
+    let mut small = Small::new("[[routes]]\nname = \"r\"\nfrom = { broker = \"a\", topics = [\"t\"] }\nto = [\"b\"]\n");
+    small.receive(0, message(QoS::AtLeastOnce, Some(100)));
+    small.wait(40);
+    let (ticket, sent) = small.pull(1).expect("it is durable");
+    assert_eq!(expiry(&sent), Some(60));
+    let refused = Refused { ticket, message: sent, for_now: true };
+    let now = small.now();
+    let rest = small.router.refused(small.ids[1], [refused].into_iter(), now);
+    assert!(rest.is_some(), "the broker is left alone");
+    small.wait(30);
+    let (_, again) = small.pull(1).expect("it waits in front");
+    assert_eq!(expiry(&again), Some(30));
+    let late: Vec<_> = again.properties.iter().flat_map(|properties| &properties.user).collect();
+    assert_eq!(late.len(), 1, "how late it is, once: {late:?}");
+    assert_eq!(&*late[0].1, "70");
+}
+
+#[test]
+fn what_nobody_waits_for_outlives_the_member_of_a_set_that_it_was_sent_to() {
+    let mut small = Small::new(
+        "[[routes]]\nname = \"r\"\nfrom = { broker = \"a\", topics = [\"t\"] }\nto = [\"a2\", \"s\"]\nrequired = [\"a2\"]\nack = \"delivered\"\n\
+         remap = { prefix = \"p\" }\n[targets.a2]\npolicy = \"failover\"\nmembers = [\"c\"]\n",
+    );
+    small.receive(0, message(QoS::AtLeastOnce, Some(100)));
+    let (ticket, sent) = small.pull(1).expect("the first member of the set");
+    assert!(ticket.is_loose());
+    small.wait(10);
+    let now = small.now();
+    small.router.broker_mut(small.ids[1]).health.up_since = None;
+    assert_eq!(small.router.give_up(small.ids[1], vec![(ticket, sent)], now), 1);
+    let got: Vec<_> = std::iter::from_fn(|| small.pull(2)).collect();
+    assert_eq!(got.len(), 2, "its own, and what the other did not take; dropped: {}", small.dropped());
+}
+
+#[test]
+fn a_full_queue_that_drops_its_oldest_takes_the_newest_though_nobody_waits_for_it() {
+    let mut small = Small::new(
+        "[[routes]]\nname = \"r\"\nfrom = { broker = \"a\", topics = [\"t\"] }\nto = [\"a2\"]\npersist_qos0 = true\n\
+         [targets.a2]\npolicy = \"failover\"\nmembers = [\"c\"]\nspool = { max_messages = 2, when_full = \"drop-oldest\" }\n",
+    );
+    for text in ["1", "2", "3"] {
+        small.receive(0, Message::new(Topic::new("t").expect("a topic"), text, QoS::AtMostOnce));
+    }
+    let got: Vec<_> = std::iter::from_fn(|| small.pull(2)).map(|(_, message)| message.payload).collect();
+    assert_eq!(got, ["2", "3"]);
+    assert_eq!(small.dropped(), 1);
+}
+
+/// Two routes that feed each other if both brokers send back what they are sent.
+fn ring() -> Small {
+    let mut small = Small::new(
+        "[[routes]]\nname = \"there\"\nfrom = { broker = \"a\", topics = [\"t\"] }\nto = [\"b\"]\n\
+         [[routes]]\nname = \"back\"\nfrom = { broker = \"b\", topics = [\"t\"] }\nto = [\"a\"]\n",
+    );
+    small.router.connected(small.ids[0], true);
+    small
+}
+
+fn comes_back(small: &mut Small, text: u32) {
+    small.receive(0, Message::new(Topic::new("t").expect("a topic"), text.to_string(), QoS::AtMostOnce));
+    let (_, sent) = small.pull(1).expect("it goes there");
+    small.receive(1, sent);
+    while small.pull(0).is_some() {}
+}
+
+#[test]
+fn a_broker_that_sends_back_everything_has_its_ring_broken() {
+    let mut small = ring();
+    (0..8).for_each(|text| comes_back(&mut small, text));
+    assert!(small.router.routes().any(|(_, route)| route.paused));
+}
+
+#[test]
+fn a_device_that_says_now_and_then_what_we_said_pauses_nothing() {
+    let mut small = ring();
+    for text in 0..100 {
+        comes_back(&mut small, text);
+        // Nobody says this.
+        small.receive(0, Message::new(Topic::new("t").expect("a topic"), "only ours", QoS::AtMostOnce));
+        assert!(small.pull(1).is_some());
+        small.wait(10);
+    }
+    assert!(!small.router.routes().any(|(_, route)| route.paused));
+}
