@@ -31,10 +31,11 @@ impl SmallDisk {
         self.0.path().join("ballast")
     }
 
-    /// Leaves nothing.
+    /// Leaves nothing. What is given back later is there again: to be called until the disk is full for who uses it.
     fn fill(&self) {
         use std::io::Write;
-        let mut file = std::fs::File::create(self.ballast()).expect("the ballast");
+        let file = std::fs::File::options().create(true).append(true).open(self.ballast());
+        let mut file = file.expect("the ballast");
         let chunk = vec![0; 64 * 1024];
         // Down to the last page: what a chunk does not fit into, its parts may.
         while file.write_all(&chunk).is_ok() {}
@@ -71,8 +72,10 @@ fn a_disk_that_fills_up_fifty_times_loses_nothing_acknowledged() {
     let publisher = Publisher::start(home.port(), options, &ledger);
     let status = |tidegate: &Tidegate| tidegate.metrics().get("tidegate_spool_disk_status", &[]);
     for time in 0..TIMES {
-        disk.fill();
-        eventually(&format!("the disk is full for the {time}th time"), PATIENCE, || status(&tidegate) == Some(1.0));
+        eventually(&format!("the disk is full for the {time}th time"), PATIENCE, || {
+            disk.fill();
+            status(&tidegate) == Some(1.0)
+        });
         let unacknowledged = || tidegate.metrics().get("tidegate_unacknowledged", &[]).unwrap_or(0.0);
         eventually("the source waits", PATIENCE, || unacknowledged() > 0.0);
         let before = witness.count();

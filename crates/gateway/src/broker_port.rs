@@ -1,6 +1,6 @@
 //! What a link or the box's own broker calls: the data path, for one broker.
 
-use crate::data_path::DataPath;
+use crate::data_path::{DataPath, SourceAck};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use tidegate_broker::LocalReceived;
 use tidegate_link::{GaveUp, Outgoing, Port, Status};
 use tidegate_message::Message;
-use tidegate_mqtt::{Completion, PublishError, Received, Refusal, Skipped};
+use tidegate_mqtt::{AckToken, Batch, PublishError};
 use tidegate_router::{BrokerId, DropReason, Health, Ticket};
 
 /// The data path's side of one broker.
@@ -29,16 +29,22 @@ impl BrokerPort {
 }
 
 impl Port for BrokerPort {
-    fn received(&mut self, messages: &mut Vec<Received>, now: Instant) {
-        self.path.borrow_mut().received(self.broker, messages, now);
+    fn heard(&mut self, heard: &mut Batch, now: Instant) {
+        let rest = self.path.borrow_mut().heard(self.broker, heard, now);
+        if let Some(rest) = rest {
+            let (path, broker) = (self.path.clone(), self.broker);
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(rest).await;
+                let mut path = path.borrow_mut();
+                path.router.touch(broker);
+                path.flush(Instant::now());
+            });
+        }
     }
 
-    fn completed(&mut self, completions: &[Completion], now: Instant) {
-        self.with(|path| {
-            let done = completions.iter().map(|done| (Ticket::from_key(done.key), !done.reason.is_error()));
-            let moment = path.moment(now);
-            path.router.completed(self.broker, done, moment);
-        });
+    fn acks(&mut self, acks: &mut Vec<AckToken>) {
+        let mut path = self.path.borrow_mut();
+        acks.extend(path.router.take_acks(self.broker).filter_map(SourceAck::of_link));
     }
 
     fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing> {
@@ -60,15 +66,6 @@ impl Port for BrokerPort {
         self.path.borrow_mut().router.sent(self.broker, Ticket::from_key(key), serial);
     }
 
-    fn taken_over(&mut self, keys: &[u64]) {
-        let tickets = keys.iter().map(|key| Ticket::from_key(*key));
-        self.path.borrow_mut().router.taken_over(self.broker, tickets);
-    }
-
-    fn released(&mut self, packet_ids: &[u16]) {
-        self.path.borrow_mut().router.released(self.broker, packet_ids);
-    }
-
     fn gate(&mut self) -> u64 {
         self.path.borrow_mut().router.gate(self.broker)
     }
@@ -77,25 +74,8 @@ impl Port for BrokerPort {
         self.path.borrow().router.spool().durable()
     }
 
-    fn rejected(&mut self, refusals: &mut Vec<Refusal>, now: Instant) {
-        let rest = self.with(|path| path.rejected(self.broker, refusals, now));
-        if let Some(rest) = rest {
-            let (path, broker) = (self.path.clone(), self.broker);
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(rest).await;
-                let mut path = path.borrow_mut();
-                path.router.touch(broker);
-                path.flush(Instant::now());
-            });
-        }
-    }
-
     fn gave_up(&mut self, key: u64, message: Message, why: &GaveUp) {
         self.path.borrow_mut().gave_up(self.broker, Ticket::from_key(key), message, why, Instant::now());
-    }
-
-    fn skipped(&mut self, skipped: &[Skipped]) {
-        self.path.borrow_mut().skipped(self.broker, skipped, Instant::now());
     }
 
     fn remember(&mut self, memory: &[u8], first: bool) {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_broker::{Local, LocalAck, LocalReceived};
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::{AckToken, Received};
+use tidegate_mqtt::{AckToken, Batch, Received};
 use tidegate_router::{Ack, Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
 use tidegate_spool::{DiskStatus, Spool};
 use tokio::sync::Notify;
@@ -64,6 +64,16 @@ impl Ack for SourceAck {
         match self {
             Self::Link(token) => token.exactly_once().then(|| token.packet_id()),
             // The sessions of the box's own broker end with the process.
+            Self::Embedded(_) => None,
+        }
+    }
+}
+
+impl SourceAck {
+    /// What the link is given back; a broker at the end of one has no others.
+    pub(crate) fn of_link(self) -> Option<AckToken> {
+        match self {
+            Self::Link(token) => Some(token),
             Self::Embedded(_) => None,
         }
     }
@@ -193,17 +203,37 @@ impl DataPath {
         self.router.remove_broker(at, unfinished, done, now);
     }
 
-    /// A batch from a broker at the end of a link.
-    pub(crate) fn received(&mut self, from: BrokerId, messages: &mut Vec<Received>, now: Instant) {
-        let (moment, wall_ms) = (self.moment(now), wall_ms());
-        let arrivals = messages.drain(..).map(|Received { message, ack, dup, subscription_id }| Arrival {
-            message,
-            ack: ack.map(SourceAck::Link),
-            redelivered: dup,
-            subscription_id,
-        });
-        self.router.received(from, arrivals, moment, wall_ms);
+    /// What one turn of a link has brought. What is about our own messages comes first: the broker said it of what it had,
+    /// before it, or a session of ours that it forgot, is given anything new. Returns for how long the broker is left alone,
+    /// if it is.
+    pub(crate) fn heard(&mut self, from: BrokerId, heard: &mut Batch, now: Instant) -> Option<Duration> {
+        let moment = self.moment(now);
+        let Batch { received, completed, taken_over, released, skipped, refused, control: _ } = heard;
+        if !taken_over.is_empty() {
+            self.router.taken_over(from, taken_over.drain(..).map(Ticket::from_key));
+        }
+        if !released.is_empty() {
+            self.router.released(from, released);
+        }
+        let rest = if refused.is_empty() { None } else { self.rejected(from, refused, now) };
+        if !completed.is_empty() {
+            let done = completed.drain(..).map(|done| (Ticket::from_key(done.key), !done.reason.is_error()));
+            self.router.completed(from, done, moment);
+        }
+        if !skipped.is_empty() {
+            self.skipped(from, skipped, now);
+        }
+        if !received.is_empty() {
+            let arrivals = received.drain(..).map(|Received { message, ack, dup, subscription_id }| Arrival {
+                message,
+                ack: ack.map(SourceAck::Link),
+                redelivered: dup,
+                subscription_id,
+            });
+            self.router.received(from, arrivals, moment, wall_ms());
+        }
         self.flush(now);
+        rest
     }
 
     /// A batch from the box's own broker.
@@ -246,11 +276,6 @@ impl DataPath {
             match &self.ends[at.at()].kind {
                 Kind::Link(handle) => {
                     handle.pause(self.router.broker(at).is_held_back());
-                    for ack in self.router.take_acks(at) {
-                        if let SourceAck::Link(token) = ack {
-                            handle.ack(token);
-                        }
-                    }
                     handle.wake();
                 }
                 Kind::Embedded { local, wake, .. } => {

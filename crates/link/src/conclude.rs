@@ -11,7 +11,7 @@ use crate::watch::OVERDUE;
 use crate::{LinkError, Port, Status};
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_mqtt::{Completion, Connected, ReasonCode, RetainHandling, SubscribeFilter, Version};
+use tidegate_mqtt::{Batch, Completion, Connected, ReasonCode, RetainHandling, SubscribeFilter, Version};
 
 /// A message smaller than this, in bytes, is hardly hung up on for its size.
 const SIZE_MATTERS: usize = 1024;
@@ -267,18 +267,21 @@ impl<P: Port> Drive<P> {
     /// Ends an exchange whose message the broker has.
     fn end_exchange(&mut self, serial: u64) {
         if let Some((Some(key), _)) = self.shared.session.borrow_mut().end_exchange(serial) {
-            let completion = Completion { key, reason: ReasonCode::SUCCESS };
-            self.port.borrow_mut().completed(&[completion], Instant::now());
+            self.completed(&[key], Instant::now());
         }
+    }
+
+    /// Messages that count as delivered, though the broker has not said so.
+    fn completed(&self, keys: &[u64], now: Instant) {
+        let completed = keys.iter().map(|key| Completion { key: *key, reason: ReasonCode::SUCCESS }).collect();
+        self.port.borrow_mut().heard(&mut Batch { completed, ..Batch::default() }, now);
     }
 
     /// Ends every exchange whose message the broker has.
     pub(crate) fn release_all(&mut self, now: Instant) {
         let released = self.shared.session.borrow_mut().release_all();
         self.shared.given_up.set(self.shared.given_up.get() + released.len() as u64);
-        let done = |key: &u64| Completion { key: *key, reason: ReasonCode::SUCCESS };
-        let completions: Vec<_> = released.iter().map(done).collect();
-        self.port.borrow_mut().completed(&completions, now);
+        self.completed(&released, now);
     }
 
     pub(crate) fn took_as_done(&mut self, how: &'static str) {

@@ -8,7 +8,7 @@ use crate::live::{Ended, Live, Opening};
 use crate::settings::Settings;
 use crate::suspect::Phase;
 use crate::watch::Watch;
-use crate::{LinkError, Port, Status, hints};
+use crate::{LinkError, Outgoing, Port, Status, hints};
 use bytes::Buf;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tidegate_message::{ByteString, Message};
-use tidegate_mqtt::{Batch, ClientConfig, Completion, Connected, Control, Published, ReasonCode};
+use tidegate_mqtt::{AckToken, Batch, ClientConfig, Completion, Connected, Control, Published, ReasonCode};
 use tidegate_transport::{Stream, Turn, WRITE_BYTES, poll_read, write_turn};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub(crate) struct Drive<P> {
     pub(crate) birth: Option<Message>,
     farewell: Option<Message>,
     pub(crate) batch: Batch,
-    completed: Vec<Completion>,
+    acks: Vec<AckToken>,
     pub(crate) watch: Watch,
     pub(crate) told: HashSet<Habit>,
     pub(crate) memory_changed: bool,
@@ -60,7 +60,7 @@ impl<P: Port> Drive<P> {
             birth: settings.birth.clone(),
             farewell: settings.farewell.clone(),
             batch: Batch::default(),
-            completed: Vec::new(),
+            acks: Vec::new(),
             watch: Watch::default(),
             told: HashSet::new(),
             memory_changed: false,
@@ -169,50 +169,27 @@ impl<P: Port> Drive<P> {
         let mut control = std::mem::take(&mut self.batch.control);
         let outcome = control.drain(..).try_for_each(|(_, control)| self.on_control(control, live, now));
         self.batch.control = control;
-        if !self.batch.taken_over.is_empty() {
-            self.port.borrow_mut().taken_over(&self.batch.taken_over);
-            self.batch.taken_over.clear();
-        }
-        if !self.batch.released.is_empty() {
-            self.port.borrow_mut().released(&self.batch.released);
-            self.batch.released.clear();
-        }
         if !self.batch.completed.is_empty() || !self.batch.refused.is_empty() {
             self.answered();
         }
-        if !self.batch.refused.is_empty() {
-            self.port.borrow_mut().rejected(&mut self.batch.refused, now);
-            self.batch.refused.clear();
-        }
-        if !self.batch.completed.is_empty() {
-            self.port.borrow_mut().completed(&self.batch.completed, now);
-            self.batch.completed.clear();
-        }
-        if !self.batch.skipped.is_empty() {
-            self.port.borrow_mut().skipped(&self.batch.skipped);
-            self.batch.skipped.clear();
-        }
         if !self.batch.received.is_empty() {
             self.prove();
-            self.port.borrow_mut().received(&mut self.batch.received, now);
-            self.batch.received.clear();
         }
-        self.ask_gate(live);
+        if !self.batch.is_empty() {
+            self.port.borrow_mut().heard(&mut self.batch, now);
+            self.batch.clear();
+        }
         outcome
     }
 
-    /// Holds what is in the write buffer, and what will be, for as long as the owner wants it. To be called after
-    /// whatever may have made the owner's log longer, and before the buffer is written.
-    fn ask_gate(&self, live: &mut Live) {
+    /// How many of these bytes, the first that wait to be written on this connection, may leave: as many as the owner's log
+    /// is durable enough for.
+    fn allowed(&self, live: &mut Live, waiting: usize) -> usize {
+        let mut port = self.port.borrow_mut();
         if live.up_since.is_some() {
-            let sequence = self.port.borrow_mut().gate();
-            live.gate.ask(sequence, self.shared.session.borrow_mut().tx().len());
+            live.gate.ask(port.gate(), waiting);
         }
-    }
-
-    /// How many bytes of the write buffer may leave.
-    fn allowed(&self, live: &mut Live) -> usize {
-        if live.gate.is_open() { usize::MAX } else { live.gate.allowed(self.port.borrow().durable()) }
+        if live.gate.is_open() { waiting } else { waiting.min(live.gate.allowed(port.durable())) }
     }
 
     fn on_control(&mut self, control: Control, live: &mut Live, now: Instant) -> Result<(), LinkError> {
@@ -294,12 +271,11 @@ impl<P: Port> Drive<P> {
         now: &mut Option<Instant>,
     ) -> Result<Turn, LinkError> {
         if live.up_since.is_some() {
+            self.acknowledge();
             self.fill(live, now);
-            self.ask_gate(live);
         }
-        let allowed = self.allowed(live);
         let mut session = self.shared.session.borrow_mut();
-        let ready = session.tx().len().min(allowed);
+        let ready = self.allowed(live, session.tx().len());
         if ready == 0 {
             // What waits for the owner's log does not wait for the socket.
             live.write_side.unblock();
@@ -322,6 +298,15 @@ impl<P: Port> Drive<P> {
         Ok(Turn::Again)
     }
 
+    /// Takes acknowledgements from the port.
+    fn acknowledge(&mut self) {
+        self.port.borrow_mut().acks(&mut self.acks);
+        if !self.acks.is_empty() {
+            let mut session = self.shared.session.borrow_mut();
+            self.acks.drain(..).for_each(|token| session.ack(token));
+        }
+    }
+
     /// Takes messages from the port while the session and the buffer have room.
     fn fill(&mut self, live: &mut Live, now: &mut Option<Instant>) {
         let phase = self.shared.suspicion.borrow().phase();
@@ -330,38 +315,30 @@ impl<P: Port> Drive<P> {
         }
         self.publish_birth(live);
         let mut port = self.port.borrow_mut();
-        loop {
-            // Not held while the port is asked: it may acknowledge something on this very session.
-            let has_room = {
-                let mut session = self.shared.session.borrow_mut();
-                if session.tx().len() >= WRITE_BYTES {
-                    break;
-                }
-                session.has_room()
-            };
+        let mut session = self.shared.session.borrow_mut();
+        while session.tx().len() < WRITE_BYTES {
+            let has_room = session.has_room();
             if phase == Phase::OneByOne && !has_room {
                 break; // also what needs no room: one message at a time
             }
             let at = *now.get_or_insert_with(Instant::now);
-            let Some(outgoing) = port.pull(has_room, at) else { break };
-            if let Some(why) = self.shared.avoid.get().reason(&outgoing.message) {
-                port.gave_up(outgoing.key, outgoing.message, &GaveUp::untried(why));
+            let Some(Outgoing { key, message }) = port.pull(has_room, at) else { break };
+            if let Some(why) = self.shared.avoid.get().reason(&message) {
+                port.gave_up(key, message, &GaveUp::untried(why));
                 continue;
             }
-            let published = self.shared.session.borrow_mut().publish(outgoing.key, outgoing.message);
-            match published {
-                Ok(Published::Sent) => {
-                    self.completed.push(Completion { key: outgoing.key, reason: ReasonCode::SUCCESS });
-                }
-                Ok(Published::InFlight { exactly_once: Some(serial) }) => port.sent(outgoing.key, serial),
+            match session.publish(key, message) {
+                Ok(Published::Sent) => self.batch.completed.push(Completion { key, reason: ReasonCode::SUCCESS }),
+                Ok(Published::InFlight { exactly_once: Some(serial) }) => port.sent(key, serial),
                 Ok(Published::InFlight { exactly_once: None }) => {}
-                Err(error) => port.refused(outgoing.key, &error),
+                Err(error) => port.refused(key, &error),
             }
         }
-        if !self.completed.is_empty() {
+        drop(session);
+        if !self.batch.completed.is_empty() {
             let at = *now.get_or_insert_with(Instant::now);
-            port.completed(&self.completed, at);
-            self.completed.clear();
+            port.heard(&mut self.batch, at);
+            self.batch.clear();
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - a slow write never stops reading: both are polled in the same turn, neither awaits the other;
-//! - a received message is acknowledged only through [`LinkHandle::ack`];
+//! - a received message is acknowledged only as the port says ([`Port::acks`]);
 //! - every wait for the broker has a deadline: connect, TLS, WebSocket and MQTT handshake together, each write, and
 //!   silence;
 //! - what relies on the owner's log leaves only once that is durable ([`Port::gate`]); this wait is for a disk, and has
@@ -42,18 +42,21 @@ pub use tidegate_transport::{Address, TlsError, TlsFiles, TlsSettings, Transport
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, TopicFilter};
-use tidegate_mqtt::{Completion, Connected, PublishError, ReasonCode, Received, Refusal, Skipped, Version};
+use tidegate_mqtt::{AckToken, Batch, Connected, PublishError, ReasonCode, Version};
 
 /// The owner's side of a link. Called on the link's own task, never while the link holds anything of its own borrowed,
 /// so an implementation may call any [`LinkHandle`].
 pub trait Port: 'static {
-    /// Takes what was received in one read.
-    fn received(&mut self, messages: &mut Vec<Received>, now: Instant);
+    /// Takes what one turn has brought out of `heard`, all but its `control`, which is the link's own: what the broker said
+    /// of our messages, and messages of its own.
+    fn heard(&mut self, heard: &mut Batch, now: Instant);
 
-    /// Our messages that need no more care: QoS 0 is written, QoS 1 and 2 are acknowledged.
-    fn completed(&mut self, completions: &[Completion], now: Instant);
+    /// Puts what is to be acknowledged behind what is in `acks`, in the order of receipt. Asked each time before the link
+    /// writes; the owner calls [`LinkHandle::wake`] when there is something new.
+    fn acks(&mut self, acks: &mut Vec<AckToken>);
 
-    /// The next message to send. QoS 1 and 2 are wanted only when `has_room`.
+    /// The next message to send. QoS 1 and 2 are wanted only when `has_room`. Asked until there is none, or no room; the
+    /// owner calls [`LinkHandle::wake`] when there is something new.
     fn pull(&mut self, has_room: bool, now: Instant) -> Option<Outgoing>;
 
     /// A pulled message that the broker can never take.
@@ -70,44 +73,20 @@ pub trait Port: 'static {
         let _ = (key, serial);
     }
 
-    /// Messages that the broker has refused. They are out of the session; the owner may send them again.
-    fn rejected(&mut self, refusals: &mut Vec<Refusal>, now: Instant) {
-        let _ = (refusals, now);
-    }
-
     /// A message that the broker hangs up on, also when it is sent alone. It is out of the session.
     fn gave_up(&mut self, key: u64, message: Message, why: &GaveUp) {
         let _ = (key, message, why);
     }
 
-    /// Messages from the broker that cannot be taken; each is acknowledged.
-    fn skipped(&mut self, skipped: &[Skipped]) {
-        let _ = skipped;
-    }
-
     /// What the link must know of its broker in another process, in place of what was handed over before: see
-    /// [`LinkHandle::restore_memory`]. If `first`, what is in the write buffer relies on it, and [`gate`](Self::gate) is
-    /// asked next.
+    /// [`LinkHandle::restore_memory`]. If `first`, what is in the write buffer relies on it.
     fn remember(&mut self, memory: &[u8], first: bool) {
         let _ = (memory, first);
     }
 
-    /// Keys of our QoS 2 messages that the broker has taken over; PUBREL is in the write buffer. Called before
-    /// [`released`](Self::released), [`completed`](Self::completed) and [`received`](Self::received) with the rest of
-    /// what was read.
-    fn taken_over(&mut self, keys: &[u64]) {
-        let _ = keys;
-    }
-
-    /// Packet ids of received QoS 2 messages that the broker will use for others; PUBCOMP is in the write buffer.
-    fn released(&mut self, packet_ids: &[u16]) {
-        let _ = packet_ids;
-    }
-
     /// The sequence number up to which the owner's log must be durable before what is in the write buffer now may
-    /// leave, and all behind it. 0, or a number asked for before on this connection, asks for nothing. Asked after every
-    /// call of the methods above that changed the buffer or may follow a change, [`status`](Self::status) of
-    /// [`Status::Up`] included.
+    /// leave, and all behind it. 0, or a number asked for before on this connection, asks for nothing. Asked each time
+    /// before the link writes.
     fn gate(&mut self) -> u64 {
         0
     }
@@ -123,7 +102,7 @@ pub trait Port: 'static {
 /// A message on its way out.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// Comes back in [`Port::completed`] or [`Port::refused`].
+    /// Comes back in [`Port::heard`], as completed, refused or taken over, or in [`Port::refused`].
     pub key: u64,
     /// With the QoS and retain flag to send it with.
     pub message: Message,

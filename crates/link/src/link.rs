@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use crate::subscriptions::SubscriptionProblem;
 use std::rc::Rc;
 use tidegate_message::{Message, QoS, Topic};
-use tidegate_mqtt::{AckToken, Restored, SubscribeFilter};
+use tidegate_mqtt::{Restored, SubscribeFilter};
 
 /// A link that is not running yet.
 pub struct Link {
@@ -38,19 +38,9 @@ pub struct LinkHandle {
 }
 
 impl LinkHandle {
-    /// There is something to pull, or the owner's log has become durable.
+    /// There is something to acknowledge or to pull, or the owner's log has become durable.
     pub fn wake(&self) {
         self.shared.wake.notify_one();
-    }
-
-    /// Acknowledges a received message: PUBACK or PUBREC leaves in the order of receipt.
-    pub fn ack(&self, token: AckToken) {
-        let mut session = self.shared.session.borrow_mut();
-        session.ack(token);
-        // The link's own turn writes them together.
-        if !session.tx().is_empty() {
-            self.shared.wake.notify_one();
-        }
     }
 
     /// Says what to subscribe to from now on; the link asks the broker for the difference, and once more for what it had

@@ -38,7 +38,6 @@ impl<A: Ack> Router<A> {
             }
         }
         self.brokers[by.at()].sent += count;
-        self.spool.flush();
     }
 
     /// One delivery is done.
@@ -98,7 +97,6 @@ impl<A: Ack> Router<A> {
                 self.drop_ticket(ticket, DropReason::RefusedByTarget);
             }
         }
-        self.spool.flush();
         if again.is_empty() {
             return None;
         }

@@ -35,7 +35,7 @@ impl<P: Port> Drive<P> {
             session.tx().split()
         };
         let goodbye = async {
-            while self.allowed(live) < last_words.len() {
+            while self.allowed(live, last_words.len()) < last_words.len() {
                 if !by_will {
                     return;
                 }

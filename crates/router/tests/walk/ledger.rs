@@ -89,6 +89,8 @@ pub(crate) struct Arrival {
     pub(crate) stamp: Stamp,
     pub(crate) via: Via,
     pub(crate) broker: String,
+    /// Nobody waits for it.
+    pub(crate) loose: bool,
     /// At QoS 2, to the end of a link.
     pub(crate) exactly_once: bool,
     /// The broker has taken it, or refused it for good.
@@ -235,7 +237,7 @@ impl Ledger {
             arrival.via.clone(),
             message.qos,
             // What nobody waits for is held up by nobody.
-            attempt.is_owed,
+            attempt.is_owed && !arrival.loose,
         );
         let stamp = arrival.stamp;
         let order = |stamp: Stamp| (stamp.attempt, stamp.copy);

@@ -67,6 +67,7 @@ impl Play {
                     stamp: Stamp::of(message),
                     via: one.via.clone(),
                     broker: name.clone(),
+                    loose: one.ticket.is_loose(),
                     exactly_once: one.serial.is_some() && !embedded.contains(name),
                     settled: message.qos == QoS::AtMostOnce,
                     undone: false,
