@@ -236,6 +236,9 @@ fn secrets_and_payloads_are_never_logged() {
         let log = tidegate.log();
         log.contains("not connected") && log.contains("connected broker=\"home\"")
     });
+    eventually("home has granted the subscription", PATIENCE, || {
+        tidegate.get("/ready").is_ok_and(|(_, missing)| missing.contains("office") && !missing.contains("home"))
+    });
     let login = ["-u", "user", "-P", RIGHT, "-q", "1", "-t", "a/b", "-m", PAYLOAD];
     mosquitto_pub(home.port(), &login);
     eventually("it has come in", PATIENCE, || {

@@ -1,6 +1,7 @@
 //! What a link or the box's own broker calls: the data path, for one broker.
 
 use crate::data_path::{DataPath, SourceAck};
+use crate::link_sessions::reason_of;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tidegate_broker::LocalReceived;
 use tidegate_link::{GaveUp, Outgoing, Port, Status};
 use tidegate_message::Message;
 use tidegate_mqtt::{AckToken, Batch, PublishError};
-use tidegate_router::{BrokerId, DropReason, Health, Ticket};
+use tidegate_router::{BrokerId, Health, Ticket};
 
 /// The data path's side of one broker.
 pub(crate) struct BrokerPort {
@@ -55,11 +56,7 @@ impl Port for BrokerPort {
     }
 
     fn refused(&mut self, key: u64, error: &PublishError) {
-        let reason = match error {
-            PublishError::TooLarge { .. } => DropReason::TooLarge,
-            PublishError::Full => DropReason::TargetFull,
-        };
-        self.with(|path| path.router.drop_ticket(Ticket::from_key(key), reason));
+        self.with(|path| path.router.drop_ticket(Ticket::from_key(key), reason_of(error)));
     }
 
     fn sent(&mut self, key: u64, serial: u64) {

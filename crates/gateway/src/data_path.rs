@@ -4,6 +4,7 @@
 //! plugins' threads and their verdicts back.
 
 use crate::link_reports::Troubles;
+use crate::link_sessions::LinkSessions;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Inbox, Outbox};
 use std::rc::Rc;
@@ -115,7 +116,7 @@ pub(crate) struct Pipeline {
 
 /// Everything on the data path's thread.
 pub(crate) struct DataPath {
-    pub(crate) router: Router<SourceAck>,
+    pub(crate) router: Router<SourceAck, LinkSessions>,
     /// By the place of the broker in the router.
     ends: Vec<End>,
     /// By the place of the route in the router.
@@ -136,7 +137,7 @@ impl DataPath {
         let started = Instant::now();
         let started_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
         Self {
-            router: Router::new(spool, Moment { at: started, us: started_us }),
+            router: Router::new(spool, LinkSessions::default(), Moment { at: started, us: started_us }),
             ends: Vec::new(),
             pipelines: Vec::new(),
             outbox,
@@ -180,7 +181,12 @@ impl DataPath {
     }
 
     pub(crate) fn add_broker(&mut self, name: &str, kind: Kind) -> BrokerId {
-        let at = self.router.add_broker(name, matches!(kind, Kind::Link(_)));
+        let link = match &kind {
+            Kind::Link(handle) => Some(handle.clone()),
+            Kind::Embedded { .. } | Kind::Gone => None,
+        };
+        let at = self.router.add_broker(name, link.is_some());
+        self.router.sessions_mut().set(at, link);
         let troubles = Troubles::default();
         self.ends.push(End { kind, last_error: None, version: None, connects: 0, sessions_lost: 0, troubles });
         if let Kind::Link(handle) = &self.ends[at.at()].kind
@@ -194,6 +200,7 @@ impl DataPath {
     /// A broker is no longer configured.
     pub(crate) fn remove_broker(&mut self, at: BrokerId) {
         let (mut unfinished, mut done) = (Vec::new(), Vec::new());
+        self.router.sessions_mut().set(at, None);
         if let Kind::Link(handle) = std::mem::replace(&mut self.ends[at.at()].kind, Kind::Gone) {
             let (messages, keys) = handle.abandon();
             unfinished.extend(messages.into_iter().map(|(key, message)| (Ticket::from_key(key), message)));

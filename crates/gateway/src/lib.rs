@@ -22,6 +22,7 @@ mod explain;
 mod files;
 mod held;
 mod link_reports;
+mod link_sessions;
 mod listeners;
 mod metrics;
 mod next_start;

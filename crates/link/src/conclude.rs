@@ -266,7 +266,8 @@ impl<P: Port> Drive<P> {
 
     /// Ends an exchange whose message the broker has.
     fn end_exchange(&mut self, serial: u64) {
-        if let Some((Some(key), _)) = self.shared.session.borrow_mut().end_exchange(serial) {
+        let ended = self.shared.session.borrow_mut().end_exchange(serial);
+        if let Some((Some(key), _)) = ended {
             self.completed(&[key], Instant::now());
         }
     }

@@ -71,6 +71,7 @@ impl<P: Port> Drive<P> {
     /// Writes CONNECT.
     pub(crate) fn begin(&mut self, introduction: &ClientConfig, now: Instant) {
         self.shared.suspicion.borrow_mut().begin();
+        self.shared.takes_at_once.set(false);
         let mut session = self.shared.session.borrow_mut();
         // Not before the subscriptions are there.
         session.set_window(0, &mut self.batch);
@@ -310,10 +311,12 @@ impl<P: Port> Drive<P> {
     /// Takes messages from the port while the session and the buffer have room.
     fn fill(&mut self, live: &mut Live, now: &mut Option<Instant>) {
         let phase = self.shared.suspicion.borrow().phase();
+        self.shared.takes_at_once.set(false);
         if phase == Phase::Hold || live.subscribe_until.is_some() {
             return;
         }
         self.publish_birth(live);
+        self.shared.takes_at_once.set(phase == Phase::Free && !live.birth_due);
         let mut port = self.port.borrow_mut();
         let mut session = self.shared.session.borrow_mut();
         while session.tx().len() < WRITE_BYTES {

@@ -6,7 +6,8 @@ use crate::settings::Settings;
 use crate::subscriptions::SubscriptionProblem;
 use std::rc::Rc;
 use tidegate_message::{Message, QoS, Topic};
-use tidegate_mqtt::{Restored, SubscribeFilter};
+use tidegate_mqtt::{PublishError, Published, Restored, SubscribeFilter};
+use tidegate_transport::WRITE_BYTES;
 
 /// A link that is not running yet.
 pub struct Link {
@@ -41,6 +42,32 @@ impl LinkHandle {
     /// There is something to acknowledge or to pull, or the owner's log has become durable.
     pub fn wake(&self) {
         self.shared.wake.notify_one();
+    }
+
+    /// Whether a message can be published at once, past the port: the broker has been asked for all that the port had, the
+    /// write buffer has room, and, at QoS 1 and 2, the session has.
+    #[inline]
+    pub fn takes(&self, message: &Message) -> bool {
+        if !self.shared.takes_at_once.get() || self.shared.avoid.get().reason(message).is_some() {
+            return false;
+        }
+        // The link may be in a turn of its own.
+        let Ok(mut session) = self.shared.session.try_borrow_mut() else { return false };
+        let has_room = if message.qos == QoS::AtMostOnce { session.is_up() } else { session.has_room() };
+        has_room && session.tx().len() < WRITE_BYTES
+    }
+
+    /// Publishes a message that [`takes`](Self::takes) says can be. To be followed by [`wake`](Self::wake), for the link to
+    /// write it; what is said of it later comes to the port.
+    ///
+    /// # Errors
+    /// The broker can never take it, or cannot now.
+    #[inline]
+    pub fn publish(&self, key: u64, message: Message) -> Result<Published, PublishError> {
+        match self.shared.session.try_borrow_mut() {
+            Ok(mut session) => session.publish(key, message),
+            Err(_) => Err(PublishError::Full),
+        }
     }
 
     /// Says what to subscribe to from now on; the link asks the broker for the difference, and once more for what it had

@@ -38,6 +38,8 @@ pub(crate) struct LinkState {
     /// Exchanges that were taken as done without the broker's answer.
     pub(crate) given_up: Cell<u64>,
     pub(crate) paused: Cell<bool>,
+    /// Messages may be published past the port: nothing of this connection is to come before them.
+    pub(crate) takes_at_once: Cell<bool>,
     pub(crate) wake: Notify,
     pub(crate) stats: Cell<Stats>,
 }
@@ -54,6 +56,7 @@ impl LinkState {
             overdue_below: Cell::new(0),
             given_up: Cell::new(0),
             paused: Cell::new(false),
+            takes_at_once: Cell::new(false),
             wake: Notify::new(),
             stats: Cell::default(),
         }

@@ -9,6 +9,7 @@ use crate::ids::RouteId;
 use crate::parcel::Parcel;
 use crate::pressure::PIPELINE_MAX;
 use crate::route::{Part, RouteTarget};
+use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ pub enum Decided {
     Tick(Parcel, Verdict),
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes what the plugins of a route have decided. What they remember is durable together with these decisions or not
     /// at all.
     pub fn decided(&mut self, at: RouteId, mut batch: Vec<Decided>, now: Moment) {

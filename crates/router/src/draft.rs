@@ -9,6 +9,7 @@
 use crate::Router;
 use crate::debt::{Ack, Creditor};
 use crate::ids::{DebtId, DraftId, RouteId};
+use crate::sessions::Sessions;
 use smallvec::{SmallVec, smallvec};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_spool::StateWrite;
@@ -48,7 +49,7 @@ impl Drafts {
     }
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Begins the draft of a route's batch: with what its plugins remember, and the debts that it decides about.
     pub(crate) fn open_draft(&mut self, route: RouteId, state: Vec<StateWrite>, debts: Vec<DebtId>) -> DraftId {
         let id = DraftId(self.drafts.next);

@@ -7,13 +7,14 @@ use crate::debt::{Ack, Creditor, Owed, Step};
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::route::{Route, Target};
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_spool::{DiskStatus, NameId, Ready};
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes what has become durable, what was read, and how the disk is doing.
     pub fn spool_news(&mut self, now: Moment) {
         let before = self.spool.durable();

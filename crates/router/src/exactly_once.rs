@@ -3,6 +3,7 @@
 use crate::debt::Ack;
 use crate::ids::{BrokerId, QueueId};
 use crate::park::weight;
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use tidegate_message::{Message, QoS};
@@ -22,7 +23,7 @@ pub struct Sent {
     pub message: Option<Message>,
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// A QoS 2 message was put into a link's buffer, under this serial.
     pub fn sent(&mut self, to: BrokerId, ticket: Ticket, serial: u64) {
         let broker = &mut self.brokers[to.at()];

@@ -6,6 +6,7 @@ use crate::ids::{BrokerId, QueueId, SetId};
 use crate::lane::Entry;
 use crate::queue::class_of;
 use crate::route::Target;
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use smallvec::smallvec;
@@ -33,9 +34,9 @@ pub enum GoesTo {
     Member(usize),
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Messages with such a ticket go to other members of a set when this one is given up.
-    pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A> {
+    pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A, S> {
         let others = |set: &SetId| {
             let set = &self.sets[set.at()];
             set.choice.policy != Policy::All && set.members.len() > 1 && set.members.contains(&broker)

@@ -219,6 +219,11 @@ impl Lane {
         taken.into_iter().map(|waiting| waiting.entry).collect()
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.loose_messages == 0 && self.held.iter().all(VecDeque::is_empty)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.held.iter().map(VecDeque::len).sum::<usize>() + self.loose_messages
     }

@@ -64,6 +64,7 @@ mod release;
 mod resolve;
 mod ring;
 mod route;
+mod sessions;
 mod set;
 mod stash;
 mod straight;
@@ -85,6 +86,7 @@ pub use receive::Arrival;
 pub use release::Refused;
 pub use resolve::Shape;
 pub use route::{Route, Target};
+pub use sessions::{Published, Sessions};
 pub use set::Health;
 pub use ticket::Ticket;
 
@@ -103,7 +105,7 @@ use tidegate_config::SpoolSettings;
 use tidegate_spool::{DiskStatus, NameId, News, Spool};
 
 /// Everything about messages under way, and nothing else.
-pub struct Router<A> {
+pub struct Router<A, S> {
     /// What was configured. Places are not used again.
     brokers: Vec<Broker<A>>,
     sets: Vec<Set>,
@@ -125,6 +127,9 @@ pub struct Router<A> {
     /// Messages of the log that were moved or put aside by another record: done in their queue once that record, of
     /// this sequence, is durable.
     replaced: VecDeque<(u64, Ticket)>,
+
+    /// Where messages go for which nothing has to wait.
+    sessions: S,
 
     /// What targets wait for.
     spool: Spool,
@@ -155,9 +160,9 @@ pub struct Router<A> {
     arena: BytesMut,
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// A router without brokers and routes, over what an earlier one left in the spool.
-    pub fn new(spool: Spool, now: Moment) -> Self {
+    pub fn new(spool: Spool, sessions: S, now: Moment) -> Self {
         Self {
             brokers: Vec::new(),
             sets: Vec::new(),
@@ -171,6 +176,7 @@ impl<A: Ack> Router<A> {
             drafts: Drafts::default(),
             written: VecDeque::new(),
             replaced: VecDeque::new(),
+            sessions,
             spool,
             queues: Vec::new(),
             queue_ids: AHashMap::new(),
@@ -231,6 +237,11 @@ impl<A: Ack> Router<A> {
             Target::Set(set) => Some((&**name, self.sets[set.at()].members.as_slice())),
             Target::Broker(_) => None,
         })
+    }
+
+    /// The sessions of targets.
+    pub const fn sessions_mut(&mut self) -> &mut S {
+        &mut self.sessions
     }
 
     /// The log, to look at.

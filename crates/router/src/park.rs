@@ -7,6 +7,7 @@ use crate::ids::RouteId;
 use crate::lane::Entry;
 use crate::parcel::Parcel;
 use crate::route::{Part, RouteTarget, Target};
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use std::cell::Cell;
@@ -41,7 +42,7 @@ pub enum ReplayError {
     NoTarget(String),
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// A message that a plugin cannot decide. Being put aside is a decision, too.
     pub(crate) fn park(&mut self, part: Part, parcel: Parcel, why: Parking, now: Moment) {
         let route = &self.routes[part.route.at()];

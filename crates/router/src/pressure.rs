@@ -3,6 +3,7 @@
 
 use crate::debt::Ack;
 use crate::ids::BrokerId;
+use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ impl Rest {
     }
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Stops reading from a source for a while.
     pub(crate) fn hold_back(&mut self, source: BrokerId, until: Instant) {
         let broker = &mut self.brokers[source.at()];

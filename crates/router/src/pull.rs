@@ -1,11 +1,12 @@
-//! Step 6, the other end of the lane: what a target's session has room for leaves.
+//! Step 6, the other end of the lane: what a target's session has room for leaves, at once if nothing waits before it.
 //!
-//! In: entries. Out: one message after another, each with its ticket.
+//! In: entries. Out: messages in sessions, or in lanes and later one after another, each with its ticket.
 
 use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::ids::BrokerId;
 use crate::lane::{Entry, Pushed};
+use crate::sessions::{Published, Sessions};
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use tidegate_message::{ByteString, Message, Properties, QoS};
@@ -16,9 +17,39 @@ const LATE_US: u64 = 1_000_000;
 /// The user property that says how late a message is, in seconds.
 const LATE: ByteString = ByteString::from_static("tidegate-late");
 
-impl<A: Ack> Router<A> {
-    /// Into the lane of one broker, which is configured.
+impl<A: Ack, S: Sessions> Router<A, S> {
+    /// To one broker, which is configured: at once where its session takes it and nothing waits before it, or into its lane.
+    // Inlined, as the message goes by value.
+    #[inline(always)]
     pub(crate) fn push(&mut self, to: BrokerId, entry: Entry, now: Moment) {
+        let broker = &self.brokers[to.at()];
+        let waits = !broker.lane.is_empty() || broker.pace.is_some() || broker.rest.lasts(now.at) || broker.is_gone;
+        if !waits && self.sessions.takes(to, &entry.message) {
+            return self.publish(to, entry, now);
+        }
+        self.wait(to, entry, now);
+    }
+
+    #[inline(always)]
+    fn publish(&mut self, to: BrokerId, mut entry: Entry, now: Moment) {
+        if let Err(reason) = self.leaves(to, &mut entry, now) {
+            return self.drop_ticket(entry.ticket, reason);
+        }
+        let Entry { message, ticket, .. } = entry;
+        match self.sessions.publish(to, ticket.key(), message) {
+            Ok(Published::Written) => {
+                self.brokers[to.at()].sent += 1;
+                self.complete(ticket, now);
+            }
+            Ok(Published::InFlight { serial: Some(serial) }) => self.sent(to, ticket, serial),
+            Ok(Published::InFlight { serial: None }) => {}
+            Err(reason) => self.drop_ticket(ticket, reason),
+        }
+        self.touch(to);
+    }
+
+    /// Into the lane of a broker.
+    fn wait(&mut self, to: BrokerId, entry: Entry, now: Moment) {
         let broker = &mut self.brokers[to.at()];
         if broker.is_gone {
             return self.drop_ticket(entry.ticket, DropReason::TargetRemoved);
@@ -39,7 +70,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// The next message for a broker. QoS 1 and 2 only with room in its session's window.
-    // The one call for each message: its caller takes the message where it lies.
+    // The one call for each message that has waited: its caller takes the message where it lies.
     #[inline(always)]
     pub fn pull(&mut self, from: BrokerId, mut has_room: bool, now: Moment) -> Option<(Ticket, Message)> {
         has_room &= !self.brokers[from.at()].rest.lasts(now.at);
@@ -49,40 +80,50 @@ impl<A: Ack> Router<A> {
             let late = now.us.saturating_sub(LATE_US);
             let may_drain = broker.pace.as_mut().is_none_or(|pace| pace.admits(now.at));
             broker.paced = !may_drain;
-            let Entry { mut message, ticket, received_us, .. } =
-                broker.lane.pop(has_room, (!may_drain).then_some(late))?;
-            if let Some(pace) = broker.pace.as_mut().filter(|_| received_us < late) {
+            let mut entry = broker.lane.pop(has_room, (!may_drain).then_some(late))?;
+            if let Some(pace) = broker.pace.as_mut().filter(|_| entry.received_us < late) {
                 pace.take();
             }
             if held_back && !broker.lane.holds_back(now.at) {
                 self.wants_look = true;
             }
-            let waited_us = now.us.saturating_sub(received_us);
-            if !count_down(&mut message, waited_us) {
-                self.drop_ticket(ticket, DropReason::Expired);
-                continue;
+            match self.leaves(from, &mut entry, now) {
+                Ok(()) => return Some((entry.ticket, entry.message)),
+                Err(reason) => self.drop_ticket(entry.ticket, reason),
             }
-            match ticket {
-                Ticket::Spooled { queue, .. } => {
-                    let settings = &self.queues[queue.at()].settings;
-                    if settings.max_age.is_some_and(|age| u128::from(waited_us) >= age.as_micros()) {
-                        self.drop_ticket(ticket, DropReason::TooOld);
-                        continue;
-                    }
-                    if settings.mark_late.is_some_and(|late| u128::from(waited_us) >= late.as_micros()) {
-                        mark_late(&mut message, waited_us / 1_000_000);
-                    }
-                }
-                Ticket::Held { route, .. } | Ticket::Loose { route, .. } if message.qos == QoS::AtMostOnce => {
-                    self.routes[route.at()].account.latency.record(waited_us);
-                }
-                Ticket::Held { .. } | Ticket::Loose { .. } => {}
-            }
-            if self.brokers[from.at()].echo.in_ring {
-                self.note_sent(from, &message, now.at);
-            }
-            return Some((ticket, message));
         }
+    }
+
+    /// A message is about to leave: it becomes what its target is to see of it.
+    ///
+    /// # Errors
+    /// It has waited for too long.
+    #[inline(always)]
+    fn leaves(&mut self, to: BrokerId, entry: &mut Entry, now: Moment) -> Result<(), DropReason<'static>> {
+        let Entry { message, ticket, received_us, .. } = entry;
+        let waited_us = now.us.saturating_sub(*received_us);
+        if !count_down(message, waited_us) {
+            return Err(DropReason::Expired);
+        }
+        match *ticket {
+            Ticket::Spooled { queue, .. } => {
+                let settings = &self.queues[queue.at()].settings;
+                if settings.max_age.is_some_and(|age| u128::from(waited_us) >= age.as_micros()) {
+                    return Err(DropReason::TooOld);
+                }
+                if settings.mark_late.is_some_and(|late| u128::from(waited_us) >= late.as_micros()) {
+                    mark_late(message, waited_us / 1_000_000);
+                }
+            }
+            Ticket::Held { route, .. } | Ticket::Loose { route, .. } if message.qos == QoS::AtMostOnce => {
+                self.routes[route.at()].account.latency.record(waited_us);
+            }
+            Ticket::Held { .. } | Ticket::Loose { .. } => {}
+        }
+        if self.brokers[to.at()].echo.in_ring {
+            self.note_sent(to, &entry.message, now.at);
+        }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use crate::debt::Ack;
 use crate::ids::{BrokerId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::route::Target;
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, ids};
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ pub(crate) const fn class_of(number: u8) -> Priority {
     }
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// The queue of a target, for messages of a route's class; `None` if there is no such target.
     pub(crate) fn queue_for(&mut self, target: Target, route: RouteId) -> Option<QueueId> {
         let class = self.routes[route.at()].class;

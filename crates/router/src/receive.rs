@@ -11,6 +11,7 @@ use crate::debt::{Ack, Creditor, Owed};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
+use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use tidegate_message::Message;
 
@@ -31,7 +32,7 @@ pub struct Arrival<A> {
 /// the upper half.
 const IDS: u64 = 1 << 52;
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes one batch from a broker. `wall_ms` is what the machine's clock says, in milliseconds since the epoch.
     pub fn received(&mut self, from: BrokerId, arrivals: impl Iterator<Item = Arrival<A>>, now: Moment, wall_ms: u64) {
         for arrival in arrivals {

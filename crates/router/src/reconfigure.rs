@@ -8,6 +8,7 @@ use crate::queue::class_of;
 use crate::resolve::Shape;
 use crate::ring::Ring;
 use crate::route::{Route, RouteTarget, Target};
+use crate::sessions::Sessions;
 use crate::set::{Choice, Set};
 use crate::{Broker, Moment, Router};
 use std::cell::Cell;
@@ -17,7 +18,7 @@ use tidegate_config::{Ack as AckPolicy, Config};
 use tidegate_message::SubscriptionIndex;
 use tidegate_spool::NameKind;
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// A broker that is new. Its place is its own for as long as the process lives: messages under way may name one that
     /// is gone.
     pub fn add_broker(&mut self, name: &str, is_link: bool) -> BrokerId {

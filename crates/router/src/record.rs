@@ -11,6 +11,7 @@ use crate::lane::Entry;
 use crate::park::weight;
 use crate::queue::is_full;
 use crate::route::{Part, RouteTarget, Target};
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use smallvec::SmallVec;
@@ -18,7 +19,7 @@ use tidegate_config::{Policy, WhenFull};
 use tidegate_message::{Message, QoS};
 use tidegate_spool::{DiskStatus, NameId, Transaction};
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// To the route's own targets, under the remapped topic.
     pub(crate) fn onward(&mut self, part: Part, mut message: Message, now: Moment) {
         let route = &self.routes[part.route.at()];

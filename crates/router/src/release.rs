@@ -6,6 +6,7 @@ use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::lane::Entry;
+use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router, pull};
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub struct Refused {
     pub for_now: bool,
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Deliveries that are done: QoS 0 is written, QoS 1 and 2 are acknowledged. Each as `(ticket, taken)`: `taken` is
     /// false if the target acknowledged with an error (a reason code from 0x80 on, MQTT 5.0 section 3.4.2.1), and the
     /// message is dropped then.

@@ -4,6 +4,7 @@ use crate::Router;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::route::Target;
+use crate::sessions::Sessions;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
@@ -34,7 +35,7 @@ pub(crate) struct Echo {
     came_back: u32,
 }
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Whether a route names the broker as a target, alone or in a set.
     pub fn is_target(&self, broker: BrokerId) -> bool {
         let routes = self.routes.iter().filter(|route| !route.removed);

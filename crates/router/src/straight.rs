@@ -11,10 +11,11 @@ use crate::debt::{Ack, Creditor, Owed};
 use crate::ids::{BrokerId, QueueId, RouteId};
 use crate::queue::is_full;
 use crate::route::{Part, RouteTarget};
+use crate::sessions::Sessions;
 use tidegate_message::Message;
 use tidegate_spool::Single;
 
-impl<A: Ack> Router<A> {
+impl<A: Ack, S: Sessions> Router<A, S> {
     /// Whether a message that a source waits for, and no other route wants, can take the short way: written as it comes, by
     /// itself and without a debt. It is so for most: of a route without plugins, with one queue, which has room.
     #[inline]

@@ -1,6 +1,7 @@
 //! What a message is when it has waited, was sent, and waits once more; and what is taken for an echo.
 
 use crate::source::Token;
+use crate::target::Shared;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic};
@@ -11,7 +12,7 @@ const US: u64 = 1_700_000_000_000_000;
 
 /// Brokers `a`, `b` and `c`, a set `s` of the last two, and what is added to that.
 struct Small {
-    router: Router<Token>,
+    router: Router<Token, Shared>,
     ids: Vec<BrokerId>,
     start: Instant,
     elapsed: Duration,
@@ -29,7 +30,7 @@ impl Small {
         let (config, _) = parsed.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let start = Instant::now();
         let now = Moment { at: start, us: US };
-        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), now);
+        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), Shared::default(), now);
         let ids: Vec<BrokerId> = ["a", "b", "c"].map(|name| router.add_broker(name, true)).into();
         router.configure(&config, now);
         let _ = router.recover(now);

@@ -4,7 +4,7 @@ use crate::ledger::{Ledger, Stamp};
 use crate::setup::*;
 use crate::source::{Source, Token};
 use crate::story::{Step, Story};
-use crate::target::{Memory, Session};
+use crate::target::{Memory, Session, Shared};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -18,7 +18,10 @@ const START_US: u64 = 1_700_000_000_000_000;
 
 pub(crate) struct Play {
     pub(crate) disk: SimDisk,
-    pub(crate) router: Router<Token>,
+    pub(crate) router: Router<Token, Shared>,
+    pub(crate) buffers: Shared,
+    /// Sessions take messages past the lanes.
+    pub(crate) goes_at_once: bool,
     pub(crate) setup: Setup,
     pub(crate) window: usize,
     elapsed: Duration,
@@ -31,15 +34,17 @@ pub(crate) struct Play {
     /// Routes as the router knows them, those of before included, with whether they are configured.
     pub(crate) views: BTreeMap<String, (RouteView, bool)>,
     pub(crate) ledger: Ledger,
-    pub(crate) next_serial: u64,
 }
 
 impl Play {
-    pub(crate) fn new(setup: Setup, window: usize) -> Self {
+    pub(crate) fn new(setup: Setup, window: usize, goes_at_once: bool) -> Self {
         let disk = SimDisk::new();
         let now = Moment { at: *START, us: START_US };
+        let buffers = Shared::default();
         let mut play = Self {
-            router: Router::new(crate::disk::open(&disk).expect("a spool"), now),
+            router: Router::new(crate::disk::open(&disk).expect("a spool"), buffers.clone(), now),
+            buffers,
+            goes_at_once,
             disk,
             setup,
             window,
@@ -51,14 +56,13 @@ impl Play {
             pipelines: BTreeMap::new(),
             views: BTreeMap::new(),
             ledger: Ledger::default(),
-            next_serial: 1,
         };
         play.start();
         play
     }
 
     pub(crate) fn tell(story: &Story) {
-        let mut play = Self::new(story.setup.clone(), story.window);
+        let mut play = Self::new(story.setup.clone(), story.window, story.goes_at_once);
         for step in &story.steps {
             play.step(step);
         }
@@ -76,6 +80,7 @@ impl Play {
     }
 
     pub(crate) fn step(&mut self, step: &Step) {
+        self.look_at_buffers();
         let now = self.now();
         let broker = |at: u8| broker_name(usize::from(at) % BROKERS);
         let route = |at: u8| route_name(usize::from(at) % ROUTES);

@@ -16,7 +16,9 @@ impl Play {
         let mut spool = crate::disk::open(&disk).expect("a spool");
         spool.set_window_items(self.window);
         self.disk = disk;
-        self.router = Router::new(spool, self.now());
+        self.buffers.0.borrow_mut().room.clear();
+        self.buffers.0.borrow_mut().written.clear();
+        self.router = Router::new(spool, self.buffers.clone(), self.now());
         self.ids.clear();
         self.sessions.clear();
         self.pipelines.clear();
@@ -59,7 +61,16 @@ impl Play {
             let in_flight = sent.into_iter().map(|one| {
                 let stage = if one.message.is_some() { Stage::Buffered } else { Stage::TakenOver };
                 let (via, serial) = (self.via(one.ticket), Some(one.serial));
-                InFlight { ticket: one.ticket, message: one.message, via, serial, gate: 0, stage, arrival: None }
+                InFlight {
+                    ticket: one.ticket,
+                    message: one.message,
+                    via,
+                    serial,
+                    gate: 0,
+                    stage,
+                    is_done: false,
+                    arrival: None,
+                }
             });
             let session = Session { up: false, in_flight: in_flight.collect() };
             self.sessions.insert(name.clone(), session);

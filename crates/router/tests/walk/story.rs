@@ -313,16 +313,15 @@ fn step() -> impl Strategy<Value = Step> {
 pub(crate) struct Story {
     pub(crate) setup: Setup,
     pub(crate) window: usize,
+    /// Sessions take messages past the lanes.
+    pub(crate) goes_at_once: bool,
     pub(crate) steps: Vec<Step>,
 }
 
 pub(crate) fn story() -> impl Strategy<Value = Story> {
     let window = prop_oneof![2 => Just(8192usize), 1 => 1usize..6];
-    (setup(), window, prop::collection::vec(step(), 0..70)).prop_map(|(setup, window, steps)| Story {
-        setup,
-        window,
-        steps,
-    })
+    (setup(), window, any::<bool>(), prop::collection::vec(step(), 0..70))
+        .prop_map(|(setup, window, goes_at_once, steps)| Story { setup, window, goes_at_once, steps })
 }
 
 impl std::fmt::Display for Story {
@@ -331,7 +330,7 @@ impl std::fmt::Display for Story {
         brokers.iter().enumerate().try_for_each(|(at, broker)| writeln!(out, "b{at}: {broker:?}"))?;
         sets.iter().enumerate().try_for_each(|(at, set)| writeln!(out, "s{at}: {set:?}"))?;
         routes.iter().enumerate().try_for_each(|(at, route)| writeln!(out, "r{at}: {route:?}"))?;
-        writeln!(out, "window {}", self.window)?;
+        writeln!(out, "window {}{}", self.window, if self.goes_at_once { ", past the lanes" } else { "" })?;
         self.steps.iter().try_for_each(|step| writeln!(out, "    {step:?}"))
     }
 }

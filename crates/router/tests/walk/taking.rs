@@ -4,7 +4,7 @@ use crate::ledger::{Arrival, Stamp, Via};
 use crate::play::Play;
 use crate::target::{InFlight, Session, Stage};
 use tidegate_message::{Message, QoS};
-use tidegate_router::{Health, Refused, Ticket};
+use tidegate_router::{BrokerId, Health, Refused, Ticket};
 
 impl Play {
     pub(crate) fn via(&self, ticket: Ticket) -> Via {
@@ -14,8 +14,43 @@ impl Play {
         }
     }
 
+    /// What the router has written into sessions by itself is in them; from here on it writes into those that are up and have
+    /// no less than this many messages in flight: a story says how many.
+    pub(crate) fn look_at_buffers(&mut self) {
+        let buffers = self.buffers.clone();
+        let written = std::mem::take(&mut buffers.0.borrow_mut().written);
+        for (id, ticket, message, serial) in written {
+            let name = self.router.broker(id).name.to_string();
+            self.in_flight(&name, id, ticket, message, serial, true);
+        }
+        let mut buffers = buffers.0.borrow_mut();
+        buffers.room.clear();
+        if self.goes_at_once {
+            let up = self.sessions.iter().filter(|(_, session)| session.up);
+            let room = up.filter_map(|(name, session)| Some((*self.ids.get(name)?, session.room())));
+            buffers.room.extend(room);
+        }
+    }
+
+    fn in_flight(
+        &mut self,
+        name: &str,
+        id: BrokerId,
+        ticket: Ticket,
+        message: Message,
+        serial: Option<u64>,
+        at_once: bool,
+    ) {
+        let (via, gate) = (self.via(ticket), self.router.gate(id));
+        let is_done = at_once && message.qos == QoS::AtMostOnce;
+        let stage = Stage::Buffered;
+        let one = InFlight { ticket, message: Some(message), via, serial, gate, stage, is_done, arrival: None };
+        self.sessions.entry(name.to_owned()).or_default().in_flight.push_back(one);
+    }
+
     /// A link takes messages. Returns how many.
     pub(crate) fn pull(&mut self, name: &str, most: usize) -> usize {
+        self.look_at_buffers();
         let Some(id) = self.ids.get(name).copied() else { return 0 };
         let now = self.now();
         let mut count = 0;
@@ -24,23 +59,20 @@ impl Play {
             if !session.up {
                 break;
             }
-            let Some((ticket, message)) = self.router.pull(id, session.has_room(), now) else { break };
+            let Some((ticket, message)) = self.router.pull(id, session.room() > 0, now) else { break };
             count += 1;
-            let serial = (message.qos == QoS::ExactlyOnce).then_some(self.next_serial);
+            let serial = (message.qos == QoS::ExactlyOnce).then(|| self.buffers.0.borrow_mut().serial());
             if let Some(serial) = serial {
-                self.next_serial += 1;
                 self.router.sent(id, ticket, serial);
             }
-            let (via, gate) = (self.via(ticket), self.router.gate(id));
-            let one =
-                InFlight { ticket, message: Some(message), via, serial, gate, stage: Stage::Buffered, arrival: None };
-            self.sessions.entry(name.to_owned()).or_default().in_flight.push_back(one);
+            self.in_flight(name, id, ticket, message, serial, false);
         }
         count
     }
 
     /// What may leave the buffers of links leaves, in order.
     pub(crate) fn settle_sessions(&mut self) {
+        self.look_at_buffers();
         let durable = self.router.spool().durable();
         let now = self.now();
         let embedded = self.setup.brokers().filter(|(_, is_link)| !is_link).map(|(name, _)| name);
@@ -49,13 +81,16 @@ impl Play {
             if !session.up {
                 continue;
             }
-            let mut written = Vec::new();
+            let (mut written, mut held) = (Vec::new(), false);
             for one in &mut session.in_flight {
                 if one.stage != Stage::Buffered {
                     continue;
                 }
-                if one.gate > durable {
-                    break;
+                // What is left to chance anyhow is not held up by the log here.
+                let is_qos0 = one.message.as_ref().is_some_and(|found| found.qos == QoS::AtMostOnce);
+                held |= one.gate > durable && !is_qos0;
+                if held && !is_qos0 {
+                    continue;
                 }
                 one.stage = Stage::Arrived;
                 let Some(message) = &one.message else { continue };
@@ -76,7 +111,7 @@ impl Play {
                     let route = self.ledger.route_of(message);
                     self.ledger.arrive(&route, message, arrival)
                 });
-                if message.qos == QoS::AtMostOnce {
+                if message.qos == QoS::AtMostOnce && !one.is_done {
                     written.push((one.ticket, true));
                 }
             }
@@ -88,12 +123,15 @@ impl Play {
                 self.router.completed(self.ids[name], written.into_iter(), now);
             }
         }
+        self.look_at_buffers();
     }
 
-    /// The place of one that a broker has and may say something about.
+    /// The place of one that a broker has and may say something bad about: not one that it knows from an earlier process,
+    /// and has taken.
     fn arrived(&mut self, name: &str, pick: usize) -> Option<(usize, &mut Session)> {
         let session = self.sessions.get_mut(name).filter(|session| session.up)?;
-        let arrived = |(at, one): (usize, &InFlight)| (one.stage == Stage::Arrived).then_some(at);
+        let is_new = |one: &InFlight| one.stage == Stage::Arrived && one.arrival.is_some();
+        let arrived = |(at, one): (usize, &InFlight)| is_new(one).then_some(at);
         let places: Vec<usize> = session.in_flight.iter().enumerate().filter_map(arrived).collect();
         let at = *places.get(pick % places.len().max(1))?;
         Some((at, session))
@@ -133,7 +171,12 @@ impl Play {
     fn undo(&mut self, one: &InFlight) {
         if let Some((attempt, route, place)) = &one.arrival {
             let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
-            arrivals[*place].undone = true;
+            let arrival = &mut arrivals[*place];
+            arrival.undone = true;
+            // Its packet identifier means nothing to the broker any more.
+            if let (Some(serial), Some(memory)) = (one.serial, self.memories.get_mut(&arrival.broker)) {
+                memory.seen.remove(&serial);
+            }
         }
     }
 
