@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_config::AdminAddr;
 use tidegate_router::PARKED_FOR_TARGET;
 use tidegate_router::ReplayError;
@@ -23,6 +23,9 @@ const WAITING_MAX: usize = 64;
 
 /// How much of a payload is shown.
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
+
+/// How long an operator waits for the disk.
+const DURABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is asked of the data path's thread.
 #[derive(Debug, Clone)]
@@ -108,7 +111,15 @@ fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
     let (asking, mut asked) = mpsc::channel::<(Question, oneshot::Sender<Answer>)>(WAITING_MAX);
     tokio::task::spawn_local(async move {
         while let Some((question, reply)) = asked.recv().await {
-            let _ = reply.send(answer(&gateway, question));
+            let is_edit = matches!(question, Question::Delete(_) | Question::Redirect(_));
+            let given = answer(&gateway, question);
+            if is_edit && given.0 == StatusCode::OK {
+                // Others need not wait for the disk.
+                let gateway = gateway.clone();
+                tokio::task::spawn_local(async move { reply.send(once_durable(&gateway, given).await) });
+            } else {
+                let _ = reply.send(given);
+            }
         }
     });
     let number = |question: fn(u64) -> Question| {
@@ -156,6 +167,20 @@ async fn ask(asking: Asking, question: Question) -> Response {
         Err(_) => busy,
     };
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+}
+
+/// An operator is told that something is done when a crash cannot undo it any more.
+async fn once_durable(gateway: &Gateway, answer: Answer) -> Answer {
+    let wanted = gateway.path().borrow().router.spool().sequence();
+    let started = Instant::now();
+    while gateway.path().borrow().router.spool().durable() < wanted {
+        if started.elapsed() > DURABLE_WITHIN {
+            let words = format!("{}, and not on disk yet: a crash now would undo it\n", answer.2.trim_end());
+            return (StatusCode::ACCEPTED, TEXT, words);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    answer
 }
 
 fn answer(gateway: &Gateway, question: Question) -> Answer {
