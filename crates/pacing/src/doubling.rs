@@ -32,6 +32,7 @@ impl Doubling {
     }
 
     /// After a success: the next wait is the shortest again.
+    #[inline]
     pub fn reset(&mut self) {
         self.next = self.min;
     }

@@ -2,13 +2,14 @@
 
 use crate::debt::Ack;
 use crate::lane::Lane;
-use crate::pressure::{Pace, Rest};
+use crate::pressure::Rest;
 use crate::ring::Echo;
 use crate::set::Health;
 use crate::topic_cache::TopicCache;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::Message;
+use tidegate_pacing::Bucket;
 use tidegate_spool::NameId;
 
 /// One broker.
@@ -47,7 +48,7 @@ pub struct Broker<A> {
     /// What must be durable before the link may write what it has in its buffer.
     pub(crate) gate: u64,
     /// How fast a backlog may leave.
-    pub(crate) pace: Option<Pace>,
+    pub(crate) pace: Option<Bucket>,
     /// A backlog waits for `pace`.
     pub(crate) paced: bool,
     pub(crate) rest: Rest,

@@ -60,7 +60,6 @@ pub use exactly_once::Sent;
 pub use give_up::{GoesTo, MoveError};
 pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
-pub use notice::Lines;
 pub use parcel::Parcel;
 pub use park::{PARKED_FOR_TARGET, ReplayError};
 pub use receive::Arrival;
