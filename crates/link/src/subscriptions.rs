@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
+use tidegate_pacing::Doubling;
 
 /// After a refusal it is asked again after this long, then twice as long, up to the longest.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
@@ -158,7 +159,7 @@ impl Subscriptions {
                 if !others || (entry.hang_ups < HANG_UPS && entry.left_out == 0) {
                     return None;
                 }
-                let again_in = AFTER_HANG_UP_MIN.saturating_mul(1 << entry.left_out.min(20)).min(AFTER_HANG_UP_MAX);
+                let again_in = Doubling::new(AFTER_HANG_UP_MIN, AFTER_HANG_UP_MAX).after(entry.left_out);
                 (entry.hang_ups, entry.left_out) = (0, entry.left_out + 1);
                 let words = format!("the broker ends the connection when it is asked for: {words}");
                 entry.state = SubscriptionState::Refused { words: words.clone(), again: Some(now + again_in) };
@@ -420,7 +421,7 @@ impl Subscriptions {
 }
 
 fn again_in(refusals: u32) -> Duration {
-    AGAIN_MIN.saturating_mul(1 << refusals.saturating_sub(1).min(20)).min(AGAIN_MAX)
+    Doubling::new(AGAIN_MIN, AGAIN_MAX).after(refusals.saturating_sub(1))
 }
 
 #[cfg(test)]
