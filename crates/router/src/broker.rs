@@ -5,7 +5,7 @@ use crate::lane::Lane;
 use crate::pressure::Rest;
 use crate::ring::Echo;
 use crate::set::Health;
-use crate::topic_cache::TopicCache;
+use crate::topic_routes::TopicRoutes;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::Message;
@@ -21,7 +21,7 @@ pub struct Broker<A> {
     /// Not configured any more.
     pub(crate) is_gone: bool,
     pub(crate) lane: Lane,
-    pub(crate) topics: TopicCache,
+    pub(crate) topics: TopicRoutes,
     /// Whether it takes messages.
     pub health: Health,
     /// Since when it does not.
@@ -64,7 +64,7 @@ impl<A: Ack> Broker<A> {
             is_link,
             is_gone: false,
             lane: Lane::default(),
-            topics: TopicCache::default(),
+            topics: TopicRoutes::default(),
             health: Health::default(),
             down_since: None,
             acks: Vec::new(),

@@ -50,7 +50,7 @@ mod route;
 mod set;
 mod stash;
 mod ticket;
-mod topic_cache;
+mod topic_routes;
 
 pub use account::{Account, DropReason, Histogram};
 pub use broker::Broker;
