@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("pacing", &[]),
     ("mqtt", &["message"]),
     ("config", &["message"]),
-    ("plugin", &["message", "pacing"]),
+    ("plugin", &["config", "message", "pacing"]),
     ("spool", &["message"]),
     ("transport", &[]),
     ("link", &["transport", "mqtt", "message", "pacing"]),

@@ -5,12 +5,15 @@
 //! right: so the readers of bodies are reached, which a checksum keeps chance away from.
 #![no_main]
 
+// The same as that of the spool's own tests.
+#[path = "../../crates/spool/tests/disk.rs"]
+mod disk;
+
+use disk::{Door, open};
 use libfuzzer_sys::fuzz_target;
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
-use tidegate_spool::{File, News, OpenError, Settings, Spool, Storage, verify};
-use tidegate_testkit::{SimDisk, SimFile};
+use tidegate_spool::{News, OpenError, verify};
+use tidegate_testkit::SimDisk;
 
 /// Magic, version and checksum.
 const HEADER_BYTES: usize = 16;
@@ -65,62 +68,4 @@ fn waiting(disk: &SimDisk) -> Result<Vec<u64>, OpenError> {
     let waits = spool.queues().map(|queue| spool.pending(queue).0).collect();
     assert!(spool.close(Duration::ZERO), "the disk is good");
     Ok(waits)
-}
-
-fn open(disk: &SimDisk) -> Result<Spool, OpenError> {
-    Spool::open_stepwise(Arc::new(Door(disk.clone())), Settings::default())
-}
-
-/// The simulated disk behind the spool's own door.
-struct Door(SimDisk);
-
-struct Leaf(SimFile);
-
-impl Storage for Door {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.0.list()
-    }
-
-    fn create(&self, name: &str, reserve_bytes: u64) -> io::Result<Arc<dyn File>> {
-        // What is set aside for a segment is not written to in a run as short as this.
-        Ok(Arc::new(Leaf(self.0.create(name, reserve_bytes.min(1 << 16))?)))
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(Leaf(self.0.open(name)?)))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.0.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.0.sync_dir()
-    }
-}
-
-impl File for Leaf {
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(offset, buffer)
-    }
-
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write_at(offset, bytes)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.len())
-    }
 }

@@ -5,7 +5,6 @@
 
 use crate::groups::Groups;
 use crate::inbox::Inbox;
-use crate::log_limit::LogLimit;
 use crate::queue::QueueTotal;
 use crate::retained::RetainedMessages;
 use crate::session::{SessionKey, Sessions};
@@ -18,6 +17,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_mqtt::{AckToken, ServerLimits};
+use tidegate_pacing::LogLimit;
 
 /// Everything the broker knows. Sessions, subscriptions, messages: nothing here waits or does I/O.
 pub(crate) struct BrokerState {
@@ -56,7 +56,7 @@ impl BrokerState {
             connections: 0,
             stats: Stats::default(),
             sys: Sys::new(now),
-            refusals_log: LogLimit::new(now),
+            refusals_log: LogLimit::default(),
         }
     }
 

@@ -1,13 +1,13 @@
 //! What all tasks of a broker share.
 
 use crate::broker_state::BrokerState;
-use crate::log_limit::LogLimit;
 use crate::settings::Settings;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_mqtt::Batch;
+use tidegate_pacing::LogLimit;
 use tokio::sync::{Notify, Semaphore};
 
 /// How many passwords are checked at a time.
@@ -43,7 +43,7 @@ impl SharedBroker {
             paused: Cell::new(false),
             pauses: Cell::new(0),
             password_checks: Semaphore::new(PASSWORD_CHECKS),
-            log_limit: RefCell::new(LogLimit::new(now)),
+            log_limit: RefCell::new(LogLimit::default()),
             listeners: Cell::new(0),
             sockets: Cell::new(0),
         }

@@ -2,13 +2,7 @@
 
 use ahash::RandomState;
 use std::rc::Rc;
-use tidegate_message::{QoS, SubscriptionIndex, Topic, TopicFilter};
-
-/// How many topics the cache holds; a power of two. One topic a slot, the slot is the topic's hash.
-const CACHED_TOPICS: usize = 1024;
-
-/// Longer topics are looked up each time, so that the cache stays small.
-const CACHED_TOPIC_BYTES: usize = 256;
+use tidegate_message::{QoS, SubscriptionIndex, Topic, TopicCache, TopicFilter};
 
 /// Who subscribed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,70 +102,41 @@ impl Matched {
     }
 }
 
-#[derive(Debug, Default)]
-struct Cached {
-    topic: String,
-    /// Of the subscriptions when this was found; 0 is before the first.
-    generation: u64,
-    matched: Rc<Matched>,
-}
-
 /// All subscriptions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     index: SubscriptionIndex<Subscription>,
-    /// Counts the changes: what was found before the last one counts no more.
-    generation: u64,
-    cache: Vec<Cached>,
+    cache: TopicCache<Rc<Matched>>,
     hasher: RandomState,
+    /// Kept for its allocation; always empty.
     found: Vec<Subscription>,
-}
-
-impl Default for Subscriptions {
-    fn default() -> Self {
-        let mut cache = Vec::new();
-        cache.resize_with(CACHED_TOPICS, Cached::default);
-        Self { index: SubscriptionIndex::new(), generation: 1, cache, hasher: RandomState::new(), found: Vec::new() }
-    }
 }
 
 impl Subscriptions {
     /// Files a subscription; returns the one of the same subscriber on the same filter that it replaces.
     pub(crate) fn insert(&mut self, filter: &TopicFilter, subscription: Subscription) -> Option<Subscription> {
-        self.generation += 1;
+        self.cache.forget();
         self.index.insert(filter, subscription)
     }
 
     pub(crate) fn remove(&mut self, filter: &TopicFilter, who: Who) -> Option<Subscription> {
-        self.generation += 1;
+        self.cache.forget();
         self.index.remove(filter, &Subscription::of(who))
     }
 
     /// Who gets a message on this topic.
     pub(crate) fn matching(&mut self, topic: &Topic) -> Rc<Matched> {
-        let text = topic.as_str();
-        if text.len() > CACHED_TOPIC_BYTES {
-            let mut matched = Matched::default();
-            self.index.for_each_match(topic, |subscription| self.found.push(*subscription));
-            matched.fill(&mut self.found);
-            return Rc::new(matched);
-        }
-        let at = self.hasher.hash_one(text) as usize & (CACHED_TOPICS - 1);
-        let cached = &mut self.cache[at];
-        if cached.generation != self.generation || cached.topic != text {
-            cached.generation = self.generation;
-            cached.topic.clear();
-            cached.topic.push_str(text);
-            if Rc::get_mut(&mut cached.matched).is_none() {
-                cached.matched = Rc::default();
+        let Self { index, cache, hasher, found } = self;
+        cache.get(topic, hasher, |cached| {
+            if Rc::get_mut(cached).is_none() {
+                *cached = Rc::default();
             }
-            if let Some(matched) = Rc::get_mut(&mut cached.matched) {
+            if let Some(matched) = Rc::get_mut(cached) {
                 matched.clear();
-                self.index.for_each_match(topic, |subscription| self.found.push(*subscription));
-                matched.fill(&mut self.found);
+                index.for_each_match(topic, |subscription| found.push(*subscription));
+                matched.fill(found);
             }
-        }
-        cached.matched.clone()
+        })
     }
 
     /// What a client gets of its own message when some of its subscriptions are no-local; `None` for nothing.

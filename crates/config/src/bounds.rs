@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The largest configuration file that is read, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 4 * MIB;
-/// The largest component that is loaded as a plugin, in bytes.
+/// The largest component that is loaded as a plugin, in bytes; Python's are 18 MB.
 pub const MAX_COMPONENT_BYTES: u64 = 64 * MIB;
 /// The longest name of a gateway, broker, target set, plugin or route.
 pub const MAX_NAME_BYTES: usize = 64;

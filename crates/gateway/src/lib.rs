@@ -49,6 +49,7 @@ pub use report::{Changes, LastReloads, REASONS_MAX};
 pub use running::{Gateway, Left};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
+pub use tidegate_router::{Account, Histogram};
 pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
 /// Why a gateway does not start.

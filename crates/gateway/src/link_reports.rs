@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tidegate_link::{GaveUp, Overdue, SubscriptionProblem};
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{Connected, ReasonCode, Refusal, Skipped, Version};
-use tidegate_router::{BrokerId, Lines, Refused, Ticket};
+use tidegate_pacing::LogLimit;
+use tidegate_router::{BrokerId, Refused, Ticket};
 
 /// Fewer unacknowledged messages than this at a time are worth a line: it is mosquitto's window, unless set.
 const SMALL_WINDOW: u16 = 20;
@@ -17,8 +18,8 @@ const SMALL_WINDOW: u16 = 20;
 pub(crate) struct Troubles {
     /// Messages from it that cannot be taken, by reason.
     pub(crate) skipped: BTreeMap<&'static str, u64>,
-    skipped_lines: Lines,
-    refused_lines: Lines,
+    skipped_lines: LogLimit,
+    refused_lines: LogLimit,
     /// Why it is left alone for a while, in words.
     refusal: Option<String>,
     /// What was said of it at connecting.
@@ -38,7 +39,7 @@ impl DataPath {
         let slot = self.end_mut(broker);
         for one in skipped {
             *slot.troubles.skipped.entry(one.reason()).or_default() += 1;
-            let Some(kept_back) = slot.troubles.skipped_lines.admit(now) else { continue };
+            let Some(kept_back) = slot.troubles.skipped_lines.allow(now) else { continue };
             let hint = match one.reason() {
                 "too_large" => "passed over and acknowledged; `max_packet_size` says how large a packet may be",
                 _ => "passed over and acknowledged",
@@ -88,7 +89,7 @@ impl DataPath {
             let quoted = words.as_ref().map_or_else(String::new, |words| format!(" (\"{words}\")"));
             slot.troubles.refusal = Some(format!("refuses messages for now: {reason}{quoted}"));
         }
-        let Some(kept_back) = slot.troubles.refused_lines.admit(now) else { return };
+        let Some(kept_back) = slot.troubles.refused_lines.allow(now) else { return };
         tracing::warn!(
             broker = &*name,
             topic = %message.topic.as_str().escape_debug(),

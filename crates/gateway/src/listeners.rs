@@ -7,24 +7,23 @@ use crate::Error;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
+use tidegate_pacing::Doubling;
 
 /// How long until an absent address is tried again; it doubles up to the second.
 const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Waits between attempts.
-pub(crate) struct Again(Duration);
+pub(crate) struct Again(Doubling);
 
 impl Again {
     pub(crate) fn new() -> Self {
-        Self(AGAIN_MIN)
+        Self(Doubling::new(AGAIN_MIN, AGAIN_MAX))
     }
 
     /// How long to wait now.
     pub(crate) fn next(&mut self) -> Duration {
-        let now = self.0;
-        self.0 = (now * 2).min(AGAIN_MAX);
-        now
+        self.0.advance()
     }
 }
 

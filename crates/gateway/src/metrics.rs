@@ -3,6 +3,7 @@
 use crate::snapshot::Snapshot;
 use std::fmt::Write;
 use std::time::SystemTime;
+use tidegate_router::Histogram;
 
 /// A family of metrics: its name, kind and help, and the samples of a snapshot as label pairs and value.
 type Family = (&'static str, &'static str, &'static str, fn(&Snapshot, &mut Samples));
@@ -32,7 +33,7 @@ impl Samples {
 
 macro_rules! per_route {
     ($field:ident) => {
-        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.$field as f64))
+        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.account.$field as f64))
     };
 }
 
@@ -95,11 +96,11 @@ const FAMILIES: &[Family] = &[
         "tidegate_route_imbalance",
         "gauge",
         "received + replayed + ticked + recovered + copies - out - dropped - parked - in_flight: 0 unless there is a bug.",
-        per_route!(imbalance),
+        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.account.imbalance() as f64)),
     ),
     ("tidegate_route_dropped_total", "counter", "Messages that ended in the route, by reason.", |s, out| {
         for route in &s.routes {
-            for (reason, count) in &route.dropped {
+            for (reason, count) in &route.account.dropped {
                 out.add(&[("route", &route.name), ("reason", reason)], *count as f64);
             }
         }
@@ -216,12 +217,8 @@ const FAMILIES: &[Family] = &[
         "Times the broker had forgotten the gateway's session.",
         per_broker!(sessions_lost),
     ),
-    ("tidegate_broker_bytes_in_total", "counter", "Bytes read from the broker.", |s, out| {
-        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.0 as f64));
-    }),
-    ("tidegate_broker_bytes_out_total", "counter", "Bytes written to the broker.", |s, out| {
-        s.brokers.iter().for_each(|b| out.add(&[("broker", &b.name)], b.bytes.1 as f64));
-    }),
+    ("tidegate_broker_bytes_in_total", "counter", "Bytes read from the broker.", per_broker!(bytes_in)),
+    ("tidegate_broker_bytes_out_total", "counter", "Bytes written to the broker.", per_broker!(bytes_out)),
     ("tidegate_parked", "gauge", "Messages kept aside now.", |s, out| out.add(&[], s.parked_now as f64)),
     ("tidegate_spool_queued", "gauge", "Messages in the spool for a target, by priority.", per_queue!(messages)),
     ("tidegate_spool_queued_bytes", "gauge", "What they weigh in memory.", per_queue!(bytes)),
@@ -297,14 +294,14 @@ impl Snapshot {
         }
         let _ = writeln!(out, "# HELP {LATENCY} From receipt to delivery.\n# TYPE {LATENCY} histogram");
         for route in &self.routes {
-            let name = &route.name;
-            for (bound_us, count) in &route.latency {
-                let bound = *bound_us as f64 / 1e6;
+            let (name, latency) = (&route.name, &route.account.latency);
+            for (bound_us, count) in latency.cumulative() {
+                let bound = bound_us as f64 / 1e6;
                 let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"{bound}\"}} {count}");
             }
-            let (sum_us, count) = route.latency_sum;
+            let Histogram { sum_us, count, .. } = latency;
             let _ = writeln!(out, "{LATENCY}_bucket{{route=\"{name}\",le=\"+Inf\"}} {count}");
-            let _ = writeln!(out, "{LATENCY}_sum{{route=\"{name}\"}} {}", sum_us as f64 / 1e6);
+            let _ = writeln!(out, "{LATENCY}_sum{{route=\"{name}\"}} {}", *sum_us as f64 / 1e6);
             let _ = writeln!(out, "{LATENCY}_count{{route=\"{name}\"}} {count}");
         }
         out
@@ -315,6 +312,7 @@ impl Snapshot {
 mod tests {
     use super::*;
     use crate::snapshot::RouteSnapshot;
+    use tidegate_router::Account;
 
     #[test]
     fn every_metric_has_help_and_a_unique_name_and_labels_are_escaped() {
@@ -325,8 +323,9 @@ mod tests {
         assert!(FAMILIES.iter().all(|(name, kind, help, _)| {
             name.starts_with("tidegate_") && help.ends_with('.') && (*kind == "counter") == name.ends_with("_total")
         }));
-        let dropped = vec![("say \"no\"\n".to_owned(), 3)];
-        let route = RouteSnapshot { name: "r".into(), received: 3, dropped, ..Default::default() };
+        let dropped = [("say \"no\"\n".into(), 3)].into();
+        let account = Account { received: 3, dropped, ..Default::default() };
+        let route = RouteSnapshot { name: "r".into(), account, ..Default::default() };
         let text = Snapshot { routes: vec![route], ..Default::default() }.prometheus();
         assert!(text.contains("tidegate_route_received_total{route=\"r\"} 3\n"), "{text}");
         assert!(text.contains("reason=\"say \\\"no\\\"\\n\"} 3\n"), "{text}");

@@ -44,23 +44,9 @@ impl DataPath {
     }
 
     fn route_snapshot(&self, at: RouteId, route: &Route) -> RouteSnapshot {
-        let account = &route.account;
         RouteSnapshot {
             name: route.name.to_string(),
-            received: account.received,
-            replayed: account.replayed,
-            ticked: account.ticked,
-            recovered: account.recovered,
-            copies: account.copies,
-            out: account.out,
-            parked: account.parked,
-            in_flight: account.in_flight,
-            dropped: account.dropped().map(|(reason, count)| (reason.to_owned(), count)).collect(),
-            imbalance: account.imbalance(),
-            p50_us: account.latency.quantile_us(0.5),
-            p99_us: account.latency.quantile_us(0.99),
-            latency: account.latency.cumulative().collect(),
-            latency_sum: (account.latency.sum_us, account.latency.count),
+            account: route.account.clone(),
             plugins: self.plugins(at).iter().map(plugin_snapshot).collect(),
         }
     }
@@ -69,7 +55,7 @@ impl DataPath {
         let end = self.end(at);
         let is_up = broker.health.up_since.is_some();
         let (mut problems, mut subscriptions_refused, mut unanswered, mut taken_as_done) = (Vec::new(), 0, 0, 0);
-        let (mut ready, mut bytes) = (is_up && end.last_error.is_none(), (0, 0));
+        let (mut ready, mut bytes_in, mut bytes_out) = (is_up && end.last_error.is_none(), 0, 0);
         let mut skipped: Vec<_> = end.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect();
         let mut own = None;
         match &end.kind {
@@ -82,7 +68,7 @@ impl DataPath {
                 let rests = broker.rests(Instant::now());
                 problems = crate::link_reports::problems(&subscriptions, overdue.as_ref(), &end.troubles, rests);
                 ready = handle.is_settled() && problems.is_empty();
-                bytes = (handle.stats().bytes_in, handle.stats().bytes_out);
+                (bytes_in, bytes_out) = (handle.stats().bytes_in, handle.stats().bytes_out);
             }
             Kind::Embedded { local, .. } => {
                 let stats = local.stats();
@@ -114,7 +100,8 @@ impl DataPath {
             queued_bytes,
             connects: end.connects,
             sessions_lost: end.sessions_lost,
-            bytes,
+            bytes_in,
+            bytes_out,
         }
     }
 

@@ -222,20 +222,6 @@ mod tests {
         }
     }
 
-    /// Numbers that two crates know, because neither may name the other.
-    #[test]
-    fn what_the_configuration_promises_is_what_plugins_get() {
-        let plugin = config::Plugin {
-            path: PathBuf::new(),
-            config: serde_json::Value::Null,
-            grants: config::Grants::default(),
-            limits: config::Limits::default(),
-            digest: None,
-        };
-        assert_eq!(spec("p", &plugin, StateStore::default()).limits, tidegate_plugin::Limits::default());
-        assert_eq!(config::MAX_COMPONENT_BYTES, tidegate_plugin::MAX_COMPONENT_BYTES as u64);
-    }
-
     #[test]
     fn what_a_plugin_refuses_is_told_at_the_key_that_it_names() {
         let with = |config: &str| found(&format!("[plugins.c]\npath = \"convert.wasm\"\n{config}\n{}", route("c", "")));

@@ -1,6 +1,7 @@
 //! What the gateway has done so far, for people and for monitoring.
 
 use crate::report::LastReloads;
+use tidegate_router::Account;
 
 /// The state of everything at one moment.
 #[derive(Debug, Clone, Default)]
@@ -38,40 +39,13 @@ pub struct Snapshot {
     pub last_reloads: LastReloads,
 }
 
-/// The accounts of a route: `received + replayed + ticked + recovered + copies = out + dropped + parked + in_flight`.
+/// One route.
 #[derive(Debug, Clone, Default)]
 pub struct RouteSnapshot {
     /// Its name.
     pub name: String,
-    /// Messages that entered.
-    pub received: u64,
-    /// Parked messages that entered again.
-    pub replayed: u64,
-    /// Messages that plugins made on a tick.
-    pub ticked: u64,
-    /// Found in the spool at the start, from an earlier run.
-    pub recovered: u64,
-    /// What fan-out and plugins made of a message beyond the first.
-    pub copies: u64,
-    /// Delivered.
-    pub out: u64,
-    /// Kept aside, ever.
-    pub parked: u64,
-    /// Under way now: with plugins, in the spool, in a lane or in a session.
-    pub in_flight: u64,
-    /// By reason.
-    pub dropped: Vec<(String, u64)>,
-    /// How far the accounts are off; 0 unless there is a bug.
-    pub imbalance: i64,
-    /// Half of the messages took less, in microseconds.
-    pub p50_us: Option<u64>,
-    /// 99 of 100 took less, in microseconds.
-    pub p99_us: Option<u64>,
-    /// Latency buckets, each `(upper bound in microseconds, how many messages took less)`: cumulative, from the
-    /// shortest.
-    pub latency: Vec<(u64, u64)>,
-    /// All latencies together: `(sum in microseconds, how many there are)`.
-    pub latency_sum: (u64, u64),
+    /// What became of its messages.
+    pub account: Account,
     /// Its plugins, in order.
     pub plugins: Vec<PluginSnapshot>,
 }
@@ -158,13 +132,8 @@ pub struct BrokerSnapshot {
     pub connects: u64,
     /// Times it had forgotten our session.
     pub sessions_lost: u64,
-    /// Bytes on its connections so far: `(read, written)`.
-    pub bytes: (u64, u64),
-}
-
-impl RouteSnapshot {
-    /// All drops.
-    pub fn dropped_total(&self) -> u64 {
-        self.dropped.iter().map(|(_, count)| count).sum()
-    }
+    /// Bytes read from it.
+    pub bytes_in: u64,
+    /// Bytes written to it.
+    pub bytes_out: u64,
 }

@@ -3,30 +3,28 @@
 use crate::settings::Reconnect;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+use tidegate_pacing::Doubling;
 
 /// Exponential backoff with jitter: each wait is between half of a doubling bound and all of it, so that a crowd of
 /// gateways that lost the same broker does not come back as one.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    bounds: Reconnect,
-    failures: u32,
-    seed: RandomState,
+    bounds: Doubling,
 }
 
 impl Backoff {
     pub(crate) fn new(bounds: Reconnect) -> Self {
-        Self { bounds, failures: 0, seed: RandomState::new() }
+        Self { bounds: Doubling::new(bounds.min, bounds.max) }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.failures = 0;
+        self.bounds.reset();
     }
 
     pub(crate) fn next(&mut self) -> Duration {
-        let bound = self.bounds.min.saturating_mul(1 << self.failures.min(20)).min(self.bounds.max);
-        self.failures = self.failures.saturating_add(1);
-        let random = self.seed.hash_one(self.failures) as u32;
-        self.seed = RandomState::new();
+        let bound = self.bounds.advance();
+        // No two have the same keys, which the operating system began.
+        let random = RandomState::new().hash_one(bound) as u32;
         bound / 2 + (bound / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
     }
 }

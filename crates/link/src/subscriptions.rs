@@ -20,6 +20,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
+use tidegate_pacing::Doubling;
 
 /// How long until a filter that was refused is asked for again: the first time, then twice as long each time, up to the
 /// longest.
@@ -159,7 +160,7 @@ impl Subscriptions {
                 if !others || (entry.hang_ups < HANG_UPS && entry.left_out == 0) {
                     return None;
                 }
-                let again_in = AFTER_HANG_UP_MIN.saturating_mul(1 << entry.left_out.min(20)).min(AFTER_HANG_UP_MAX);
+                let again_in = Doubling::new(AFTER_HANG_UP_MIN, AFTER_HANG_UP_MAX).after(entry.left_out);
                 (entry.hang_ups, entry.left_out) = (0, entry.left_out + 1);
                 let words = format!("the broker ends the connection when it is asked for: {words}");
                 entry.state = SubscriptionState::Refused { words: words.clone(), again: Some(now + again_in) };
@@ -421,7 +422,7 @@ impl Subscriptions {
 }
 
 fn again_in(refusals: u32) -> Duration {
-    AGAIN_MIN.saturating_mul(1 << refusals.saturating_sub(1).min(20)).min(AGAIN_MAX)
+    Doubling::new(AGAIN_MIN, AGAIN_MAX).after(refusals.saturating_sub(1))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use tidegate_pacing::Doubling;
 
 /// How often a mark is set while something is unanswered.
 const LOOK: Duration = Duration::from_secs(5);
@@ -80,7 +81,7 @@ impl Watch {
 
     /// How long a connection may go on with something overdue.
     pub(crate) fn patience(&self) -> Duration {
-        OVERDUE.saturating_mul(1 << self.given_up.min(10)).min(PATIENCE_MAX)
+        Doubling::new(OVERDUE, PATIENCE_MAX).after(self.given_up)
     }
 
     /// How many connections in a row were given up.

@@ -2,7 +2,8 @@
 //!
 //! A [`Message`] is what travels from a source broker through plugins to target brokers. Its [`Topic`] cannot hold
 //! a wildcard, a [`TopicFilter`] cannot hold a misplaced one, so nothing behind this crate checks again.
-//! [`SubscriptionIndex`] finds everything that subscribed to a topic.
+//! [`SubscriptionIndex`] finds everything that subscribed to a topic, [`TopicCache`] remembers it for those that came
+//! last.
 //!
 //! Invariants:
 //! - a value of [`Topic`] or [`TopicFilter`] is always valid (MQTT 5.0 section 4.7; MQTT 3.1.1 section 4.7);
@@ -17,11 +18,13 @@ mod filter;
 mod index;
 pub mod text;
 mod topic;
+mod topic_cache;
 
 pub use bytestring::ByteString;
 pub use filter::{FilterError, ShareName, TopicFilter};
 pub use index::SubscriptionIndex;
 pub use topic::{MAX_TOPIC_BYTES, Topic, TopicError};
+pub use topic_cache::TopicCache;
 
 use bytes::Bytes;
 

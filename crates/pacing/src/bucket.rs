@@ -29,11 +29,13 @@ impl Bucket {
     }
 
     /// Whether one may be taken now.
+    #[inline]
     pub fn admits(&self, now: Instant) -> bool {
         self.interval.is_some() && self.full.is_none_or(|full| full.saturating_duration_since(now) <= self.ahead)
     }
 
     /// Takes one, whether it [`admits`](Self::admits) it or not: what was taken too much is waited for.
+    #[inline]
     pub fn take(&mut self, now: Instant) {
         let Some(interval) = self.interval else { return };
         let from = self.full.map_or(now, |full| full.max(now));

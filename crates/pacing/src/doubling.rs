@@ -19,6 +19,16 @@ impl Doubling {
         Self { min, max, next: min }
     }
 
+    /// The wait after so many failures, for who counts them: what [`advance`](Self::advance) gives after as many calls.
+    pub fn after(mut self, failures: u32) -> Duration {
+        for _ in 0..failures {
+            if self.advance() == self.next {
+                break;
+            }
+        }
+        self.next
+    }
+
     /// How long the next wait will be.
     pub fn peek(&self) -> Duration {
         self.next
@@ -32,6 +42,7 @@ impl Doubling {
     }
 
     /// After a success: the next wait is the shortest again.
+    #[inline]
     pub fn reset(&mut self) {
         self.next = self.min;
     }
@@ -49,6 +60,16 @@ mod tests {
         assert_eq!(first, [100, 200, 400, 800, 1_000, 1_000].map(ms));
         waits.reset();
         assert_eq!((waits.peek(), waits.advance(), waits.peek()), (ms(100), ms(100), ms(200)));
+    }
+
+    #[test]
+    fn who_counts_failures_finds_the_same_waits() {
+        let ms = Duration::from_millis;
+        let waits = Doubling::new(ms(100), ms(1_000));
+        let mut advanced = waits.clone();
+        assert!((0..20).all(|failures| waits.clone().after(failures) == advanced.advance()));
+        assert_eq!(waits.after(u32::MAX), ms(1_000));
+        assert_eq!(Doubling::new(Duration::ZERO, ms(1)).after(u32::MAX), Duration::ZERO);
     }
 
     #[test]

@@ -3,12 +3,23 @@
 use crate::Bucket;
 use std::time::{Duration, Instant};
 
+/// How many lines of one kind of notice a log takes at once, and in each [`NOTICES_EVERY`].
+const NOTICES: u32 = 10;
+const NOTICES_EVERY: Duration = Duration::from_secs(10);
+
 /// Lets so many lines pass in a period, and tells with the next one how many were held back.
 #[derive(Debug)]
 pub struct LogLimit {
     bucket: Bucket,
     untold: u64,
     held_back: u64,
+}
+
+/// What one kind of notice may write in an operator's log: ten lines at once, and ten in each ten seconds.
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self::new(NOTICES, NOTICES_EVERY)
+    }
 }
 
 impl LogLimit {
@@ -39,8 +50,8 @@ mod tests {
 
     #[test]
     fn a_flood_becomes_a_few_lines_and_a_number() {
-        const PERIOD: Duration = Duration::from_secs(10);
-        let (mut limit, start) = (LogLimit::new(10, PERIOD), Instant::now());
+        const PERIOD: Duration = NOTICES_EVERY;
+        let (mut limit, start) = (LogLimit::default(), Instant::now());
         let written = (0..1000).filter(|_| limit.allow(start).is_some()).count();
         assert_eq!((written, limit.held_back()), (10, 990));
         assert_eq!(limit.allow(start + PERIOD), Some(990), "the next line tells");

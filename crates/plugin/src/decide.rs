@@ -186,7 +186,7 @@ pub(crate) fn shorten(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Limits;
+    use tidegate_config::Limits;
     use tidegate_message::TopicFilter;
 
     fn spec() -> Spec {

@@ -7,10 +7,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_config::MAX_COMPONENT_BYTES;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
-
-/// The largest component that is looked at; Python's are 18 MB.
-pub const MAX_COMPONENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// The native stack a guest may use, and wasmtime's default. A thread that calls plugins needs at least twice that;
 /// Rust's default of 2 MiB is plenty.
@@ -188,7 +186,7 @@ fn refused(error: &wasmtime::Error) -> Error {
 fn check_preamble(bytes: &[u8]) -> Result<(), &'static str> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_MODULE: &[u8] = &[1, 0, 0, 0];
-    if bytes.len() > MAX_COMPONENT_BYTES {
+    if bytes.len() as u64 > MAX_COMPONENT_BYTES {
         return Err("larger than 64 MiB");
     }
     match bytes.split_at_checked(MAGIC.len()) {

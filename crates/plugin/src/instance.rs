@@ -7,10 +7,10 @@ use crate::guest::Guest;
 use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
 use crate::plugin::Plugin;
-use crate::spec::Limits;
 use crate::state::Write;
 use crate::ticker::{Running, ticks};
 use std::time::{Duration, Instant};
+use tidegate_config::Limits;
 use tidegate_message::{Message, QoS};
 use wasmtime::Store;
 

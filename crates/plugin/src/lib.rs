@@ -34,12 +34,13 @@ mod ticker;
 mod wasi;
 
 pub use circuit::{Admission, Circuit, CircuitSettings};
-pub use host::{Component, Host, HostConfig, MAX_COMPONENT_BYTES, WASM_STACK_BYTES};
+pub use host::{Component, Host, HostConfig, WASM_STACK_BYTES};
 pub use instance::{Input, Instance, MAX_BATCH_MESSAGES, Stats};
 pub use outcome::{Destination, Fault, Outcome, Output, Outputs};
 pub use plugin::Plugin;
-pub use spec::{Grants, Limits, Spec};
+pub use spec::Spec;
 pub use state::{StateStore, Write};
+pub use tidegate_config::{Grants, Limits};
 
 use std::fmt;
 

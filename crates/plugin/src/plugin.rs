@@ -6,7 +6,7 @@ use crate::guest::Guest;
 use crate::host::{Component, Host};
 use crate::instance::{Instance, Live};
 use crate::log::PluginLog;
-use crate::spec::Spec;
+use crate::spec::{self, Spec};
 use crate::{Diagnostic, Error, wasi};
 use std::fmt;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Plugin {
     /// # Errors
     /// [`Error::WrongWorld`], [`Error::Ungranted`] or [`Error::Limits`]; nothing of the component has run then.
     pub fn new(host: &Host, component: &Component, spec: Spec) -> Result<Self, Error> {
-        spec.limits.check()?;
+        spec::check(&spec.limits)?;
         check_exports(component)?;
         check_imports(component, &spec)?;
         let pre = link(host, component, &spec).map_err(|error| Error::WrongWorld(format!("{error:#}")))?;

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::state::StateStore;
 use crate::ticker::TICK;
 use std::time::Duration;
-use tidegate_message::TopicFilter;
+use tidegate_config::{Grants, Limits};
 
 /// One plugin as configured.
 #[derive(Debug, Clone)]
@@ -38,81 +38,23 @@ impl Spec {
     }
 }
 
-/// What a plugin may do beyond saying `pass`, `drop`, or `onward` with the topic the message came with.
-///
-/// - An output straight to a target needs that target's name in `targets`.
-/// - A topic the plugin *chooses* must match one of `topics`, wherever it goes. A topic it leaves alone, by `none` or
-///   by saying the same text again, is not its choice and needs no grant. All outputs of `tick` choose.
-/// - Payload, QoS, retain and properties need no grant.
-/// - `state` lets it import `tidegate:gateway/state`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Targets by their configured names; [`Destination::Target`](crate::Destination::Target) is an index into it.
-    pub targets: Vec<String>,
-    /// Topics it may publish to.
-    pub topics: Vec<TopicFilter>,
-    /// Whether it may hold state.
-    pub state: bool,
-}
+/// The shortest deadline that can be kept within twice its length.
+const MIN_DEADLINE: Duration = TICK.saturating_mul(2);
 
-/// How much of everything a plugin may use. Each instance has these for itself, except `state_bytes` and the log,
-/// which all instances of a plugin share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Linear memory in all, in bytes.
-    pub memory_bytes: usize,
-    /// Elements of all tables together; one takes 8 bytes of ours.
-    pub table_elements: usize,
-    /// Core modules, memories and tables in one component, each; an interpreter's component has dozens.
-    pub instances: usize,
-    /// How long one call may take, whatever the size of its batch. A guest is cut at most 5 ms later.
-    pub deadline: Duration,
-    /// How long instantiating may take, and `configure`, each.
-    pub configure_deadline: Duration,
-    /// Outputs for one message, or for one tick.
-    pub outputs: u32,
-    /// Bytes of all outputs for one message: topics, payloads and properties that are its own.
-    pub output_bytes: usize,
-    /// Lines of log in a second; the rest is counted.
-    pub log_lines_per_second: u32,
-    /// Keys and values of its state together, in bytes.
-    pub state_bytes: usize,
-}
+/// The smallest memory that holds a guest at all: a page of WebAssembly.
+const MIN_MEMORY_BYTES: usize = 64 * 1024;
 
-impl Limits {
-    /// The shortest deadline that can be kept within twice its length.
-    pub const MIN_DEADLINE: Duration = TICK.saturating_mul(2);
-    /// The smallest memory that holds a guest at all: a page of WebAssembly.
-    pub const MIN_MEMORY_BYTES: usize = 64 * 1024;
-
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let refuse = |key, least: String| Err(Error::Limits { key, least });
-        if self.memory_bytes < Self::MIN_MEMORY_BYTES {
-            return refuse("memory", format!("{} bytes", Self::MIN_MEMORY_BYTES));
-        }
-        if self.deadline < Self::MIN_DEADLINE || self.configure_deadline < Self::MIN_DEADLINE {
-            return refuse("deadline", format!("{} ms", Self::MIN_DEADLINE.as_millis()));
-        }
-        if self.outputs == 0 {
-            return refuse("outputs", "1".into());
-        }
-        Ok(())
+/// Whether a guest can run at all within its limits.
+pub(crate) fn check(limits: &Limits) -> Result<(), Error> {
+    let refuse = |key, least: String| Err(Error::Limits { key, least });
+    if limits.memory_bytes < MIN_MEMORY_BYTES {
+        return refuse("memory", format!("{MIN_MEMORY_BYTES} bytes"));
     }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        const MIB: usize = 1024 * 1024;
-        Self {
-            memory_bytes: 16 * MIB,
-            table_elements: 100_000,
-            instances: 100,
-            deadline: Duration::from_millis(50),
-            configure_deadline: Duration::from_secs(1),
-            outputs: 64,
-            output_bytes: MIB,
-            log_lines_per_second: 10,
-            state_bytes: MIB,
-        }
+    if limits.deadline < MIN_DEADLINE || limits.configure_deadline < MIN_DEADLINE {
+        return refuse("deadline", format!("{} ms", MIN_DEADLINE.as_millis()));
     }
+    if limits.outputs == 0 {
+        return refuse("outputs", "1".into());
+    }
+    Ok(())
 }

@@ -2,13 +2,14 @@
 
 use crate::debt::Ack;
 use crate::lane::Lane;
-use crate::pressure::{Pace, Rest};
+use crate::pressure::Rest;
 use crate::ring::Echo;
 use crate::set::Health;
-use crate::topic_cache::TopicCache;
+use crate::topic_routes::TopicRoutes;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_message::Message;
+use tidegate_pacing::Bucket;
 use tidegate_spool::NameId;
 
 /// One broker.
@@ -20,7 +21,7 @@ pub struct Broker<A> {
     /// Not configured any more.
     pub(crate) is_gone: bool,
     pub(crate) lane: Lane,
-    pub(crate) topics: TopicCache,
+    pub(crate) topics: TopicRoutes,
     /// Whether it takes messages.
     pub health: Health,
     /// Since when it does not.
@@ -48,7 +49,7 @@ pub struct Broker<A> {
     /// What must be durable before the link may write what it has in its buffer.
     pub(crate) gate: u64,
     /// How fast a backlog may leave.
-    pub(crate) pace: Option<Pace>,
+    pub(crate) pace: Option<Bucket>,
     /// A backlog waits for `pace`.
     pub(crate) paced: bool,
     pub(crate) rest: Rest,
@@ -64,7 +65,7 @@ impl<A: Ack> Broker<A> {
             is_link,
             is_gone: false,
             lane: Lane::default(),
-            topics: TopicCache::default(),
+            topics: TopicRoutes::default(),
             health: Health::default(),
             down_since: None,
             acks: Vec::new(),

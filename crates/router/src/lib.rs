@@ -69,7 +69,7 @@ mod set;
 mod stash;
 mod straight;
 mod ticket;
-mod topic_cache;
+mod topic_routes;
 
 pub use account::{Account, DropReason, Histogram};
 pub use broker::Broker;
@@ -79,7 +79,6 @@ pub use exactly_once::Sent;
 pub use give_up::{GoesTo, MoveError};
 pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
-pub use notice::Lines;
 pub use parcel::Parcel;
 pub use park::{PARKED_FOR_TARGET, ReplayError};
 pub use receive::Arrival;

@@ -93,7 +93,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     fn tell_parked(&mut self, route: RouteId, number: u64, parked: &Parked, now: Moment) {
-        let Some(lines_kept_back) = self.notices.parked.admit(now.at) else { return };
+        let Some(lines_kept_back) = self.notices.parked.allow(now.at) else { return };
         tracing::warn!(
             number,
             route = &*self.routes[route.at()].name,

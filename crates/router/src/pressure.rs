@@ -6,6 +6,7 @@ use crate::ids::BrokerId;
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use std::time::{Duration, Instant};
+use tidegate_pacing::{Bucket, Doubling};
 
 /// How much of one source's messages may wait for delivery, in bytes; beyond, it is read only once a second.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -21,39 +22,22 @@ pub(crate) const HOLD_BACK: Duration = Duration::from_secs(1);
 const REST_MIN: Duration = Duration::from_millis(500);
 const REST_MAX: Duration = Duration::from_secs(60);
 
-/// How fast a backlog leaves: so many messages a second, a tenth of a second's worth at a time.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    per_second: f64,
-    tokens: f64,
-    at: Instant,
-}
-
-impl Pace {
-    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second: f64::from(per_second), tokens: 1.0, at: now }
-    }
-
-    /// True if one more may go now.
-    #[inline]
-    pub(crate) fn admits(&mut self, now: Instant) -> bool {
-        let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
-        (self.tokens, self.at) = ((self.tokens + gained).min((self.per_second / 10.0).max(1.0)), now);
-        self.tokens >= 1.0
-    }
-
-    #[inline]
-    pub(crate) fn take(&mut self) {
-        self.tokens -= 1.0;
-    }
+/// How fast a backlog leaves: so many messages a second, a tenth of a second's worth at a time. It begins with one.
+pub(crate) fn pace(per_second: u32, now: Instant) -> Bucket {
+    Bucket::new(per_second, Duration::from_secs(1), per_second / 10).with_one(now)
 }
 
 /// A target that refuses messages for now gets none at QoS 1 and 2 for a while, longer each time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Rest {
     until: Option<Instant>,
-    /// How often that was so in a row.
-    times: u32,
+    lengths: Doubling,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self { until: None, lengths: Doubling::new(REST_MIN, REST_MAX) }
+    }
 }
 
 impl Rest {
@@ -64,15 +48,16 @@ impl Rest {
 
     /// It has refused again. Returns for how long it is left alone.
     pub(crate) fn begin(&mut self, now: Instant) -> Duration {
-        let rest = REST_MIN.saturating_mul(1 << self.times.min(16)).min(REST_MAX);
-        (self.times, self.until) = (self.times + 1, Some(now + rest));
+        let rest = self.lengths.advance();
+        self.until = Some(now + rest);
         rest
     }
 
     /// It has taken a message.
     #[inline]
     pub(crate) fn end(&mut self) {
-        *self = Self::default();
+        self.until = None;
+        self.lengths.reset();
     }
 }
 
@@ -134,15 +119,14 @@ mod tests {
     #[test]
     fn a_pace_lets_so_many_go_in_a_second() {
         let start = Instant::now();
-        let mut pace = Pace::new(100, start);
+        let mut pace = pace(100, start);
         let mut went = 0;
         for ms in 0..=1_000 {
-            while pace.admits(start + Duration::from_millis(ms)) {
-                pace.take();
+            while pace.try_take(start + Duration::from_millis(ms)) {
                 went += 1;
             }
         }
-        assert!((100..=101).contains(&went), "{went}");
+        assert_eq!(went, 101, "one at the start, and a hundred");
     }
 
     #[test]

@@ -78,11 +78,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let broker = &mut self.brokers[from.at()];
             let held_back = broker.lane.holds_back(now.at);
             let late = now.us.saturating_sub(LATE_US);
-            let may_drain = broker.pace.as_mut().is_none_or(|pace| pace.admits(now.at));
+            let may_drain = broker.pace.as_ref().is_none_or(|pace| pace.admits(now.at));
             broker.paced = !may_drain;
             let mut entry = broker.lane.pop(has_room, (!may_drain).then_some(late))?;
             if let Some(pace) = broker.pace.as_mut().filter(|_| entry.received_us < late) {
-                pace.take();
+                pace.take(now.at);
             }
             if held_back && !broker.lane.holds_back(now.at) {
                 self.wants_look = true;

@@ -3,7 +3,7 @@
 
 use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId, SetId};
-use crate::pressure::Pace;
+use crate::pressure::pace;
 use crate::queue::class_of;
 use crate::resolve::Shape;
 use crate::ring::Ring;
@@ -90,7 +90,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let name = &*broker.name;
             let sets = config.targets.iter().filter(|(_, set)| set.members.iter().any(|member| member == name));
             let rates = sets.filter_map(|(_, set)| set.spool.drain_rate).chain(config.spool_of(name).drain_rate);
-            broker.pace = rates.min().map(|rate| Pace::new(rate, now.at));
+            broker.pace = rates.min().map(|rate| pace(rate, now.at));
         }
     }
 

@@ -260,7 +260,7 @@ impl Play {
             devices.ended().await;
         }
         let deadline = Instant::now() + DRAIN;
-        let under_way = |snapshot: &Snapshot| snapshot.routes.iter().map(|route| route.in_flight).sum::<u64>();
+        let under_way = |snapshot: &Snapshot| snapshot.routes.iter().map(|route| route.account.in_flight).sum::<u64>();
         let mut last = self.gateway.snapshot();
         while under_way(&last) > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -274,7 +274,7 @@ impl Play {
         let arrived = self.audience.as_ref().map_or(0, Running::received);
         let mut out = format!("\nSummary of {:.1} s\n", took.as_secs_f64());
         out += &printed(&last, &Snapshot::default(), took.as_secs_f64());
-        let balanced = last.routes.iter().all(|route| route.imbalance == 0);
+        let balanced = last.routes.iter().all(|route| route.account.imbalance() == 0);
         out += &format!(
             "\n{published} readings acknowledged to the devices, {arrived} messages seen at the office.\n\
              Every message accounted for (in + recovered + copies = out + dropped + parked + in flight): {}.\n\

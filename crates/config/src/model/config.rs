@@ -121,35 +121,42 @@ pub struct Plugin {
     pub digest: Option<String>,
 }
 
-/// What a plugin may do beyond saying onward or drop.
+/// What a plugin may do beyond saying `pass`, `drop`, or `onward` with the topic the message came with.
+///
+/// - An output straight to a target needs that target's name in `targets`.
+/// - A topic the plugin *chooses* must match one of `topics`, wherever it goes. A topic it leaves alone, by `none` or
+///   by saying the same text again, is not its choice and needs no grant. All outputs of `tick` choose.
+/// - Payload, QoS, retain and properties need no grant.
+/// - `state` lets it import `tidegate:gateway/state`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
-    /// Brokers or target sets it may send to by name.
+    /// Brokers or target sets it may send to by name; the plugin host knows them by their places here.
     pub targets: Vec<String>,
-    /// Topics it may choose. No filter of it is shared.
+    /// Topics it may publish to. No filter of it is shared.
     pub topics: Vec<TopicFilter>,
     /// Whether it may hold state.
     pub state: bool,
 }
 
-/// How much of everything a plugin may use.
+/// How much of everything a plugin may use. Each instance has these for itself, except `state_bytes` and the log,
+/// which all instances of a plugin share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Linear memory of one instance in all.
+    /// Linear memory in all, in bytes.
     pub memory_bytes: usize,
-    /// Elements of all tables of one instance together.
+    /// Elements of all tables together; one takes 8 bytes of ours.
     pub table_elements: usize,
-    /// How long one call may take.
+    /// How long one call may take, whatever the size of its batch. A guest is cut at most 5 ms later.
     pub deadline: Duration,
-    /// How long instantiating and `configure` may take, each.
+    /// How long instantiating may take, and `configure`, each.
     pub configure_deadline: Duration,
     /// Outputs for one message, or for one tick.
     pub outputs: u32,
-    /// What one message may be turned into, all outputs together.
+    /// Bytes of all outputs for one message: topics, payloads and properties that are its own.
     pub output_bytes: usize,
     /// Lines of log in a second; the rest is counted.
     pub log_lines_per_second: u32,
-    /// Keys and values of its state together.
+    /// Keys and values of its state together, in bytes.
     pub state_bytes: usize,
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_config as config;
 use tidegate_config::Config;
-use tidegate_plugin::{Circuit, Component, Grants, Host, HostConfig, Limits, Plugin, Spec, StateStore};
+use tidegate_plugin::{Circuit, Component, Host, HostConfig, Plugin, Spec, StateStore};
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
 pub(crate) fn allows_control_characters(config: &Config) -> bool {
@@ -177,26 +177,11 @@ pub(crate) fn short(digest: &str) -> &str {
 
 /// A plugin as it is configured, in the words of its host.
 pub(crate) fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
-    let limits = &settings.limits;
     Spec {
         name: name.to_owned(),
         config_json: settings.config.to_string(),
-        grants: Grants {
-            targets: settings.grants.targets.clone(),
-            topics: settings.grants.topics.clone(),
-            state: settings.grants.state,
-        },
-        limits: Limits {
-            memory_bytes: limits.memory_bytes,
-            table_elements: limits.table_elements,
-            deadline: limits.deadline,
-            configure_deadline: limits.configure_deadline,
-            outputs: limits.outputs,
-            output_bytes: limits.output_bytes,
-            log_lines_per_second: limits.log_lines_per_second,
-            state_bytes: limits.state_bytes,
-            ..Limits::default()
-        },
+        grants: settings.grants.clone(),
+        limits: settings.limits.clone(),
         state,
         ..Spec::new(name)
     }

@@ -11,10 +11,6 @@ use tidegate_pacing::LogLimit;
 use tidegate_plugin::{Destination, Input, Output};
 use tidegate_router::{Decided, Parcel, RouteId, To, Verdict};
 
-/// How many lines a route writes about what was refused of its ticks, in each [`REFUSED_PERIOD`].
-const REFUSED_LINES: u32 = 10;
-const REFUSED_PERIOD: Duration = Duration::from_secs(10);
-
 /// What sets the numbers of messages made on a tick apart from those of messages that came; below 2^53, which engines of
 /// JavaScript hold exactly.
 const OF_TICK: u64 = 1 << 52;
@@ -34,6 +30,7 @@ struct Worker {
     next_tick: Option<Instant>,
     /// What plugins said on a tick and a swap has interrupted.
     said: Vec<Said>,
+    /// Of the lines about what was refused of its ticks.
     refused: LogLimit,
     /// What plugins have written into their state in calls whose decisions a swap has interrupted.
     interrupted: Vec<Decided>,
@@ -67,7 +64,7 @@ impl Worker {
             tick: None,
             next_tick: None,
             said: Vec::new(),
-            refused: LogLimit::new(REFUSED_LINES, REFUSED_PERIOD),
+            refused: LogLimit::default(),
             interrupted: Vec::new(),
             folded: Vec::new(),
         }

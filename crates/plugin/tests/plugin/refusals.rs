@@ -3,7 +3,7 @@
 use crate::guest::{self, Extra};
 use crate::{host, plugin, spec};
 use std::time::{Duration, Instant};
-use tidegate_plugin::{Error, Fault, Limits, Plugin};
+use tidegate_plugin::{Error, Fault, Plugin};
 
 fn refusal(bytes: &[u8]) -> String {
     let host = host();
@@ -67,10 +67,13 @@ fn a_configure_that_hangs_is_cut() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
+/// The least that a configuration may give.
+const ONE_PAGE_BYTES: usize = 64 * 1024;
+
 #[test]
 fn a_plugin_that_does_not_fit_its_memory_does_not_start() {
     let mut small = spec();
-    small.limits.memory_bytes = Limits::MIN_MEMORY_BYTES;
+    small.limits.memory_bytes = ONE_PAGE_BYTES;
     let error = plugin(Extra::None, small).instantiate().unwrap_err();
     assert!(matches!(error, Error::Start(Fault::Memory { .. })), "{error}");
 }

@@ -39,8 +39,8 @@ impl Play {
     /// What routes have counted as dropped is kept beyond their life.
     pub(crate) fn count_dropped(&mut self) {
         for (_, route) in self.router.routes() {
-            for (reason, count) in route.account.dropped() {
-                *self.ledger.dropped.entry((route.name.to_string(), reason.to_owned())).or_default() += count;
+            for (reason, count) in &route.account.dropped {
+                *self.ledger.dropped.entry((route.name.to_string(), reason.to_string())).or_default() += count;
             }
         }
     }

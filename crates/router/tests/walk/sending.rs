@@ -115,8 +115,8 @@ impl Play {
     /// How many messages were dropped in this life, and not because a plugin said so.
     fn dropped_now(&self) -> u64 {
         let routes = self.router.routes();
-        let dropped = routes.flat_map(|(_, route)| route.account.dropped());
-        dropped.filter(|(reason, _)| *reason != "unwanted").map(|(_, count)| count).sum()
+        let dropped = routes.flat_map(|(_, route)| &route.account.dropped);
+        dropped.filter(|(reason, _)| &***reason != "unwanted").map(|(_, count)| count).sum()
     }
 
     /// A source has seen PUBRECs, and sends PUBREL. Returns how many.

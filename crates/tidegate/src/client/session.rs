@@ -125,7 +125,7 @@ impl Session {
                 network.set_connection_timeout(timeout_s);
                 let (client, mut event_loop) = rumqttc::AsyncClient::new(options, REQUESTS_MAX);
                 event_loop.set_network_options(network);
-                tokio::task::spawn_local(run_v311(event_loop, sender));
+                tokio::task::spawn_local(run(event_loop, sender));
                 Requests::V311(client)
             }
             Version::V5 => {
@@ -136,7 +136,7 @@ impl Session {
                     options.set_credentials(name, password);
                 }
                 let (client, event_loop) = v5::AsyncClient::new(options, REQUESTS_MAX);
-                tokio::task::spawn_local(run_v5(event_loop, sender));
+                tokio::task::spawn_local(run(event_loop, sender));
                 Requests::V5(client)
             }
         };
@@ -207,44 +207,47 @@ fn reached(url: &BrokerUrl, tls: Option<TlsSettings>) -> (String, Transport) {
     }
 }
 
-async fn run_v311(mut event_loop: rumqttc::EventLoop, events: mpsc::Sender<Result<Event, Wrong>>) {
-    let mut connected = false;
-    loop {
-        let said = match event_loop.poll().await {
-            Ok(event) => match of_v311(event) {
-                Some(event) => Ok(event),
-                None => continue,
-            },
-            Err(error) => {
-                // What came in the same breath as the end is still with rumqttc: a refusal tells more than the end.
-                for event in event_loop.state.events.drain(..).filter_map(of_v311) {
-                    let _ = events.send(Ok(event)).await;
-                }
-                Err(words::of_v311(&error, connected))
-            }
-        };
-        connected |= matches!(said, Ok(Event::Connected));
-        let ends = matches!(said, Ok(Event::Closed) | Err(_));
-        if events.send(said).await.is_err() || ends {
-            return;
-        }
+/// rumqttc's two event loops: alike, and of no type in common.
+trait EventLoop {
+    /// What rumqttc says next, where it is something to tell. `connected`: the broker has taken us.
+    async fn said(&mut self, connected: bool) -> Result<Option<Event>, Wrong>;
+
+    /// What it has not said.
+    fn unsaid(&mut self) -> Vec<Event>;
+}
+
+impl EventLoop for rumqttc::EventLoop {
+    async fn said(&mut self, connected: bool) -> Result<Option<Event>, Wrong> {
+        self.poll().await.map(of_v311).map_err(|error| words::of_v311(&error, connected))
+    }
+
+    fn unsaid(&mut self) -> Vec<Event> {
+        self.state.events.drain(..).filter_map(of_v311).collect()
     }
 }
 
-async fn run_v5(mut event_loop: v5::EventLoop, events: mpsc::Sender<Result<Event, Wrong>>) {
+impl EventLoop for v5::EventLoop {
+    async fn said(&mut self, connected: bool) -> Result<Option<Event>, Wrong> {
+        self.poll().await.map(of_v5).map_err(|error| words::of_v5(&error, connected))
+    }
+
+    fn unsaid(&mut self) -> Vec<Event> {
+        self.state.events.drain(..).filter_map(of_v5).collect()
+    }
+}
+
+async fn run(mut event_loop: impl EventLoop, events: mpsc::Sender<Result<Event, Wrong>>) {
     let mut connected = false;
     loop {
-        let said = match event_loop.poll().await {
-            Ok(event) => match of_v5(event) {
-                Some(event) => Ok(event),
-                None => continue,
-            },
+        let said = match event_loop.said(connected).await {
+            Ok(None) => continue,
+            Ok(Some(event)) => Ok(event),
             Err(error) => {
                 // What came in the same breath as the end is still with rumqttc: a refusal tells more than the end.
-                for event in event_loop.state.events.drain(..).filter_map(of_v5) {
+                for event in event_loop.unsaid() {
                     let _ = events.send(Ok(event)).await;
                 }
-                Err(words::of_v5(&error, connected))
+                Err(error)
             }
         };
         connected |= matches!(said, Ok(Event::Connected));

@@ -97,20 +97,21 @@ struct Column {
 const NAME_WIDTH: usize = 10;
 
 const COLUMNS: [Column; 9] = [
-    Column { name: "in", width: 9, spare: 4, value: |route, _| route.received.to_string() },
-    Column { name: "out", width: 9, spare: 3, value: |route, _| route.out.to_string() },
-    Column { name: "in/s", width: 7, spare: 1, value: |_, rate| format!("{:.0}", rate(|route| route.received)) },
-    Column { name: "out/s", width: 7, spare: 0, value: |_, rate| format!("{:.0}", rate(|route| route.out)) },
-    Column { name: "dropped", width: 9, spare: 2, value: |route, _| dropped(route).to_string() },
+    Column { name: "in", width: 9, spare: 4, value: |route, _| route.account.received.to_string() },
+    Column { name: "out", width: 9, spare: 3, value: |route, _| route.account.out.to_string() },
+    Column {
+        name: "in/s",
+        width: 7,
+        spare: 1,
+        value: |_, rate| format!("{:.0}", rate(|route| route.account.received)),
+    },
+    Column { name: "out/s", width: 7, spare: 0, value: |_, rate| format!("{:.0}", rate(|route| route.account.out)) },
+    Column { name: "dropped", width: 9, spare: 2, value: |route, _| route.account.dropped_total().to_string() },
     Column { name: "failed", width: 7, spare: 6, value: |route, _| failures(route).to_string() },
-    Column { name: "parked", width: 7, spare: 5, value: |route, _| route.parked.to_string() },
-    Column { name: "p50", width: 7, spare: 8, value: |route, _| time(route.p50_us) },
-    Column { name: "p99", width: 7, spare: 7, value: |route, _| time(route.p99_us) },
+    Column { name: "parked", width: 7, spare: 5, value: |route, _| route.account.parked.to_string() },
+    Column { name: "p50", width: 7, spare: 8, value: |route, _| time(route.account.latency.quantile_us(0.5)) },
+    Column { name: "p99", width: 7, spare: 7, value: |route, _| time(route.account.latency.quantile_us(0.99)) },
 ];
-
-fn dropped(route: &RouteSnapshot) -> u64 {
-    route.dropped.iter().map(|(_, count)| count).sum()
-}
 
 fn failures(route: &RouteSnapshot) -> u64 {
     route.plugins.iter().map(|plugin| plugin.failures).sum()
@@ -147,7 +148,7 @@ pub(crate) fn table(now: &Snapshot, before: &Snapshot, seconds: f64, columns: us
 /// Its plugins with the first digits of their SHA-256, and why what was dropped was dropped.
 fn details(route: &RouteSnapshot) -> String {
     let plugins: Vec<_> = route.plugins.iter().map(|plugin| format!("{}@{}", plugin.name, plugin.version)).collect();
-    let dropped: Vec<_> = route.dropped.iter().filter(|(_, count)| *count > 0).collect();
+    let dropped: Vec<_> = route.account.dropped.iter().filter(|(_, count)| **count > 0).collect();
     let dropped: Vec<_> = dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     match dropped.is_empty() {
         true => plugins.join(" "),
@@ -230,20 +231,24 @@ fn cut(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_gateway::PluginSnapshot;
+    use tidegate_gateway::{Account, Histogram, PluginSnapshot};
 
     fn snapshot() -> Snapshot {
         let plugin =
             |name: &str| PluginSnapshot { name: name.into(), version: "a0992b37".into(), ..Default::default() };
+        let mut latency = Histogram::default();
+        latency.record(2_000);
+        latency.record(131_000);
         let route = |name: &str, plugins: Vec<PluginSnapshot>| RouteSnapshot {
             name: name.into(),
-            received: 1_234_567,
-            out: 1_200_000,
-            dropped: vec![("routed to drop".into(), 34_567), ("unchanged".into(), 1), ("never".into(), 0)],
-            p50_us: Some(2048),
-            p99_us: Some(131_072),
+            account: Account {
+                received: 1_234_567,
+                out: 1_200_000,
+                dropped: [("routed to drop".into(), 34_567), ("unchanged".into(), 1), ("never".into(), 0)].into(),
+                latency: latency.clone(),
+                ..Default::default()
+            },
             plugins,
-            ..Default::default()
         };
         let telemetry = route("telemetry", vec![plugin("by-kind"), plugin("celsius"), plugin("calm")]);
         Snapshot { routes: vec![telemetry, route("alarms", vec![plugin("alarms-only")])], ..Default::default() }
