@@ -28,7 +28,7 @@ mod tree;
 mod values;
 
 pub use bounds::{MAX_COMPONENT_BYTES, MAX_CONFIG_BYTES, MAX_NAME_BYTES};
-pub use diff::{Change, ChangeKind, diff, removed_targets};
+pub use diff::{Change, ChangeKind, Fate, Key, Outline, Shown, Touched, diff, hash_kept};
 pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
@@ -40,6 +40,7 @@ pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use rules::{Ring, rings};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
+pub use topics::{FilterTree, Pattern};
 
 use crate::tree::Context;
 use std::io::Read;

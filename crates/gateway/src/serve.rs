@@ -177,8 +177,7 @@ async fn apply(gateway: &Gateway, config: Config) {
     let was_refused = gateway.last_reloads().is_refused;
     match gateway.reload(config).await {
         Ok(changes) => {
-            changes.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
-            changes.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+            changes.tell();
             if changes.is_empty() && was_refused {
                 tracing::info!("reloaded, nothing has changed: what was refused is as it was again");
             } else if changes.is_empty() {

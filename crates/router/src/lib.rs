@@ -63,6 +63,7 @@ pub use moment::Moment;
 pub use notice::Lines;
 pub use parcel::Parcel;
 pub use park::{PARKED_FOR_TARGET, ReplayError};
+pub use queue::Backlog;
 pub use receive::Arrival;
 pub use release::Refused;
 pub use resolve::Shape;

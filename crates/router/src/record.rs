@@ -124,7 +124,7 @@ impl<A: Ack> Router<A> {
         let mut names: SmallVec<[NameId; 2]> = SmallVec::new();
         let mut places: SmallVec<[QueueId; 2]> = SmallVec::new();
         for queue in queues {
-            match self.admit(queue, part.debt.is_some()) {
+            match self.admit(queue, part.debt.is_some(), now) {
                 Ok(queue) => {
                     names.push(self.queues[queue.at()].name);
                     places.push(queue);
@@ -162,7 +162,7 @@ impl<A: Ack> Router<A> {
     }
 
     /// Whether a queue takes one more message, for which a source waits or does not.
-    fn admit(&mut self, queue: Option<QueueId>, is_held: bool) -> Result<QueueId, DropReason<'static>> {
+    fn admit(&mut self, queue: Option<QueueId>, is_held: bool, now: Moment) -> Result<QueueId, DropReason<'static>> {
         let Some(queue) = queue else { return Err(DropReason::TargetRemoved) };
         if !is_held && self.disk != DiskStatus::Good {
             return Err(DropReason::Disk);
@@ -173,7 +173,7 @@ impl<A: Ack> Router<A> {
         }
         let when_full = settings.when_full;
         match when_full {
-            WhenFull::DropOldest if self.drop_oldest(queue) && is_held => Ok(queue),
+            WhenFull::DropOldest if self.drop_oldest(queue, now) && is_held => Ok(queue),
             // The record is not written before there is room: see `commit`.
             WhenFull::Block if is_held => Ok(queue),
             _ => Err(DropReason::Quota),

@@ -42,8 +42,9 @@ impl<A: Ack> Router<A> {
     /// One delivery is done.
     pub fn complete(&mut self, ticket: Ticket, now: Moment) {
         let (route, received_us) = match ticket {
-            Ticket::Spooled { .. } => {
+            Ticket::Spooled { queue, .. } => {
                 let Some((route, received_us)) = self.spool_done(ticket) else { return };
+                self.queues[queue.at()].delivered += 1;
                 (route, Some(received_us))
             }
             Ticket::Held { debt, route, .. } => (route, self.debts.received_us(debt)),

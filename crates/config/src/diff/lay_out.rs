@@ -3,8 +3,8 @@
 //! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
 
 use crate::model::{
-    Admin, AdminAddr, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue,
-    Limits, LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
+    Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
+    LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
 };
 use crate::values::size_text;
 use std::collections::BTreeMap;
@@ -26,10 +26,6 @@ pub(super) fn lay_out(config: &Config) -> BTreeMap<String, Value> {
     let mut all = Keys { within: String::new(), all: BTreeMap::new() };
     all.section("gateway", |keys| keys.gateway(gateway));
     if let Some(Admin { listen }) = admin {
-        let listen = match listen {
-            AdminAddr::Tcp(addr) => addr.to_string(),
-            AdminAddr::Unix(path) => format!("unix:{}", path.display()),
-        };
         all.section("admin", |keys| keys.told("listen", listen));
     }
     for (name, broker) in brokers {

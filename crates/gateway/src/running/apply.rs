@@ -59,10 +59,13 @@ impl Gateway {
         let prepared = self.prepare(&config).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
-        let mut changes = Changes {
-            now: report::changes(&before, &config),
-            next_start: next_start::told(&config, &inner.written.borrow(), &written),
-        };
+        let mut changes = Changes::default();
+        // At the start all of it is new, which nobody needs to hear.
+        if inner.recovered.get() {
+            let waiting = inner.path.borrow().waiting_by_target();
+            changes = report::changes(&before, &config, &waiting);
+            changes.next_start = next_start::told(&config, &inner.written.borrow(), &written);
+        }
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
@@ -95,7 +98,7 @@ impl Gateway {
         self.subscribe(&config);
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = written;
-        inner.last_reloads.borrow_mut().applied();
+        inner.last_reloads.borrow_mut().applied(changes.clone());
         Ok(changes)
     }
 
@@ -173,9 +176,17 @@ impl Gateway {
 impl DataPath {
     /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
     fn recover(&mut self) {
-        for waiting in self.router.waiting_for_nobody() {
-            let (target_name, messages) = (waiting.key.target, waiting.items);
-            tracing::warn!(target_name, messages, "wait for a target that is not configured");
+        let nobody: Vec<String> = self.router.waiting_for_nobody().into_iter().map(|one| one.key.target).collect();
+        for (target_name, messages) in self.waiting_by_target() {
+            if nobody.contains(&target_name) {
+                tracing::warn!(
+                    target_name,
+                    messages,
+                    "recovered from the spool: wait for a target that is not configured"
+                );
+            } else {
+                tracing::info!(target_name, messages, "recovered from the spool");
+            }
         }
         let now = self.moment(Instant::now());
         for (at, sent, received) in self.router.recover(now) {
