@@ -57,5 +57,6 @@ impl fmt::Display for Change {
 ///
 /// A default that is written out is no change. A section that came or went is one change.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    Outline::of(old).changes(&Outline::of(new))
+    let (old, new) = Outline::of_both(old, new);
+    old.changes(&new)
 }

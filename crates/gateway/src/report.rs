@@ -108,7 +108,7 @@ pub fn touched_json(touched: &Touched) -> serde_json::Value {
 /// What the way from one configuration to another changes of what is in force, `waiting` being the messages that wait for
 /// each name.
 pub(crate) fn changes(old: &Config, new: &Config, waiting: &BTreeMap<String, u64>) -> Changes {
-    let (old, new) = (Outline::of(old), Outline::of(new));
+    let (old, new) = Outline::of_both(old, new);
     let changes = old.changes(&new);
     let touched = old.touched(&new, &changes, waiting);
     Changes { now: changes.iter().map(ToString::to_string).collect(), next_start: Vec::new(), touched }

@@ -42,11 +42,11 @@ pub struct Gateway {
 
 struct Inner {
     path: Rc<RefCell<DataPath>>,
-    config: RefCell<Config>,
+    config: RefCell<Arc<Config>>,
     /// What values that may be secrets are hashed with when another process compares; `None` if it cannot be kept.
     key: Option<tidegate_config::Key>,
     /// What the file said last, of which some waits for the next start.
-    written: RefCell<Config>,
+    written: RefCell<Arc<Config>>,
     /// Away while a reload builds plugins.
     preparer: Cell<Option<Preparer>>,
     keys: RefCell<HashMap<String, Vec<StageKey>>>,
@@ -116,9 +116,9 @@ impl Gateway {
         let gateway = Self {
             inner: Rc::new(Inner {
                 path: path.clone(),
-                config: RefCell::new(empty),
+                config: RefCell::new(Arc::new(empty)),
                 key,
-                written: RefCell::new(config.clone()),
+                written: RefCell::new(Arc::new(config.clone())),
                 preparer: Cell::new(Some(preparer)),
                 keys: RefCell::default(),
                 material: RefCell::default(),
@@ -171,7 +171,7 @@ impl Gateway {
     }
 
     /// The configuration in force.
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> Arc<Config> {
         self.inner.config.borrow().clone()
     }
 

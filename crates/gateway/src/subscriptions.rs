@@ -36,6 +36,12 @@ pub(crate) fn wanted(config: &Config, broker: &str) -> Vec<SubscribeFilter> {
     numbered(kept.collect())
 }
 
+/// Whether the routes of two configurations ask the same of a broker.
+pub(crate) fn are_same<'c>(before: &'c Config, after: &'c Config, broker: &str) -> bool {
+    let of = |config: &'c Config| config.routes.iter().map(|route| &route.from).filter(|from| from.broker == broker);
+    of(before).eq(of(after))
+}
+
 /// Of each filter the places of those that cover it, which are all different.
 fn covering(filters: &[(TopicFilter, QoS)]) -> Vec<Vec<usize>> {
     // What a group shares goes to each of its members in turn: only a filter of the same group takes its place.
@@ -183,6 +189,21 @@ mod tests {
         let shared = [("$share/g/a/b", 1, true), ("a/#", 1, true)];
         assert_eq!(found(&[(&["$share/g/a/b"], 1), (&["a/#"], 1)]), expected(&shared), "a group shares it with others");
         assert_eq!(found(&[(&["$SYS/#"], 1), (&["#"], 1)]), expected(&[("#", 1, false), ("$SYS/#", 1, false)]));
+    }
+
+    /// Each with each other one would be 100 million comparisons, three times: no time is asserted, but that takes a minute.
+    #[test]
+    fn of_ten_thousand_filters_none_is_compared_with_each_other_one() {
+        let filters = |from: usize| -> Vec<(TopicFilter, QoS)> {
+            let text = |n: usize| [format!("site/{n}/+/temp"), format!("site/{n}/1/temp"), format!("$share/g/s{n}/#")];
+            let new = |text: String| (TopicFilter::new(text).unwrap(), QoS::AtLeastOnce);
+            (from..from + 10_000).flat_map(text).map(new).collect()
+        };
+        let covered = covering(&filters(0)).iter().filter(|wider| !wider.is_empty()).count();
+        assert_eq!(covered, 10_000);
+        let (before, after) = (numbered(filters(0)), numbered(filters(1)));
+        assert_eq!(before.iter().filter(|one| one.subscription_id.is_some()).count(), 20_000);
+        assert_eq!(between(&before, &after), None, "what goes overlaps nothing that comes");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tidegate_spool::{DiskStatus, NameId, Ready};
 impl<A: Ack> Router<A> {
     /// Takes what has become durable, what was read, and how the disk is doing.
     pub fn spool_news(&mut self, now: Moment) {
+        self.trace.look();
         let before = self.spool.durable();
         let mut news = std::mem::take(&mut self.news);
         self.spool.poll(&mut news);
@@ -74,6 +75,9 @@ impl<A: Ack> Router<A> {
         let class = self.queues[queue.at()].class;
         let ticket = Ticket::Spooled { queue, ordinal: ready.ordinal };
         let entry = Entry { message: ready.message, ticket, received_us: ready.received_ms * 1000, class };
+        if self.trace.is_on() {
+            self.trace_ready(&entry, ready.recovered);
+        }
         let waiting = &mut self.queues[queue.at()];
         if waiting.discards > 0 {
             waiting.discards -= 1;
@@ -121,8 +125,11 @@ impl<A: Ack> Router<A> {
     }
 
     /// Nothing is due any more: the source may be told.
-    pub(crate) fn settle(&mut self, debt: DebtId) {
-        let Some(debt) = self.debts.remove(debt) else { return };
+    pub(crate) fn settle(&mut self, id: DebtId) {
+        let Some(debt) = self.debts.remove(id) else { return };
+        if self.trace.is_on() {
+            self.trace_settled(id, &debt.to);
+        }
         let Creditor::Source(source, ack) = debt.to else { return };
         let broker = &mut self.brokers[source.at()];
         broker.held_bytes = broker.held_bytes.saturating_sub(debt.weight_bytes);

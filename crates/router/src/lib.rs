@@ -51,6 +51,7 @@ mod set;
 mod stash;
 mod ticket;
 mod topic_cache;
+mod trace;
 
 pub use account::{Account, DropReason, Histogram};
 pub use broker::Broker;
@@ -78,6 +79,7 @@ use crate::queue::Queue;
 use crate::ring::Ring;
 use crate::route::Part;
 use crate::set::Set;
+use crate::trace::Trace;
 use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
@@ -131,6 +133,7 @@ pub struct Router<A> {
     dirty_brokers: Vec<BrokerId>,
     dirty_routes: Vec<RouteId>,
     notices: Notices,
+    trace: Trace,
     hasher: RandomState,
     /// Where remapped topics are made.
     arena: BytesMut,
@@ -169,6 +172,7 @@ impl<A: Ack> Router<A> {
             dirty_brokers: Vec::new(),
             dirty_routes: Vec::new(),
             notices: Notices::default(),
+            trace: Trace::default(),
             hasher: RandomState::new(),
             arena: BytesMut::new(),
         }

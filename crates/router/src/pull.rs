@@ -81,6 +81,9 @@ impl<A: Ack> Router<A> {
             if self.brokers[from.at()].echo.in_ring {
                 self.note_sent(from, &message, now.at);
             }
+            if self.trace.is_on() {
+                self.trace_sent(from, ticket, &message);
+            }
             return Some((ticket, message));
         }
     }

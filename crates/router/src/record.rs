@@ -92,6 +92,9 @@ impl<A: Ack> Router<A> {
     /// Into a lane; the source, if one waits, waits for the delivery from here on.
     #[inline(always)]
     fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
+        if self.trace.is_on() {
+            self.trace_passed(broker, &entry);
+        }
         if let Some(debt) = entry.ticket.debt()
             && self.debts.hand_over(debt) == Step::Decided
         {
@@ -142,6 +145,9 @@ impl<A: Ack> Router<A> {
             return;
         }
         let debt = self.debt_of(part);
+        if self.trace.is_on() {
+            self.trace_filed(debt, part, &places, &message);
+        }
         let route = self.routes[part.route.at()].name_id;
         if let Some(debt) = self.debts.get_mut(debt) {
             debt.stash.add(route, names, message);
@@ -194,6 +200,9 @@ impl<A: Ack> Router<A> {
 
     /// A message, or one copy of it, ends here before it is on its way to a target.
     pub(crate) fn end(&mut self, part: Part, reason: DropReason<'_>) {
+        if self.trace.is_on() {
+            self.trace_ended(part, reason);
+        }
         self.routes[part.route.at()].account.drop(reason);
         if let Some(debt) = part.debt {
             self.settle_decided(debt);
@@ -264,6 +273,9 @@ impl<A: Ack> Router<A> {
         let mut written = SmallVec::new();
         for id in debts {
             let Some((stash, alone)) = self.debts.take_stash(id) else { continue };
+            if self.trace.is_on() {
+                self.trace_stashed(id, &stash);
+            }
             let Some(debt) = self.debts.get(id) else { continue };
             let received_ms = debt.received_us / 1000;
             all.received_ms = if all.received_ms == 0 { received_ms } else { all.received_ms.min(received_ms) };
@@ -297,6 +309,9 @@ impl<A: Ack> Router<A> {
     pub(crate) fn write(&mut self, transaction: Transaction, debts: SmallVec<[DebtId; 1]>) {
         self.in_spool += transaction.items() as u64;
         let sequence = self.spool.append(transaction);
+        if self.trace.is_on() {
+            self.trace_recorded(sequence, &debts);
+        }
         self.written.extend(debts.into_iter().map(|debt| (sequence, debt)));
     }
 }

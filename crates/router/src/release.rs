@@ -29,6 +29,9 @@ impl<A: Ack> Router<A> {
         let mut count = 0;
         for (ticket, taken) in done {
             count += 1;
+            if self.trace.is_on() {
+                self.trace_completed(by, ticket, taken);
+            }
             if taken {
                 self.complete(ticket, now);
             } else {
@@ -63,6 +66,9 @@ impl<A: Ack> Router<A> {
 
     /// A message that waited in a lane or a session ends here.
     pub fn drop_ticket(&mut self, ticket: Ticket, reason: DropReason<'_>) {
+        if self.trace.is_on() {
+            self.trace_dropped(ticket, reason);
+        }
         let route = match ticket {
             Ticket::Spooled { .. } => {
                 let Some((route, _)) = self.spool_done(ticket) else { return };

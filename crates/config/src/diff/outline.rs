@@ -2,10 +2,10 @@
 
 use super::lay_out::{Value, lay_out};
 use super::{Change, ChangeKind, Touched, touched};
-use crate::model::Config;
+use crate::model::{Config, Route};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What values that are not told are hashed with, to be shown to another process: whoever does not have it learns nothing of
 /// them, and cannot try values either.
@@ -30,8 +30,21 @@ pub struct Shown(Outline);
 impl Outline {
     /// Of a configuration.
     pub fn of(config: &Config) -> Self {
+        Self::but(config, &HashSet::new())
+    }
+
+    /// Of two configurations, without the routes that are the same in both: of 10,000 an edit touches a few.
+    pub fn of_both(old: &Config, new: &Config) -> (Self, Self) {
+        let before: HashMap<&str, &Route> = old.routes.iter().map(|route| (route.name.as_str(), route)).collect();
+        let same = new.routes.iter().filter(|route| before.get(route.name.as_str()).is_some_and(|old| old == route));
+        let same: HashSet<&str> = same.map(|route| route.name.as_str()).collect();
+        (Self::but(old, &same), Self::but(new, &same))
+    }
+
+    /// Without the keys of some routes.
+    fn but(config: &Config, left_out: &HashSet<&str>) -> Self {
         let routes = config.routes.iter().map(|route| route.name.clone()).collect();
-        Self { keys: lay_out(config), routes }
+        Self { keys: lay_out(config, left_out), routes }
     }
 
     /// Every key that differs, in the order of the keys; empty exactly when nothing does.

@@ -30,7 +30,7 @@ impl Gateway {
         let inner = &self.inner;
         let _one_at_a_time = inner.reloading.lock().await;
         let before = inner.config.borrow().clone();
-        let config = next_start::in_force(&before, &written);
+        let config = Arc::new(next_start::in_force(&before, &written));
         let (wanted, runs) = (config.clone(), before.clone());
         let reading = move || (link_settings(&wanted, |_| true), users::read(&wanted, &runs));
         let (links, user_files) = tokio::task::spawn_blocking(reading)
@@ -95,15 +95,15 @@ impl Gateway {
         }
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
-        self.subscribe(&config);
+        self.subscribe(&config, &before);
         *inner.config.borrow_mut() = config;
-        *inner.written.borrow_mut() = written;
+        *inner.written.borrow_mut() = Arc::new(written);
         inner.last_reloads.borrow_mut().applied(changes.clone());
         Ok(changes)
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.
-    async fn prepare(&self, config: &Config) -> Result<Vec<Prepared>, Vec<String>> {
+    async fn prepare(&self, config: &Arc<Config>) -> Result<Vec<Prepared>, Vec<String>> {
         let Some(mut preparer) = self.inner.preparer.take() else {
             return Err(vec!["the plugin host is gone after a bug; restart the gateway".to_owned()]);
         };
