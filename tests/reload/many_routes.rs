@@ -4,6 +4,7 @@
 //! gives up. `scripts/soak routes` prints the figures.
 
 use super::*;
+use tidegate_testkit::Client;
 
 const ROUTES: usize = 10_000;
 
