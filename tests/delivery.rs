@@ -7,6 +7,7 @@
 //! | `routes` | fan-out, remap, plugins, overlaps; QoS 0 with a target that is away |
 //! | `sets` | several brokers under one name |
 //! | `ticks` | what plugins say on a tick, and the plugins behind them |
+//! | `traced` | what `RUST_LOG=tidegate=debug` tells of a message |
 //! | `retained` | retained messages, wills, and that nothing echoes |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
 
@@ -16,6 +17,7 @@ mod retained;
 mod routes;
 mod sets;
 mod ticks;
+mod traced;
 mod transports;
 
 use crate::fixture::PATIENCE;

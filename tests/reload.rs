@@ -6,11 +6,15 @@
 //! | `told` | what the log says of a reload: each change once, by its key; warnings as warnings |
 //! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
 //! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
+//! | `foretold` | what an edit means to messages that wait is said with it, and before it by `check --running` |
+//! | `many_routes` | one of 10,000 routes is changed |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `refused` | what is no good leaves the old one running and says why |
 
 mod backlog;
 mod edits;
+mod foretold;
+mod many_routes;
 mod refused;
 mod swaps;
 mod told;

@@ -23,6 +23,12 @@ fn what_is_parked_is_listed_shown_replayed_and_deleted() {
     assert!(first["reason"].as_str().unwrap().contains("trap"), "{first}");
     assert_eq!((&first["qos"], &first["payload_bytes"]), (&1.into(), &7.into()));
     let number = |at: usize| listed[at]["number"].to_string();
+    let log = tidegate.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("put a message aside")).collect();
+    assert_eq!(told.len(), 3, "{log}");
+    for word in ["WARN", "route=\"bad\"", "plugin=\"bad\"", "kind=\"trap\"", "topic=bad/0"] {
+        assert!(told[0].contains(word), "no {word} in {}", told[0]);
+    }
     let shown: Value = serde_json::from_str(&operator(&tidegate, &["show", &number(1)])).unwrap();
     assert_eq!(shown["payload"], "{\"n\":1}");
 

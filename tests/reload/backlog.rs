@@ -4,17 +4,17 @@ use crate::fixture::{PATIENCE, Witness, broker, run};
 use tidegate_testkit::{Client, ClientOptions, Ledger, Mosquitto, Tidegate, Version, eventually};
 
 /// Where nobody answers.
-const DEAD: &str = "mqtt://127.0.0.1:1";
+pub(super) const DEAD: &str = "mqtt://127.0.0.1:1";
 
 /// How many messages wait when the edit comes.
-const WAITING: usize = 300;
+pub(super) const WAITING: usize = 300;
 
-fn set(members: &[&str]) -> String {
+pub(super) fn set(members: &[&str]) -> String {
     let members: Vec<String> = members.iter().map(|member| format!("{member:?}")).collect();
     format!("[targets.up]\npolicy = \"failover\"\nmembers = [{}]\n", members.join(", "))
 }
 
-fn route(to: &str) -> String {
+pub(super) fn route(to: &str) -> String {
     format!("[[routes]]\nname = \"r\"\nfrom = {{ broker = \"home\", topics = [\"dev/#\"] }}\nto = [\"{to}\"]\n")
 }
 
@@ -23,14 +23,14 @@ fn payload(n: usize) -> String {
 }
 
 /// A gateway with messages at its source acknowledged, and waiting.
-struct Backlog {
-    tidegate: Tidegate,
+pub(super) struct Backlog {
+    pub(super) tidegate: Tidegate,
     home: Mosquitto,
 }
 
 impl Backlog {
     #[track_caller]
-    fn new(config: impl Fn(&str) -> String) -> Self {
+    pub(super) fn new(config: impl Fn(&str) -> String) -> Self {
         let home = Mosquitto::start();
         let tidegate = Tidegate::builder(&config(&broker("home", &home.url(), ""))).spawn();
         eventually("it is subscribed", PATIENCE, || {
@@ -48,16 +48,16 @@ impl Backlog {
         backlog
     }
 
-    fn gauge(&self, name: &str) -> f64 {
+    pub(super) fn gauge(&self, name: &str) -> f64 {
         self.tidegate.metrics().get(name, &[]).unwrap_or(0.0)
     }
 
-    fn queued(&self) -> usize {
+    pub(super) fn queued(&self) -> usize {
         self.gauge("tidegate_spool_queued") as usize
     }
 
     #[track_caller]
-    fn edit(&self, config: &str) {
+    pub(super) fn edit(&self, config: &str) {
         let before = self.gauge("tidegate_reloads_total");
         self.tidegate.edit_config(&(broker("home", &self.home.url(), "") + config));
         eventually("it is reloaded", PATIENCE, || self.gauge("tidegate_reloads_total") > before);
@@ -120,6 +120,32 @@ fn what_waits_for_a_target_that_is_removed_is_there_when_it_is_back_also_after_a
     // Under its name, as a set now.
     backlog.edit(&(broker("other", &office.url(), "") + &set(&["other"]).replace("targets.up", "targets.office")));
     backlog.arrives(&came);
+}
+
+#[test]
+fn what_waited_is_told_at_the_start_and_once_its_target_has_caught_up() {
+    let office = Mosquitto::start();
+    let came = witness(&office);
+    let mut backlog = Backlog::new(|home| home.to_owned() + &broker("office", DEAD, "") + &route("office"));
+    backlog.tidegate.kill();
+    // It is not ready: the target is not there.
+    backlog.tidegate.relaunch();
+    let told = |log: &str, words: &str| -> Vec<String> {
+        let lines = log.lines().filter(|line| line.contains(words) && line.contains("target_name=\"office\""));
+        lines.filter(|line| line.contains(&format!("messages={WAITING}"))).map(str::to_owned).collect()
+    };
+    let found = "recovered from the spool";
+    eventually("it says what it has found", PATIENCE, || !told(&backlog.tidegate.log(), found).is_empty());
+    eventually("the oldest has waited for some seconds", PATIENCE, || {
+        backlog.tidegate.get("/health").is_ok() && backlog.gauge("tidegate_spool_oldest_seconds") > 6.0
+    });
+    assert_eq!(told(&backlog.tidegate.log(), "caught up"), [""; 0]);
+    backlog.edit(&(broker("office", &office.url(), "") + &route("office")));
+    backlog.arrives(&came);
+    eventually("it says that all of it is there", PATIENCE, || {
+        let lines = told(&backlog.tidegate.log(), "caught up");
+        lines.len() == 1 && lines[0].contains("INFO") && lines[0].contains("took=") && lines[0].contains("waited=")
+    });
 }
 
 #[test]

@@ -5,6 +5,19 @@ use super::*;
 const QUOTA: u64 = 1_000;
 const SENT: u64 = 3_000;
 
+impl Queue {
+    /// The log tells of some of the messages that were dropped, with route and topic, and not of each.
+    #[track_caller]
+    fn told(&self, words: &str, reason: &str) {
+        let log = self.tidegate.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
+        assert!((1..=100).contains(&lines.len()), "{} lines of {words}", lines.len());
+        for word in ["WARN", "route=", "topic=dev/", &format!("reason=\"{reason}\"")] {
+            assert!(lines[0].contains(word), "no {word} in {}", lines[0]);
+        }
+    }
+}
+
 #[test]
 fn drop_oldest_keeps_the_newest() {
     let queue = Queue::of_one_route("max_messages = 1000, when_full = \"drop-oldest\"");
@@ -12,6 +25,7 @@ fn drop_oldest_keeps_the_newest() {
     queue.publish("dev", "k", SENT);
     queue.taken(SENT);
     assert_eq!(queue.dropped("quota"), SENT - QUOTA);
+    queue.told("a message that waited is dropped", "quota");
     let (arrived, _) = queue.drain(&witness);
     assert_eq!(arrived, ids("k", SENT - QUOTA..SENT));
 }
@@ -23,6 +37,7 @@ fn drop_newest_keeps_the_oldest() {
     queue.publish("dev", "k", SENT);
     queue.taken(SENT);
     assert_eq!(queue.dropped("quota"), SENT - QUOTA);
+    queue.told("the spool does not take a message", "quota");
     let (arrived, _) = queue.drain(&witness);
     assert_eq!(arrived, ids("k", 0..QUOTA));
 }
@@ -56,6 +71,7 @@ fn what_is_too_old_is_dropped_and_counted() {
     let witness = queue.witness();
     queue.publish("dev", "old", 100);
     eventually("it is too old", PATIENCE, || queue.dropped("too_old") == 100);
+    queue.told("a message that waited is dropped", "too_old");
     assert_eq!(queue.count("tidegate_spool_queued", &[]), 0);
     queue.to_office.heal();
     queue.publish("dev", "new", 1);

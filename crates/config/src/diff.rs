@@ -5,10 +5,13 @@
 //! than the gateway, is compared but never told.
 
 mod lay_out;
+mod outline;
+mod touched;
 
-use crate::model::{Config, Policy};
-use lay_out::{Value, lay_out};
-use std::collections::{BTreeMap, BTreeSet};
+pub use outline::{Key, Outline, Shown, hash_kept};
+pub use touched::{Fate, Touched};
+
+use crate::model::Config;
 use std::fmt;
 
 /// One key that differs, printed as `brokers.office.url changed from mqtt://a:1883 to mqtt://b:1883` or `routes.back added`.
@@ -54,57 +57,6 @@ impl fmt::Display for Change {
 ///
 /// A default that is written out is no change. A section that came or went is one change.
 pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
-    let (before, after) = (lay_out(old), lay_out(new));
-    let mut changes = BTreeMap::new();
-    for (key, value) in &before {
-        match after.get(key) {
-            None => drop(changes.insert(whole(key, &before, &after), ChangeKind::Removed)),
-            Some(now) if now == value => {}
-            Some(now) => {
-                let values = match (value, now) {
-                    (Value::Told(from), Value::Told(to)) => Some((from.clone(), to.clone())),
-                    _ => None,
-                };
-                changes.insert(key.clone(), ChangeKind::Changed { values });
-            }
-        }
-    }
-    for key in after.keys().filter(|key| !before.contains_key(*key)) {
-        changes.insert(whole(key, &after, &before), ChangeKind::Added);
-    }
-    let order = |config: &Config, other: &Config| -> Vec<String> {
-        let others: BTreeSet<&String> = other.routes.iter().map(|route| &route.name).collect();
-        let names = config.routes.iter().map(|route| &route.name);
-        names.filter(|name| others.contains(name)).cloned().collect()
-    };
-    if order(old, new) != order(new, old) {
-        changes.insert("routes".to_owned(), ChangeKind::Reordered);
-    }
-    changes.into_iter().map(|(key, kind)| Change { key, kind }).collect()
-}
-
-/// The section of a key if all of that section is `here` and nothing of it is `there`.
-fn whole(key: &str, here: &BTreeMap<String, Value>, there: &BTreeMap<String, Value>) -> String {
-    debug_assert!(here.contains_key(key));
-    let ends = key.match_indices('.').map(|(at, _)| at);
-    let section = ends.map(|end| &key[..end]).find(|section| {
-        // `brokers` and `routes` are no sections by themselves: it says which one came.
-        let is_list = ["brokers", "targets", "plugins", "routes"].contains(section);
-        let within = format!("{section}.");
-        let next = there.range(within.clone()..).next();
-        !is_list && !there.contains_key(*section) && !next.is_some_and(|(key, _)| key.starts_with(&within))
-    });
-    section.unwrap_or(key).to_owned()
-}
-
-/// The names under which messages may wait for `old` and under which none can for `new`, sorted.
-///
-/// Messages wait for a broker, and for a target set of which one member gets each; a set of policy `all` has nothing
-/// waiting for itself.
-pub fn removed_targets(old: &Config, new: &Config) -> Vec<String> {
-    let waits = |config: &Config| -> BTreeSet<String> {
-        let sets = config.targets.iter().filter(|(_, set)| set.policy != Policy::All).map(|(name, _)| name);
-        config.brokers.keys().chain(sets).cloned().collect()
-    };
-    waits(old).difference(&waits(new)).cloned().collect()
+    let (old, new) = Outline::of_both(old, new);
+    old.changes(&new)
 }

@@ -47,15 +47,15 @@ impl Changes {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
     }
 
-    fn between<T: PartialEq>(old: &BTreeMap<String, T>, new: &BTreeMap<String, T>) -> Self {
+    fn between<N: Ord + ToString, T: PartialEq>(old: &BTreeMap<N, T>, new: &BTreeMap<N, T>) -> Self {
         Self {
-            added: new.keys().filter(|name| !old.contains_key(*name)).cloned().collect(),
+            added: new.keys().filter(|name| !old.contains_key(*name)).map(ToString::to_string).collect(),
             changed: new
                 .iter()
                 .filter(|(name, value)| old.get(*name).is_some_and(|before| before != *value))
-                .map(|(name, _)| name.clone())
+                .map(|(name, _)| name.to_string())
                 .collect(),
-            removed: old.keys().filter(|name| !new.contains_key(*name)).cloned().collect(),
+            removed: old.keys().filter(|name| !new.contains_key(*name)).map(ToString::to_string).collect(),
         }
     }
 }
@@ -63,9 +63,9 @@ impl Changes {
 impl Config {
     /// What has to be done to come from this configuration to `new`.
     pub fn difference(&self, new: &Self) -> Difference {
-        let routes = |config: &Self| -> BTreeMap<String, Route> {
-            config.routes.iter().map(|route| (route.name.clone(), route.clone())).collect()
-        };
+        fn routes(config: &Config) -> BTreeMap<&str, &Route> {
+            config.routes.iter().map(|route| (route.name.as_str(), route)).collect()
+        }
         let restart = [
             ("gateway.name", self.gateway.name != new.gateway.name),
             ("gateway.data_dir", self.gateway.data_dir != new.gateway.data_dir),

@@ -28,7 +28,7 @@ mod tree;
 mod values;
 
 pub use bounds::{MAX_COMPONENT_BYTES, MAX_CONFIG_BYTES, MAX_NAME_BYTES};
-pub use diff::{Change, ChangeKind, diff, removed_targets};
+pub use diff::{Change, ChangeKind, Fate, Key, Outline, Shown, Touched, diff, hash_kept};
 pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
@@ -40,6 +40,7 @@ pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use rules::{Ring, rings};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
+pub use topics::{FilterTree, Pattern};
 
 use crate::tree::Context;
 use std::io::Read;
@@ -75,10 +76,17 @@ pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems
 /// # Errors
 /// All problems, warnings included, if at least one of them is an error.
 pub fn load(file: &Path) -> Result<Loaded, Problems> {
-    let text = read_text(file)?;
+    load_text(&read_text(file)?, file)
+}
+
+/// The same of a file whose text was read already.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Problems> {
     let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    let (config, warnings, places) = parse_and(&text, file, base, |context| files::check(context, &files::Real))?;
+    let (config, warnings, places) = parse_and(text, file, base, |context| files::check(context, &files::Real))?;
     Ok(Loaded { config, warnings, file: absolute, places })
 }
 

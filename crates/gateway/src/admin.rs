@@ -42,6 +42,10 @@ enum Question {
     /// What waits in the spool, in words.
     Waiting,
     Redirect(Redirect),
+    /// What runs, to compare a configuration with.
+    Config,
+    /// How the last reloads went.
+    Reload,
 }
 
 type Answer = (StatusCode, &'static str, String);
@@ -132,6 +136,8 @@ fn serve_at(gateway: Gateway, socket: Socket, stop: CancellationToken) {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(plain(Question::Ready)))
         .route("/state", get(plain(Question::State)))
+        .route("/config", get(plain(Question::Config)))
+        .route("/reload", get(plain(Question::Reload)))
         .route("/spool", get(plain(Question::Waiting)))
         .route("/spool/{from}/move", post(move_waiting))
         .route("/spool/{from}/discard", post(discard_waiting))
@@ -249,6 +255,8 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
                 unknown(number)
             }
         }
+        Question::Config => (StatusCode::OK, JSON, gateway.shown().to_string() + "\n"),
+        Question::Reload => (StatusCode::OK, JSON, gateway.last_reloads().json().to_string() + "\n"),
         Question::Waiting => (StatusCode::OK, TEXT, gateway.waiting_in_words()),
         Question::Redirect(what) => {
             let mut path = gateway.path().borrow_mut();

@@ -5,6 +5,7 @@ use crate::data_path::{DataPath, Kind, SourceAck};
 use crate::settings::Wrong;
 use crate::{Error, held, listeners};
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
@@ -357,12 +358,11 @@ async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<
 /// Subscribes the gateway to exactly these filters, `now` being what it is subscribed to.
 pub(crate) fn subscribe(local: &Local, now: &mut Vec<(TopicFilter, QoS)>, wanted: &[SubscribeFilter]) {
     let wanted: Vec<_> = wanted.iter().filter_map(|one| Some((one.filter.as_ref().ok()?.clone(), one.qos))).collect();
-    let gone: Vec<TopicFilter> = now
-        .iter()
-        .filter(|(filter, _)| !wanted.iter().any(|(kept, _)| kept == filter))
-        .map(|(filter, _)| filter.clone())
-        .collect();
-    let new: Vec<_> = wanted.iter().filter(|one| !now.contains(one)).cloned().collect();
+    let had: HashMap<&str, QoS> = now.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
+    let stays: HashSet<&str> = wanted.iter().map(|(filter, _)| filter.as_str()).collect();
+    let gone: Vec<TopicFilter> =
+        now.iter().map(|(filter, _)| filter).filter(|filter| !stays.contains(filter.as_str())).cloned().collect();
+    let new: Vec<_> = wanted.iter().filter(|(filter, qos)| had.get(filter.as_str()) != Some(qos)).cloned().collect();
     *now = wanted;
     local.unsubscribe(&gone);
     local.subscribe(&new);

@@ -14,6 +14,8 @@
 
 mod admin;
 mod broker_port;
+mod caught_up;
+mod compare;
 mod compile_cache;
 mod counters;
 mod data_path;
@@ -42,10 +44,11 @@ mod users;
 mod waiting;
 mod watch;
 
+pub use compare::{Comparison, compare, running_key};
 pub use explain::{Explanation, Sample, explain};
 pub use plugin_check::check_plugins;
 pub use preflight::{Finding, preflight};
-pub use report::{Changes, LastReloads, REASONS_MAX};
+pub use report::{Changes, LastReloads, REASONS_MAX, touched_json};
 pub use running::{Gateway, Left};
 pub use serve::{Served, serve};
 pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};

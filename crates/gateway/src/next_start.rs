@@ -6,6 +6,11 @@
 
 use tidegate_config::{Broker, Config};
 
+/// Whether a key is one of those.
+pub(crate) fn waits(key: &str) -> bool {
+    ["gateway", "admin"].contains(&key.split('.').next().unwrap_or(key))
+}
+
 /// The client id of a broker that is given none.
 fn default_client_id(gateway: &str, broker: &str) -> String {
     format!("tidegate-{gateway}-{broker}")
@@ -13,8 +18,15 @@ fn default_client_id(gateway: &str, broker: &str) -> String {
 
 /// What of a configuration can be in force now, `running` being what is.
 pub(crate) fn in_force(running: &Config, written: &Config) -> Config {
-    let mut config = Config { gateway: running.gateway.clone(), admin: running.admin.clone(), ..written.clone() };
-    let (old, new) = (&running.gateway.name, &written.gateway.name);
+    let mut config = with_client_ids_of(&running.gateway.name, written);
+    (config.gateway, config.admin) = (running.gateway.clone(), running.admin.clone());
+    config
+}
+
+/// A configuration with the default client ids that it has while the gateway goes by an `old` name.
+pub(crate) fn with_client_ids_of(old: &str, written: &Config) -> Config {
+    let mut config = written.clone();
+    let new = &written.gateway.name;
     for (name, broker) in &mut config.brokers {
         if let Broker::Link(link) = broker
             && link.client_id == default_client_id(new, name)

@@ -1,7 +1,10 @@
 //! What a reload has changed, in words, and how the last ones went.
 
-use std::time::SystemTime;
-use tidegate_config::Config;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_config::{Config, Fate, Outline, Touched};
 
 /// What a reload changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,12 +13,26 @@ pub struct Changes {
     pub now: Vec<String>,
     /// What only the next start can do, and what that means.
     pub next_start: Vec<String>,
+    /// What it means to messages that wait in the spool: those that it means nothing to are left out.
+    pub touched: Vec<Touched>,
 }
 
 impl Changes {
     /// True when all is as it was.
     pub fn is_empty(&self) -> bool {
         self.now.is_empty() && self.next_start.is_empty()
+    }
+
+    /// A line of the log for each.
+    pub(crate) fn tell(&self) {
+        self.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
+        self.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+        for Touched { target, messages, fate } in &self.touched {
+            match fate {
+                Fate::Nobody => tracing::warn!(target_name = target, messages, %fate, "reloaded, messages wait"),
+                _ => tracing::info!(target_name = target, messages, %fate, "reloaded, messages wait"),
+            }
+        }
     }
 
     /// A broker has other secrets though its file says nothing new. Where it does, that tells it already.
@@ -43,14 +60,16 @@ pub struct LastReloads {
     pub reasons: Vec<String>,
     /// The last one was refused: what runs is not what the file says.
     pub is_refused: bool,
+    /// What the last that was applied has changed.
+    pub changes: Arc<Changes>,
 }
 
 /// How many reasons of a refusal are kept.
 pub const REASONS_MAX: usize = 50;
 
 impl LastReloads {
-    pub(crate) fn applied(&mut self) {
-        (self.applied_at, self.is_refused) = (Some(SystemTime::now()), false);
+    pub(crate) fn applied(&mut self, changes: Changes) {
+        (self.applied_at, self.is_refused, self.changes) = (Some(SystemTime::now()), false, Arc::new(changes));
     }
 
     pub(crate) fn refused(&mut self, mut reasons: Vec<String>) {
@@ -59,9 +78,40 @@ impl LastReloads {
     }
 }
 
-/// Each key that differs, in words.
-pub(crate) fn changes(old: &Config, new: &Config) -> Vec<String> {
-    tidegate_config::diff(old, new).iter().map(ToString::to_string).collect()
+impl LastReloads {
+    /// For programs: times in seconds since the epoch, `null` for what never was.
+    pub(crate) fn json(&self) -> serde_json::Value {
+        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+        let Changes { now, next_start, touched } = &*self.changes;
+        json!({
+            "applied_at": self.applied_at.map(seconds),
+            "changes": now,
+            "next_start": next_start,
+            "waiting": touched.iter().map(touched_json).collect::<Vec<_>>(),
+            "is_refused": self.is_refused,
+            "refused_at": self.refused_at.map(seconds),
+            "reasons": self.reasons,
+        })
+    }
+}
+
+/// Messages that an edit means something to, for programs: `target`, `messages`, `fate`, and with `goes_to` the brokers.
+pub fn touched_json(touched: &Touched) -> serde_json::Value {
+    let Touched { target, messages, fate } = touched;
+    let goes_to = match fate {
+        Fate::GoesTo(brokers) => brokers.as_slice(),
+        Fate::Nobody | Fate::Settings => &[],
+    };
+    json!({ "target": target, "messages": messages, "fate": fate.word(), "goes_to": goes_to })
+}
+
+/// What the way from one configuration to another changes of what is in force, `waiting` being the messages that wait for
+/// each name.
+pub(crate) fn changes(old: &Config, new: &Config, waiting: &BTreeMap<String, u64>) -> Changes {
+    let (old, new) = Outline::of_both(old, new);
+    let changes = old.changes(&new);
+    let touched = old.touched(&new, &changes, waiting);
+    Changes { now: changes.iter().map(ToString::to_string).collect(), next_start: Vec::new(), touched }
 }
 
 #[cfg(test)]
@@ -103,7 +153,7 @@ to = ["both"]
             assert!(text.contains(from), "{from}");
             text = text.replacen(from, to, 1);
         }
-        changes(&config(BEFORE), &config(&text))
+        changes(&config(BEFORE), &config(&text), &BTreeMap::new()).now
     }
 
     #[test]
@@ -122,10 +172,10 @@ to = ["both"]
     #[test]
     fn the_reasons_of_a_refusal_are_kept_and_bounded() {
         let mut last = LastReloads::default();
-        last.applied();
+        last.applied(Changes::default());
         last.refused(vec!["no".to_owned(); 3 * REASONS_MAX]);
         assert!(last.is_refused && last.refused_at >= last.applied_at && last.reasons.len() == REASONS_MAX);
-        last.applied();
+        last.applied(Changes::default());
         assert!(!last.is_refused && last.applied_at >= last.refused_at);
     }
 }

@@ -6,6 +6,7 @@ mod apply;
 mod brokers;
 
 use crate::Error;
+use crate::compare;
 use crate::data_path::DataPath;
 use crate::embedded::{Addresses, Patience};
 use crate::held::Held;
@@ -41,9 +42,11 @@ pub struct Gateway {
 
 struct Inner {
     path: Rc<RefCell<DataPath>>,
-    config: RefCell<Config>,
+    config: RefCell<Arc<Config>>,
+    /// What values that may be secrets are hashed with when another process compares; `None` if it cannot be kept.
+    key: Option<tidegate_config::Key>,
     /// What the file said last, of which some waits for the next start.
-    written: RefCell<Config>,
+    written: RefCell<Arc<Config>>,
     /// Away while a reload builds plugins.
     preparer: Cell<Option<Preparer>>,
     keys: RefCell<HashMap<String, Vec<StageKey>>>,
@@ -94,6 +97,8 @@ impl Gateway {
         let cache = config.gateway.data_dir.join("cache");
         let durable = Arc::new(tokio::sync::Notify::new());
         let spool = open_spool(&config, durable.clone()).await?;
+        // The folder is ours by now: no other gateway's key is written over.
+        let key = compare::make_key(&config.gateway.data_dir);
         let saved = spool.plugins_with_state().into_iter().filter_map(|plugin| {
             let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
             Some((plugin, state))
@@ -111,8 +116,9 @@ impl Gateway {
         let gateway = Self {
             inner: Rc::new(Inner {
                 path: path.clone(),
-                config: RefCell::new(empty),
-                written: RefCell::new(config.clone()),
+                config: RefCell::new(Arc::new(empty)),
+                key,
+                written: RefCell::new(Arc::new(config.clone())),
                 preparer: Cell::new(Some(preparer)),
                 keys: RefCell::default(),
                 material: RefCell::default(),
@@ -165,8 +171,14 @@ impl Gateway {
     }
 
     /// The configuration in force.
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> Arc<Config> {
         self.inner.config.borrow().clone()
+    }
+
+    /// What runs, for another process to compare a configuration with, as JSON.
+    pub(crate) fn shown(&self) -> serde_json::Value {
+        let waiting = self.inner.path.borrow().waiting_by_target();
+        compare::answer(&self.inner.config.borrow(), &waiting, self.inner.key.as_ref())
     }
 
     /// Everything that is counted.

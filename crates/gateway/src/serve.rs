@@ -4,10 +4,10 @@ use crate::files::files;
 use crate::running::{Gateway, Left};
 use crate::watch::{Fingerprint, Watch};
 use crate::{Error, Finding, admin, preflight};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidegate_config::{Config, Problem, Problems};
+use tidegate_config::{Config, Loaded, Problem, Problems};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +31,12 @@ pub async fn serve(
     started: impl FnOnce(&Gateway) -> Result<(), Error>,
 ) -> Result<Served, Error> {
     // What is saved from here on is new; what was saved since the file was read is read now.
-    let known = fingerprints(path, &config).await;
-    let config = read_again(path, config).await;
+    let known = Look::at(path, &config, None).await;
+    // If it is no configuration by now, the first reload says why.
+    let config = match &known.read {
+        Some(loaded) => loaded.config.clone(),
+        None => config,
+    };
     make_data_dir(&config.gateway.data_dir)?;
     // Before any link is opened: another gateway of this name may be running.
     let admin = match &config.admin {
@@ -62,15 +66,6 @@ pub async fn serve(
     Ok(Served { left })
 }
 
-/// The file as it is now, or as it was if that is no configuration: the first reload says why.
-async fn read_again(path: &Path, config: Config) -> Config {
-    let file = path.to_owned();
-    match tokio::task::spawn_blocking(move || tidegate_config::load(&file)).await {
-        Ok(Ok(loaded)) => loaded.config,
-        _ => config,
-    }
-}
-
 fn make_data_dir(path: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -81,62 +76,94 @@ fn make_data_dir(path: &Path) -> Result<(), Error> {
 }
 
 /// Reloads whenever there is something new; never returns.
-async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Fingerprints) {
+async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Look) {
     let mut watch = Watch::new();
     loop {
-        if watch.set(known.keys()) {
+        if watch.set(known.prints.keys()) {
             watch.changed.notify_one();
         }
         let asked = watch.wait(reload).await;
-        let now = fingerprints(path, &gateway.config()).await;
-        let is_new = now.iter().any(|(path, print)| known.get(path) != Some(print));
+        let mut now = Look::at(path, &gateway.config(), Some(&known)).await;
+        let is_new = now.prints.iter().any(|(path, print)| known.prints.get(path) != Some(print));
+        let read = now.read.take();
+        // Of what has become of no use there may be less, and links may lead elsewhere.
+        known = now;
         if !is_new && !asked {
-            // Of what has become of no use there may be less, and links may lead elsewhere.
-            known = now;
             continue;
         }
-        known = now;
-        load(path, gateway).await;
+        load(path, gateway, read).await;
         // There may be other files now; what was saved while we loaded is seen in the next round.
-        let (mut before, after) = (known, fingerprints(path, &gateway.config()).await);
-        known = after.into_iter().map(|(path, print)| (path.clone(), before.remove(&path).unwrap_or(print))).collect();
+        let mut after = Look::at(path, &gateway.config(), Some(&known)).await;
+        for (path, print) in &mut after.prints {
+            if let Some(before) = known.prints.remove(path) {
+                *print = before;
+            }
+        }
+        known = Look { read: None, ..after };
         watch.changed.notify_one();
     }
 }
 
-/// What each watched file was when it was looked at.
-type Fingerprints = BTreeMap<PathBuf, Fingerprint>;
-
-/// What the files are now: the configuration, what the one in force names, and what is named there now. The last two differ
-/// while a reload is refused, and a file that was missing for it may come.
-///
-/// Read on another thread: a component may be large.
-async fn fingerprints(path: &Path, in_force: &Config) -> Fingerprints {
-    let (path, mut files) = (path.to_owned(), files(in_force));
-    let read = move || {
-        if let Some(written) = written(&path) {
-            files.extend(self::files(&written));
-        }
-        files.insert(path);
-        files.into_iter().map(|path| (path.clone(), Fingerprint::of(&path))).collect()
-    };
-    tokio::task::spawn_blocking(read).await.unwrap_or_default()
+/// What the watched files were when they were looked at.
+struct Look {
+    /// The configuration, what the one in force names, and what is named there now. The last two differ while a reload is
+    /// refused, and a file that was missing for it may come.
+    prints: BTreeMap<PathBuf, Fingerprint>,
+    /// The text of the configuration, if there was a file of it that may be read, and what it names.
+    text: Option<String>,
+    named: BTreeSet<PathBuf>,
+    /// What that text is, if it is good and was not known before: reading 10,000 routes takes a moment. If it is not good,
+    /// it is read again after the files were looked at: one that was missing may have come meanwhile.
+    read: Option<Loaded>,
 }
 
-/// The configuration as the file says, whatever its files say.
-fn written(path: &Path) -> Option<Config> {
-    let path = std::path::absolute(path).ok()?;
-    // Only of a file: a pipe can be read once.
+impl Look {
+    /// Looks, on another thread: a component may be large.
+    async fn at(path: &Path, in_force: &Config, known: Option<&Self>) -> Self {
+        let (path, mut files) = (path.to_owned(), files(in_force));
+        let known = known.map(|known| (known.text.clone(), known.named.clone()));
+        let look = move || {
+            // Before it is read: what is saved meanwhile is new in the next round.
+            let print = Fingerprint::of(&path);
+            let text = text_of(&path);
+            let (named, read) = match (&text, known) {
+                (None, _) => (BTreeSet::new(), None),
+                (Some(text), Some((Some(before), named))) if *text == before => (named, None),
+                (Some(text), _) => {
+                    let read = tidegate_config::load_text(text, &path).ok();
+                    let named = read.as_ref().map(|loaded| self::files(&loaded.config));
+                    (named.unwrap_or_else(|| named_all_the_same(text, &path)), read)
+                }
+            };
+            files.extend(named.iter().cloned());
+            files.remove(&path);
+            let mut prints: BTreeMap<_, _> =
+                files.into_iter().map(|file| (file.clone(), Fingerprint::of(&file))).collect();
+            prints.insert(path, print);
+            Self { prints, text, named, read }
+        };
+        let nothing = Self { prints: BTreeMap::new(), text: None, named: BTreeSet::new(), read: None };
+        tokio::task::spawn_blocking(look).await.unwrap_or(nothing)
+    }
+}
+
+/// The text of the configuration. Only of a file: a pipe can be read once.
+fn text_of(path: &Path) -> Option<String> {
     let is_small = path.metadata().is_ok_and(|is| is.is_file() && is.len() <= tidegate_config::MAX_CONFIG_BYTES);
-    let text = is_small.then(|| std::fs::read_to_string(&path).ok()).flatten()?;
-    tidegate_config::parse(&text, &path).ok().map(|(config, _)| config)
+    is_small.then(|| std::fs::read_to_string(path).ok()).flatten()
+}
+
+/// What a configuration names that may be good but for its files.
+fn named_all_the_same(text: &str, path: &Path) -> BTreeSet<PathBuf> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    tidegate_config::parse(text, &path).map(|(config, _)| files(&config)).unwrap_or_default()
 }
 
 /// Loads the file and applies it, or says everything that is wrong with it.
-async fn load(path: &Path, gateway: &Gateway) {
+async fn load(path: &Path, gateway: &Gateway, read: Option<Loaded>) {
     let file = path.to_owned();
     let read = move || {
-        let loaded = tidegate_config::load(&file)?;
+        let loaded = read.map_or_else(|| tidegate_config::load(&file), Ok)?;
         let found = preflight(&loaded);
         Ok((loaded, found))
     };
@@ -177,8 +204,7 @@ async fn apply(gateway: &Gateway, config: Config) {
     let was_refused = gateway.last_reloads().is_refused;
     match gateway.reload(config).await {
         Ok(changes) => {
-            changes.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
-            changes.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+            changes.tell();
             if changes.is_empty() && was_refused {
                 tracing::info!("reloaded, nothing has changed: what was refused is as it was again");
             } else if changes.is_empty() {

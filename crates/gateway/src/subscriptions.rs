@@ -1,6 +1,10 @@
 //! What to subscribe to at a source, and how to come from one set of filters to another without a message twice.
+//!
+//! With 10,000 routes a filter is never compared with each other one: which of them it meets is asked of a tree.
 
-use tidegate_config::Config;
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use tidegate_config::{Config, FilterTree, Pattern};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{RetainHandling, SubscribeFilter};
 
@@ -11,27 +15,79 @@ const MAX_ID: u32 = 268_435_455;
 /// one covers the other only the wider one, with the higher QoS of both: then no broker can send a message once for each.
 /// Filters that overlap all the same have identifiers, for a broker may do so.
 pub(crate) fn wanted(config: &Config, broker: &str) -> Vec<SubscribeFilter> {
-    let mut kept: Vec<(TopicFilter, QoS)> = Vec::new();
-    for route in config.routes.iter().filter(|route| route.from.broker == broker) {
-        for filter in &route.from.topics {
-            let covers = |by: &TopicFilter, other: &TopicFilter| by.share() == other.share() && by.covers(other);
-            // What is covered goes, and what covered it may itself be covered by what is there.
-            let mut qos = route.from.qos;
-            if let Some((_, known)) = kept.iter_mut().find(|(known, _)| covers(known, filter)) {
-                *known = (*known).max(qos);
-                continue;
-            }
-            kept.retain(|(known, of_known)| {
-                let goes = covers(filter, known);
-                if goes {
-                    qos = qos.max(*of_known);
-                }
-                !goes
-            });
-            kept.push((filter.clone(), qos));
+    let routes = config.routes.iter().filter(|route| route.from.broker == broker);
+    let mut all: Vec<(TopicFilter, QoS)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (filter, qos) in routes.flat_map(|route| route.from.topics.iter().map(|filter| (filter, route.from.qos))) {
+        let place = *places.entry(filter.as_str()).or_insert(all.len());
+        match all.get_mut(place) {
+            Some((_, known)) => *known = (*known).max(qos),
+            None => all.push((filter.clone(), qos)),
         }
     }
-    numbered(kept)
+    let covering = covering(&all);
+    for (at, wider) in covering.iter().enumerate() {
+        // No two filters cover each other: among those that cover this one is one that none covers.
+        if let Some(widest) = wider.iter().find(|by| covering[**by].is_empty()) {
+            all[*widest].1 = all[*widest].1.max(all[at].1);
+        }
+    }
+    let kept = all.into_iter().zip(&covering).filter(|(_, wider)| wider.is_empty()).map(|(one, _)| one);
+    numbered(kept.collect())
+}
+
+/// Whether the routes of two configurations ask the same of a broker.
+pub(crate) fn are_same<'c>(before: &'c Config, after: &'c Config, broker: &str) -> bool {
+    let of = |config: &'c Config| config.routes.iter().map(|route| &route.from).filter(|from| from.broker == broker);
+    of(before).eq(of(after))
+}
+
+/// Of each filter the places of those that cover it, which are all different.
+fn covering(filters: &[(TopicFilter, QoS)]) -> Vec<Vec<usize>> {
+    // What a group shares goes to each of its members in turn: only a filter of the same group takes its place.
+    let mut groups: HashMap<Option<&str>, FilterTree<usize>> = HashMap::new();
+    let patterns: Vec<Pattern> = filters.iter().map(|(filter, _)| Pattern::of(filter)).collect();
+    for (at, (filter, _)) in filters.iter().enumerate() {
+        groups.entry(filter.share()).or_default().insert(&patterns[at], at);
+    }
+    let wider = |(at, (filter, _)): (usize, &(TopicFilter, QoS))| {
+        let mut found = Vec::new();
+        let group = groups.get(&filter.share());
+        let _ = group.map(|group| {
+            group.covering(&patterns[at], |by| {
+                if by != at && filters[by].0.covers(filter) {
+                    found.push(by);
+                }
+                ControlFlow::Continue(())
+            })
+        });
+        found.sort_unstable();
+        found
+    };
+    filters.iter().enumerate().map(wider).collect()
+}
+
+/// Filters, to ask which of them a filter overlaps.
+struct Overlaps<'f> {
+    filters: &'f [(TopicFilter, QoS)],
+    tree: FilterTree<usize>,
+}
+
+impl<'f> Overlaps<'f> {
+    fn new(filters: &'f [(TopicFilter, QoS)]) -> Self {
+        let mut tree = FilterTree::default();
+        filters.iter().enumerate().for_each(|(at, (filter, _))| tree.insert(&Pattern::of(filter), at));
+        Self { filters, tree }
+    }
+
+    /// Whether `filter` overlaps one of them other than the one at `but`.
+    fn any(&self, filter: &TopicFilter, but: Option<usize>) -> bool {
+        let found = self.tree.meeting(&Pattern::of(filter), |at| {
+            let overlaps = Some(at) != but && self.filters[at].0.overlaps(filter);
+            if overlaps { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        found.is_break()
+    }
 }
 
 /// What to be subscribed to on the way from one set of filters to another, if nothing less will do.
@@ -43,9 +99,13 @@ pub(crate) fn between(before: &[SubscribeFilter], after: &[SubscribeFilter]) -> 
         list.iter().filter_map(|one| Some((one.filter.as_ref().ok()?.clone(), one.qos))).collect()
     };
     let (before, mut all) = (known(before), known(after));
-    let gone = before.into_iter().filter(|(old, _)| !all.iter().any(|(new, _)| new == old)).collect::<Vec<_>>();
-    let meets = |(old, _): &(TopicFilter, QoS)| all.iter().any(|(new, _)| new.overlaps(old));
-    if !gone.iter().any(meets) {
+    let stays: HashSet<&str> = all.iter().map(|(new, _)| new.as_str()).collect();
+    let gone = before.into_iter().filter(|(old, _)| !stays.contains(old.as_str())).collect::<Vec<_>>();
+    if gone.is_empty() {
+        return None;
+    }
+    let overlaps = Overlaps::new(&all);
+    if !gone.iter().any(|(old, _)| overlaps.any(old, None)) {
         return None;
     }
     all.extend(gone);
@@ -56,11 +116,12 @@ pub(crate) fn between(before: &[SubscribeFilter], after: &[SubscribeFilter]) -> 
 fn numbered(mut filters: Vec<(TopicFilter, QoS)>) -> Vec<SubscribeFilter> {
     // Of several copies the first one counts: let it be the one with the highest QoS.
     filters.sort_by_key(|(_, qos)| std::cmp::Reverse(*qos));
+    let overlaps = Overlaps::new(&filters);
+    let mut taken = HashSet::new();
     let mut ids: Vec<Option<u32>> = Vec::with_capacity(filters.len());
     for (at, (filter, _)) in filters.iter().enumerate() {
-        let overlaps = filters.iter().enumerate().any(|(other, (by, _))| other != at && by.overlaps(filter));
-        let mut id = overlaps.then(|| id(filter));
-        while id.is_some() && ids.contains(&id) {
+        let mut id = overlaps.any(filter, Some(at)).then(|| id(filter));
+        while id.is_some_and(|id| !taken.insert(id)) {
             id = id.map(|taken| taken % MAX_ID + 1);
         }
         ids.push(id);
@@ -128,6 +189,21 @@ mod tests {
         let shared = [("$share/g/a/b", 1, true), ("a/#", 1, true)];
         assert_eq!(found(&[(&["$share/g/a/b"], 1), (&["a/#"], 1)]), expected(&shared), "a group shares it with others");
         assert_eq!(found(&[(&["$SYS/#"], 1), (&["#"], 1)]), expected(&[("#", 1, false), ("$SYS/#", 1, false)]));
+    }
+
+    /// Each with each other one would be 100 million comparisons, three times: no time is asserted, but that takes a minute.
+    #[test]
+    fn of_ten_thousand_filters_none_is_compared_with_each_other_one() {
+        let filters = |from: usize| -> Vec<(TopicFilter, QoS)> {
+            let text = |n: usize| [format!("site/{n}/+/temp"), format!("site/{n}/1/temp"), format!("$share/g/s{n}/#")];
+            let new = |text: String| (TopicFilter::new(text).unwrap(), QoS::AtLeastOnce);
+            (from..from + 10_000).flat_map(text).map(new).collect()
+        };
+        let covered = covering(&filters(0)).iter().filter(|wider| !wider.is_empty()).count();
+        assert_eq!(covered, 10_000);
+        let (before, after) = (numbered(filters(0)), numbered(filters(1)));
+        assert_eq!(before.iter().filter(|one| one.subscription_id.is_some()).count(), 20_000);
+        assert_eq!(between(&before, &after), None, "what goes overlaps nothing that comes");
     }
 
     #[test]

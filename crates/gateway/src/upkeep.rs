@@ -1,6 +1,7 @@
 //! The tasks beside those of the brokers: they bring to the data path what other threads have done, and the time.
 
 use crate::Error;
+use crate::caught_up::Behind;
 use crate::data_path::DataPath;
 use crate::plugins::Outbox;
 use crate::told::Told;
@@ -59,6 +60,8 @@ pub(crate) async fn follow_spool(path: Rc<RefCell<DataPath>>, durable: Arc<tokio
             looked = now;
             let moment = path.moment(now);
             path.router.drop_old(moment);
+            // What waits may come to wait for too long: the other task looks.
+            path.look.notify_one();
         }
         if paced {
             path.router.wake_paced();
@@ -78,10 +81,10 @@ pub(crate) async fn collect(path: Rc<RefCell<DataPath>>, outbox: Arc<Outbox>) {
     }
 }
 
-/// Reads on from sources that were held back, and gives brokers up that stay away.
+/// Reads on from sources that were held back, gives brokers up that stay away, and says which targets have caught up.
 pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
     let wake = path.borrow().look.clone();
-    let (mut next, mut told, mut more_to_tell) = (None, Told::default(), false);
+    let (mut next, mut told, mut behind, mut more_to_tell) = (None, Told::default(), Behind::default(), false);
     loop {
         let wait =
             next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
@@ -108,6 +111,7 @@ pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
             }
         }
         more_to_tell = told.tell(&path, now);
+        more_to_tell |= behind.tell(path.router.backlogs(), now, path.moment(now).us / 1000);
         path.tell();
     }
 }

@@ -1,7 +1,8 @@
 //! What waits in the spool: told, moved to another target, discarded; while a gateway runs, and while none does.
 
-use crate::data_path::SourceAck;
+use crate::data_path::{DataPath, SourceAck};
 use crate::link_sessions::LinkSessions;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -94,6 +95,17 @@ pub fn redirect_stopped(disk: Disk, config: &Config, what: &Redirect) -> Result<
     }
     router.close(std::time::Duration::ZERO);
     Ok(count)
+}
+
+impl DataPath {
+    /// How many messages wait in the spool, by the broker or target set that they wait for.
+    pub(crate) fn waiting_by_target(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (waiting, _) in self.router.waiting().into_iter().filter(|(waiting, _)| waiting.items > 0) {
+            *all.entry(waiting.key.target).or_default() += waiting.items;
+        }
+        all
+    }
 }
 
 impl crate::Gateway {

@@ -69,6 +69,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes what the plugins of a route have decided. What they remember is durable together with these decisions or not
     /// at all.
     pub fn decided(&mut self, at: RouteId, mut batch: Vec<Decided>, now: Moment) {
+        self.trace.look();
         let draft = self.begin_draft(at, &mut batch);
         for one in batch {
             match one {
@@ -123,6 +124,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     fn verdict(&mut self, part: Part, parcel: Parcel, verdict: Verdict, now: Moment) {
+        if self.trace.is_on() {
+            self.trace_verdict(part, &parcel, &verdict);
+        }
         match verdict {
             Verdict::Onward => self.onward(part, parcel.message, now),
             Verdict::Outputs(outputs) => {

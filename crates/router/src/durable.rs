@@ -17,6 +17,7 @@ use tidegate_spool::{DiskStatus, NameId, Ready};
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes what has become durable, what was read, and how the disk is doing.
     pub fn spool_news(&mut self, now: Moment) {
+        self.trace.look();
         let before = self.spool.durable();
         let mut news = std::mem::take(&mut self.news);
         self.spool.poll(&mut news);
@@ -81,6 +82,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let class = self.queues[queue.at()].class;
         let ticket = Ticket::Spooled { queue, ordinal: ready.ordinal };
         let entry = Entry { message: ready.message, ticket, received_us: ready.received_ms * 1000, class };
+        if self.trace.is_on() {
+            self.trace_ready(&entry, ready.recovered);
+        }
         let waiting = &mut self.queues[queue.at()];
         if waiting.discards > 0 {
             waiting.discards -= 1;
@@ -128,8 +132,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// Nothing is due for a debt any more: it ends here, and its source, if it has one, may be told.
-    pub(crate) fn settle(&mut self, debt: DebtId) {
-        let Some(debt) = self.debts.remove(debt) else { return };
+    pub(crate) fn settle(&mut self, id: DebtId) {
+        let Some(debt) = self.debts.remove(id) else { return };
+        if self.trace.is_on() {
+            self.trace_settled(id, &debt.to);
+        }
         let Creditor::Source(source, ack) = debt.to else { return };
         self.repay(source, ack, debt.weight_bytes);
     }

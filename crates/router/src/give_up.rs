@@ -187,6 +187,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn move_entry(&mut self, entry: Entry, to: QueueId) {
         let Ticket::Spooled { queue, ordinal } = entry.ticket else { return };
         let Some(route) = self.spool.route(queue.spool(), ordinal) else { return };
+        if self.trace.is_on() {
+            self.trace_moved(entry.ticket, to);
+        }
         let delivery = Delivery { route, queues: smallvec![self.queues[to.at()].name], message: entry.message };
         let received_ms = entry.received_us / 1000;
         let record = Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() };

@@ -70,6 +70,7 @@ mod stash;
 mod straight;
 mod ticket;
 mod topic_routes;
+mod trace;
 
 pub use account::{Account, DropReason, Histogram};
 pub use broker::Broker;
@@ -81,6 +82,7 @@ pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
 pub use parcel::Parcel;
 pub use park::{PARKED_FOR_TARGET, ReplayError};
+pub use queue::Backlog;
 pub use receive::Arrival;
 pub use release::Refused;
 pub use resolve::Shape;
@@ -96,6 +98,7 @@ use crate::queue::Queue;
 use crate::ring::Ring;
 use crate::route::Part;
 use crate::set::Set;
+use crate::trace::Trace;
 use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
@@ -154,6 +157,7 @@ pub struct Router<A, S> {
     dirty_brokers: Vec<BrokerId>,
     dirty_routes: Vec<RouteId>,
     notices: Notices,
+    trace: Trace,
     hasher: RandomState,
     /// Where remapped topics are made.
     arena: BytesMut,
@@ -195,6 +199,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             dirty_brokers: Vec::new(),
             dirty_routes: Vec::new(),
             notices: Notices::default(),
+            trace: Trace::default(),
             hasher: RandomState::new(),
             arena: BytesMut::new(),
         }

@@ -216,6 +216,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if let Some(debt) = self.debts.get_mut(debt) {
             debt.stash.unparked.push(number);
         }
+        if self.trace.is_on() {
+            self.trace_replayed(at, debt, number);
+        }
         let route = &mut self.routes[at.at()];
         route.account.replayed += 1;
         route.account.in_flight += 1;

@@ -123,6 +123,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.brokers[to.at()].echo.in_ring {
             self.note_sent(to, &entry.message, now.at);
         }
+        if self.trace.is_on() {
+            self.trace_sent(to, entry.ticket, &entry.message);
+        }
         Ok(())
     }
 }

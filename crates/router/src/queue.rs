@@ -25,8 +25,23 @@ pub(crate) struct Queue {
     pub(crate) orphans: VecDeque<Entry>,
     /// What becomes ready goes to another target's queue from here on.
     pub(crate) moves_to: Option<QueueId>,
+    /// Messages that its target has taken.
+    pub(crate) delivered: u64,
     /// So many of the next that become ready are dropped: an operator has discarded what waits.
     pub(crate) discards: u64,
+}
+
+/// What waits for a target, of all its classes of priority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// A broker or a target set.
+    pub target: String,
+    /// How many messages wait or are being sent.
+    pub messages: u64,
+    /// When the oldest was received, in milliseconds since the epoch; `None` if it is not in memory.
+    pub oldest_ms: Option<u64>,
+    /// How many the target has taken since the start.
+    pub delivered: u64,
 }
 
 /// Whether so many messages, and bytes of them, are all that a queue may hold.
@@ -87,6 +102,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 settings,
                 orphans: VecDeque::new(),
                 moves_to: None,
+                delivered: 0,
                 discards: 0,
             });
         }
@@ -128,14 +144,33 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// Drops the oldest message of a queue that is not being sent. False if there is none in memory.
-    pub(crate) fn drop_oldest(&mut self, wanted: QueueId) -> bool {
+    pub(crate) fn drop_oldest(&mut self, wanted: QueueId, now: Moment) -> bool {
         let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
         let oldest = self.brokers.iter_mut().find_map(|broker| broker.lane.take_first(of_queue));
         let oldest = oldest.or_else(|| self.queues[wanted.at()].orphans.pop_front());
         oldest.is_some_and(|entry| {
+            self.tell_dropped(&entry, DropReason::Quota, now);
             self.drop_ticket(entry.ticket, DropReason::Quota);
             true
         })
+    }
+
+    /// Says that a message that waited is dropped for what its target's `spool` settings say.
+    fn tell_dropped(&mut self, entry: &Entry, reason: DropReason<'_>, now: Moment) {
+        let Some(lines_kept_back) = self.notices.quota.allow(now.at) else { return };
+        let Some(route) = self.route_of_ticket(entry.ticket) else { return };
+        let target_name = match entry.ticket {
+            Ticket::Spooled { queue, .. } => self.spool.key(queue.spool()).target,
+            Ticket::Held { .. } | Ticket::Loose { .. } => String::new(),
+        };
+        tracing::warn!(
+            route = &*self.routes[route.at()].name,
+            target_name,
+            topic = %entry.message.topic.as_str().escape_debug(),
+            reason = reason.word(),
+            lines_kept_back,
+            "a message that waited is dropped and counted"
+        );
     }
 
     /// Drops what has waited for longer than its target wants.
@@ -149,15 +184,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let mut dropped = Vec::new();
             for broker in &mut self.brokers {
                 while let Some(entry) = broker.lane.take_front(old) {
-                    dropped.push(entry.ticket);
+                    dropped.push(entry);
                 }
             }
             let orphans = &mut self.queues[at].orphans;
             while orphans.front().is_some_and(old) {
-                dropped.extend(orphans.pop_front().map(|entry| entry.ticket));
+                dropped.extend(orphans.pop_front());
             }
-            for ticket in dropped {
-                self.drop_ticket(ticket, DropReason::TooOld);
+            for entry in dropped {
+                self.tell_dropped(&entry, DropReason::TooOld, now);
+                self.drop_ticket(entry.ticket, DropReason::TooOld);
             }
         }
         self.spool.flush();
@@ -166,6 +202,26 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Whether some target has messages dropped that are too old.
     pub fn has_ages(&self) -> bool {
         self.queues.iter().any(|queue| queue.settings.max_age.is_some())
+    }
+
+    /// What waits in the spool for each target, whether it is configured or not.
+    pub fn backlogs(&self) -> Vec<Backlog> {
+        let mut all: Vec<Backlog> = Vec::new();
+        for (waiting, queue) in self.spool.waiting().into_iter().zip(&self.queues) {
+            let tidegate_spool::Waiting { key, items, oldest_ms, .. } = waiting;
+            match all.iter_mut().find(|known| known.target == key.target) {
+                Some(known) => {
+                    known.messages += items;
+                    known.delivered += queue.delivered;
+                    known.oldest_ms = known.oldest_ms.into_iter().chain(oldest_ms).min();
+                }
+                None => {
+                    let (target, delivered) = (key.target, queue.delivered);
+                    all.push(Backlog { target, messages: items, oldest_ms, delivered });
+                }
+            }
+        }
+        all
     }
 
     /// The members of a set that get a message: one, or one and all others; `None` without any that is configured.

@@ -35,6 +35,7 @@ const IDS: u64 = 1 << 52;
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes one batch from a broker. `wall_ms` is what the machine's clock says, in milliseconds since the epoch.
     pub fn received(&mut self, from: BrokerId, arrivals: impl Iterator<Item = Arrival<A>>, now: Moment, wall_ms: u64) {
+        self.trace.look();
         for arrival in arrivals {
             self.receive(from, arrival, now, wall_ms);
         }
@@ -69,6 +70,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                      or never was; counted as tidegate_broker_unrouted_total"
                 );
             }
+            if self.trace.is_on() {
+                self.trace_unrouted(from, &message);
+            }
             return self.acknowledge(from, ack);
         };
         if let (Some(ack), []) = (ack, others)
@@ -87,6 +91,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.debts.expect(debt, others.len() as u32);
             debt
         });
+        if self.trace.is_on() {
+            self.trace_received(from, &message, &routes, debt);
+        }
         for route in others {
             self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);
         }
@@ -122,6 +129,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message is for the plugins of its route.
     pub(crate) fn give_to_plugins(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
+        if self.trace.is_on() {
+            self.trace_parcel(at, &parcel);
+        }
         let route = &mut self.routes[at.at()];
         route.in_pipeline += 1;
         route.parcels.push(parcel);

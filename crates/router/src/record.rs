@@ -93,6 +93,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Into a lane; the source, if one waits, waits for the delivery from here on.
     #[inline(always)]
     fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
+        if self.trace.is_on() {
+            self.trace_passed(broker, &entry);
+        }
         if let Some(debt) = entry.ticket.debt()
             && self.debts.hand_over(debt) == Step::Decided
         {
@@ -129,7 +132,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut names: SmallVec<[NameId; 2]> = SmallVec::new();
         let mut places: SmallVec<[QueueId; 2]> = SmallVec::new();
         for queue in queues {
-            match self.admit(queue, part.debt.is_some()) {
+            match self.admit(queue, part.debt.is_some(), now) {
                 Ok(queue) => {
                     names.push(self.queues[queue.at()].name);
                     places.push(queue);
@@ -147,6 +150,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return;
         }
         let debt = self.debt_of(part);
+        if self.trace.is_on() {
+            self.trace_filed(debt, part, &places, &message);
+        }
         let route = self.routes[part.route.at()].name_id;
         if let Some(debt) = self.debts.get_mut(debt) {
             debt.stash.add(route, names, message);
@@ -167,7 +173,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// Whether a queue takes one more message, for which a source waits or does not.
-    fn admit(&mut self, queue: Option<QueueId>, is_held: bool) -> Result<QueueId, DropReason<'static>> {
+    fn admit(&mut self, queue: Option<QueueId>, is_held: bool, now: Moment) -> Result<QueueId, DropReason<'static>> {
         let Some(queue) = queue else { return Err(DropReason::TargetRemoved) };
         if !is_held && self.disk != DiskStatus::Good {
             return Err(DropReason::Disk);
@@ -178,7 +184,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let when_full = settings.when_full;
         match when_full {
-            WhenFull::DropOldest if self.drop_oldest(queue) => Ok(queue),
+            WhenFull::DropOldest if self.drop_oldest(queue, now) => Ok(queue),
             // The record is not written before there is room: see `commit`.
             WhenFull::Block if is_held => Ok(queue),
             _ => Err(DropReason::Quota),
@@ -199,6 +205,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message, or one copy of it, ends here before it is on its way to a target.
     pub(crate) fn end(&mut self, part: Part, reason: DropReason<'_>) {
+        if self.trace.is_on() {
+            self.trace_ended(part, reason);
+        }
         self.routes[part.route.at()].account.drop(reason);
         if let Some(debt) = part.debt {
             self.settle_decided(debt);
@@ -269,6 +278,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut written = SmallVec::new();
         for id in debts {
             let Some((stash, alone)) = self.debts.take_stash(id) else { continue };
+            if self.trace.is_on() {
+                self.trace_stashed(id, &stash);
+            }
             let Some(debt) = self.debts.get(id) else { continue };
             let received_ms = debt.received_us / 1000;
             all.received_ms = if all.received_ms == 0 { received_ms } else { all.received_ms.min(received_ms) };
@@ -305,6 +317,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn write(&mut self, transaction: Transaction, debts: SmallVec<[DebtId; 1]>) {
         self.in_spool += transaction.items() as u64;
         let sequence = self.spool.append(transaction);
+        if self.trace.is_on() {
+            self.trace_recorded(sequence, &debts);
+        }
         self.written.extend(debts.into_iter().map(|debt| (sequence, Owed::Debt(debt))));
     }
 }

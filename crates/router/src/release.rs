@@ -32,6 +32,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut count = 0;
         for (ticket, taken) in done {
             count += 1;
+            if self.trace.is_on() {
+                self.trace_completed(by, ticket, taken);
+            }
             if taken {
                 self.complete(ticket, now);
             } else {
@@ -44,8 +47,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// One delivery is done.
     pub fn complete(&mut self, ticket: Ticket, now: Moment) {
         let (route, received_us) = match ticket {
-            Ticket::Spooled { .. } => {
+            Ticket::Spooled { queue, .. } => {
                 let Some((route, received_us)) = self.spool_done(ticket) else { return };
+                self.queues[queue.at()].delivered += 1;
                 (route, Some(received_us))
             }
             Ticket::Held { debt, route, .. } => (route, self.debts.received_us(debt)),
@@ -64,6 +68,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message that waited in a lane or a session ends here.
     pub fn drop_ticket(&mut self, ticket: Ticket, reason: DropReason<'_>) {
+        if self.trace.is_on() {
+            self.trace_dropped(ticket, reason);
+        }
         let route = match ticket {
             Ticket::Spooled { .. } => {
                 let Some((route, _)) = self.spool_done(ticket) else { return };

@@ -31,6 +31,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline]
     fn queue_with_room(&self, source: BrokerId, targets: &[RouteTarget]) -> Option<QueueId> {
         let [target] = targets else { return None };
+        // Who follows messages follows debts.
+        if self.trace.is_on() {
+            return None;
+        }
         // Known from the second message on, of a target with one queue.
         let queue = target.queue.get()?;
         let settings = &self.queues[queue.at()].settings;

@@ -2,9 +2,10 @@
 
 use crate::check_report::{Format, Report};
 use crate::own_cache::own_cache;
-use crate::{Failure, logs};
+use crate::{Failure, admin_client, logs};
 use std::path::{Path, PathBuf};
-use tidegate_config::{Config, Loaded, Problems};
+use tidegate_config::{AdminAddr, Config, Loaded, Problems};
+use tidegate_gateway::Comparison;
 
 /// Of `tidegate check`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,13 @@ pub(crate) struct Arguments {
     /// Fail for warnings too.
     #[arg(long)]
     strict: bool,
+    /// Compare it with what a running gateway has: what would change, and what that means to messages that wait. Asks the
+    /// admin listener of the configuration.
+    #[arg(long)]
+    running: bool,
+    /// Ask here instead: an address with its port, or `unix:/path`.
+    #[arg(long, value_name = "ADDRESS", requires = "running")]
+    admin: Option<AdminAddr>,
     /// How the answer looks; what plugins log meanwhile goes to stderr, as `--log-format` says.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -33,22 +41,47 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
         eprintln!("tidegate: `--log-format` is how log lines look; for problems as JSON add `--format json`");
     }
     let path = arguments.file.or(arguments.config).unwrap_or_default(); // clap asks for one of them
-    let report = match read(&path) {
+    let (problems, config) = match read(&path) {
         Ok(loaded) => {
             let mut problems = loaded.warnings.clone();
             problems.extend(tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem));
             if !arguments.no_plugins {
                 problems.extend(tidegate_gateway::check_plugins(&loaded, own_cache().as_deref())?);
             }
-            let problems = Problems(problems).sorted().0;
-            Report { file: shown(&path), problems, config: Some(loaded.config), no_plugins: arguments.no_plugins }
+            (Problems(problems).sorted().0, Some(loaded.config))
         }
-        Err(problems) => {
-            Report { file: shown(&path), problems: problems.0, config: None, no_plugins: arguments.no_plugins }
+        Err(problems) => (problems.0, None),
+    };
+    let no_plugins = arguments.no_plugins;
+    let mut report = Report { file: shown(&path), problems, config, no_plugins, running: None };
+    let compared = match &report.config {
+        Some(config) if arguments.running => compare(config, arguments.admin.as_ref()).map(Some),
+        _ => Ok(None),
+    };
+    let unreachable = match compared {
+        Ok(compared) => {
+            report.running = compared;
+            None
         }
+        Err(failure) => Some(failure),
     };
     print!("{}", report.text(arguments.format, arguments.strict));
+    if let Some(failure) = unreachable {
+        return Err(failure);
+    }
     if report.is_good(arguments.strict) { Ok(()) } else { Err(Failure::Found) }
+}
+
+/// Asks the gateway that runs what it has, and says what this configuration would change.
+fn compare(config: &Config, admin: Option<&AdminAddr>) -> Result<Comparison, Failure> {
+    let answer = match admin {
+        Some(admin) => admin_client::ask_at(admin, "GET", "/config"),
+        None => admin_client::ask(config, "GET", "/config"),
+    };
+    let key = tidegate_gateway::running_key(&config.gateway.data_dir);
+    let compared = tidegate_gateway::compare(&answer?, config, key.as_ref());
+    let other = "who answers at the admin listener is no gateway of this version";
+    compared.ok_or_else(|| Failure::Unavailable(other.to_owned()))
 }
 
 /// What standard input is called on the command line.

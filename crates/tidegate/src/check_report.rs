@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use tidegate_config::{Ack, Config, Problem, Route};
+use tidegate_config::{Ack, Change, ChangeKind, Config, Problem, Route};
+use tidegate_gateway::Comparison;
 
 /// How the answer looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) config: Option<Config>,
     /// The plugins were left out on demand.
     pub(crate) no_plugins: bool,
+    /// What it would change of what runs, if that was asked.
+    pub(crate) running: Option<Comparison>,
 }
 
 impl Report {
@@ -67,7 +70,34 @@ impl Report {
             }
             _ => {}
         }
+        if let Some(compared) = &self.running {
+            self.compared(compared, &mut lines);
+        }
         lines
+    }
+
+    fn compared(&self, compared: &Comparison, lines: &mut String) {
+        let Comparison { gateway, changes, next_start, touched, not_compared } = compared;
+        let file = self.file.display();
+        let mut say = |words: String| {
+            let _ = writeln!(lines, "{file}: {words}");
+        };
+        changes.iter().for_each(|change| say(format!("would change now: {change}")));
+        next_start.iter().for_each(|change| say(format!("would change at the next start: {change}")));
+        touched.iter().for_each(|touched| say(touched.to_string()));
+        if *not_compared > 0 {
+            let values = counted(*not_compared, "value");
+            say(format!("not compared, since they may be secrets and `data_dir` cannot be read: {values}"));
+        }
+        let count = counted(changes.len() + next_start.len(), "change");
+        let messages = touched.iter().map(|touched| touched.messages).sum::<u64>() as usize;
+        say(match (changes.len() + next_start.len(), messages) {
+            (0, _) => format!("the running gateway `{gateway}` has it already: nothing would change"),
+            (_, 0) => format!("{count} to the running gateway `{gateway}`, which no waiting message is touched by"),
+            (_, many) => {
+                format!("{count} to the running gateway `{gateway}`, touching {}", counted(many, "waiting message"))
+            }
+        });
     }
 
     /// `file`, `ok`, whether the plugins were looked at, and each problem with its place: `null` where it is the file's as
@@ -81,14 +111,42 @@ impl Report {
                 "severity": severity, "line": place(*line), "column": place(*column), "message": what, "hint": hint,
             })
         };
-        json!({
+        let mut answer = json!({
             "file": self.file.display().to_string(),
             "ok": self.is_good(strict),
             // What cannot be read has no plugins.
             "plugins_checked": self.config.is_some() && !self.no_plugins,
             "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
-        })
+        });
+        if let (Some(compared), Some(object)) = (&self.running, answer.as_object_mut()) {
+            object.insert("running".to_owned(), running_json(compared));
+        }
+        answer
     }
+}
+
+/// What would change, by key, and what that means to messages that wait.
+fn running_json(compared: &Comparison) -> Value {
+    let Comparison { gateway, changes, next_start, touched, not_compared } = compared;
+    let change = |change: &Change| {
+        let (what, values) = match &change.kind {
+            ChangeKind::Added => ("added", None),
+            ChangeKind::Removed => ("removed", None),
+            ChangeKind::Reordered => ("reordered", None),
+            ChangeKind::Changed { values } => ("changed", values.as_ref()),
+        };
+        json!({
+            "key": change.key, "what": what,
+            "from": values.map(|(from, _)| from), "to": values.map(|(_, to)| to),
+        })
+    };
+    json!({
+        "gateway": gateway,
+        "changes": changes.iter().map(change).collect::<Vec<_>>(),
+        "next_start": next_start.iter().map(change).collect::<Vec<_>>(),
+        "waiting": touched.iter().map(tidegate_gateway::touched_json).collect::<Vec<_>>(),
+        "not_compared": not_compared,
+    })
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -3,11 +3,11 @@
 //! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
 
 use crate::model::{
-    Admin, AdminAddr, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue,
-    Limits, LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
+    Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
+    LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
 };
 use crate::values::size_text;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Display};
 use std::time::Duration;
 
@@ -20,16 +20,12 @@ pub(super) enum Value {
     Kept(String),
 }
 
-/// All keys with their values. What is not set is not there.
-pub(super) fn lay_out(config: &Config) -> BTreeMap<String, Value> {
+/// All keys with their values, but of routes that are left out by name. What is not set is not there.
+pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<String, Value> {
     let Config { gateway, brokers, targets, plugins, routes, admin } = config;
     let mut all = Keys { within: String::new(), all: BTreeMap::new() };
     all.section("gateway", |keys| keys.gateway(gateway));
     if let Some(Admin { listen }) = admin {
-        let listen = match listen {
-            AdminAddr::Tcp(addr) => addr.to_string(),
-            AdminAddr::Unix(path) => format!("unix:{}", path.display()),
-        };
         all.section("admin", |keys| keys.told("listen", listen));
     }
     for (name, broker) in brokers {
@@ -44,7 +40,7 @@ pub(super) fn lay_out(config: &Config) -> BTreeMap<String, Value> {
     for (name, plugin) in plugins {
         all.section(&format!("plugins.{name}"), |keys| keys.plugin(plugin));
     }
-    for route in routes {
+    for route in routes.iter().filter(|route| !left_out.contains(route.name.as_str())) {
         all.section(&format!("routes.{}", route.name), |keys| keys.route(route));
     }
     all.all

@@ -4,8 +4,10 @@ use super::broker::Broker;
 use super::remap::Remap;
 use super::spool::SpoolSettings;
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use tidegate_message::{QoS, TopicFilter};
 
@@ -278,4 +280,22 @@ pub enum AdminAddr {
     Tcp(SocketAddr),
     /// A Unix socket. Absolute.
     Unix(PathBuf),
+}
+
+impl FromStr for AdminAddr {
+    type Err = String;
+
+    /// As `listen` of `[admin]` has it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        crate::values::admin_addr(text).map_err(|(what, hint)| format!("{what}; {hint}"))
+    }
+}
+
+impl Display for AdminAddr {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(addr) => addr.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

@@ -3,5 +3,5 @@
 mod pattern;
 mod tree;
 
-pub(crate) use pattern::Pattern;
-pub(crate) use tree::FilterTree;
+pub use pattern::Pattern;
+pub use tree::FilterTree;

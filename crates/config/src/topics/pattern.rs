@@ -8,7 +8,7 @@ use tidegate_message::{Topic, TopicError, TopicFilter};
 /// Unlike a filter it may have levels of which only the beginning is known, because a remap's prefix may end in the
 /// middle of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern(Vec<Level>);
+pub struct Pattern(Vec<Level>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Level {
@@ -24,7 +24,7 @@ pub(super) enum Level {
 
 impl Pattern {
     /// The topics that a filter matches.
-    pub(crate) fn of(filter: &TopicFilter) -> Self {
+    pub fn of(filter: &TopicFilter) -> Self {
         let level = |text| match text {
             "+" => Level::Any,
             "#" => Level::Rest,

@@ -12,7 +12,7 @@ use std::ops::{Bound, ControlFlow};
 /// The nodes stand in one list and are walked with a list of what is still to do: a filter may have 65,535 levels, which
 /// calls within calls would not survive.
 #[derive(Debug)]
-pub(crate) struct FilterTree<T> {
+pub struct FilterTree<T> {
     /// The first is the root.
     nodes: Vec<Node<T>>,
 }
@@ -44,7 +44,7 @@ impl<T> Default for FilterTree<T> {
 
 impl<T: Copy> FilterTree<T> {
     /// Puts in the pattern of a filter.
-    pub(crate) fn insert(&mut self, filter: &Pattern, value: T) {
+    pub fn insert(&mut self, filter: &Pattern, value: T) {
         let mut at = 0;
         for level in filter.levels() {
             let end = self.nodes.len();
@@ -67,7 +67,7 @@ impl<T: Copy> FilterTree<T> {
 
     /// Visits all filters that may have a topic in common with `topics`: a few too many, because the rule for topics that
     /// begin with `$` is left to the caller. Ends early when the visitor breaks.
-    pub(crate) fn meeting(&self, topics: &Pattern, mut visit: impl FnMut(T) -> ControlFlow<()>) -> ControlFlow<()> {
+    pub fn meeting(&self, topics: &Pattern, mut visit: impl FnMut(T) -> ControlFlow<()>) -> ControlFlow<()> {
         let levels = topics.levels();
         let mut to_do = vec![(0, 0)];
         while let Some((at, depth)) = to_do.pop() {
@@ -95,7 +95,7 @@ impl<T: Copy> FilterTree<T> {
     }
 
     /// Visits all filters that may let in everything that `filter` does, with the same exception.
-    pub(crate) fn covering(&self, filter: &Pattern, mut visit: impl FnMut(T) -> ControlFlow<()>) -> ControlFlow<()> {
+    pub fn covering(&self, filter: &Pattern, mut visit: impl FnMut(T) -> ControlFlow<()>) -> ControlFlow<()> {
         let levels = filter.levels();
         let mut to_do = vec![(0, 0)];
         while let Some((at, depth)) = to_do.pop() {

@@ -1,7 +1,8 @@
 //! What an edit changes, key by key.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use tidegate_config::{Config, diff, parse, removed_targets};
+use tidegate_config::{Config, Key, Outline, Shown, diff, parse};
 
 const REFERENCE: &str = include_str!("../../../../config/tidegate.toml");
 
@@ -104,16 +105,58 @@ fn a_difference_is_told_exactly_where_there_is_one() {
     assert!(told > 20 && equal > 20, "{told} told, {equal} equal");
 }
 
+/// What waits for `b`, `t` and a name that is not configured, five messages each, and what an edit means to it.
+fn touched(before: &str, edits: &[(&str, &str)]) -> Vec<String> {
+    let after = edits.iter().fold(before.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    let (old, new) = (Outline::of(&config(before)), Outline::of(&config(&after)));
+    let waiting: BTreeMap<String, u64> = ["b", "t", "gone", "idle"].map(|name| (name.to_owned(), 5)).into();
+    let waiting = waiting.into_iter().map(|(name, count)| if name == "idle" { (name, 0) } else { (name, count) });
+    let touched = old.touched(&new, &old.changes(&new), &waiting.collect());
+    touched.iter().map(|one| format!("{} {} {}", one.target, one.messages, one.fate.word())).collect()
+}
+
 #[test]
-fn targets_whose_messages_nobody_would_take_any_more_are_named() {
-    let removed = |edits: &[(&str, &str)]| {
-        let after = edits.iter().fold(BEFORE.to_owned(), |text, (from, to)| text.replace(from, to));
-        removed_targets(&config(BEFORE), &config(&after))
+fn messages_that_wait_are_touched_by_what_their_target_becomes() {
+    let b = "[brokers.b]\nurl = \"mqtts://b\"\nusername = \"u\"\npassword = { file = \"b.pass\" }\n";
+    let in_t = "[\"b\", \"c\"]";
+    let no_set = ("[targets.t]\nmembers = [\"b\", \"c\"]\n", "");
+    for (edits, expected) in [
+        (&[][..], &[][..]),
+        (&[("x/#", "z/#"), (in_t, "[\"c\", \"b\"]")], &[]),
+        (&[(in_t, "[\"c\"]")], &["t 5 goes_to"]),
+        (&[(in_t, "[\"c\"]"), (b, "")], &["b 5 waits_for_nobody", "t 5 goes_to"]),
+        (&[no_set, ("[\"t\"]", "[\"b\", \"c\"]")], &["t 5 waits_for_nobody"]),
+        (&[("[brokers.c]", "[brokers.gone]\nurl = \"mqtt://g\"\n[brokers.c]")], &["gone 5 goes_to"]),
+        (&[("[brokers.c]", "spool = { max_age = \"1h\" }\n[brokers.c]")], &["b 5 other_spool_settings"]),
+        (&[("mqtts://b", "mqtts://house")], &[]),
+    ] {
+        assert_eq!(touched(BEFORE, edits), expected, "{edits:?}");
+    }
+    // A set takes the name of a broker: what waited for the broker goes to the members.
+    let with_set = BEFORE.replace("[targets.t]", "[targets.u]\nmembers = [\"b\"]\n[targets.t]");
+    assert_eq!(touched(&with_set, &[("targets.u", "targets.gone")]), ["gone 5 goes_to"]);
+}
+
+#[test]
+fn an_outline_that_leaves_the_process_shows_no_secret_and_is_compared_all_the_same() {
+    let (key, other) = ([7; 32], [8; 32]);
+    let shown = |text: &str, key: Option<&Key>| Outline::of(&config(text)).shown(key);
+    let edited = BEFORE.replace("token = \"hunter1\"", "token = \"hunter2\"");
+    let json = shown(BEFORE, Some(&key)).to_json();
+    assert!(!json.to_string().contains("hunter") && json.to_string().contains("mqtts://b"), "{json}");
+    let there = Shown::from_json(&json).expect("its own words");
+    assert_eq!(there, shown(BEFORE, Some(&key)));
+    let changes = |there: &Shown, here: &Shown| -> Vec<String> {
+        there.outline().changes(here.outline()).iter().map(ToString::to_string).collect()
     };
-    assert_eq!(removed(&[]), [""; 0]);
-    assert_eq!(removed(&[("[\"b\", \"c\"]", "[\"c\"]")]), [""; 0], "it is still a broker");
-    let url = "[brokers.b]\nurl = \"mqtts://b\"\nusername = \"u\"\npassword = { file = \"b.pass\" }\n";
-    assert_eq!(removed(&[("[\"b\", \"c\"]", "[\"c\"]"), (url, "")]), ["b"]);
-    assert_eq!(removed(&[("members =", "policy = \"all\"\nmembers =")]), ["t"], "its members have their own");
-    assert_eq!(removed(&[("[targets.t]\nmembers = [\"b\", \"c\"]", ""), ("[\"t\"]", "[\"b\", \"c\"]")]), ["t"]);
+    assert_eq!(changes(&there, &shown(&edited, Some(&key))), ["plugins.p.config.token changed"]);
+    assert_eq!(changes(&there, &shown(BEFORE, Some(&other))).len(), 5, "another key, other hashes");
+    let without = shown(&edited, None);
+    assert_eq!(changes(&there.clone().left_out(), &without), [""; 0]);
+    assert_eq!(there.kept_in_both(&without), 5);
+    assert!(!without.to_json().to_string().contains("hunter"));
+    assert_eq!(Shown::from_json(&serde_json::json!({ "keys": { "a": 1 } })), None);
 }

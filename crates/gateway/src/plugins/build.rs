@@ -48,6 +48,8 @@ type Built = (tidegate_plugin::Instance, Arc<[Arc<str>]>);
 pub(crate) struct Preparer {
     host: Host,
     components: HashMap<PathBuf, Compiled>,
+    /// What was read for the configuration that is being built: a plugin of many routes is read once.
+    read: HashMap<String, Result<Component, String>>,
     states: HashMap<String, StateStore>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
 }
@@ -63,7 +65,7 @@ impl Preparer {
         states: HashMap<String, StateStore>,
     ) -> Result<Self, tidegate_plugin::Error> {
         let host = Host::new(&HostConfig { cache_dir })?;
-        Ok(Self { host, components: HashMap::new(), states, counters: HashMap::new() })
+        Ok(Self { host, components: HashMap::new(), read: HashMap::new(), states, counters: HashMap::new() })
     }
 
     /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.
@@ -80,6 +82,7 @@ impl Preparer {
                 Err(mut problems) => wrong.append(&mut problems),
             }
         }
+        self.read.clear();
         let used: Vec<&Path> = config.plugins.values().map(|plugin| plugin.path.as_path()).collect();
         self.components.retain(|path, _| used.contains(&path.as_path()));
         wrong.dedup();
@@ -94,8 +97,12 @@ impl Preparer {
         for name in &route.plugins {
             // The configuration was checked: the name is there.
             let Some(settings) = config.plugins.get(name) else { continue };
-            let component = match self.component(&settings.path, settings.digest.as_deref()) {
-                Ok(component) => component,
+            if !self.read.contains_key(name) {
+                let component = self.component(&settings.path, settings.digest.as_deref());
+                self.read.insert(name.clone(), component);
+            }
+            let component = match &self.read[name] {
+                Ok(component) => component.clone(),
                 Err(error) => {
                     wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display()));
                     continue;

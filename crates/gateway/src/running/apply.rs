@@ -30,7 +30,7 @@ impl Gateway {
         let inner = &self.inner;
         let _one_at_a_time = inner.reloading.lock().await;
         let before = inner.config.borrow().clone();
-        let config = next_start::in_force(&before, &written);
+        let config = Arc::new(next_start::in_force(&before, &written));
         let (wanted, runs) = (config.clone(), before.clone());
         let reading = move || (link_settings(&wanted, |_| true), users::read(&wanted, &runs));
         let (links, user_files) = tokio::task::spawn_blocking(reading)
@@ -59,10 +59,13 @@ impl Gateway {
         let prepared = self.prepare(&config).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
-        let mut changes = Changes {
-            now: report::changes(&before, &config),
-            next_start: next_start::told(&config, &inner.written.borrow(), &written),
-        };
+        let mut changes = Changes::default();
+        // At the start all of it is new, which nobody needs to hear.
+        if inner.recovered.get() {
+            let waiting = inner.path.borrow().waiting_by_target();
+            changes = report::changes(&before, &config, &waiting);
+            changes.next_start = next_start::told(&config, &inner.written.borrow(), &written);
+        }
         for name in &difference.brokers.removed {
             self.remove_broker(name);
         }
@@ -92,15 +95,15 @@ impl Gateway {
         }
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
-        self.subscribe(&config);
+        self.subscribe(&config, &before);
         *inner.config.borrow_mut() = config;
-        *inner.written.borrow_mut() = written;
-        inner.last_reloads.borrow_mut().applied();
+        *inner.written.borrow_mut() = Arc::new(written);
+        inner.last_reloads.borrow_mut().applied(changes.clone());
         Ok(changes)
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.
-    async fn prepare(&self, config: &Config) -> Result<Vec<Prepared>, Vec<String>> {
+    async fn prepare(&self, config: &Arc<Config>) -> Result<Vec<Prepared>, Vec<String>> {
         let Some(mut preparer) = self.inner.preparer.take() else {
             return Err(vec!["the plugin host is gone after a bug; restart the gateway".to_owned()]);
         };
@@ -173,9 +176,17 @@ impl Gateway {
 impl DataPath {
     /// At the start, before any link connects: what was being sent at QoS 2 goes on where it was.
     fn recover(&mut self) {
-        for waiting in self.router.waiting_for_nobody() {
-            let (target_name, messages) = (waiting.key.target, waiting.items);
-            tracing::warn!(target_name, messages, "wait for a target that is not configured");
+        let nobody: Vec<String> = self.router.waiting_for_nobody().into_iter().map(|one| one.key.target).collect();
+        for (target_name, messages) in self.waiting_by_target() {
+            if nobody.contains(&target_name) {
+                tracing::warn!(
+                    target_name,
+                    messages,
+                    "recovered from the spool: wait for a target that is not configured"
+                );
+            } else {
+                tracing::info!(target_name, messages, "recovered from the spool");
+            }
         }
         let now = self.moment(Instant::now());
         for (at, sent, received) in self.router.recover(now) {

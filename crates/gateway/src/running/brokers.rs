@@ -146,11 +146,20 @@ impl Gateway {
         self.inner.tasks.borrow_mut().insert(at, task);
     }
 
-    /// Asks every source for what its routes want.
-    pub(super) fn subscribe(&self, config: &Config) {
+    /// Asks every source for what its routes want, `before` being what was in force.
+    pub(super) fn subscribe(&self, config: &Config, before: &Config) {
         for name in config.brokers.keys() {
             let Some(at) = self.broker_index(name) else { continue };
-            let wanted = subscriptions::wanted(config, name);
+            let is_same = subscriptions::are_same(before, config, name);
+            if let Kind::Embedded { subscribed, .. } = &self.inner.path.borrow().end(at).kind
+                && is_same
+                && !subscribed.is_empty()
+            {
+                continue;
+            }
+            // A link is asked all the same: it asks once more for what was refused.
+            let known = self.inner.wanted.borrow().get(name).filter(|_| is_same).cloned();
+            let wanted = known.unwrap_or_else(|| subscriptions::wanted(config, name));
             let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
                 Kind::Link(handle) => {
                     self.subscribe_link(name, handle.clone(), wanted);
