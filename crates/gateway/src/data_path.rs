@@ -231,11 +231,8 @@ impl DataPath {
             self.skipped(from, skipped, now);
         }
         if !received.is_empty() {
-            let arrivals = received.drain(..).map(|Received { message, ack, dup, subscription_id }| Arrival {
-                message,
-                ack: ack.map(SourceAck::Link),
-                redelivered: dup,
-                subscription_id,
+            let arrivals = received.drain(..).map(|Received { message, ack, dup, subscription_id, topic_id }| {
+                Arrival { message, ack: ack.map(SourceAck::Link), redelivered: dup, subscription_id, topic_id }
             });
             self.router.received(from, arrivals, moment, wall_ms());
         }
@@ -251,6 +248,7 @@ impl DataPath {
             ack: ack.map(SourceAck::Embedded),
             redelivered: false,
             subscription_id: None,
+            topic_id: None,
         });
         self.router.received(from, arrivals, moment, wall_ms);
         self.flush(now);

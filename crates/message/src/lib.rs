@@ -23,7 +23,7 @@ mod topic_cache;
 pub use bytestring::ByteString;
 pub use filter::{FilterError, ShareName, TopicFilter};
 pub use index::SubscriptionIndex;
-pub use topic::{MAX_TOPIC_BYTES, Topic, TopicError};
+pub use topic::{MAX_TOPIC_BYTES, Topic, TopicError, TopicId};
 pub use topic_cache::TopicCache;
 
 use bytes::Bytes;

@@ -2,6 +2,8 @@
 
 use bytestring::ByteString;
 use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The longest topic or filter in bytes: its length is two bytes on the wire (MQTT 5.0 section 1.5.4).
 pub const MAX_TOPIC_BYTES: usize = 65_535;
@@ -10,6 +12,26 @@ pub const MAX_TOPIC_BYTES: usize = 65_535;
 /// (MQTT 5.0 section 4.7.3).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(ByteString);
+
+/// A number for a topic: equal numbers are equal topics, for as long as the process lives. The other way round it does not
+/// hold, for a topic may have several, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicId(NonZeroU64);
+
+impl TopicId {
+    /// One that no topic had before.
+    pub fn fresh() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        // It would take centuries to come round.
+        Self(NonZeroU64::MIN.saturating_add(NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// For a table of so many places.
+    #[inline]
+    pub const fn place(self, places: usize) -> usize {
+        self.0.get() as usize % places
+    }
+}
 
 /// Why a text cannot be a topic name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! What both sides of a connection do alike: messages and acknowledgements, both ways.
 
 use crate::incoming::{AckToken, Arrival, IncomingFlow, Received};
+use crate::known_topics::KnownTopics;
 use crate::outgoing::{AliasesOut, Answer, Completion, OutgoingFlow, PeerLimits, PublishError, Published, Wire};
 use crate::publish::{self, Broken};
 use crate::reason::ReasonCode;
@@ -55,6 +56,8 @@ pub(crate) struct Connection {
     pub(crate) flow: Flow,
     pub(crate) peer: PeerLimits,
     aliases_out: AliasesOut,
+    /// Of a client: what its broker has sent of late. A server has too many peers for that.
+    topics: KnownTopics,
     aliases_in: Vec<Option<Topic>>,
     /// Our own limits, as we told the peer.
     pub(crate) receive_maximum: usize,
@@ -76,6 +79,7 @@ impl Connection {
             flow,
             peer: PeerLimits::default(),
             aliases_out: AliasesOut::default(),
+            topics: KnownTopics::default(),
             aliases_in: Vec::new(),
             receive_maximum: usize::from(u16::MAX),
             max_packet_size: usize::MAX,
@@ -190,7 +194,8 @@ impl Connection {
 
     fn on_publish(&mut self, frame: Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
         let size_bytes = frame.body.len();
-        let mut found = match publish::decode(frame, self.version) {
+        let topics = if self.is_server { None } else { Some(&mut self.topics) };
+        let mut found = match publish::decode(frame, self.version, topics) {
             Ok(found) => found,
             Err(broken) => return self.broken(*broken, size_bytes, batch),
         };
@@ -226,7 +231,8 @@ impl Connection {
             retain: found.retain,
             properties: found.properties,
         };
-        batch.received.push(Received { message, ack, dup: found.dup, subscription_id: found.subscription_id });
+        let publish::Decoded { dup, subscription_id, topic_id, .. } = found;
+        batch.received.push(Received { message, ack, dup, subscription_id, topic_id });
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tidegate_message::{Message, QoS};
+use tidegate_message::{Message, QoS, TopicId};
 
 /// The right to acknowledge one received message, once.
 ///
@@ -54,6 +54,8 @@ pub struct Received {
     pub dup: bool,
     /// The lowest identifier of the subscriptions it was sent for, if they have any (MQTT 5).
     pub subscription_id: Option<u32>,
+    /// Of its topic, if a broker has sent it of late: a key that is cheaper than the text.
+    pub topic_id: Option<TopicId>,
 }
 
 #[derive(Debug, Clone)]

@@ -27,6 +27,7 @@ mod connect;
 mod disconnect;
 mod flow;
 mod incoming;
+mod known_topics;
 mod outgoing;
 mod publish;
 mod reason;

@@ -1,12 +1,13 @@
 //! PUBLISH on the wire (MQTT 5.0 section 3.3): the one packet whose cost matters.
 
 use crate::Version;
+use crate::known_topics::KnownTopics;
 use crate::wire::{
     self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_binary, take_packet_id, take_properties,
     take_string, varint_len,
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tidegate_message::{ByteString, Message, Properties, QoS, Topic};
+use tidegate_message::{ByteString, Message, Properties, QoS, Topic, TopicId};
 
 /// A PUBLISH as received, before its topic alias is resolved.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Decoded {
     pub(crate) packet_id: u16,
     /// `None` when the topic is empty and an alias stands for it.
     pub(crate) topic: Option<Topic>,
+    /// Of a topic that was known.
+    pub(crate) topic_id: Option<TopicId>,
     pub(crate) alias: Option<u16>,
     pub(crate) payload: Bytes,
     pub(crate) properties: Option<Box<Properties>>,
@@ -37,7 +40,11 @@ pub(crate) struct Broken {
 }
 
 /// Decodes a PUBLISH; what is wrong with one comes with what can be said of it.
-pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Box<Broken>> {
+pub(crate) fn decode(
+    frame: Frame,
+    version: Version,
+    mut topics: Option<&mut KnownTopics>,
+) -> Result<Decoded, Box<Broken>> {
     let first = frame.first;
     let (dup, retain) = (first & 8 != 0, first & 1 != 0);
     let broken = |error: ProtocolError, qos: QoS, packet_id: u16, topic: Option<ByteString>| {
@@ -50,7 +57,14 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Box<Brok
         return Err(broken(ProtocolError::Malformed("DUP on QoS 0"), qos, 0, None));
     }
     let mut body = frame.body;
-    let text = take_binary(&mut body).map_err(|error| broken(error, qos, 0, None))?;
+    let known = topics.as_mut().and_then(|topics| topics.find(wire::first_binary(&body)?));
+    let text = match &known {
+        Some((topic, _)) => {
+            body.advance(2 + topic.len());
+            Bytes::new()
+        }
+        None => take_binary(&mut body).map_err(|error| broken(error, qos, 0, None))?,
+    };
     let packet_id = match qos {
         QoS::AtMostOnce => 0,
         _ => take_packet_id(&mut body).map_err(|error| broken(error, qos, 0, None))?,
@@ -62,11 +76,19 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<Decoded, Box<Brok
         _ => Found::default(),
     };
     let Found { alias, subscription_id, properties } = found;
-    let topic = match text.is_empty() && alias.is_some() {
-        true => None,
-        false => Some(Topic::try_new(text).map_err(|(error, text)| broken(error.into(), qos, packet_id, Some(text)))?),
+    let (topic, topic_id) = match known {
+        Some((topic, id)) => (Some(topic), Some(id)),
+        None if text.is_empty() && alias.is_some() => (None, None),
+        None => {
+            let topic =
+                Topic::try_new(text).map_err(|(error, text)| broken(error.into(), qos, packet_id, Some(text)))?;
+            if let Some(topics) = topics {
+                topics.learn(&topic);
+            }
+            (Some(topic), None)
+        }
     };
-    Ok(Decoded { dup, qos, retain, packet_id, topic, alias, payload: body, properties, subscription_id })
+    Ok(Decoded { dup, qos, retain, packet_id, topic, topic_id, alias, payload: body, properties, subscription_id })
 }
 
 /// What the properties of a PUBLISH say.
@@ -308,7 +330,7 @@ mod tests {
                             subscription_ids: if v5 { &ids } else { &[] } };
             let mut bytes = BytesMut::new();
             encode(&mut bytes, version, &message, &hop, usize::MAX).unwrap();
-            let ours = decode(Frames::cut(&mut bytes.clone(), usize::MAX, 1).next().unwrap().unwrap(), version).unwrap();
+            let ours = decode(Frames::cut(&mut bytes.clone(), usize::MAX, 1).next().unwrap().unwrap(), version, None).unwrap();
             prop_assert_eq!(ours.topic.as_ref(), Some(&message.topic));
             prop_assert_eq!(&ours.payload, &message.payload);
             prop_assert_eq!((ours.qos, ours.retain, ours.dup, ours.alias), (message.qos, message.retain, dup, hop.alias));
@@ -334,7 +356,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), first in 0x30u8..0x40) {
             for version in [Version::V311, Version::V5] {
-                let _ = decode(Frame { first, body: bytes.clone().into() }, version);
+                let _ = decode(Frame { first, body: bytes.clone().into() }, version, None);
             }
         }
     }

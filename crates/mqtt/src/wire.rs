@@ -223,6 +223,13 @@ pub(crate) fn take_packet_id(body: &mut Bytes) -> Result<u16, ProtocolError> {
     }
 }
 
+/// The bytes that a length of two bytes stands before, if they are all there.
+#[inline]
+pub(crate) fn first_binary(body: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = body.split_first_chunk::<2>()?;
+    rest.get(..usize::from(u16::from_be_bytes(*length)))
+}
+
 pub(crate) fn take_binary(body: &mut Bytes) -> Result<Bytes, ProtocolError> {
     let len = usize::from(take_u16(body)?);
     if len > body.len() {

@@ -1,6 +1,6 @@
 //! What a source is owed: one acknowledgement for each message that it waits for, once all that came of it is settled.
 
-use crate::ids::{BrokerId, DebtId, DraftId};
+use crate::ids::{BrokerId, DebtId, DraftId, QueueId};
 use crate::stash::Stash;
 
 /// How an acknowledgement is given back: whatever the source's side wants to see again.
@@ -42,7 +42,7 @@ pub(crate) struct Debt<A> {
     /// Deliveries that the source waits for, and one for the record in the spool.
     waiting: u32,
     /// What is decided and goes into the spool, all of it in one record.
-    pub(crate) stash: Stash,
+    stash: Option<Box<Stash>>,
     /// The draft that this record is, if it may not be one of its own.
     pub(crate) draft: Option<DraftId>,
     /// Its place in the order of receipt.
@@ -54,7 +54,17 @@ pub(crate) struct Debt<A> {
 impl<A> Debt<A> {
     /// Whether something of it, or decided with it, is to be recorded.
     fn wants_record(&self) -> bool {
-        self.draft.is_some() || !self.stash.is_empty()
+        self.draft.is_some() || self.stash.as_ref().is_some_and(|stash| !stash.is_empty())
+    }
+
+    /// To file something in.
+    pub(crate) fn stash(&mut self) -> &mut Stash {
+        self.stash.get_or_insert_default()
+    }
+
+    /// Where what is filed goes.
+    pub(crate) fn queues(&self) -> &[QueueId] {
+        self.stash.as_ref().map_or(&[], |stash| &stash.queues)
     }
 }
 
@@ -88,7 +98,7 @@ impl<A> Debts<A> {
     /// Files a message that one decision is due for.
     pub(crate) fn insert(&mut self, to: Creditor<A>, received_us: u64, weight_bytes: usize) -> DebtId {
         self.count += 1;
-        let (stash, number) = (Stash::default(), self.count);
+        let (stash, number) = (None, self.count);
         let is_forgotten = false;
         let debt =
             Debt { to, received_us, weight_bytes, undecided: 1, waiting: 0, stash, draft: None, number, is_forgotten };
@@ -147,10 +157,10 @@ impl<A> Debts<A> {
 
     /// Takes what is to be written, in place of which the source waits for the record. Also says whether the source
     /// waits for nothing else.
-    pub(crate) fn take_stash(&mut self, id: DebtId) -> Option<(Stash, bool)> {
+    pub(crate) fn take_stash(&mut self, id: DebtId) -> Option<(Box<Stash>, bool)> {
         let debt = self.get_mut(id)?;
         debt.waiting += 1;
-        Some((std::mem::take(&mut debt.stash), debt.waiting == 1))
+        Some((debt.stash.take().unwrap_or_default(), debt.waiting == 1))
     }
 
     /// One delivery or record is done.
@@ -216,7 +226,7 @@ mod tests {
         let id = debts.insert(Creditor::Nobody, 0, 0);
         debts.expect(id, 1);
         let message = Message::new(Topic::new("t").unwrap(), "x", QoS::AtLeastOnce);
-        debts.get_mut(id).unwrap().stash.add(1, smallvec::smallvec![7, 8], message);
+        debts.get_mut(id).unwrap().stash().add(1, smallvec::smallvec![7, 8], message);
         assert_eq!(debts.decided(id), Step::Waits);
         assert_eq!(debts.decided(id), Step::Decided);
         let (stash, alone) = debts.take_stash(id).unwrap();

@@ -97,7 +97,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub fn stranded(&self) -> Vec<BrokerId> {
         let stranded = |at: &BrokerId| {
             let broker = &self.brokers[at.at()];
-            broker.health.given_up && broker.lane.len() > 0
+            broker.health.given_up && !broker.lane.is_empty()
         };
         (0..self.brokers.len()).map(BrokerId::new).filter(stranded).collect()
     }

@@ -64,8 +64,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let id = self.remember_parked_id(part.route, number, parcel.id);
         let debt = self.debt_of(part);
         if let Some(debt) = self.debts.get_mut(debt) {
-            debt.stash.parked.push((number, parked));
-            debt.stash.state.push(id);
+            debt.stash().parked.push((number, parked));
+            debt.stash().state.push(id);
         }
         self.settle_decided(debt);
     }
@@ -156,7 +156,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             Ticket::Held { debt, .. } => {
                 if let Some(debt) = self.debts.get_mut(debt) {
-                    debt.stash.parked.push((number, parked));
+                    debt.stash().parked.push((number, parked));
                 }
                 if self.debts.is_decided(debt) {
                     self.commit(debt);
@@ -166,7 +166,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Ticket::Loose { .. } => {
                 let debt = self.debts.insert(Creditor::Nobody, received_us, 0);
                 if let Some(debt) = self.debts.get_mut(debt) {
-                    debt.stash.parked.push((number, parked));
+                    debt.stash().parked.push((number, parked));
                 }
                 self.settle_decided(debt);
             }
@@ -214,7 +214,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let debt = self.debts.insert(Creditor::Replayed, now.us, 0);
         if let Some(debt) = self.debts.get_mut(debt) {
-            debt.stash.unparked.push(number);
+            debt.stash().unparked.push(number);
         }
         if self.trace.is_on() {
             self.trace_replayed(at, debt, number);

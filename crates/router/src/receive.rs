@@ -7,13 +7,13 @@
 //! not inlined copies a message of 100 bytes, which together cost a fifth of all that a message costs.
 
 use crate::account::DropReason;
-use crate::debt::{Ack, Creditor, Owed};
+use crate::debt::{Ack, Creditor};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
-use tidegate_message::Message;
+use tidegate_message::{Message, TopicId};
 
 /// What a broker sent.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Arrival<A> {
     pub redelivered: bool,
     /// The identifier of the subscription that it came for (MQTT 5.0 section 3.3.2.3.8), if ours have any.
     pub subscription_id: Option<u32>,
+    /// Of its topic, if that has one.
+    pub topic_id: Option<TopicId>,
 }
 
 /// Parcels are numbered below this: some plugin languages hold no whole number above 2^53, and messages made on a tick have
@@ -44,7 +46,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     #[inline(always)]
     fn receive(&mut self, from: BrokerId, arrival: Arrival<A>, now: Moment, wall_ms: u64) {
-        let Arrival { mut message, ack, redelivered, subscription_id } = arrival;
+        let Arrival { mut message, ack, redelivered, subscription_id, topic_id } = arrival;
         if let Some(id) = subscription_id
             && self.brokers[from.at()].is_copy(&message, id)
         {
@@ -59,8 +61,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             // Not acknowledged: a broker that keeps our session sends it again after the restart.
             return;
         }
-        let routes = broker.topics.routes(&message.topic, &self.hasher);
-        let Some((last, others)) = routes.split_last() else {
+        let ways = broker.topics.ways(&message.topic, topic_id, &self.hasher);
+        let Some((last, others)) = ways.routes.split_last() else {
             broker.unrouted += 1;
             if broker.unrouted == 1 {
                 tracing::warn!(
@@ -75,24 +77,20 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             return self.acknowledge(from, ack);
         };
-        if let (Some(ack), []) = (ack, others)
-            && let Some(queue) = self.queue_at_once(from, *last)
+        let weight_bytes = message.weight_bytes();
+        if others.is_empty()
+            && let Some(to) = self.straight_to(from, *last, ack, &ways, &mut message)
         {
-            let weight_bytes = message.weight_bytes();
-            if self.routes[last.at()].shape.remap(&mut message, &mut self.arena).is_ok() {
-                let owed = Owed::Source { source: from, ack, weight_bytes };
-                return self.record_at_once(owed, *last, queue, message, now);
-            }
+            return self.go_straight(from, *last, to, weight_bytes, message, now);
         }
         let debt = ack.map(|ack| {
-            let weight = message.weight_bytes();
-            self.brokers[from.at()].held_bytes += weight;
-            let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight);
+            self.brokers[from.at()].held_bytes += weight_bytes;
+            let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight_bytes);
             self.debts.expect(debt, others.len() as u32);
             debt
         });
         if self.trace.is_on() {
-            self.trace_received(from, &message, &routes, debt);
+            self.trace_received(from, &message, &ways.routes, debt);
         }
         for route in others {
             self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);

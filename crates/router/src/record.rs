@@ -155,8 +155,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let route = self.routes[part.route.at()].name_id;
         if let Some(debt) = self.debts.get_mut(debt) {
-            debt.stash.add(route, names, message);
-            debt.stash.queues.extend(places);
+            debt.stash().add(route, names, message);
+            debt.stash().queues.extend(places);
         }
         self.settle_decided(debt);
     }
@@ -246,7 +246,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Whether a queue that a message is for is full, and says that its sources wait.
     pub(crate) fn must_wait(&self, debt: DebtId) -> bool {
         let Some(debt) = self.debts.get(debt) else { return false };
-        debt.stash.queues.iter().any(|queue| {
+        debt.queues().iter().any(|queue| {
             let settings = &self.queues[queue.at()].settings;
             settings.when_full == WhenFull::Block && is_full(settings, self.spool.pending(queue.spool()))
         })

@@ -5,8 +5,9 @@
 //! keeps the topic that the plugin gave it.
 
 use bytes::BytesMut;
+use std::cell::OnceCell;
 use tidegate_config::{Remap, RemapError, Retain, Route};
-use tidegate_message::{Message, QoS};
+use tidegate_message::{Message, QoS, Topic};
 
 /// How much an arena for remapped topics takes at a time, in bytes: topics share one allocation until it is used up.
 const ARENA_BYTES: usize = 16 * 1024;
@@ -50,6 +51,40 @@ impl Shape {
         Ok(())
     }
 
+    /// As [`remap`](Self::remap), with what the topic became the last time in `known`, or kept there for the next.
+    ///
+    /// # Errors
+    /// As [`remap`](Self::remap).
+    #[inline]
+    pub(crate) fn remap_known(
+        &self,
+        message: &mut Message,
+        known: &OnceCell<Topic>,
+        arena: &mut BytesMut,
+    ) -> Result<(), RemapError> {
+        if self.remap.is_none() {
+            return Ok(());
+        }
+        // A response topic is another for each message.
+        if message.properties.as_ref().is_some_and(|properties| properties.response_topic.is_some()) {
+            return self.remap(message, arena);
+        }
+        match known.get() {
+            Some(topic) => message.topic = topic.clone(),
+            None => {
+                self.remap(message, arena)?;
+                let _ = known.set(message.topic.detached());
+            }
+        }
+        Ok(())
+    }
+
+    /// The QoS that a message has at any target.
+    #[inline]
+    pub(crate) fn qos(&self, message: &Message) -> QoS {
+        self.qos.unwrap_or(message.qos)
+    }
+
     /// Gives a message the QoS and retain flag that it has at any target, those that a plugin names included.
     #[inline]
     pub fn dress(&self, message: &mut Message) {
@@ -63,7 +98,7 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidegate_message::{Properties, Topic};
+    use tidegate_message::Properties;
 
     #[test]
     fn topics_of_one_arena_do_not_run_into_each_other() {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use tidegate_message::Message;
 use tidegate_spool::{Delivery, NameId, Parked, StateWrite};
 
-/// What goes into one record, of one received message.
+/// What goes into one record, of one received message. Most have none: they take the short way.
 #[derive(Debug, Default)]
 pub(crate) struct Stash {
     pub(crate) deliveries: SmallVec<[Delivery; 1]>,

@@ -1,54 +1,70 @@
-//! The short way of most messages that are spooled: one message, one queue, one record.
+//! The short way of most messages: from the source into the session of the target, or into the log, with nothing in between.
 //!
-//! In: a message that a source waits for, from step 1, or from step 4 once plugins have decided. Out: its record. It does what
-//! steps 3 and 4 do, without a debt, a stash and a transaction to put together, and only where nothing has to be put
-//! together: one target with one queue that has room, and nothing before it that waits. Everything else goes the long way,
-//! and both write the same bytes.
+//! In: a message of one route, from step 1, or, for the log, from step 4 once plugins have decided. Out: one message in a session
+//! or a lane, or one record. It does what steps 3, 4 and 6 do where there is nothing to put together: no plugins, one target,
+//! nothing before it that waits, and no debt, for nobody waits or all that its source waits for is that record. Everything else
+//! goes the long way, and both end the same: the stories take both, and records are the same bytes.
 
-use crate::Moment;
-use crate::Router;
 use crate::debt::{Ack, Creditor, Owed};
 use crate::ids::{BrokerId, QueueId, RouteId};
+use crate::lane::Entry;
 use crate::queue::is_full;
-use crate::route::{Part, RouteTarget};
+use crate::route::{Part, RouteTarget, Target};
 use crate::sessions::Sessions;
-use tidegate_message::Message;
+use crate::ticket::Ticket;
+use crate::topic_routes::Ways;
+use crate::{Moment, Router};
+use tidegate_message::{Message, QoS};
 use tidegate_spool::Single;
 
+/// Where a message may go straight.
+pub(crate) enum Straight<A> {
+    /// Into the log, for this queue; its source waits for that.
+    Log(QueueId, A),
+    /// To a broker; nobody waits.
+    Broker(BrokerId),
+}
+
 impl<A: Ack, S: Sessions> Router<A, S> {
-    /// Whether a message that a source waits for, and no other route wants, can take the short way: written as it comes, by
-    /// itself and without a debt. It is so for most: of a route without plugins, with one queue, which has room.
-    #[inline]
-    pub(crate) fn queue_at_once(&self, source: BrokerId, route: RouteId) -> Option<QueueId> {
-        let route = &self.routes[route.at()];
-        if !route.spooled || !route.is_direct() || route.paused || !route.drafts.is_empty() {
-            return None;
-        }
-        self.queue_with_room(source, &route.targets)
-    }
-
-    /// The one queue of these targets, if it has room, and nothing that came from this source before waits for some.
-    #[inline]
-    fn queue_with_room(&self, source: BrokerId, targets: &[RouteTarget]) -> Option<QueueId> {
-        let [target] = targets else { return None };
-        // Who follows messages follows debts.
-        if self.trace.is_on() {
-            return None;
-        }
-        // Known from the second message on, of a target with one queue.
-        let queue = target.queue.get()?;
-        let settings = &self.queues[queue.at()].settings;
-        let has_room = !is_full(settings, self.spool.pending(queue.spool()));
-        (has_room && !self.is_blocked(source)).then_some(queue)
-    }
-
-    /// The short way: a message that has its topic at the target enters its route and is written.
+    /// Where a message that no other route wants may go straight; it has its topic there then.
     #[inline(always)]
-    pub(crate) fn record_at_once(
+    pub(crate) fn straight_to(
         &mut self,
-        owed: Owed<A>,
+        source: BrokerId,
         at: RouteId,
-        queue: QueueId,
+        ack: Option<A>,
+        ways: &Ways,
+        message: &mut Message,
+    ) -> Option<Straight<A>> {
+        let route = &self.routes[at.at()];
+        // Who follows messages follows debts.
+        if !route.is_direct() || route.paused || !route.drafts.is_empty() || self.trace.is_on() {
+            return None;
+        }
+        let to = if let Some(ack) = ack {
+            if !route.spooled {
+                return None;
+            }
+            Straight::Log(self.queue_with_room(source, &route.targets)?, ack)
+        } else {
+            let [RouteTarget { to: Target::Broker(to), .. }] = *route.targets else { return None };
+            if route.spooled && (route.persist_qos0 || route.shape.qos(message) > QoS::AtMostOnce) {
+                return None;
+            }
+            Straight::Broker(to)
+        };
+        route.shape.remap_known(message, &ways.onward, &mut self.arena).ok()?;
+        Some(to)
+    }
+
+    /// A message enters its route, and leaves it at once.
+    #[inline(always)]
+    pub(crate) fn go_straight(
+        &mut self,
+        source: BrokerId,
+        at: RouteId,
+        to: Straight<A>,
+        weight_bytes: usize,
         mut message: Message,
         now: Moment,
     ) {
@@ -56,10 +72,27 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         route.account.received += 1;
         route.account.in_flight += 1;
         route.shape.dress(&mut message);
-        if let Owed::Source { source, weight_bytes, .. } = owed {
-            self.brokers[source.at()].held_bytes += weight_bytes;
+        match to {
+            Straight::Log(queue, ack) => {
+                self.brokers[source.at()].held_bytes += weight_bytes;
+                self.record_alone(Owed::Source { source, ack, weight_bytes }, now.us, at, queue, message);
+            }
+            Straight::Broker(broker) => {
+                let (ticket, class) = (Ticket::new(None, at, None), route.class);
+                self.push(broker, Entry { message, ticket, received_us: now.us, class }, now);
+            }
         }
-        self.record_alone(owed, now.us, at, queue, message);
+    }
+
+    /// The one queue of these targets, if it has room, and nothing that came from this source before waits for some.
+    #[inline]
+    fn queue_with_room(&self, source: BrokerId, targets: &[RouteTarget]) -> Option<QueueId> {
+        let [target] = targets else { return None };
+        // Known from the second message on, of a target with one queue.
+        let queue = target.queue.get()?;
+        let settings = &self.queues[queue.at()].settings;
+        let has_room = !is_full(settings, self.spool.pending(queue.spool()));
+        (has_room && !self.is_blocked(source)).then_some(queue)
     }
 
     /// Writes the record of a message that has one to itself.
@@ -90,6 +123,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline]
     pub(crate) fn take_debt_alone(&mut self, part: Part, targets: &[RouteTarget]) -> Option<(Owed<A>, QueueId)> {
         let id = part.debt.filter(|id| part.draft.is_none() && self.debts.is_last_decision(*id))?;
+        if self.trace.is_on() {
+            return None;
+        }
         let debt = self.debts.get(id)?;
         let Creditor::Source(source, ack) = debt.to else { return None };
         if debt.is_forgotten {

@@ -2,14 +2,30 @@
 
 use crate::ids::RouteId;
 use ahash::RandomState;
+use std::cell::OnceCell;
 use std::rc::Rc;
-use tidegate_message::{SubscriptionIndex, Topic, TopicCache};
+use tidegate_message::{SubscriptionIndex, Topic, TopicCache, TopicId};
+
+/// How many topics are known by their number at a time.
+const IDS: usize = 1024;
+
+/// Where the messages of one topic go.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// Each once.
+    pub(crate) routes: Box<[RouteId]>,
+    /// What the topic is at the targets of the first of them, if that changes nothing else of a message: kept for the next,
+    /// once it was made.
+    pub(crate) onward: OnceCell<Topic>,
+}
 
 /// Of one source.
 #[derive(Default)]
 pub(crate) struct TopicRoutes {
     index: SubscriptionIndex<RouteId>,
-    cache: TopicCache<Rc<[RouteId]>>,
+    cache: TopicCache<Rc<Ways>>,
+    /// By the number of the topic, in front of the cache; empty before the first.
+    by_id: Vec<Option<(TopicId, Rc<Ways>)>>,
 }
 
 impl TopicRoutes {
@@ -17,12 +33,24 @@ impl TopicRoutes {
     pub(crate) fn renew(&mut self, index: SubscriptionIndex<RouteId>) {
         self.index = index;
         self.cache.forget();
+        self.by_id.clear();
     }
 
-    /// The routes of a topic, each once.
+    /// Where the messages of a topic go, which has this number if it has any.
     #[inline]
-    pub(crate) fn routes(&mut self, topic: &Topic, hasher: &RandomState) -> Rc<[RouteId]> {
-        self.cache.get(topic, hasher, |found| {
+    pub(crate) fn ways(&mut self, topic: &Topic, id: Option<TopicId>, hasher: &RandomState) -> Rc<Ways> {
+        if let Some(id) = id
+            && let Some(Some((known, ways))) = self.by_id.get(id.place(IDS))
+            && *known == id
+        {
+            return ways.clone();
+        }
+        self.look_up(topic, id, hasher)
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, topic: &Topic, id: Option<TopicId>, hasher: &RandomState) -> Rc<Ways> {
+        let ways = self.cache.get(topic, hasher, |found| {
             let mut routes = Vec::new();
             self.index.for_each_match(topic, |route| {
                 // A route with two filters that both match gets the message once.
@@ -30,7 +58,14 @@ impl TopicRoutes {
                     routes.push(*route);
                 }
             });
-            *found = routes.into();
-        })
+            *found = Rc::new(Ways { routes: routes.into(), onward: OnceCell::new() });
+        });
+        if let Some(id) = id {
+            if self.by_id.is_empty() {
+                self.by_id.resize(IDS, None);
+            }
+            self.by_id[id.place(IDS)] = Some((id, ways.clone()));
+        }
+        ways
     }
 }

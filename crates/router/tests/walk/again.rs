@@ -51,7 +51,7 @@ impl Small {
 
     fn receive(&mut self, from: usize, message: Message) {
         let ack = (message.qos > QoS::AtMostOnce).then_some(Token { attempt: 1, packet_id: None });
-        let arrival = Arrival { message, ack, redelivered: false, subscription_id: None };
+        let arrival = Arrival { message, ack, redelivered: false, subscription_id: None, topic_id: None };
         let now = self.now();
         self.router.received(self.ids[from], [arrival].into_iter(), now, now.us / 1000);
         self.router.step_log();

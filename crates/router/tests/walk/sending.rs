@@ -2,9 +2,11 @@
 
 use crate::ledger::{Attempt, Fate, Ledger, Out, Stamp};
 use crate::play::Play;
+use crate::setup::TOPICS;
 use crate::source::{Sent, Stage, Token};
 use std::collections::BTreeMap;
-use tidegate_message::{Message, Properties, QoS, Topic};
+use std::sync::LazyLock;
+use tidegate_message::{Message, Properties, QoS, Topic, TopicId};
 use tidegate_router::Arrival;
 
 /// So many messages of a source wait at most.
@@ -12,6 +14,9 @@ const SENT_MAX: usize = 10;
 
 /// What a message that expires is good for, in seconds.
 const EXPIRY_S: u32 = 2;
+
+/// As sessions know topics again.
+static TOPIC_IDS: LazyLock<[TopicId; TOPICS.len()]> = LazyLock::new(|| TOPICS.map(|_| TopicId::fresh()));
 
 impl Play {
     fn is_link(&self, name: &str) -> bool {
@@ -67,7 +72,10 @@ impl Play {
             self.sources.entry(source.to_owned()).or_default().sent.push_back(sent);
         }
         let now = self.now();
-        let arrival = Arrival { message, ack, redelivered, subscription_id: None };
+        // Of half of the topics.
+        let known = TOPICS.iter().position(|known| *known == message.topic.as_str()).filter(|at| at % 2 == 0);
+        let topic_id = known.map(|at| TOPIC_IDS[at]);
+        let arrival = Arrival { message, ack, redelivered, subscription_id: None, topic_id };
         self.router.received(self.ids[source], [arrival].into_iter(), now, now.us / 1000);
     }
 
