@@ -23,9 +23,10 @@ fn what_is_parked_is_listed_shown_replayed_and_deleted() {
     assert!(first["reason"].as_str().unwrap().contains("trap"), "{first}");
     assert_eq!((&first["qos"], &first["payload_bytes"]), (&1.into(), &7.into()));
     let number = |at: usize| listed[at]["number"].to_string();
+    let aside = "put a message aside";
+    eventually("each is told", PATIENCE, || tidegate.log().matches(aside).count() == 3);
     let log = tidegate.log();
-    let told: Vec<&str> = log.lines().filter(|line| line.contains("put a message aside")).collect();
-    assert_eq!(told.len(), 3, "{log}");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains(aside)).collect();
     for word in ["WARN", "route=\"bad\"", "plugin=\"bad\"", "kind=\"trap\"", "topic=bad/0"] {
         assert!(told[0].contains(word), "no {word} in {}", told[0]);
     }

@@ -94,5 +94,5 @@ fn a_new_name_waits_for_the_next_start_with_the_client_ids_made_of_it() {
     logged_after(&tidegate, &words, || tidegate.edit_config(&renamed));
     assert!(tidegate.terminate(PATIENCE).success());
     tidegate.restart();
-    assert!(tidegate.log().contains("running gateway=\"chalet\""), "{}", tidegate.log());
+    eventually("it runs under its name", PATIENCE, || tidegate.log().contains("running gateway=\"chalet\""));
 }

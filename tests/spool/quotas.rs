@@ -9,6 +9,7 @@ impl Queue {
     /// The log tells of some of the messages that were dropped, with route and topic, and not of each.
     #[track_caller]
     fn told(&self, words: &str, reason: &str) {
+        eventually(&format!("the log tells of {words}"), PATIENCE, || self.tidegate.log().contains(words));
         let log = self.tidegate.log();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains(words)).collect();
         assert!((1..=100).contains(&lines.len()), "{} lines of {words}", lines.len());

@@ -23,18 +23,6 @@ impl Changes {
         self.now.is_empty() && self.next_start.is_empty()
     }
 
-    /// A line of the log for each.
-    pub(crate) fn tell(&self) {
-        self.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
-        self.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
-        for Touched { target, messages, fate } in &self.touched {
-            match fate {
-                Fate::Nobody => tracing::warn!(target_name = target, messages, %fate, "reloaded, messages wait"),
-                _ => tracing::info!(target_name = target, messages, %fate, "reloaded, messages wait"),
-            }
-        }
-    }
-
     /// A broker has other secrets though its file says nothing new. Where it does, that tells it already.
     pub(crate) fn rotated(&mut self, broker: &str, what: &str) {
         let keys = ["password", "headers", "tls", "users", "added", "embedded"];

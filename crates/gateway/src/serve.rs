@@ -1,13 +1,14 @@
 //! A gateway from its configuration file to the end: start, watch, reload, drain.
 
 use crate::files::files;
+use crate::report::Changes;
 use crate::running::{Gateway, Left};
 use crate::watch::{Fingerprint, Watch};
 use crate::{Error, Finding, admin, preflight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidegate_config::{Config, Loaded, Problem, Problems};
+use tidegate_config::{Config, Fate, Loaded, Problem, Problems, Touched};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -200,11 +201,23 @@ fn warn(problems: &Problems) {
     problems.0.iter().filter(|problem| !problem.is_error()).for_each(|warning| tracing::warn!("{warning:#}"));
 }
 
+/// A line of the log for each change.
+fn tell(changes: &Changes) {
+    changes.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
+    changes.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+    for Touched { target, messages, fate } in &changes.touched {
+        match fate {
+            Fate::Nobody => tracing::warn!(target_name = target, messages, %fate, "reloaded, messages wait"),
+            _ => tracing::info!(target_name = target, messages, %fate, "reloaded, messages wait"),
+        }
+    }
+}
+
 async fn apply(gateway: &Gateway, config: Config) {
     let was_refused = gateway.last_reloads().is_refused;
     match gateway.reload(config).await {
         Ok(changes) => {
-            changes.tell();
+            tell(&changes);
             if changes.is_empty() && was_refused {
                 tracing::info!("reloaded, nothing has changed: what was refused is as it was again");
             } else if changes.is_empty() {

@@ -40,7 +40,7 @@ const PRINTED_COLUMNS: usize = 160;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// What is worth a line: what was reloaded, what was refused, and errors.
-const LOGGED: &str = "error,tidegate_gateway::serve=info,tidegate_gateway::report=info";
+const LOGGED: &str = "error,tidegate_gateway::serve=info";
 
 /// Of `tidegate demo`.
 #[derive(Debug, clap::Args)]
