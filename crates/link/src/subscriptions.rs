@@ -22,10 +22,6 @@ use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
 use tidegate_pacing::Doubling;
 
-/// After a refusal it is asked again after this long, then twice as long, up to the longest.
-const AGAIN_MIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(60);
-
 /// A filter that the broker hangs up on is asked for again after this long, then twice as long, up to the longest.
 const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(60);
 const AFTER_HANG_UP_MAX: Duration = Duration::from_secs(3600);
@@ -262,14 +258,10 @@ impl Subscriptions {
             }
             match codes.get(at) {
                 None => {
-                    entry.refusals += 1;
-                    let words = "the broker's answer leaves it out".to_owned();
-                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                    entry.refused("the broker's answer leaves it out".to_owned(), now);
                 }
                 Some(code) if code.is_error() => {
-                    entry.refusals += 1;
-                    let again_in = again_in(entry.refusals);
-                    entry.state = SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in) };
+                    let again_in = entry.refused(code.to_string(), now);
                     // A subscription that was there stays when another is refused (MQTT 5.0 section 3.8.4 replaces one
                     // that is granted): the broker may have it still.
                     events.push(Event::Refused { filter: filter.clone(), reason: *code, again_in: Some(again_in) });
@@ -297,9 +289,7 @@ impl Subscriptions {
                 continue;
             }
             if let Some(code) = codes.get(at).filter(|code| code.is_error()) {
-                entry.refusals += 1;
-                entry.state =
-                    SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in(entry.refusals)) };
+                entry.refused(code.to_string(), now);
                 events.push(Event::NotUnsubscribed { filter: filter.clone(), reason: *code });
             } else {
                 entry.may_have = false;
@@ -333,9 +323,7 @@ impl Subscriptions {
             for entry in &mut self.entries {
                 if entry.state == SubscriptionState::Asked(asked.id) && entry.wanted.is_none() {
                     // rumqttd never answers an UNSUBSCRIBE of what it does not have.
-                    entry.refusals += 1;
-                    let words = "no answer".to_owned();
-                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                    entry.refused("no answer".to_owned(), now);
                 } else if entry.state == SubscriptionState::Asked(asked.id) {
                     entry.state = SubscriptionState::Owed;
                 }
@@ -418,10 +406,6 @@ impl Subscriptions {
     pub(crate) fn take_changed_memory(&mut self) -> Option<Vec<TopicFilter>> {
         std::mem::take(&mut self.memory_changed).then(|| self.memory())
     }
-}
-
-fn again_in(refusals: u32) -> Duration {
-    Doubling::new(AGAIN_MIN, AGAIN_MAX).after(refusals.saturating_sub(1))
 }
 
 #[cfg(test)]
