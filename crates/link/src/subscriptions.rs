@@ -16,18 +16,13 @@ pub use words::SubscriptionProblem;
 pub(crate) use words::{Ask, Event, Terms};
 
 use entry::{Asked, Entry, SubscriptionState};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::{ReasonCode, SubscribeFilter, Version};
 use tidegate_pacing::Doubling;
 
-/// How long until a filter that was refused is asked for again: the first time, then twice as long each time, up to the
-/// longest.
-const AGAIN_MIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(60);
-
-/// How long until a filter that the broker hangs up on is asked for again, likewise.
+/// A filter that the broker hangs up on is asked for again after this long, then twice as long, up to the longest.
 const AFTER_HANG_UP_MIN: Duration = Duration::from_secs(60);
 const AFTER_HANG_UP_MAX: Duration = Duration::from_secs(3600);
 
@@ -45,6 +40,8 @@ const PROOF: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     entries: Vec<Entry>,
+    /// By the filter.
+    places: HashMap<TopicFilter, usize>,
     asked: VecDeque<Asked>,
     is_up: bool,
     had_connection: bool,
@@ -67,19 +64,36 @@ impl Subscriptions {
     }
 
     fn entry(&mut self, filter: TopicFilter) -> &mut Entry {
-        let at = self.entries.iter().position(|entry| entry.filter == filter).unwrap_or_else(|| {
-            self.entries.push(Entry::new(filter));
+        let at = *self.places.entry(filter).or_insert_with_key(|filter| {
+            self.entries.push(Entry::new(filter.clone()));
             self.entries.len() - 1
         });
         &mut self.entries[at]
     }
 
+    fn find(&mut self, filter: &TopicFilter) -> Option<&mut Entry> {
+        let at = *self.places.get(filter)?;
+        self.entries.get_mut(at)
+    }
+
+    /// Forgets what is neither wanted nor had.
+    fn clear_out(&mut self) {
+        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        self.find_places();
+    }
+
+    fn find_places(&mut self) {
+        self.places = self.entries.iter().enumerate().map(|(at, entry)| (entry.filter.clone(), at)).collect();
+    }
+
     /// What is wanted from now on. Whatever was refused is asked for once more, also if nothing has changed.
     pub(crate) fn want(&mut self, wanted: &[SubscribeFilter]) {
         self.dirty = true;
+        let filters = wanted.iter().enumerate().rev();
+        let order: HashMap<&TopicFilter, usize> =
+            filters.filter_map(|(at, wanted)| Some((wanted.filter.as_ref().ok()?, at))).collect();
         for entry in &mut self.entries {
-            let is_wanted = wanted.iter().any(|filter| filter.filter.as_ref() == Ok(&entry.filter));
-            if !is_wanted && entry.wanted.take().is_some() {
+            if !order.contains_key(&entry.filter) && entry.wanted.take().is_some() {
                 entry.state = SubscriptionState::Owed;
             }
             if matches!(entry.state, SubscriptionState::Refused { .. }) {
@@ -94,10 +108,9 @@ impl Subscriptions {
                 entry.state = SubscriptionState::Owed;
             }
         }
-        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
         // In the order wanted, so that the same configuration asks in the same order.
-        let place = |entry: &Entry| wanted.iter().position(|filter| filter.filter.as_ref() == Ok(&entry.filter));
-        self.entries.sort_by_key(|entry| place(entry).unwrap_or(usize::MAX));
+        self.entries.sort_by_key(|entry| order.get(&entry.filter).copied().unwrap_or(usize::MAX));
+        self.clear_out();
     }
 
     /// A connection is up.
@@ -129,7 +142,7 @@ impl Subscriptions {
                 entry.state = SubscriptionState::Refused { words: reason.to_string(), again: None };
             }
         }
-        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        self.clear_out();
         self.memory_changed |= before != self.memory();
     }
 
@@ -155,7 +168,7 @@ impl Subscriptions {
             [] => None,
             [filter] => {
                 let others = self.entries.iter().any(|entry| entry.filter != *filter && entry.wanted.is_some());
-                let entry = self.entries.iter_mut().find(|entry| entry.filter == *filter)?;
+                let entry = self.find(filter)?;
                 entry.hang_ups += 1;
                 if !others || (entry.hang_ups < HANG_UPS && entry.left_out == 0) {
                     return None;
@@ -257,20 +270,16 @@ impl Subscriptions {
         let Some(asked) = self.take_asked(id) else { return Vec::new() };
         let mut events = Vec::new();
         for (at, filter) in asked.filters.iter().enumerate() {
-            let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
+            let Some(entry) = self.find(filter) else { continue };
             if entry.state != SubscriptionState::Asked(id) {
                 continue; // asked for again, or not wanted any more, in the meantime
             }
             match codes.get(at) {
                 None => {
-                    entry.refusals += 1;
-                    let words = "the broker's answer leaves it out".to_owned();
-                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                    entry.refused("the broker's answer leaves it out".to_owned(), now);
                 }
                 Some(code) if code.is_error() => {
-                    entry.refusals += 1;
-                    let again_in = again_in(entry.refusals);
-                    entry.state = SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in) };
+                    let again_in = entry.refused(code.to_string(), now);
                     // A subscription that was there stays when another is refused (MQTT 5.0 section 3.8.4 replaces one
                     // that is granted): the broker may have it still.
                     events.push(Event::Refused { filter: filter.clone(), reason: *code, again_in: Some(again_in) });
@@ -293,21 +302,19 @@ impl Subscriptions {
         let Some(asked) = self.take_asked(id) else { return Vec::new() };
         let mut events = Vec::new();
         for (at, filter) in asked.filters.iter().enumerate() {
-            let Some(entry) = self.entries.iter_mut().find(|entry| entry.filter == *filter) else { continue };
+            let Some(entry) = self.find(filter) else { continue };
             if entry.state != SubscriptionState::Asked(id) {
                 continue;
             }
             if let Some(code) = codes.get(at).filter(|code| code.is_error()) {
-                entry.refusals += 1;
-                entry.state =
-                    SubscriptionState::Refused { words: code.to_string(), again: Some(now + again_in(entry.refusals)) };
+                entry.refused(code.to_string(), now);
                 events.push(Event::NotUnsubscribed { filter: filter.clone(), reason: *code });
             } else {
                 entry.may_have = false;
                 self.memory_changed = true;
             }
         }
-        self.entries.retain(|entry| entry.wanted.is_some() || entry.may_have);
+        self.clear_out();
         events
     }
 
@@ -334,9 +341,7 @@ impl Subscriptions {
             for entry in &mut self.entries {
                 if entry.state == SubscriptionState::Asked(asked.id) && entry.wanted.is_none() {
                     // rumqttd never answers an UNSUBSCRIBE of what it does not have.
-                    entry.refusals += 1;
-                    let words = "no answer".to_owned();
-                    entry.state = SubscriptionState::Refused { words, again: Some(now + again_in(entry.refusals)) };
+                    entry.refused("no answer".to_owned(), now);
                 } else if entry.state == SubscriptionState::Asked(asked.id) {
                     entry.state = SubscriptionState::Owed;
                 }
@@ -419,10 +424,6 @@ impl Subscriptions {
     pub(crate) fn take_changed_memory(&mut self) -> Option<Vec<TopicFilter>> {
         std::mem::take(&mut self.memory_changed).then(|| self.memory())
     }
-}
-
-fn again_in(refusals: u32) -> Duration {
-    Doubling::new(AGAIN_MIN, AGAIN_MAX).after(refusals.saturating_sub(1))
 }
 
 #[cfg(test)]

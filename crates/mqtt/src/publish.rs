@@ -108,32 +108,44 @@ fn take_publish_properties(body: &mut Bytes) -> Result<Found, ProtocolError> {
     } else {
         let mut found = Properties::default();
         let mut any = false;
-        take_properties(body, |id, value| {
-            match (id, value) {
-                (property::TOPIC_ALIAS, Value::Two(number)) => {
-                    alias = Some(number);
-                    return Ok(());
-                }
-                (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
-                    let id = id as u32;
-                    subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
-                    return Ok(());
-                }
-                (property::PAYLOAD_FORMAT, Value::Byte(0)) => {}
-                (property::PAYLOAD_FORMAT, Value::Byte(1)) => found.payload_is_utf8 = true,
-                (property::MESSAGE_EXPIRY, Value::Four(seconds)) => found.message_expiry_seconds = Some(seconds),
-                (property::CONTENT_TYPE, Value::Text(text)) => found.content_type = Some(text),
-                (property::RESPONSE_TOPIC, Value::Text(text)) => found.response_topic = Some(Topic::new(text)?),
-                (property::CORRELATION_DATA, Value::Binary(data)) => found.correlation_data = Some(data),
-                (property::USER, Value::Pair(name, value)) => found.user.push((name, value)),
-                _ => return Err(ProtocolError::Unexpected("property of a PUBLISH")),
+        take_properties(body, |id, value| match (id, value) {
+            (property::TOPIC_ALIAS, Value::Two(number)) => {
+                alias = Some(number);
+                Ok(())
             }
-            any = true;
-            Ok(())
+            (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
+                let id = id as u32;
+                subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
+                Ok(())
+            }
+            (id, value) => {
+                any = true;
+                take_message_property(&mut found, id, value, "property of a PUBLISH")
+            }
         })?;
         properties = any.then(|| Box::new(found));
     }
     Ok(Found { alias, subscription_id, properties })
+}
+
+/// A property that is a message's own, in a PUBLISH and in a will; `otherwise` is what else it is.
+#[inline]
+fn take_message_property(
+    found: &mut Properties,
+    id: u8,
+    value: Value,
+    otherwise: &'static str,
+) -> Result<(), ProtocolError> {
+    match (id, value) {
+        (property::PAYLOAD_FORMAT, Value::Byte(byte @ 0..=1)) => found.payload_is_utf8 = byte == 1,
+        (property::MESSAGE_EXPIRY, Value::Four(seconds)) => found.message_expiry_seconds = Some(seconds),
+        (property::CONTENT_TYPE, Value::Text(text)) => found.content_type = Some(text),
+        (property::RESPONSE_TOPIC, Value::Text(text)) => found.response_topic = Some(Topic::new(text)?),
+        (property::CORRELATION_DATA, Value::Binary(data)) => found.correlation_data = Some(data),
+        (property::USER, Value::Pair(name, value)) => found.user.push((name, value)),
+        _ => return Err(ProtocolError::Unexpected(otherwise)),
+    }
+    Ok(())
 }
 
 /// What a PUBLISH says beside its message.
@@ -248,22 +260,15 @@ fn put_properties(out: &mut BytesMut, properties: Option<&Properties>, hop: &Hop
 /// Reads the properties of a will message, which are a message's own and a delay.
 pub(crate) fn take_will_properties(body: &mut Bytes) -> Result<(Option<Box<Properties>>, u32), ProtocolError> {
     let (mut found, mut any, mut delay_s) = (Properties::default(), false, 0);
-    take_properties(body, |id, value| {
-        match (id, value) {
-            (property::WILL_DELAY, Value::Four(seconds)) => {
-                delay_s = seconds;
-                return Ok(());
-            }
-            (property::PAYLOAD_FORMAT, Value::Byte(byte @ 0..=1)) => found.payload_is_utf8 = byte == 1,
-            (property::MESSAGE_EXPIRY, Value::Four(seconds)) => found.message_expiry_seconds = Some(seconds),
-            (property::CONTENT_TYPE, Value::Text(text)) => found.content_type = Some(text),
-            (property::RESPONSE_TOPIC, Value::Text(text)) => found.response_topic = Some(Topic::new(text)?),
-            (property::CORRELATION_DATA, Value::Binary(data)) => found.correlation_data = Some(data),
-            (property::USER, Value::Pair(name, value)) => found.user.push((name, value)),
-            _ => return Err(ProtocolError::Unexpected("property of a will")),
+    take_properties(body, |id, value| match (id, value) {
+        (property::WILL_DELAY, Value::Four(seconds)) => {
+            delay_s = seconds;
+            Ok(())
         }
-        any = true;
-        Ok(())
+        (id, value) => {
+            any = true;
+            take_message_property(&mut found, id, value, "property of a will")
+        }
     })?;
     Ok((any.then(|| Box::new(found)), delay_s))
 }

@@ -120,29 +120,13 @@ pub(crate) fn stop(fault: Fault) -> wasmtime::Error {
 
 impl ResourceLimiter for Guest {
     fn memory_growing(&mut self, current: usize, desired: usize, max: Option<usize>) -> wasmtime::Result<bool> {
-        if max.is_some_and(|max| desired > max) {
-            return Ok(false); // its own limit, not ours
-        }
-        let total = self.memory_bytes.saturating_add(desired.saturating_sub(current));
-        let fits = total <= self.limits.memory_bytes;
-        if fits {
-            self.memory_bytes = total;
-        }
-        self.refused |= !fits;
-        Ok(fits)
+        let growth = Growth { current, desired, max };
+        Ok(growth.fits(&mut self.memory_bytes, self.limits.memory_bytes, &mut self.refused))
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, max: Option<usize>) -> wasmtime::Result<bool> {
-        if max.is_some_and(|max| desired > max) {
-            return Ok(false); // its own limit, not ours
-        }
-        let total = self.table_elements.saturating_add(desired.saturating_sub(current));
-        let fits = total <= self.limits.table_elements;
-        if fits {
-            self.table_elements = total;
-        }
-        self.refused |= !fits;
-        Ok(fits)
+        let growth = Growth { current, desired, max };
+        Ok(growth.fits(&mut self.table_elements, self.limits.table_elements, &mut self.refused))
     }
 
     fn instances(&self) -> usize {
@@ -155,6 +139,29 @@ impl ResourceLimiter for Guest {
 
     fn tables(&self) -> usize {
         PARTS_MAX
+    }
+}
+
+/// What one memory or table has, wants, and may have by what it says itself.
+struct Growth {
+    current: usize,
+    desired: usize,
+    max: Option<usize>,
+}
+
+impl Growth {
+    /// Whether it may be, with what all memories or tables together have, and may have; if so, they have it.
+    fn fits(self, total: &mut usize, total_max: usize, refused: &mut bool) -> bool {
+        if self.max.is_some_and(|max| self.desired > max) {
+            return false; // its own limit, not ours
+        }
+        let grown = total.saturating_add(self.desired.saturating_sub(self.current));
+        let fits = grown <= total_max;
+        if fits {
+            *total = grown;
+        }
+        *refused |= !fits;
+        fits
     }
 }
 

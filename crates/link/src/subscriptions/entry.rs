@@ -1,8 +1,13 @@
 //! The ledger's lines: one for each filter, one for each question.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
 use tidegate_mqtt::SubscribeFilter;
+use tidegate_pacing::Doubling;
+
+/// After a refusal it is asked again after this long, then twice as long, up to the longest.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// Where a filter stands with the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +49,14 @@ impl Entry {
             hang_ups: 0,
             left_out: 0,
         }
+    }
+
+    /// The broker has said no. Returns after how long it is asked again.
+    pub(super) fn refused(&mut self, words: String, now: Instant) -> Duration {
+        let again_in = Doubling::new(AGAIN_MIN, AGAIN_MAX).after(self.refusals);
+        self.refusals += 1;
+        self.state = SubscriptionState::Refused { words, again: Some(now + again_in) };
+        again_in
     }
 
     pub(super) fn is_suspect(&self) -> bool {
