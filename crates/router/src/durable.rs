@@ -70,6 +70,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// A message that is durable is to be sent.
+    #[inline(always)]
     pub(crate) fn ready(&mut self, ready: Ready, now: Moment) {
         if ready.recovered {
             self.count_recovered(ready.route);

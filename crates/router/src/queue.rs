@@ -130,6 +130,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// Into the lane of the broker that a durable message is for, or of the member that is to get it.
+    #[inline(always)]
     pub(crate) fn place(&mut self, queue: QueueId, entry: Entry, now: Moment) {
         let broker = match self.queues[queue.at()].target {
             None => None,

@@ -69,3 +69,30 @@ impl TopicRoutes {
         ways
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_message::TopicFilter;
+
+    #[test]
+    fn topics_whose_numbers_share_a_place_have_their_own_routes() {
+        let mut index = SubscriptionIndex::new();
+        let topics = ["a", "b"].map(|text| Topic::new(text).unwrap());
+        for (at, topic) in topics.iter().enumerate() {
+            index.insert(&TopicFilter::new(topic.to_string()).unwrap(), RouteId::new(at));
+        }
+        let (mut routes, hasher) = (TopicRoutes::default(), RandomState::new());
+        routes.renew(index);
+        let first = TopicId::fresh();
+        let second = std::iter::repeat_with(TopicId::fresh).find(|id| id.place(IDS) == first.place(IDS)).unwrap();
+        for _ in 0..3 {
+            for (at, id) in [first, second].into_iter().enumerate() {
+                assert_eq!(*routes.ways(&topics[at], Some(id), &hasher).routes, [RouteId::new(at)]);
+                assert_eq!(*routes.ways(&topics[at], None, &hasher).routes, [RouteId::new(at)]);
+            }
+        }
+        routes.renew(SubscriptionIndex::new());
+        assert!(routes.ways(&topics[0], Some(first), &hasher).routes.is_empty(), "nothing of before");
+    }
+}
