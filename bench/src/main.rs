@@ -9,6 +9,7 @@
 //!
 //! Start reading at [`session::run`].
 
+mod against;
 mod disk;
 mod least_bridge;
 mod machine;
@@ -65,6 +66,9 @@ struct Arguments {
     /// This binary, as it is, instead of the one that is built beside this benchmark
     #[arg(long)]
     tidegate: Option<PathBuf>,
+    /// In turn with this binary, an earlier build: only what Tidegate costs, and the ratio pair by pair; written only to `--out`
+    #[arg(long, value_name = "BINARY")]
+    against: Option<PathBuf>,
     /// Where the result is written
     #[arg(long)]
     out: Option<PathBuf>,
@@ -115,6 +119,15 @@ fn run(arguments: Arguments) -> Result<()> {
     let wanted = |subject: &Subject| arguments.only.is_empty() || arguments.only.contains(subject);
     let (subjects, skipped) = what_there_is(&setting, Subject::ALL.into_iter().filter(wanted));
     let qos: Vec<u8> = arguments.qos.map_or_else(|| vec![0, 1], |qos| vec![qos]);
+    if let Some(other) = &arguments.against {
+        let other = Setting { tidegate: other.clone(), dir: dir.path().join("other"), ..setting.clone() };
+        let pairs = against::run((&other, &setting), &subjects, &qos, repeats, measured)?;
+        let mut facts = machine::facts(&setting.tidegate);
+        facts.push(("Each figure", format!("{seconds} s, {repeats} turns of then, now and the least bridge")));
+        let page = against::page(&pairs, &facts);
+        println!("{page}");
+        return arguments.out.map_or(Ok(()), |path| Ok(std::fs::write(path, page)?));
+    }
     let mut results = measure(&setting, &subjects, &qos, repeats, measured)?;
     results.skipped = skipped;
 

@@ -176,14 +176,14 @@ fn explanation(measured: Duration) -> String {
     )
 }
 
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) median: f64,
+    pub(crate) high: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         let last = values.len().saturating_sub(1);
@@ -197,7 +197,7 @@ fn spread(sessions: &[Session], figure: impl Fn(&Session) -> f64) -> Spread {
 }
 
 /// Of sorted nanoseconds, in µs.
-fn quantile_us(sorted_ns: &[u64], quantile: f64) -> f64 {
+pub(crate) fn quantile_us(sorted_ns: &[u64], quantile: f64) -> f64 {
     let index = (sorted_ns.len() as f64 * quantile) as usize;
     sorted_ns.get(index).map_or(f64::NAN, |&ns| ns as f64 / 1e3)
 }
@@ -210,7 +210,7 @@ fn target(at_most: Option<f64>, measured: f64) -> String {
     }
 }
 
-fn micros(us: f64) -> String {
+pub(crate) fn micros(us: f64) -> String {
     if us < 10.0 { format!("{us:.2}") } else { format!("{us:.1}") }
 }
 
@@ -227,20 +227,20 @@ fn thousands(number: f64) -> String {
 }
 
 /// A table of Markdown that can also be read in a terminal.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(headings: &[&str]) -> Self {
+    pub(crate) fn new(headings: &[&str]) -> Self {
         Self { rows: vec![headings.iter().map(|&heading| heading.to_owned()).collect()] }
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    fn finish(self, page: &mut String) {
+    pub(crate) fn finish(self, page: &mut String) {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

@@ -85,7 +85,7 @@ impl Subject {
 }
 
 /// What all runs share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Setting {
     /// The binary.
     pub(crate) tidegate: PathBuf,

@@ -20,8 +20,8 @@ struct Since {
     waited: Duration,
     /// What it had taken when the last of it was still waiting; [`Backlog::delivered`].
     delivered: u64,
-    /// When it took the first message since.
-    goes_on: Option<Instant>,
+    /// The last look at which it had taken nothing yet.
+    idle: Instant,
 }
 
 /// What is to be said of one target.
@@ -29,6 +29,7 @@ struct Since {
 struct CaughtUp {
     target: String,
     messages: u64,
+    /// From the last look before it went on: at most so long.
     took: Duration,
     waited: Duration,
 }
@@ -61,13 +62,13 @@ impl Behind {
             };
             let Some(since) = self.targets.get_mut(&target) else {
                 if waited >= BEHIND {
-                    self.targets.insert(target, Since { waited, delivered, goes_on: None });
+                    self.targets.insert(target, Since { waited, delivered, idle: now });
                 }
                 continue;
             };
             since.waited = since.waited.max(waited);
-            if since.goes_on.is_none() && delivered > since.delivered {
-                since.goes_on = Some(now);
+            if delivered == since.delivered {
+                since.idle = now;
             }
             // Of what is read from the disk the age is not known until it is there.
             let is_unknown = messages > 0 && oldest_ms.is_none();
@@ -75,7 +76,7 @@ impl Behind {
                 continue;
             }
             let messages = delivered - since.delivered;
-            let took = since.goes_on.map_or(Duration::ZERO, |at| now - at);
+            let took = now - since.idle;
             let waited = since.waited;
             self.targets.remove(&target);
             // Moved, discarded or dropped is not delivered.
@@ -110,7 +111,7 @@ mod tests {
         assert_eq!(at(9_000, (300, Some(2_000), 15)), []);
         assert_eq!(at(10_000, (200, None, 115)), [], "it goes on, and what is next is on the disk");
         assert_eq!(at(10_500, (100, Some(9_000), 215)), [], "that has waited too");
-        let (took, waited) = (Duration::from_secs(1), Duration::from_secs(7));
+        let (took, waited) = (Duration::from_secs(2), Duration::from_secs(7));
         let expected = CaughtUp { target: "office".to_owned(), messages: 295, took, waited };
         assert_eq!(at(11_000, (1, Some(10_900), 310)), [expected], "what came now does not count as a backlog");
         assert_eq!(at(12_000, (0, None, 311)), [], "once");

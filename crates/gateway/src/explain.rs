@@ -48,7 +48,7 @@ impl fmt::Display for Explanation {
 /// What keeps the plugins from being built, as at a start.
 pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result<Explanation, Error> {
     let cache = compile_cache::beside(&config.gateway.data_dir, cache);
-    let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.to_string()))?;
+    let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.into()))?;
     let matching = |route: &config::Route| {
         route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
     };

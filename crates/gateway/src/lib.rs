@@ -55,6 +55,9 @@ pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot,
 pub use tidegate_router::{Account, Histogram};
 pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
+/// What another crate says is wrong.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,8 +65,8 @@ pub enum Error {
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
     /// The plugin engine does not start on this machine.
-    #[error("{0}")]
-    Engine(String),
+    #[error(transparent)]
+    Engine(Source),
     /// Somebody else listens where this gateway is to.
     #[error("{0}")]
     InUse(String),
@@ -72,7 +75,7 @@ pub enum Error {
     NotPermitted(String),
     /// The spool cannot be opened.
     #[error("spool: {0}")]
-    Spool(String),
+    Spool(#[source] Source),
     /// The disk failed while the gateway ran.
     #[error("the disk failed: {0}")]
     Disk(String),
@@ -82,6 +85,7 @@ pub enum Error {
         /// Which one.
         path: String,
         /// What the system says.
+        #[source]
         error: std::io::Error,
     },
 }

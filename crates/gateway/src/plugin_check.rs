@@ -19,7 +19,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
         return Ok(Vec::new());
     }
     let cache_dir = compile_cache::beside(&config.gateway.data_dir, cache);
-    let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.to_string()))?;
+    let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.into()))?;
     let (mut components, mut plugins, mut found) = (HashMap::new(), BTreeMap::new(), Vec::new());
     let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in &config.routes {
@@ -42,7 +42,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
             Ok(plugin) => {
                 plugins.insert(name.as_str(), plugin.has_timer());
             }
-            Err(Wrong::NotThePlugin(words)) => return Err(Error::Engine(words)),
+            Err(Wrong::NotThePlugin(words)) => return Err(Error::Engine(words.into())),
             Err(Wrong::Path(words, hint)) => {
                 let words = format!("`{}`: {words}; {hint}", settings.path.display());
                 found.push(places.plugin_problem(Severity::Error, name, "path", &words));

@@ -103,7 +103,7 @@ impl Gateway {
             let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
             Some((plugin, state))
         });
-        let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.to_string()))?;
+        let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.into()))?;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
         let empty = Config {

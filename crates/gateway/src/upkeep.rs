@@ -27,12 +27,12 @@ pub(crate) async fn open_spool(config: &Config, durable: Arc<tokio::sync::Notify
         commit_delay: config.gateway.commit_delay,
     };
     let opened = tokio::task::spawn_blocking(move || {
-        let disk = Disk::open(folder).map_err(|error| Error::Spool(error.to_string()))?;
+        let disk = Disk::open(folder).map_err(|error| Error::Spool(error.into()))?;
         let place = disk.folder().display().to_string();
         let wake = Arc::new(move || durable.notify_one());
-        Spool::open(Arc::new(disk), settings, wake).map_err(|error| Error::Spool(format!("{place}: {error}")))
+        Spool::open(Arc::new(disk), settings, wake).map_err(|error| Error::Spool(format!("{place}: {error}").into()))
     });
-    opened.await.map_err(|error| Error::Spool(format!("opening it panicked, which is a bug: {error}")))?
+    opened.await.map_err(|error| Error::Spool(format!("opening it panicked, which is a bug: {error}").into()))?
 }
 
 /// How often a backlog that leaves at a pace is looked at, and old messages are looked for.

@@ -1,4 +1,4 @@
-//! What a plugin costs: `cargo run --release -p tidegate-plugin --example cost -- plugin.wasm [config.json]`.
+//! What a plugin costs: `cargo run --release -p tidegate-plugin --example call_cost -- plugin.wasm [config.json]`.
 //!
 //! Prints CPU time a message for batches of several sizes, the cost of a fresh instance, and resident memory. The
 //! message is 200 bytes of JSON on a topic of 20 bytes.

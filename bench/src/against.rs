@@ -1,0 +1,148 @@
+//! Two builds in turn: what ours costs to what the other does, pair by pair, so that a busy minute of the machine hits both.
+
+use crate::report::{Spread, Table, micros, quantile_us};
+use crate::session::{self, Session};
+use crate::subject::{Setting, Subject};
+use anyhow::{Context, Result};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// One turn: the other build, ours, and the least bridge, one after the other.
+#[derive(Debug)]
+struct Turn {
+    other: Session,
+    ours: Session,
+    least: Session,
+}
+
+/// What was measured of one subject at one QoS.
+#[derive(Debug)]
+pub(crate) struct Pairs {
+    subject: Subject,
+    qos: u8,
+    turns: Vec<Turn>,
+}
+
+/// Lets them take turns.
+pub(crate) fn run(
+    (other, ours): (&Setting, &Setting),
+    subjects: &[Subject],
+    qos: &[u8],
+    repeats: u32,
+    measured: Duration,
+) -> Result<Vec<Pairs>> {
+    let mut all = Vec::new();
+    for &qos in qos {
+        for &subject in subjects.iter().filter(|subject| subject.is_tidegate()) {
+            for setting in [other, ours] {
+                // Fills the cache of compiled plugins; its time does not count.
+                session::start_only(setting, subject, qos).with_context(|| subject.name())?;
+            }
+            all.push(Pairs { subject, qos, turns: Vec::new() });
+        }
+    }
+    for repeat in 1..=repeats {
+        for Pairs { subject, qos, turns } in &mut all {
+            let one = |setting: &Setting, subject: Subject| {
+                session::run(setting, subject, *qos, measured).with_context(|| subject.name())
+            };
+            let turn =
+                Turn { other: one(other, *subject)?, ours: one(ours, *subject)?, least: one(ours, Subject::Least)? };
+            let [other, ours] = [&turn.other, &turn.ours].map(|session| micros(session.full.cpu_us));
+            eprintln!("{repeat}/{repeats}  QoS {qos}  {:24} {other} then, {ours} now", subject.name());
+            turns.push(turn);
+        }
+    }
+    Ok(all)
+}
+
+/// As a page: costs, ratios pair by pair, and whether they can be believed.
+pub(crate) fn page(all: &[Pairs], facts: &[(&'static str, String)]) -> String {
+    let mut page = String::from(
+        "# Two builds in turn\n\nCPU time a message; medians, ratios pair by pair with the lowest and the highest.\n\n",
+    );
+    for (name, value) in facts {
+        let _ = writeln!(page, "- {name}: {value}");
+    }
+    page.push('\n');
+    let headings = [
+        "",
+        "QoS",
+        "phase",
+        "then µs",
+        "now µs",
+        "now to then",
+        "now to the least",
+        "p50 then",
+        "p50 now",
+        "lost, gaps",
+    ];
+    let mut table = Table::new(&headings);
+    for Pairs { subject, qos, turns } in all {
+        let of = |figure: &dyn Fn(&Turn) -> f64| Spread::of(turns.iter().map(figure).collect());
+        let ratio = |spread: Spread| format!("{:.2} ({:.2} – {:.2})", spread.median, spread.low, spread.high);
+        let faults: i64 = turns.iter().map(Turn::faults).sum();
+        let p50 = |session: fn(&Turn) -> &Session| {
+            format!("{:.0}", of(&|turn| quantile_us(&session(turn).latencies_ns, 0.5)).median)
+        };
+        table.row([
+            subject.name().to_owned(),
+            qos.to_string(),
+            "full speed".to_owned(),
+            micros(of(&|turn| turn.other.full.cpu_us).median),
+            micros(of(&|turn| turn.ours.full.cpu_us).median),
+            ratio(of(&|turn| turn.ours.full.cpu_us / turn.other.full.cpu_us)),
+            ratio(of(&|turn| turn.ours.full.cpu_us / turn.least.full.cpu_us)),
+            String::new(),
+            String::new(),
+            faults.to_string(),
+        ]);
+        table.row([
+            subject.name().to_owned(),
+            qos.to_string(),
+            "paced".to_owned(),
+            micros(of(&|turn| turn.other.paced.cpu_us).median),
+            micros(of(&|turn| turn.ours.paced.cpu_us).median),
+            ratio(of(&|turn| turn.ours.paced.cpu_us / turn.other.paced.cpu_us)),
+            ratio(of(&|turn| turn.ours.paced.cpu_us / turn.least.paced.cpu_us)),
+            p50(|turn| &turn.other),
+            p50(|turn| &turn.ours),
+            String::new(),
+        ]);
+    }
+    table.finish(&mut page);
+    page
+}
+
+impl Turn {
+    /// Messages that ours lost, repeated, disordered or spoiled.
+    fn faults(&self) -> i64 {
+        let of = |phase: session::Phase| phase.lost + (phase.faults.gaps + phase.faults.foreign) as i64;
+        of(self.ours.full) + of(self.ours.paced)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Phase;
+
+    fn session(cpu_us: f64, lost: i64) -> Session {
+        let phase = Phase { cpu_us, per_s: 1e6 / cpu_us, lost, faults: Default::default(), others: 0.0 };
+        let start = Duration::from_millis(20);
+        Session { start, idle_kib: 1, peak_kib: 1, full: phase, paced: phase, latencies_ns: vec![20_000; 10] }
+    }
+
+    #[test]
+    fn ratios_are_of_pairs_and_faults_of_ours() {
+        // The machine was twice as slow in the second turn: the ratios do not show it.
+        let turn =
+            |slow: f64| Turn { other: session(slow, 5), ours: session(0.6 * slow, 1), least: session(0.2 * slow, 0) };
+        let pairs = Pairs { subject: Subject::Plain, qos: 1, turns: vec![turn(1.0), turn(2.0)] };
+        let page = page(&[pairs], &[("Date", "2026-11-28".to_owned())]);
+        for wanted in ["0.60 (0.60 – 0.60)", "3.00 (3.00 – 3.00)", "| 1.50 ", "| 0.90 ", "- Date: 2026-11-28", "| 4 "]
+        {
+            assert!(page.contains(wanted), "{wanted} is not in\n{page}");
+        }
+    }
+}
