@@ -240,7 +240,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Whether a message of this source waits for room in a queue: none of its later ones may overtake it.
     pub(crate) fn is_blocked(&self, source: BrokerId) -> bool {
-        !self.blocked.is_empty() && self.blocked.iter().any(|(waits, _)| *waits == source)
+        !self.blocked.is_empty() && self.blocked.iter().any(|(waits, _)| self.is_same_source(*waits, source))
+    }
+
+    /// A broker that was removed and is back is the same source to what it has sent.
+    fn is_same_source(&self, one: BrokerId, other: BrokerId) -> bool {
+        one == other || self.brokers[one.at()].name == self.brokers[other.at()].name
     }
 
     /// Whether a queue that a message is for is full, and says that its sources wait.
@@ -259,7 +264,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let mut kept: Vec<BrokerId> = Vec::new();
         for (source, debt) in std::mem::take(&mut self.blocked) {
-            if kept.contains(&source) || self.must_wait(debt) {
+            if kept.iter().any(|before| self.is_same_source(*before, source)) || self.must_wait(debt) {
                 kept.push(source);
                 self.blocked.push_back((source, debt));
             } else {

@@ -270,6 +270,10 @@ impl Ledger {
         assert!(!attempt.acked, "{number} is acknowledged twice");
         attempt.acked = true;
         let attempt = &self.attempts[&number];
+        if attempt.replayed {
+            // What other routes decide of it from there on is not followed.
+            return;
+        }
         for (route, fate) in &attempt.fates {
             let outs = match fate {
                 Fate::WithPlugins => panic!("{number} is acknowledged, and plugins of {route} have it: {attempt:?}"),
@@ -301,6 +305,10 @@ impl Ledger {
                 }
             }
         }
+        // What was dropped for want of room, or for age, may be back, for nothing says on disk yet that it was; what came after
+        // it has arrived meanwhile.
+        let dropped: Vec<String> = self.may_overflow.union(&self.may_age).cloned().collect();
+        dropped.iter().for_each(|name| self.unorder(name));
         // Sources and targets of before are not in order with those of now past the log.
         self.last.retain(|(.., via, _, _), _| matches!(via, Via::Queue(_)));
     }
