@@ -94,7 +94,12 @@ impl Model {
             // Nothing of this was durable: a name may be gone and what goes by it not.
             match what {
                 Happened::Appended(appended) => {
-                    appended.items.retain(|item| knows(NameKind::Queue, &queue_text(item.queue)));
+                    let is_there = |item: &Item| knows(NameKind::Queue, &queue_text(item.queue));
+                    if !appended.items.iter().all(is_there) {
+                        // Its source has to send it again.
+                        appended.taken.clear();
+                    }
+                    appended.items.retain(is_there);
                     for item in &mut appended.items {
                         item.route = item.route.filter(|route| knows(NameKind::Route, ROUTES[*route]));
                     }

@@ -305,9 +305,10 @@ impl Ledger {
                 }
             }
         }
-        // What was dropped for want of room, or for age, may be back, for nothing says on disk yet that it was; what came after
+        // What was dropped for want of room, for age or by an operator may be back, for nothing says on disk yet that it was; what came after
         // it has arrived meanwhile.
-        let dropped: Vec<String> = self.may_overflow.union(&self.may_age).cloned().collect();
+        let dropped = self.may_overflow.iter().chain(&self.may_age).chain(&self.discarded);
+        let dropped: Vec<String> = dropped.cloned().collect();
         dropped.iter().for_each(|name| self.unorder(name));
         // Sources and targets of before are not in order with those of now past the log.
         self.last.retain(|(.., via, _, _), _| matches!(via, Via::Queue(_)));

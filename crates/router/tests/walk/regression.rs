@@ -106,3 +106,13 @@ fn a_message_that_is_refused_for_now_is_sent_again() {
     let steps = vec![send(1), send(1), Step::Work, Step::News, pull, refuse];
     tell(setup, steps);
 }
+
+#[test]
+fn a_message_whose_queue_a_power_loss_took_is_sent_again() {
+    for choice in 43_300..43_400 {
+        let mut setup = setup(&[0]);
+        setup.routes[0].spooled = true;
+        // The first message for this queue: its name is in the same write.
+        tell(setup, vec![Step::Work, send(2), Step::Crash { after: 1, choice }]);
+    }
+}
