@@ -85,30 +85,22 @@ pub(crate) fn page(all: &[Pairs], facts: &[(&'static str, String)]) -> String {
         let p50 = |session: fn(&Turn) -> &Session| {
             format!("{:.0}", of(&|turn| quantile_us(&session(turn).latencies_ns, 0.5)).median)
         };
-        table.row([
-            subject.name().to_owned(),
-            qos.to_string(),
-            "full speed".to_owned(),
-            micros(of(&|turn| turn.other.full.cpu_us).median),
-            micros(of(&|turn| turn.ours.full.cpu_us).median),
-            ratio(of(&|turn| turn.ours.full.cpu_us / turn.other.full.cpu_us)),
-            ratio(of(&|turn| turn.ours.full.cpu_us / turn.least.full.cpu_us)),
-            String::new(),
-            String::new(),
-            faults.to_string(),
-        ]);
-        table.row([
-            subject.name().to_owned(),
-            qos.to_string(),
-            "paced".to_owned(),
-            micros(of(&|turn| turn.other.paced.cpu_us).median),
-            micros(of(&|turn| turn.ours.paced.cpu_us).median),
-            ratio(of(&|turn| turn.ours.paced.cpu_us / turn.other.paced.cpu_us)),
-            ratio(of(&|turn| turn.ours.paced.cpu_us / turn.least.paced.cpu_us)),
-            p50(|turn| &turn.other),
-            p50(|turn| &turn.ours),
-            String::new(),
-        ]);
+        let mut row = |phase: &str, cpu: fn(&Session) -> f64, [p50_then, p50_now, faults]: [String; 3]| {
+            table.row([
+                subject.name().to_owned(),
+                qos.to_string(),
+                phase.to_owned(),
+                micros(of(&|turn| cpu(&turn.other)).median),
+                micros(of(&|turn| cpu(&turn.ours)).median),
+                ratio(of(&|turn| cpu(&turn.ours) / cpu(&turn.other))),
+                ratio(of(&|turn| cpu(&turn.ours) / cpu(&turn.least))),
+                p50_then,
+                p50_now,
+                faults,
+            ]);
+        };
+        row("full speed", |of| of.full.cpu_us, [String::new(), String::new(), faults.to_string()]);
+        row("paced", |of| of.paced.cpu_us, [p50(|turn| &turn.other), p50(|turn| &turn.ours), String::new()]);
     }
     table.finish(&mut page);
     page

@@ -5,7 +5,7 @@
 
 use crate::account::DropReason;
 use crate::debt::Ack;
-use crate::ids::RouteId;
+use crate::ids::{DraftId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::PIPELINE_MAX;
 use crate::route::{Part, RouteTarget};
@@ -95,7 +95,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A draft for a batch whose decisions may not be recorded one by one: its plugins remember something, or decisions
     /// of an earlier batch of the route still wait, which these must not overtake.
-    fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<crate::ids::DraftId> {
+    fn begin_draft(&mut self, at: RouteId, batch: &mut [Decided]) -> Option<DraftId> {
         let remembers = batch.iter().any(|one| matches!(one, Decided::Remember(..)));
         if !remembers && self.routes[at.at()].drafts.is_empty() {
             return None;

@@ -267,6 +267,12 @@ fn of_outgoing(outgoing: &Outgoing) -> Option<Event> {
     }
 }
 
+/// What SUBACK says of each filter: the QoS that is granted, or why none is.
+fn subscribed<C: std::fmt::Debug>(codes: &[C], granted: impl Fn(&C) -> Option<u8>) -> Event {
+    let one = |code: &C| granted(code).ok_or_else(|| words::refused(code, None));
+    Event::Subscribed(codes.iter().map(one).collect())
+}
+
 fn of_v311(event: rumqttc::Event) -> Option<Event> {
     use rumqttc::{Packet, SubscribeReasonCode};
     let packet = match event {
@@ -276,16 +282,10 @@ fn of_v311(event: rumqttc::Event) -> Option<Event> {
     match packet {
         Packet::ConnAck(_) => Some(Event::Connected),
         Packet::PubAck(_) | Packet::PubComp(_) => Some(Event::Acknowledged(Ok(()))),
-        Packet::SubAck(suback) => Some(Event::Subscribed(
-            suback
-                .return_codes
-                .iter()
-                .map(|code| match code {
-                    SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
-                    failure @ SubscribeReasonCode::Failure => Err(words::refused(failure, None)),
-                })
-                .collect(),
-        )),
+        Packet::SubAck(suback) => Some(subscribed(&suback.return_codes, |code| match code {
+            SubscribeReasonCode::Success(qos) => Some(*qos as u8),
+            SubscribeReasonCode::Failure => None,
+        })),
         Packet::Publish(publish) => Some(Event::Message(Received {
             topic: publish.topic,
             payload: publish.payload,
@@ -321,16 +321,10 @@ fn of_v5(event: v5::Event) -> Option<Event> {
             PubCompReason::Success => Ok(()),
             reason => Err(words::refused(reason, None)),
         })),
-        Packet::SubAck(suback) => Some(Event::Subscribed(
-            suback
-                .return_codes
-                .iter()
-                .map(|code| match code {
-                    SubscribeReasonCode::Success(qos) => Ok(*qos as u8),
-                    other => Err(words::refused(other, None)),
-                })
-                .collect(),
-        )),
+        Packet::SubAck(suback) => Some(subscribed(&suback.return_codes, |code| match code {
+            SubscribeReasonCode::Success(qos) => Some(*qos as u8),
+            _ => None,
+        })),
         Packet::Publish(publish) => Some(Event::Message(Received {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: publish.payload,
