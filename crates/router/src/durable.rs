@@ -86,14 +86,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.trace.is_on() {
             self.trace_ready(&entry, ready.recovered);
         }
-        let waiting = &mut self.queues[queue.at()];
-        if waiting.discards > 0 {
-            waiting.discards -= 1;
-            return self.drop_ticket(ticket, DropReason::Discarded);
-        }
-        match self.queues[queue.at()].moves_to {
-            None => self.place(queue, entry, now),
-            Some(to) => self.move_entry(entry, to),
+        match self.queues[queue.at()].leaving {
+            Some(leaving) if self.spool.sequence_of(queue.spool(), ready.ordinal) <= Some(leaving.until) => {
+                match leaving.to {
+                    Some(to) => self.move_entry(entry, to),
+                    None => self.drop_ticket(ticket, DropReason::Discarded),
+                }
+            }
+            _ => {
+                self.queues[queue.at()].leaving = None;
+                self.place(queue, entry, now);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, QueueId, SetId};
 use crate::lane::Entry;
-use crate::queue::class_of;
+use crate::queue::{Leaving, Queue, class_of};
 use crate::route::Target;
 use crate::sessions::Sessions;
 use crate::ticket::Ticket;
@@ -168,7 +168,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             count += self.spool.pending(queue.spool()).0;
             let class = class_of(self.spool.key(queue.spool()).class);
             let to = self.queue_named(to, class);
-            self.queues[queue.at()].moves_to = Some(to);
+            self.queues[queue.at()].leaving = Some(Leaving { until: self.spool.sequence(), to: Some(to) });
             let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue: other, .. } if other == queue);
             let mut waiting: Vec<Entry> = self.queues[queue.at()].orphans.drain(..).collect();
             for broker in &mut self.brokers {
@@ -178,7 +178,6 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.move_entry(entry, to);
             }
         }
-        self.end_moves();
         self.spool_news(now);
         Ok(count)
     }
@@ -202,22 +201,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut moved = false;
         while let Some((_, ticket)) = self.replaced.pop_front_if(|(sequence, _)| *sequence <= durable) {
             if let Ticket::Spooled { queue, ordinal } = ticket {
-                self.spool.done(queue.spool(), ordinal);
-                moved = true;
+                moved |= self.spool.done(queue.spool(), ordinal).is_some();
             }
         }
         if moved {
-            self.end_moves();
             self.spool.flush();
-        }
-    }
-
-    /// Queues of which everything has moved are as before.
-    pub(crate) fn end_moves(&mut self) {
-        for at in 0..self.queues.len() {
-            if self.queues[at].moves_to.is_some() && self.spool.pending(QueueId::new(at).spool()).0 == 0 {
-                self.queues[at].moves_to = None;
-            }
         }
     }
 
@@ -233,8 +221,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if self.spool.key(wanted.spool()).target != target {
                 continue;
             }
-            self.queues[at].discards = self.spool.to_come(wanted.spool());
-            to_come += self.queues[at].discards;
+            to_come += self.spool.to_come(wanted.spool());
+            self.queues[at].leaving = Some(Leaving { until: self.spool.sequence(), to: None });
             let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
             dropped.extend(self.queues[at].orphans.drain(..));
             for broker in &mut self.brokers {
@@ -254,6 +242,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Whether something is still on its way elsewhere, or to nowhere, because an operator has said so.
     pub fn is_moving(&self) -> bool {
-        !self.replaced.is_empty() || self.queues.iter().any(|queue| queue.moves_to.is_some() || queue.discards > 0)
+        let leaves = |(at, queue): (usize, &Queue)| {
+            queue.leaving.is_some_and(|leaving| !self.spool.has_read(QueueId::new(at).spool(), leaving.until))
+        };
+        !self.replaced.is_empty() || self.queues.iter().enumerate().any(leaves)
     }
 }

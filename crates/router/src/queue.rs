@@ -23,12 +23,20 @@ pub(crate) struct Queue {
     pub(crate) settings: SpoolSettings,
     /// What waits for a target that is not there: it is durable, and never dropped for that.
     pub(crate) orphans: VecDeque<Entry>,
-    /// What becomes ready goes to another target's queue from here on.
-    pub(crate) moves_to: Option<QueueId>,
+    /// An operator has said where what waits goes.
+    pub(crate) leaving: Option<Leaving>,
     /// Messages that its target has taken.
     pub(crate) delivered: u64,
-    /// So many of the next that become ready are dropped: an operator has discarded what waits.
-    pub(crate) discards: u64,
+}
+
+/// What waited when an operator moved or discarded it, and was not in memory then. What came later stays: it may be what was
+/// moved back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leaving {
+    /// The sequence of the last record of that moment.
+    pub(crate) until: u64,
+    /// The queue it goes to; `None` if it is dropped.
+    pub(crate) to: Option<QueueId>,
 }
 
 /// What waits for a target, of all its classes of priority.
@@ -101,9 +109,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 name,
                 settings,
                 orphans: VecDeque::new(),
-                moves_to: None,
+                leaving: None,
                 delivered: 0,
-                discards: 0,
             });
         }
     }

@@ -101,13 +101,8 @@ impl LogState {
     }
 
     fn transaction(&mut self, sequence: u64, transaction: &Transaction) {
-        // A power loss may have torn off the name of a queue and left the record behind it, which nobody was told of: what is
-        // for a queue that nobody knows is not there, and its source has to send it again.
-        let mut queues = transaction.deliveries.iter().flat_map(|delivery| &delivery.queues);
-        if queues.all(|queue| self.names.contains_key(queue)) {
-            for (source, packet_id) in &transaction.taken {
-                self.took(*source, *packet_id);
-            }
+        for (source, packet_id) in &transaction.taken {
+            self.took(*source, *packet_id);
         }
         let mut index = 0;
         for delivery in &transaction.deliveries {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(crate) enum Op {
     /// Whole records for the end of the current segment.
     Write { bytes: Vec<u8>, last: u64 },
+    /// What was written is durable before anything behind it is written.
+    Sync,
     /// A new segment, which starts with these bytes; their last record is `last`.
     Roll { first: u64, head: Vec<u8>, last: u64 },
     /// What the log says up to a sequence.
@@ -110,6 +112,7 @@ impl LogWriter {
                     let last = *last;
                     self.write(bytes).map(|()| self.written = last)
                 }
+                Op::Sync => self.sync(),
                 Op::Roll { first, head, last } => {
                     let (name, last) = (segment_name(*first), *last);
                     self.sync()

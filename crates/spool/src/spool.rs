@@ -48,6 +48,8 @@ pub struct Spool {
     began: u64,
     durable: u64,
     next_name: NameId,
+    /// Names are in the buffer that no record speaks of yet.
+    has_new_names: bool,
     fresh: VecDeque<Fresh>,
     /// First sequences of the segments.
     segments: Vec<u64>,
@@ -110,6 +112,7 @@ impl Spool {
             began: last + 1,
             durable: last,
             next_name,
+            has_new_names: false,
             fresh: VecDeque::new(),
             segments,
             segment_used: 0,

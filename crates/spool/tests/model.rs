@@ -16,11 +16,6 @@ pub(crate) fn key(queue: usize) -> Key {
     Key { target: ["cloud", "cloud", "archive"][queue].to_owned(), class: [0, 5, 0][queue] }
 }
 
-fn queue_text(queue: usize) -> String {
-    let Key { target, class } = key(queue);
-    format!("{class}/{target}")
-}
-
 /// A message in a queue; the number is in the payload.
 pub(crate) type Place = (usize, u64);
 
@@ -28,8 +23,7 @@ pub(crate) type Place = (usize, u64);
 pub(crate) struct Item {
     pub(crate) queue: usize,
     pub(crate) number: u64,
-    /// `None` if its name was lost.
-    pub(crate) route: Option<usize>,
+    pub(crate) route: usize,
     pub(crate) message: Message,
 }
 
@@ -83,39 +77,7 @@ impl Model {
     /// Forgets what a crash has taken: of what was not reported durable, any part.
     pub(crate) fn lose(&mut self, raw: &Raw) {
         let acked = self.acked;
-        let knows = |kind: NameKind, text: &str| raw.names.contains(&(kind as u8, text.to_owned()));
-        self.events.retain_mut(|(sequence, what)| {
-            if *sequence <= acked {
-                return true;
-            }
-            if !raw.sequences.contains(sequence) {
-                return false;
-            }
-            // Nothing of this was durable: a name may be gone and what goes by it not.
-            match what {
-                Happened::Appended(appended) => {
-                    let is_there = |item: &Item| knows(NameKind::Queue, &queue_text(item.queue));
-                    if !appended.items.iter().all(is_there) {
-                        // Its source has to send it again.
-                        appended.taken.clear();
-                    }
-                    appended.items.retain(is_there);
-                    for item in &mut appended.items {
-                        item.route = item.route.filter(|route| knows(NameKind::Route, ROUTES[*route]));
-                    }
-                    appended.taken.retain(|(source, _)| knows(NameKind::Source, SOURCES[*source]));
-                    appended.state.retain(|(plugin, ..)| knows(NameKind::Plugin, PLUGINS[*plugin]));
-                    true
-                }
-                Happened::Sent { place, link, .. } => {
-                    if !knows(NameKind::Link, LINKS[*link]) {
-                        self.fuzzy.insert(*place);
-                    }
-                    true
-                }
-                _ => true,
-            }
-        });
+        self.events.retain(|(sequence, _)| *sequence <= acked || raw.sequences.contains(sequence));
     }
 
     /// What is done for good is of no interest any more, but that it must not come back.

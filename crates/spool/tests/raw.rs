@@ -7,8 +7,6 @@ use tidegate_testkit::SimDisk;
 pub(crate) struct Raw {
     /// Of all good records.
     pub(crate) sequences: BTreeSet<u64>,
-    /// Kind and text of all names that are said.
-    pub(crate) names: BTreeSet<(u8, String)>,
     /// Where each good record is: file, first byte and the one behind the last.
     pub(crate) places: BTreeMap<u64, (String, usize, usize)>,
 }
@@ -28,14 +26,6 @@ pub(crate) fn read(disk: &SimDisk) -> Raw {
             let sequence = u64::from_le_bytes(bytes[at + 8..at + 16].try_into().expect("a test on good ground"));
             raw.sequences.insert(sequence);
             raw.places.insert(sequence, (name.clone(), at, end));
-            if bytes[at + 16] == 1 {
-                // Number, kind, length, text; the tests need only short ones.
-                let body = &bytes[at + HEAD..end];
-                let skip = body.iter().position(|byte| *byte < 0x80).expect("a test on good ground") + 1;
-                let text = String::from_utf8(body[skip + 2..].to_vec()).expect("a test on good ground");
-                assert_eq!(text.len(), usize::from(body[skip + 1]));
-                raw.names.insert((body[skip], text));
-            }
             at = end;
         }
     }

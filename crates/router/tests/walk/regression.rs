@@ -108,6 +108,14 @@ fn a_message_that_is_refused_for_now_is_sent_again() {
 }
 
 #[test]
+fn a_move_that_is_taken_back_ends() {
+    let mut setup = setup(&[1, 2]);
+    setup.routes[0].spooled = true;
+    // Nothing of it is durable yet: both moves wait for it.
+    tell(setup, vec![send(1), Step::Move { from: 1, to: 2 }, Step::Move { from: 2, to: 1 }]);
+}
+
+#[test]
 fn a_message_whose_queue_a_power_loss_took_is_sent_again() {
     for choice in 43_300..43_400 {
         let mut setup = setup(&[0]);

@@ -27,10 +27,6 @@ impl Play {
             self.void_source(&name);
         }
         self.start();
-        if self.router.spool().damaged() > 0 {
-            // A power loss in the middle of what was not synced may take a plugin's name, and leave a record behind it.
-            return;
-        }
         let mut ledger = std::mem::take(&mut self.ledger);
         ledger.look_at_state(|route, key| state(self, route, key));
         self.ledger = ledger;

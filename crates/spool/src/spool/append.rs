@@ -47,6 +47,9 @@ impl Spool {
     // Inlined, as the message goes by value: the common way of all that is spooled.
     #[inline(always)]
     pub fn append_single(&mut self, single: Single, queue: QueueId) -> u64 {
+        if self.has_new_names {
+            self.names_first();
+        }
         self.sequence += 1;
         let (sequence, name) = (self.sequence, self.queues[usize::from(queue)].name);
         let before = self.buffer.len();
@@ -85,6 +88,9 @@ impl Spool {
     }
 
     pub(super) fn record(&mut self, record: &Record) -> u64 {
+        if self.has_new_names && !matches!(record, Record::Name { .. }) {
+            self.names_first();
+        }
         self.sequence += 1;
         let before = self.buffer.len();
         record.encode(self.sequence, &mut self.buffer);

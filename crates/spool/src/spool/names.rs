@@ -3,6 +3,7 @@
 use super::Spool;
 use crate::QueueId;
 use crate::api::Key;
+use crate::log_writer::Op;
 use crate::queue::Queue;
 use crate::record::{ItemId, NameId, NameKind, Record, queue_key, queue_text};
 
@@ -36,8 +37,18 @@ impl Spool {
         let record = Record::Name { id, kind, text: text.to_owned() };
         self.record(&record);
         self.record(&record);
+        self.has_new_names = true;
         self.roll_if_full();
         id
+    }
+
+    /// Names are durable before a record that speaks of them is written: a power loss, which takes any part of what was not
+    /// durable, could take a name and leave a record of which nobody knows any more what it is about.
+    #[cold]
+    pub(super) fn names_first(&mut self) {
+        self.has_new_names = false;
+        self.take_buffer();
+        self.ops.push(Op::Sync);
     }
 
     /// What a number stands for.

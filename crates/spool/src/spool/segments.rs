@@ -11,6 +11,7 @@ impl Spool {
     /// Starts a new segment, with all names at its head, and a checkpoint behind it.
     pub(super) fn roll(&mut self) {
         self.take_buffer();
+        self.has_new_names = false;
         let upto = self.sequence;
         let first = upto + 1;
         let mut head = header().to_vec();

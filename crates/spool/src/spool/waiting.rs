@@ -24,6 +24,17 @@ impl Spool {
         self.queues.get(usize::from(queue))?.slot(ordinal).map(|slot| slot.route)
     }
 
+    /// The sequence of the record of an item in the window.
+    pub fn sequence_of(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
+        self.queues[usize::from(queue)].slot(ordinal).map(|slot| slot.item.sequence)
+    }
+
+    /// Whether nothing of a queue is yet to come as [`News::ready`](crate::News) that was appended up to a sequence.
+    pub fn has_read(&self, queue: QueueId, sequence: u64) -> bool {
+        let queue = &self.queues[usize::from(queue)];
+        sequence <= self.durable && (queue.backlog_until.is_none() || queue.loaded.sequence > sequence)
+    }
+
     /// When an item was received, in milliseconds since the epoch; `None` if it does not wait.
     pub fn received_ms(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
         Some(self.queues[usize::from(queue)].slot(ordinal)?.received_ms)

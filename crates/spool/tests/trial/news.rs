@@ -78,9 +78,7 @@ impl Trial {
             assert_eq!(ready.message, item.message);
             assert_eq!(ready.received_ms, received_ms);
             assert_eq!(ready.recovered, sequence < self.began, "message {number}");
-            if let Some(route) = item.route {
-                assert_eq!(self.spool.text(ready.route), ROUTES[route]);
-            }
+            assert_eq!(self.spool.text(ready.route), ROUTES[item.route]);
             if !ready.recovered {
                 assert!(sequence <= self.spool.durable(), "message {number} is not durable");
             }

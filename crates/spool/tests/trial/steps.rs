@@ -21,7 +21,7 @@ impl Trial {
             appended.items.extend(items.map(|queue| Item {
                 queue: *queue,
                 number,
-                route: Some(part),
+                route: part,
                 message: message.clone(),
             }));
             let queues = queues.iter().map(|queue| {
