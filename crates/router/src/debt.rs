@@ -136,6 +136,12 @@ impl<A> Debts<A> {
         self.get(id).is_some_and(|debt| debt.undecided == 1 && debt.waiting == 0 && !debt.wants_record())
     }
 
+    /// Whether it is of a parked message that an operator replays.
+    #[inline]
+    pub(crate) fn is_replay(&self, id: DebtId) -> bool {
+        self.get(id).is_some_and(|debt| matches!(debt.to, Creditor::Replayed))
+    }
+
     /// What was to be decided is decided: a delivery is due instead.
     pub(crate) fn hand_over(&mut self, id: DebtId) -> Step {
         if let Some(debt) = self.get_mut(id) {

@@ -35,7 +35,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn send(&mut self, part: Part, targets: &[RouteTarget], mut message: Message, now: Moment) {
         let route = &self.routes[part.route.at()];
         route.shape.dress(&mut message);
-        let is_durable = route.spooled && (part.debt.is_some() || route.persist_qos0 || message.qos > QoS::AtMostOnce);
+        let is_durable = match part.debt {
+            // What is replayed was in the log, and leaves it only for there.
+            Some(debt) => route.spooled || self.debts.is_replay(debt),
+            None => route.spooled && (route.persist_qos0 || message.qos > QoS::AtMostOnce),
+        };
         let Some((last, others)) = targets.split_last() else {
             return self.end(part, DropReason::NoTarget);
         };

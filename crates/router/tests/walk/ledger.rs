@@ -145,6 +145,13 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// A power loss may take what says that an item is done. Of a broker that is not configured then, no session knows it
+    /// either.
+    pub(crate) fn lose_sessions(&mut self, is_gone: impl Fn(&str) -> bool) {
+        let arrivals = self.arrivals.values().flatten().filter(|arrival| is_gone(&arrival.broker));
+        self.handed_back.extend(arrivals.map(|arrival| arrival.stamp));
+    }
+
     pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next

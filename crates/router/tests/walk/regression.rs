@@ -124,3 +124,13 @@ fn a_message_whose_queue_a_power_loss_took_is_sent_again() {
         tell(setup, vec![Step::Work, send(2), Step::Crash { after: 1, choice }]);
     }
 }
+
+#[test]
+fn what_is_replayed_is_not_lost_though_its_route_goes_past_the_log() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].plugins = 1;
+    let park = Step::Decide { route: 0, count: 1, table: [78, 0, 0], remembers: false };
+    let replay = Step::Replay { pick: 0, to: Some(1) };
+    let crash = Step::Crash { after: 0, choice: 0 };
+    tell(setup, vec![send(2), Step::HandOver, park, Step::Work, Step::News, Step::Acks, replay, Step::Work, crash]);
+}

@@ -75,7 +75,12 @@ impl Play {
         self.router.spool_news(now);
         for name in self.ids.keys().cloned().collect::<Vec<_>>() {
             self.up(&name);
-            self.send_again(&name, taken.get(&name).map_or(&[][..], Vec::as_slice));
+            let taken = taken.get(&name).map_or(&[][..], Vec::as_slice);
+            let sent = self.sources.get(&name).map(|source| &source.sent);
+            let is_known = |id: &u16| sent.is_some_and(|sent| sent.iter().any(|sent| sent.packet_id == *id));
+            let stale = taken.iter().filter(|id| !is_known(id)).map(|id| (name.clone(), *id));
+            self.stale.extend(stale.collect::<Vec<_>>());
+            self.send_again(&name, taken);
         }
     }
 }

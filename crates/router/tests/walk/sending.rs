@@ -89,6 +89,7 @@ impl Play {
                 let attempt = self.ledger.attempts.get_mut(&sent.attempt).expect("a message that was sent");
                 // What the log has of one that was sent anew may be of the attempt before.
                 attempt.acked = !self.ledger.sent_anew.contains(&sent.number);
+                attempt.void |= self.stale.contains(&(source.to_owned(), sent.packet_id));
             }
             match sent.stage {
                 Stage::Waits => self.put(source, sent, true),
