@@ -37,7 +37,7 @@ impl Play {
 
     /// Everybody does what there is to do. False if there was nothing.
     fn round(&mut self) -> bool {
-        let durable = self.router.spool().durable();
+        let (durable, waiting) = (self.router.spool().durable(), self.waiting());
         self.work();
         let now = self.now();
         self.router.spool_news(now);
@@ -57,16 +57,22 @@ impl Play {
         }
         did |= self.take_acks() > 0;
         self.router.flush_log();
+        // Also what was dropped for its age, as it was read.
+        did |= self.waiting() < waiting;
         for (_, route) in self.router.routes() {
             assert_eq!(route.account.imbalance(), 0, "the account of {}: {:?}", route.name, route.account);
         }
         did
     }
 
-    fn is_over(&self) -> bool {
+    fn waiting(&self) -> u64 {
         let spool = self.router.spool();
+        spool.queues().map(|queue| spool.pending(queue).0).sum()
+    }
+
+    fn is_over(&self) -> bool {
         self.router.owed() == (0, 0)
-            && spool.queues().all(|queue| spool.pending(queue).0 == 0)
+            && self.waiting() == 0
             && self.sessions.values().all(|session| session.in_flight.is_empty())
     }
 
