@@ -11,7 +11,6 @@ use crate::pressure::PIPELINE_MAX;
 use crate::route::{Part, RouteTarget};
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
-use std::cell::Cell;
 use std::sync::Arc;
 use tidegate_message::{ByteString, Message};
 use tidegate_spool::{NameKind, StateWrite};
@@ -146,7 +145,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             To::Onward => self.onward(part, message, now),
             To::Target(name) => match self.targets.get(&name) {
                 Some(target) => {
-                    let target = RouteTarget { to: *target, required: true, queue: Cell::new(None) };
+                    let target = RouteTarget::new(*target, true);
                     self.send(part, &[target], message, now);
                 }
                 None => self.end(part, DropReason::TargetRemoved),

@@ -10,7 +10,6 @@ use crate::route::{Part, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
-use std::cell::Cell;
 use tidegate_message::Message;
 use tidegate_spool::{NameKind, Parked, StateWrite, Transaction};
 
@@ -232,7 +231,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let part = self.part(at, Some(debt), now.us);
         match target {
-            Some(to) => self.send(part, &[RouteTarget { to, required: true, queue: Cell::new(None) }], message, now),
+            Some(to) => self.send(part, &[RouteTarget::new(to, true)], message, now),
             None => self.onward(part, message, now),
         }
         Ok(())

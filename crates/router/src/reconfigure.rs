@@ -11,7 +11,6 @@ use crate::route::{Route, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::set::{Choice, Set};
 use crate::{Broker, Moment, Router};
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_config::{Ack as AckPolicy, Config};
@@ -106,7 +105,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let required = |name: &String| wanted.required.as_ref().is_none_or(|required| required.contains(name));
             let targets = wanted.to.iter().filter_map(|name| {
                 let to = *self.targets.get(name.as_str())?;
-                Some(RouteTarget { to, required: required(name), queue: Cell::new(None) })
+                Some(RouteTarget::new(to, required(name)))
             });
             let targets: Rc<[RouteTarget]> = targets.collect();
             let name_id = self.spool.name(NameKind::Route, &wanted.name);
@@ -125,6 +124,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             for filter in &wanted.from.topics {
                 indexes[source.at()].insert(filter, at);
             }
+        }
+        // What plugins still have of a route that is gone finds its targets as they are now.
+        for route in self.routes.iter_mut().filter(|route| route.removed) {
+            route.targets = route.targets.iter().map(|target| RouteTarget::new(target.to, target.required)).collect();
         }
         for (broker, index) in self.brokers.iter_mut().zip(indexes) {
             broker.topics.renew(index);

@@ -31,6 +31,12 @@ pub(crate) struct RouteTarget {
     pub(crate) queue: Cell<Option<QueueId>>,
 }
 
+impl RouteTarget {
+    pub(crate) const fn new(to: Target, required: bool) -> Self {
+        Self { to, required, queue: Cell::new(None) }
+    }
+}
+
 /// One route.
 pub struct Route {
     /// As in the configuration.

@@ -126,6 +126,16 @@ fn a_message_whose_queue_a_power_loss_took_is_sent_again() {
 }
 
 #[test]
+fn what_plugins_decide_of_a_route_that_is_gone_waits_for_no_target_that_is_gone() {
+    let mut setup = setup(&[5]);
+    (setup.sets[1].there, setup.routes[0].spooled, setup.routes[0].plugins) = (true, true, 1);
+    let decide = Step::Decide { route: 0, count: 1, table: [16, 0, 0], remembers: false };
+    // The first has looked the target's queue up.
+    let steps = vec![send(1), send(1), Step::HandOver, decide.clone(), Step::Reload(Change::Set { at: 1 }), decide];
+    tell(setup, steps);
+}
+
+#[test]
 fn what_is_replayed_is_not_lost_though_its_route_goes_past_the_log() {
     let mut setup = setup(&[0]);
     setup.routes[0].plugins = 1;
