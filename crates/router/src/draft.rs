@@ -85,7 +85,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         draft.undecided += 1;
     }
 
-    /// Two drafts are one from here on, in the place of the earlier one in the line of each route.
+    /// Two drafts are one from here on, in the place of the earlier one in the line of each route, with all that stand between
+    /// them in one: those are behind what the earlier has, and before what the later has.
     fn merge(&mut self, from: DraftId, into: DraftId) {
         let Some(first) = self.drafts.waiting.remove(&from) else { return };
         let Some(draft) = self.drafts.waiting.get_mut(&into) else { return };
@@ -97,10 +98,14 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         draft.routes.extend(first.routes);
         draft.routes.sort_unstable();
         draft.routes.dedup();
+        let mut between = BTreeSet::new();
         for route in &draft.routes {
             let line = &mut self.routes[route.at()].drafts;
-            let Some(place) = line.iter().position(|id| *id == from || *id == into) else { continue };
-            line.retain(|id| *id != from && *id != into);
+            let is_one = |id: &DraftId| *id == from || *id == into;
+            let Some(place) = line.iter().position(is_one) else { continue };
+            let last = line.iter().rposition(is_one).unwrap_or(place);
+            between.extend(line.range(place..=last).filter(|id| !is_one(id)));
+            line.retain(|id| !is_one(id));
             line.insert(place, into);
         }
         // Not simply one behind the other: either may hold what came between two of the other's.
@@ -109,6 +114,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         draft.members.extend(first.members);
         draft.members.sort_by_key(|member| self.debts.get(*member).map(|debt| debt.number));
         draft.undecided += first.undecided;
+        for other in between {
+            self.merge(other, into);
+        }
     }
 
     /// Makes one of all drafts that would wait for each other for ever: those before this one in the line of a route that

@@ -136,6 +136,20 @@ fn what_plugins_decide_of_a_route_that_is_gone_waits_for_no_target_that_is_gone(
 }
 
 #[test]
+fn what_two_routes_decide_together_overtakes_nothing_that_one_has_decided_between() {
+    let mut setup = setup(&[0]);
+    (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);
+    setup.routes[1] = RouteSetup { there: true, filters: 4, plugins: 1, ..setup.routes[0].clone() };
+    let on = |topic: u8| Step::Send { source: 0, topic, qos: 1, expires: false };
+    let decide = |route: u8, count: u8| Step::Decide { route, count, table: [0, 0, 0], remembers: true };
+    let [both, one] = [0, 1];
+    // The second route decides about the first and the third together; the first about the third with the fourth.
+    let steps =
+        vec![on(both), on(one), Step::HandOver, decide(0, 1), decide(0, 1), on(both), Step::HandOver, decide(1, 2)];
+    tell(setup, [steps, vec![on(one), Step::HandOver, decide(0, 2)]].concat());
+}
+
+#[test]
 fn what_is_replayed_is_not_lost_though_its_route_goes_past_the_log() {
     let mut setup = setup(&[0]);
     setup.routes[0].plugins = 1;
