@@ -6,7 +6,7 @@
 use crate::link_reports::Troubles;
 use crate::link_sessions::LinkSessions;
 use crate::plugins::build::PluginInfo;
-use crate::plugins::{Inbox, Outbox};
+use crate::plugins::{Here, Inbox, Outbox};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// this thread goes to sleep: waking it again would cost more.
 const AWAITED_PARCELS_MAX: usize = 8;
 const AWAITED_FOR: Duration = Duration::from_micros(60);
+
+/// So long, in one turn, plugins decide on this thread; what else there is goes to their own.
+const HERE_FOR: Duration = Duration::from_millis(1);
 
 /// After a wait that brought no verdict, this many flushes do not wait at all; after the next such wait twice as many,
 /// and so on up to the maximum. A wait that brought one starts over.
@@ -123,6 +126,8 @@ pub(crate) struct DataPath {
     pipelines: Vec<Pipeline>,
     pub(crate) outbox: Arc<Outbox>,
     decided: Vec<(RouteId, Vec<Decided>)>,
+    /// How often something was put into the outbox when it was emptied last.
+    taken: u64,
     patience: Patience,
     /// Somebody is held back, or down: upkeep looks again soon.
     pub(crate) look: Rc<Notify>,
@@ -142,6 +147,7 @@ impl DataPath {
             pipelines: Vec::new(),
             outbox,
             decided: Vec::new(),
+            taken: 0,
             patience: Patience::default(),
             look: Rc::new(Notify::new()),
             disk_failed: CancellationToken::new(),
@@ -257,14 +263,39 @@ impl DataPath {
     /// Gives parcels to plugins, takes verdicts that are worth a moment's wait, and tells everybody who has something new,
     /// once.
     pub(crate) fn flush(&mut self, now: Instant) {
+        if self.outbox.pushed() != self.taken {
+            // What was decided before stands before what is decided here.
+            self.take_decided(now);
+        }
         let seen = self.outbox.pushed();
         let moment = self.moment(now);
-        let Self { router, pipelines, .. } = self;
+        let Self { router, pipelines, outbox, decided: here, .. } = self;
+        let (mut is_awaited, mut left) = (false, HERE_FOR);
         let few = router.hand_over(moment, AWAITED_PARCELS_MAX, |route, parcels, max| {
-            let inbox = pipelines.get(route.at()).and_then(|pipeline| pipeline.inbox.as_ref());
-            inbox.map_or_else(Vec::new, |inbox| inbox.push(parcels, max))
+            let Some(inbox) = pipelines.get(route.at()).and_then(|pipeline| pipeline.inbox.as_ref()) else {
+                return Vec::new();
+            };
+            if !left.is_zero() {
+                let began = Instant::now();
+                let outcome = inbox.decide_here(parcels, || outbox.holds(route));
+                left = left.saturating_sub(began.elapsed());
+                match outcome {
+                    Here::Decided(decided) => here.push((route, decided)),
+                    Here::Elsewhere => {}
+                    Here::NotHere => {
+                        is_awaited = true;
+                        return inbox.push(parcels, max);
+                    }
+                }
+                return Vec::new();
+            }
+            is_awaited = true;
+            inbox.push(parcels, max)
         });
-        if few && self.patience.admits() {
+        for (route, decided) in self.decided.drain(..) {
+            self.router.decided(route, decided, moment);
+        }
+        if few && is_awaited && self.patience.admits() {
             let came = self.outbox.wait(seen, AWAITED_FOR);
             self.patience.learn(came);
             if came {
@@ -299,6 +330,7 @@ impl DataPath {
     pub(crate) fn take_decided(&mut self, now: Instant) {
         let moment = self.moment(now);
         let mut decided = std::mem::take(&mut self.decided);
+        self.taken = self.outbox.pushed();
         self.outbox.take(&mut decided);
         for (route, decided) in decided.drain(..) {
             self.router.decided(route, decided, moment);

@@ -12,7 +12,7 @@ use tidegate_broker::{check_from_client, check_from_local};
 use tidegate_config::{self as config, Config};
 use tidegate_message::Message;
 use tidegate_message::text::Escaped;
-use tidegate_plugin::{Destination, Input, Outcome};
+use tidegate_plugin::{Destination, Input, Outcome, run_here};
 use tidegate_router::Shape;
 
 /// A message that somebody might publish.
@@ -100,7 +100,7 @@ impl Explanation {
             for message in items {
                 let input = Input { id: 1, message: &message, received_ms, redelivered: false };
                 let mut outcomes = Vec::with_capacity(1);
-                stage.instance.handle(&route.from.broker, &[input], &mut outcomes);
+                run_here(stage.instance.handle(&route.from.broker, &[input], &mut outcomes));
                 let version = short(stage.instance.digest()).to_owned();
                 let says = format!("plugin `{}` ({version})", stage.name);
                 match outcomes.pop() {

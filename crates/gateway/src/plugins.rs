@@ -1,17 +1,19 @@
-//! The plugins of a route, on a thread of their own.
+//! The plugins of a route: on the data path's thread while they are quick, on a thread of their own when they are not.
 //!
-//! What waits for them comes in by the [`Inbox`]; the thread takes as much as there is, up to a bound, runs each plugin
-//! over all of it at once, and hands the verdicts back by the [`Outbox`] in the order the messages came. A swap of plugins
-//! takes effect between two takes, so a message is decided by one version. A plugin that loops is cut by the host;
-//! whatever it does, no socket waits.
+//! The plugins are a worker's, which rests in the route's [`Inbox`]. A few parcels that nothing of the route waits before
+//! are decided at once on the data path's thread ([`Inbox::decide_here`]): the call is left, whole, to the route's thread
+//! as soon as it would wait, or after one slice of computing, so that no socket waits longer. Everything else waits in the
+//! inbox; the thread takes as much as there is, up to a bound, runs each plugin over all of it at once, and hands the
+//! verdicts back by the [`Outbox`] in the order the messages came. A swap of plugins takes effect between two batches, so a
+//! message is decided by one version. A plugin that loops is cut by the host.
 //!
 //! | Room | What is in it |
 //! |---|---|
 //! | `build` | everything slow: read, compile, link, instantiate, configure; what a reload hands over |
 //! | `chain` | the plugins that run, each with its circuit and its counters; a swap |
 //! | `fold` | what becomes of each message: pure, without thread, clock or Wasm |
-//! | `worker` | the thread: takes, ticks, waits, hands back |
-//! | `mailbox` | the way in and the way out |
+//! | `worker` | takes, ticks, waits, hands back; its thread |
+//! | `mailbox` | the way in and the way out; who decides where |
 
 pub(crate) mod build;
 mod chain;
@@ -21,5 +23,8 @@ mod worker;
 
 pub(crate) use chain::NewStage;
 pub(crate) use chain::Stage;
-pub(crate) use mailbox::{Inbox, Outbox};
+pub(crate) use mailbox::{Here, Outbox};
 pub(crate) use worker::spawn;
+
+/// Where parcels wait for the plugins of a route.
+pub(crate) type Inbox = mailbox::Inbox<worker::Worker>;

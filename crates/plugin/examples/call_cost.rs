@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic, TopicFilter};
-use tidegate_plugin::{Host, HostConfig, Input, Instance, Outcome, Plugin, Spec};
+use tidegate_plugin::{Host, HostConfig, Input, Instance, Outcome, Plugin, Spec, run_here};
 
 const BATCHES: [usize; 5] = [1, 8, 32, 128, 1024];
 const ROUND: Duration = Duration::from_millis(1000);
@@ -70,7 +70,7 @@ fn measure(instance: &mut Instance, message: &Message, batch: usize) -> f64 {
     while began.elapsed() < ROUND {
         for _ in 0..32 {
             outcomes.clear();
-            instance.handle("home", &inputs, &mut outcomes);
+            run_here(instance.handle("home", &inputs, &mut outcomes));
             messages += batch as u32;
         }
     }

@@ -8,4 +8,5 @@ wasmtime::component::bindgen!({
     world: "stateful-timed",
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: { default: trappable },
+    exports: { default: async },
 });

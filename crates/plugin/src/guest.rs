@@ -1,14 +1,19 @@
 //! What belongs to one running guest: its limits, its clock, its log, the state it is writing.
 
 use crate::contract::tidegate::gateway::{log, state, types};
-use crate::log::{Level, PluginLog};
+use crate::log::{Level, Line, PluginLog};
 use crate::outcome::Fault;
 use crate::state::{Overlay, StateStore, Write};
+use crate::thread::{is_borrowed, leave_borrowed};
+use crate::ticker::ticks;
 use crate::wasi::Wasi;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::Limits;
-use wasmtime::{ResourceLimiter, Trap};
+use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
+
+/// A call keeps a borrowed thread at least this long, and [`TICK`](crate::ticker::TICK) longer at most.
+const SLICE_LEAST: Duration = Duration::from_micros(500);
 
 /// Core modules, memories and tables in one component, each; an interpreter's component has dozens.
 const PARTS_MAX: usize = 100;
@@ -28,6 +33,8 @@ pub(crate) struct Guest {
     refused: bool,
     started: Instant,
     deadline: Duration,
+    /// Lines that wait for a thread that may write them.
+    lines: Vec<(Level, Line)>,
 }
 
 /// Carries a fault of ours through wasmtime's error out of an import.
@@ -49,6 +56,7 @@ impl Guest {
             table_elements: 0,
             refused: false,
             started: Instant::now(),
+            lines: Vec::new(),
         }
     }
 
@@ -74,8 +82,20 @@ impl Guest {
         self.memory_bytes
     }
 
-    /// Sleeps for a guest, but never past its deadline.
-    pub(crate) fn sleep(&self, wanted: Option<Duration>) -> wasmtime::Result<()> {
+    /// The clock has cut the call in progress: it goes on elsewhere, or its deadline is over.
+    pub(crate) fn cut(&self) -> UpdateDeadline {
+        let took = self.elapsed();
+        match is_borrowed() {
+            // The clock's next beat may be near when a call begins.
+            true if took < SLICE_LEAST => UpdateDeadline::Continue(1),
+            true => UpdateDeadline::Yield(ticks(self.deadline.saturating_sub(took))),
+            false => UpdateDeadline::Interrupt,
+        }
+    }
+
+    /// Sleeps for a guest, but never past its deadline, and on no borrowed thread.
+    pub(crate) async fn sleep(&mut self, wanted: Option<Duration>) -> wasmtime::Result<()> {
+        leave_borrowed().await;
         let left = self.deadline.saturating_sub(self.elapsed());
         match wanted {
             Some(wanted) if wanted < left => {
@@ -89,8 +109,29 @@ impl Guest {
         }
     }
 
-    pub(crate) fn line(&self, level: Level, text: &str) {
-        self.log.line(level, text);
+    /// A line for the log, which may be slow: from a borrowed thread it is not written.
+    pub(crate) fn line(&mut self, level: Level, text: &str) {
+        let Some(line) = self.log.admit(text) else { return };
+        if is_borrowed() {
+            self.lines.push((level, line));
+        } else {
+            self.write_lines();
+            self.log.write(level, &line);
+        }
+    }
+
+    /// What was said on a borrowed thread, on one that may wait.
+    pub(crate) async fn say(&mut self) {
+        if !self.lines.is_empty() {
+            leave_borrowed().await;
+            self.write_lines();
+        }
+    }
+
+    fn write_lines(&mut self) {
+        for (level, line) in self.lines.drain(..) {
+            self.log.write(level, &line);
+        }
     }
 
     /// What went wrong in the call in progress.

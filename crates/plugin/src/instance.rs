@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
 use crate::plugin::Plugin;
 use crate::state::Write;
+use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::{Running, ticks};
 use std::time::{Duration, Instant};
 use tidegate_config::Limits;
@@ -96,10 +97,10 @@ impl std::fmt::Debug for Live {
     }
 }
 
-/// Sets the clock for a call; it runs until the guard is dropped.
+/// Sets the clock for a call; it runs until the guard is dropped. On a borrowed thread the first beat ends the slice.
 pub(crate) fn begin<'a>(host: &'a Host, store: &mut Store<Guest>, deadline: Duration) -> Running<'a> {
     store.data_mut().begin(deadline);
-    store.set_epoch_deadline(ticks(deadline));
+    store.set_epoch_deadline(if is_borrowed() { 1 } else { ticks(deadline) });
     host.ticker().begin()
 }
 
@@ -133,7 +134,7 @@ impl Instance {
     /// The deadline holds for each call and is kept to within 5 ms, so a message that hangs costs its batch one
     /// deadline and itself another. When four calls were cut, the remaining messages get [`Outcome::Retry`], so that the
     /// caller's circuit can have its say; when no fresh guest can be had, they get [`Fault::Restart`].
-    pub fn handle(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+    pub async fn handle(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         let before = outcomes.len();
         outcomes.reserve(inputs.len());
         (self.lost, self.cut) = (Duration::ZERO, 0);
@@ -141,8 +142,8 @@ impl Instance {
             let rest = &inputs[outcomes.len() - before..];
             let verdict = match &rest[..self.cut(rest)] {
                 [] => return,
-                [one] => self.decide_one(source, *one, outcomes),
-                batch => self.decide_batch(source, batch, outcomes),
+                [one] => self.decide_one(source, *one, outcomes).await,
+                batch => self.decide_batch(source, batch, outcomes).await,
             };
             if let Err(verdict) = verdict {
                 outcomes.resize(before + inputs.len(), verdict);
@@ -154,14 +155,15 @@ impl Instance {
     ///
     /// # Errors
     /// What the plugin did wrong. After a trap the next call finds a fresh guest.
-    pub fn tick(&mut self, now_ms: u64) -> Result<Vec<Output>, Fault> {
+    pub async fn tick(&mut self, now_ms: u64) -> Result<Vec<Output>, Fault> {
         if !self.plugin.has_timer() {
             return Ok(Vec::new());
         }
-        let list = self.call(0, |live| match &live.timer {
-            Some(timer) => timer.call_tick(&mut live.store, now_ms).map(Ok),
+        let ask = async |live: &mut Live| match &live.timer {
+            Some(timer) => timer.call_tick(&mut live.store, now_ms).await.map(Ok),
             None => Ok(Ok(Vec::new())),
-        })?;
+        };
+        let list = self.call(0, ask).await?;
         Ok(decide::outputs(self.plugin.spec(), None, list)?.into_vec())
     }
 
@@ -197,8 +199,13 @@ impl Instance {
     }
 
     /// Pushes an outcome for each. `Err` is the outcome of all that come after these.
-    fn decide_batch(&mut self, source: &str, batch: &[Input<'_>], outcomes: &mut Vec<Outcome>) -> Result<(), Outcome> {
-        match self.ask(source, batch) {
+    async fn decide_batch(
+        &mut self,
+        source: &str,
+        batch: &[Input<'_>],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Outcome> {
+        match self.ask(source, batch).await {
             Ok(results) => {
                 let spec = self.plugin.spec();
                 let decided = batch.iter().zip(results);
@@ -207,17 +214,25 @@ impl Instance {
             }
             Err(restart @ Fault::Restart(_)) => Err(Outcome::Fault(restart)),
             // Somebody in this batch is guilty: ask about each alone.
-            Err(_) => batch
-                .iter()
-                .try_for_each(|input| self.decide_one(source, Input { redelivered: true, ..*input }, outcomes)),
+            Err(_) => {
+                for input in batch {
+                    self.decide_one(source, Input { redelivered: true, ..*input }, outcomes).await?;
+                }
+                Ok(())
+            }
         }
     }
 
     /// As [`decide_batch`](Self::decide_batch) for one message, which may get a second chance.
-    fn decide_one(&mut self, source: &str, mut input: Input<'_>, outcomes: &mut Vec<Outcome>) -> Result<(), Outcome> {
+    async fn decide_one(
+        &mut self,
+        source: &str,
+        mut input: Input<'_>,
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Outcome> {
         loop {
             let was_fresh = self.live.as_ref().is_none_or(|live| live.fresh);
-            match self.ask(source, std::slice::from_ref(&input)) {
+            match self.ask(source, std::slice::from_ref(&input)).await {
                 Ok(results) => {
                     let spec = self.plugin.spec();
                     outcomes.extend(results.into_iter().map(|result| decide::outcome(spec, input.message, result)));
@@ -237,7 +252,7 @@ impl Instance {
     }
 
     /// One call of `handle`: a result for each of these messages, or one fault of the whole call.
-    fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
+    async fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
         let mut messages = recycle(std::mem::take(&mut self.messages));
         let users: Vec<(&str, &str)> = inputs
             .iter()
@@ -246,33 +261,35 @@ impl Instance {
             .collect();
         let mut users = &users[..];
         messages.extend(inputs.iter().map(|input| lower(input, &mut users)));
-        let answer = self.call(inputs.len(), |live| {
-            let results = live.handler.call_handle(&mut live.store, source, &messages)?;
+        let ask = async |live: &mut Live| {
+            let results = live.handler.call_handle(&mut live.store, source, &messages).await?;
             Ok(match results.len() == messages.len() {
                 true => Ok(results),
                 false => Err(Fault::WrongCount { expected: messages.len(), got: results.len() }),
             })
-        });
+        };
+        let answer = self.call(inputs.len(), ask).await;
         self.messages = recycle(messages);
         answer
     }
 
     /// Calls a guest, a fresh one if need be, under the deadline. Whatever goes wrong, the guest is thrown away.
-    fn call<R>(
+    async fn call<R>(
         &mut self,
         messages: usize,
-        ask: impl FnOnce(&mut Live) -> wasmtime::Result<Result<R, Fault>>,
+        ask: impl AsyncFnOnce(&mut Live) -> wasmtime::Result<Result<R, Fault>>,
     ) -> Result<R, Fault> {
         let mut live = match self.live.take() {
             Some(live) => live,
-            None => self.restart()?,
+            None => self.restart().await?,
         };
         let limits = &self.plugin.spec().limits;
         live.store.set_hostcall_fuel(fuel(limits, messages));
         let running = begin(self.plugin.host(), &mut live.store, limits.deadline);
-        let answer = ask(&mut live);
+        let answer = ask(&mut live).await;
         drop(running);
         let took = live.store.data().elapsed();
+        live.store.data_mut().say().await;
         self.stats.calls += 1;
         self.stats.messages += messages as u64;
         self.stats.busy += took;
@@ -296,10 +313,11 @@ impl Instance {
         Err(fault)
     }
 
-    fn restart(&mut self) -> Result<Live, Fault> {
+    async fn restart(&mut self) -> Result<Live, Fault> {
+        leave_borrowed().await;
         self.stats.restarts += 1;
         let began = Instant::now();
-        let live = self.plugin.start();
+        let live = self.plugin.start().await;
         self.lost += began.elapsed();
         live.map_err(|error| Fault::Restart(decide::shorten(error.to_string())))
     }

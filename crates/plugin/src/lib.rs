@@ -15,7 +15,8 @@
 //! - after any failed call the guest is thrown away, never called again;
 //! - every message gets exactly one outcome, in order, and a failure is charged only to the message that caused it;
 //! - what leaves is what MQTT can carry and the [`Grants`] allow;
-//! - nothing is async here, nothing opens a file or a socket for a guest, and payloads are never logged.
+//! - a call holds up a borrowed thread for one slice at most, and goes on, whole, on another ([`poll_briefly`]);
+//! - nothing here needs a runtime, nothing opens a file or a socket for a guest, and payloads are never logged.
 //!
 //! No other crate names wasmtime. Start reading at [`Instance::handle`].
 
@@ -30,6 +31,7 @@ mod outcome;
 mod plugin;
 mod spec;
 mod state;
+mod thread;
 mod ticker;
 mod wasi;
 
@@ -40,6 +42,7 @@ pub use outcome::{Destination, Fault, Outcome, Output, Outputs};
 pub use plugin::Plugin;
 pub use spec::Spec;
 pub use state::{StateStore, Write};
+pub use thread::{leave_borrowed, poll_briefly, run_here};
 pub use tidegate_config::{Grants, Limits};
 
 use std::fmt;

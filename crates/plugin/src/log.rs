@@ -10,6 +10,14 @@ pub(crate) use crate::contract::tidegate::gateway::log::Level;
 /// The longest line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 1024;
 
+/// A line that may be logged.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// So many before it were not.
+    suppressed: u64,
+    text: String,
+}
+
 /// The log of one plugin, shared by its instances so that a fresh one does not start with a fresh allowance.
 #[derive(Debug)]
 pub(crate) struct PluginLog {
@@ -31,14 +39,18 @@ impl PluginLog {
         self.limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn line(&self, level: Level, text: &str) {
-        let allowed = self.limit().allow(Instant::now());
-        let Some(suppressed) = allowed else { return };
+    /// As it is to be written; `None` if there are too many in a second.
+    pub(crate) fn admit(&self, text: &str) -> Option<Line> {
+        let suppressed = self.limit().allow(Instant::now())?;
+        Some(Line { suppressed, text: clean(text) })
+    }
+
+    pub(crate) fn write(&self, level: Level, line: &Line) {
         let plugin = self.plugin.as_str();
-        if suppressed > 0 {
+        let Line { suppressed, text: line } = line;
+        if *suppressed > 0 {
             tracing::warn!(plugin, suppressed, "lines of this plugin were not logged: more than its limit a second");
         }
-        let line = clean(text);
         match level {
             Level::Debug => tracing::debug!(plugin, "{line}"),
             Level::Info => tracing::info!(plugin, "{line}"),
@@ -66,11 +78,11 @@ mod tests {
     fn a_flood_is_cut_and_counted() {
         let log = PluginLog::new("p".into(), 20);
         for _ in 0..1000 {
-            log.line(Level::Debug, "again");
+            let _ = log.admit("again");
         }
         assert!((1..=980).contains(&log.suppressed()), "{} of 1000", log.suppressed());
         let silent = PluginLog::new("p".into(), 0);
-        silent.line(Level::Debug, "not at all");
+        assert!(silent.admit("not at all").is_none());
         assert_eq!(silent.suppressed(), 1);
     }
 

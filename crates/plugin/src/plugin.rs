@@ -7,6 +7,7 @@ use crate::host::{Component, Host};
 use crate::instance::{Instance, Live};
 use crate::log::PluginLog;
 use crate::spec::{self, Spec};
+use crate::thread::run_here;
 use crate::{Diagnostic, Error, wasi};
 use std::fmt;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Plugin {
     /// # Errors
     /// [`Error::Configure`] with the plugin's own diagnostics; [`Error::Start`] when it failed before it could say.
     pub fn instantiate(&self) -> Result<Instance, Error> {
-        Ok(Instance::new(self.clone(), self.start()?))
+        Ok(Instance::new(self.clone(), run_here(self.start())?))
     }
 
     /// What it was linked for.
@@ -95,17 +96,18 @@ impl Plugin {
         &self.inner.host
     }
 
-    pub(crate) fn start(&self) -> Result<Live, Error> {
+    pub(crate) async fn start(&self) -> Result<Live, Error> {
         let Inner { host, spec, pre, .. } = &*self.inner;
         let mut store =
             Store::new(host.engine(), Guest::new(spec.limits.clone(), Arc::clone(&self.inner.log), spec.state.clone()));
         store.limiter(|guest| guest);
+        store.epoch_deadline_callback(|cx| Ok(cx.data().cut()));
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_DIAGNOSTIC_BYTES);
         let failed = |store: &Store<Guest>, error: wasmtime::Error| Error::Start(store.data().fault(&error));
 
         let running = crate::instance::begin(host, &mut store, spec.limits.configure_deadline);
-        let instance = pre.instantiate(&mut store).map_err(|error| failed(&store, error))?;
+        let instance = pre.instantiate_async(&mut store).await.map_err(|error| failed(&store, error))?;
         drop(running);
         let wrong_type = |error: wasmtime::Error| Error::WrongWorld(format!("{error:#}"));
         let handler = self.inner.handler.load(&mut store, &instance).map_err(wrong_type)?;
@@ -113,7 +115,8 @@ impl Plugin {
         let timer = timer.transpose().map_err(wrong_type)?;
 
         let running = crate::instance::begin(host, &mut store, spec.limits.configure_deadline);
-        let verdict = handler.call_configure(&mut store, &spec.config_json).map_err(|error| failed(&store, error))?;
+        let verdict = handler.call_configure(&mut store, &spec.config_json).await;
+        let verdict = verdict.map_err(|error| failed(&store, error))?;
         drop(running);
         match verdict {
             Ok(()) => {

@@ -1,8 +1,8 @@
 //! The clock that cuts a guest: a thread that advances the engine's epoch while a call is in progress, and sleeps
 //! without a timer while none is.
 //!
-//! A call costs two atomic additions. The thread parks after one [`TICK`] without calls, so that an idle gateway is
-//! not woken by it; the next call unparks it. A suspended machine does not fault a plugin: only ticks that were slept
+//! A call costs two atomic additions. The thread parks after [`LINGER`] without calls, so that an idle gateway is not woken
+//! by it; the next call unparks it, which is a system call for each message where they are few, did it not linger. A suspended machine does not fault a plugin: only ticks that were slept
 //! through count, not the time of day.
 
 use std::sync::Arc;
@@ -13,6 +13,9 @@ use wasmtime::Engine;
 
 /// How far apart two epochs are: the error with which a deadline is kept.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// So many beats without a call until the thread parks.
+const LINGER: u32 = 10;
 
 /// Epochs until a call that may take `deadline` is cut: never early, at most one [`TICK`] late.
 pub(crate) fn ticks(deadline: Duration) -> u64 {
@@ -90,16 +93,18 @@ impl Drop for Running<'_> {
 }
 
 fn run(shared: &Shared, mut tick: impl FnMut()) {
-    let mut seen = 0;
+    let (mut seen, mut idle) = (0, LINGER);
     while !shared.stop.load(SeqCst) {
         let (begun, busy) = shared.calls();
-        if !busy && begun == seen {
+        idle = if !busy && begun == seen { idle + 1 } else { 0 };
+        if idle > LINGER {
             shared.parked.store(true, SeqCst);
             let (begun, busy) = shared.calls();
             if !busy && begun == seen && !shared.stop.load(SeqCst) {
                 thread::park();
             }
             shared.parked.store(false, SeqCst);
+            idle = 0;
             continue;
         }
         seen = begun;

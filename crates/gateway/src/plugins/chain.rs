@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::Message;
-use tidegate_plugin::{Admission, Circuit, Fault, Input, Instance, Outcome, Output, Write};
+use tidegate_plugin::{Admission, Circuit, Fault, Input, Instance, Outcome, Output, Write, leave_borrowed};
 
 /// One plugin in a chain.
 #[derive(Debug)]
@@ -91,8 +91,8 @@ impl Chain {
     }
 
     /// Calls the timer of one plugin, unless it has none or its circuit is open. `None`: nothing was said.
-    pub(super) fn tick(&mut self, stage: usize, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
-        self.stages[stage].tick(now_ms)
+    pub(super) async fn tick(&mut self, stage: usize, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
+        self.stages[stage].tick(now_ms).await
     }
 
     /// What plugins have written into their state since this was asked last, by plugin.
@@ -105,8 +105,8 @@ impl Chain {
     /// message: the stage, the message and the reason.
     pub(super) fn asked<'a>(
         &'a mut self,
-        wait: &'a dyn Fn(Duration) -> Result<(), Interrupted>,
-        failed: &'a mut dyn FnMut(&Stage, &Message, &str),
+        wait: &'a (dyn Fn(Duration) -> Result<(), Interrupted> + Sync),
+        failed: &'a mut (dyn FnMut(&Stage, &Message, &str) + Send),
     ) -> impl Ask + 'a {
         Asked { chain: self, wait, failed }
     }
@@ -114,8 +114,8 @@ impl Chain {
 
 struct Asked<'a> {
     chain: &'a mut Chain,
-    wait: &'a dyn Fn(Duration) -> Result<(), Interrupted>,
-    failed: &'a mut dyn FnMut(&Stage, &Message, &str),
+    wait: &'a (dyn Fn(Duration) -> Result<(), Interrupted> + Sync),
+    failed: &'a mut (dyn FnMut(&Stage, &Message, &str) + Send),
 }
 
 impl Ask for Asked<'_> {
@@ -128,13 +128,14 @@ impl Ask for Asked<'_> {
         Rules { name, targets, on_failure: *on_failure, retry: *retry }
     }
 
-    fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+    async fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         let Chain { source, stages } = &mut *self.chain;
-        stages[stage].ask(source, inputs, outcomes);
+        stages[stage].ask(source, inputs, outcomes).await;
     }
 
-    fn wait(&mut self, stage: usize, wait: Duration) -> Result<(), Interrupted> {
+    async fn wait(&mut self, stage: usize, wait: Duration) -> Result<(), Interrupted> {
         self.chain.stages[stage].counters.retries.add(1);
+        leave_borrowed().await;
         (self.wait)(wait)
     }
 
@@ -145,17 +146,17 @@ impl Ask for Asked<'_> {
 
 impl Stage {
     /// One outcome an input, whatever the circuit says.
-    fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+    async fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         let now = Instant::now();
         let first = outcomes.len();
         match self.circuit.admit(now) {
-            Admission::Go => self.instance.handle(source, inputs, outcomes),
+            Admission::Go => self.instance.handle(source, inputs, outcomes).await,
             Admission::Probe => {
                 let (probe, rest) = inputs.split_at(inputs.len().min(1));
-                self.instance.handle(source, probe, outcomes);
+                self.instance.handle(source, probe, outcomes).await;
                 let is_well = !matches!(outcomes.last(), Some(Outcome::Fault(_)));
                 if is_well {
-                    self.instance.handle(source, rest, outcomes);
+                    self.instance.handle(source, rest, outcomes).await;
                 }
             }
             Admission::Wait(_) => {}
@@ -182,12 +183,12 @@ impl Stage {
         }
     }
 
-    fn tick(&mut self, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
+    async fn tick(&mut self, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
         let now = Instant::now();
         if !self.instance.plugin().has_timer() || matches!(self.circuit.admit(now), Admission::Wait(_)) {
             return None;
         }
-        let said = self.instance.tick(now_ms);
+        let said = self.instance.tick(now_ms).await;
         match &said {
             Ok(_) => self.circuit.record_ok(),
             Err(fault) => self.record(fault, now),

@@ -29,20 +29,25 @@ pub(crate) struct Rules<'a> {
     pub(crate) retry: Retry,
 }
 
-/// A chain of plugins, numbered from 0.
-pub(crate) trait Ask {
+/// A chain of plugins, numbered from 0. Asking and waiting may give a borrowed thread back, and go on on another.
+pub(crate) trait Ask: Send {
     fn stages(&self) -> usize;
 
     fn rules(&self, stage: usize) -> Rules<'_>;
 
     /// Asks one plugin: pushes exactly one outcome for each input, in order.
-    fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>);
+    fn ask(
+        &mut self,
+        stage: usize,
+        inputs: &[Input<'_>],
+        outcomes: &mut Vec<Outcome>,
+    ) -> impl Future<Output = ()> + Send;
 
     /// Lets this much time pass before that plugin is asked again about one message.
     ///
     /// # Errors
     /// Something that cannot wait came in between.
-    fn wait(&mut self, stage: usize, wait: Duration) -> Result<(), Interrupted>;
+    fn wait(&mut self, stage: usize, wait: Duration) -> impl Future<Output = Result<(), Interrupted>> + Send;
 
     /// Is told of each message that ends because a plugin failed on it.
     fn failed(&mut self, stage: usize, message: &Message, reason: &str);
@@ -107,7 +112,7 @@ impl End {
 ///
 /// # Errors
 /// [`Interrupted`] as [`Ask::wait`] said; plugins may have been asked already, and nothing is pushed.
-pub(crate) fn fold(
+pub(crate) async fn fold(
     chain: &mut impl Ask,
     first: usize,
     inputs: &[Input<'_>],
@@ -123,7 +128,7 @@ pub(crate) fn fold(
         if asked.is_empty() {
             break; // the plugins before have decided everything
         }
-        ask_until_decided(chain, stage, &asked, &mut outcomes)?;
+        ask_until_decided(chain, stage, &asked, &mut outcomes).await?;
         drop(asked);
         row.advance(chain, stage, &mut outcomes);
     }
@@ -254,13 +259,13 @@ impl<'a> Row<'a> {
 }
 
 /// Asks one plugin about all inputs, and again, one by one, about those it is to be asked again.
-fn ask_until_decided(
+async fn ask_until_decided(
     chain: &mut impl Ask,
     stage: usize,
     inputs: &[Input<'_>],
     outcomes: &mut Vec<Outcome>,
 ) -> Result<(), Interrupted> {
-    chain.ask(stage, inputs, outcomes);
+    chain.ask(stage, inputs, outcomes).await;
     let Rules { on_failure, retry, .. } = chain.rules(stage);
     let is_asked_again = |outcome: &Outcome, attempts: u32| match outcome {
         Outcome::Retry(_) if attempts < retry.attempts => true,
@@ -273,8 +278,8 @@ fn ask_until_decided(
         let mut waits = Doubling::new(retry.min, retry.max);
         while is_asked_again(outcome, attempts) {
             attempts = attempts.saturating_add(1);
-            chain.wait(stage, waits.advance())?;
-            chain.ask(stage, &[Input { redelivered: true, ..*input }], &mut again);
+            chain.wait(stage, waits.advance()).await?;
+            chain.ask(stage, &[Input { redelivered: true, ..*input }], &mut again).await;
             if let Some(answer) = again.pop() {
                 *outcome = answer;
             }

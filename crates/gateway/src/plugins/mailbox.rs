@@ -1,26 +1,34 @@
-//! The way in to the thread of a route's plugins, and the way out of all of them.
+//! The way in to the plugins of a route, and the way out of the threads of all of them.
 //!
-//! In: an [`Inbox`] a route, with [`Parcel`]s, at most one [`Swap`] and the word that the end has come. Out: one [`Outbox`]
-//! for all routes, with what is [`Decided`].
+//! In: an [`Inbox`] a route, with [`Parcel`]s, at most one [`Swap`] and the word that the end has come. The route's worker
+//! rests there, too: its thread takes it for what waits, and the data path's thread for a few parcels that nothing waits
+//! before. Out: one [`Outbox`] for all routes, with what the threads have [`Decided`].
 
 mod atomic {
     pub(super) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 }
+mod habit;
 mod signal;
 
 use super::chain::Swap;
 use super::fold::Interrupted;
+use habit::Habit;
 use signal::Signal;
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
-use tidegate_plugin::Input;
+use tidegate_plugin::{Input, poll_briefly};
 use tidegate_router::{Decided, Parcel, RouteId};
 use tokio::sync::Notify;
 
 /// The most jobs taken at a time: the rest stays where it can be counted and dropped.
 const TAKE_MAX: usize = 256;
+
+/// The most jobs decided on the data path's thread at a time: more are worth another core.
+const HERE_MAX: usize = 64;
 
 /// How long the thread of a route sleeps at most.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
@@ -36,21 +44,36 @@ pub(super) const fn input(parcel: &Parcel) -> Input<'_> {
     Input { id, message: &parcel.message, received_ms, redelivered }
 }
 
-/// Where jobs wait for the thread.
-#[derive(Default)]
-pub(crate) struct Inbox {
-    waiting: Mutex<Waiting>,
+/// Who decides the parcels of a route.
+pub(super) trait Decides: Send + Sized + 'static {
+    /// Decides all of them; what is not decided is left in `jobs`.
+    fn decide(&mut self, jobs: &mut Vec<Parcel>) -> impl Future<Output = Result<Vec<Decided>, Interrupted>> + Send;
+}
+
+/// A batch that was begun on the data path's thread and is to be ended by the route's own: the worker comes back with what
+/// it has decided, or with the jobs that it has not.
+pub(super) type Begun<W> =
+    Pin<Box<dyn Future<Output = (Box<W>, Vec<Parcel>, Result<Vec<Decided>, Interrupted>)> + Send>>;
+
+/// Where jobs wait for the thread of a route, and its worker for jobs: whoever has some first takes it.
+pub(crate) struct Inbox<W> {
+    waiting: Mutex<Waiting<W>>,
     ready: Condvar,
 }
 
-#[derive(Default)]
-struct Waiting {
+struct Waiting<W> {
     jobs: VecDeque<Parcel>,
     swap: Option<Swap>,
     stop: bool,
     retired: bool,
     /// The thread sleeps and wants to be woken.
     idle: bool,
+    /// While it has nothing to do.
+    worker: Option<Box<W>>,
+    begun: Option<Begun<W>>,
+    /// When the worker has something to do by itself.
+    until: Option<Instant>,
+    habit: Habit,
 }
 
 /// What the thread is to do next.
@@ -66,8 +89,76 @@ pub(super) enum Next {
     Stop,
 }
 
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+/// The thread's turn.
+pub(super) enum Turn<W> {
+    Do(Box<W>, Next),
+    /// To be run to its end, wherever it stands.
+    End(Begun<W>),
+}
+
+/// What became of jobs that were to be decided on the data path's thread.
+pub(crate) enum Here {
+    /// They are decided.
+    Decided(Vec<Decided>),
+    /// They are being decided; the thread ends it.
+    Elsewhere,
+    /// They are for the thread.
+    NotHere,
+}
+
+impl<W> Default for Inbox<W> {
+    fn default() -> Self {
+        let waiting = Waiting {
+            jobs: VecDeque::new(),
+            swap: None,
+            stop: false,
+            retired: false,
+            idle: false,
+            worker: None,
+            begun: None,
+            until: None,
+            habit: Habit::default(),
+        };
+        Self { waiting: Mutex::new(waiting), ready: Condvar::new() }
+    }
+}
+
+impl<W> Waiting<W> {
+    /// Whether the thread has something to do besides ending what was begun.
+    fn is_due(&self) -> bool {
+        let is_time = || self.until.is_some_and(|until| Instant::now() >= until);
+        !self.jobs.is_empty() || self.swap.is_some() || self.stop || self.retired || is_time()
+    }
+
+    fn next(&mut self, jobs: &mut Vec<Parcel>) -> Option<Next> {
+        if self.retired {
+            return Some(Next::Retire(std::mem::take(&mut self.jobs)));
+        }
+        if let Some(swap) = self.swap.take() {
+            return Some(Next::Swap(swap));
+        }
+        if !self.jobs.is_empty() {
+            let count = self.jobs.len().min(TAKE_MAX);
+            jobs.extend(self.jobs.drain(..count));
+            return Some(Next::Decide);
+        }
+        if self.stop {
+            return Some(Next::Stop);
+        }
+        self.until.is_some_and(|until| Instant::now() >= until).then_some(Next::Nothing)
+    }
+
+    /// Puts jobs that were taken and not decided back in front of the others. A plugin may have seen them.
+    fn give_back(&mut self, jobs: &mut Vec<Parcel>) {
+        for mut job in jobs.drain(..).rev() {
+            job.redelivered = true;
+            self.jobs.push_front(job);
+        }
+    }
+}
+
+impl<W> Inbox<W> {
+    fn lock(&self) -> MutexGuard<'_, Waiting<W>> {
         // A thread that panicked while it held this has changed nothing halfway.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,6 +193,8 @@ impl Inbox {
             Some(earlier) => swap.after(earlier),
             None => swap,
         });
+        // Other plugins have other habits.
+        waiting.habit = Habit::default();
         waiting.idle = false;
         self.ready.notify_one();
     }
@@ -118,36 +211,38 @@ impl Inbox {
         self.ready.notify_one();
     }
 
-    /// Takes what is to be done next, jobs into `jobs`; sleeps until something comes, at most until `until`.
-    pub(super) fn take(&self, jobs: &mut Vec<Parcel>, until: Option<Instant>) -> Next {
+    /// The thread's worker rests until there is something to do, jobs of which go into `jobs`, or until it has something to
+    /// do by itself.
+    pub(super) fn take(&self, worker: Box<W>, jobs: &mut Vec<Parcel>, until: Option<Instant>) -> Turn<W> {
         let mut waiting = self.lock();
-        if waiting.retired {
-            return Next::Retire(std::mem::take(&mut waiting.jobs));
-        }
-        if let Some(swap) = waiting.swap.take() {
-            return Next::Swap(swap);
-        }
-        if waiting.jobs.is_empty() {
-            if waiting.stop {
-                return Next::Stop;
+        (waiting.worker, waiting.until) = (Some(worker), until);
+        loop {
+            if let Some(begun) = waiting.begun.take() {
+                return Turn::End(begun);
+            }
+            // The data path may have it; it says when it is back.
+            if let Some(worker) = waiting.worker.take() {
+                if let Some(next) = waiting.next(jobs) {
+                    return Turn::Do(worker, next);
+                }
+                waiting.worker = Some(worker);
             }
             waiting.idle = true;
-            let patience = until.map_or(SLEEP_MAX, |until| until.saturating_duration_since(Instant::now()));
-            drop(self.ready.wait_timeout(waiting, patience));
-            return Next::Nothing;
+            let patience = waiting.until.map_or(SLEEP_MAX, |until| until.saturating_duration_since(Instant::now()));
+            let patience = if waiting.worker.is_some() { patience } else { SLEEP_MAX };
+            waiting = self.ready.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner).0;
+            waiting.idle = false;
         }
-        let count = waiting.jobs.len().min(TAKE_MAX);
-        jobs.extend(waiting.jobs.drain(..count));
-        Next::Decide
     }
 
-    /// Puts jobs that were taken and not decided back in front of the others. A plugin may have seen them.
+    /// The thread has decided so many jobs in this time.
+    pub(super) fn took(&self, jobs: usize, time: Duration) {
+        self.lock().habit.took(jobs, time);
+    }
+
+    /// Puts jobs that were taken and not decided back in front of the others.
     pub(super) fn give_back(&self, jobs: &mut Vec<Parcel>) {
-        let mut waiting = self.lock();
-        for mut job in jobs.drain(..).rev() {
-            job.redelivered = true;
-            waiting.jobs.push_front(job);
-        }
+        self.lock().give_back(jobs);
     }
 
     /// Whether the end has come.
@@ -171,6 +266,61 @@ impl Inbox {
     }
 }
 
+// The worker decides here only by its interface.
+#[allow(private_bounds)]
+impl<W: Decides> Inbox<W> {
+    /// Has jobs decided on this thread, which is not held up by it, if they are few, the plugins are quick by habit, and
+    /// nothing of the route is undecided, or decided and not taken, elsewhere: `is_elsewhere` says whether the outbox has
+    /// some.
+    pub(crate) fn decide_here(&self, jobs: &mut Vec<Parcel>, is_elsewhere: impl FnOnce() -> bool) -> Here {
+        let (count, began) = (jobs.len(), Instant::now());
+        let mut worker = {
+            let mut waiting = self.lock();
+            if count > HERE_MAX || waiting.worker.is_none() || waiting.is_due() || !waiting.habit.admits(count) {
+                return Here::NotHere;
+            }
+            // Asked while nobody has the worker, so that nothing more of the route can come there.
+            if is_elsewhere() {
+                return Here::NotHere;
+            }
+            let Some(worker) = waiting.worker.take() else { return Here::NotHere };
+            worker
+        };
+        let mut mine = std::mem::take(jobs);
+        let mut begun: Begun<W> = Box::pin(async move {
+            let decided = worker.decide(&mut mine).await;
+            (worker, mine, decided)
+        });
+        let polled = poll_briefly(begun.as_mut());
+        let mut waiting = self.lock();
+        let here = match polled {
+            Poll::Ready((worker, mut left, decided)) => {
+                waiting.habit.stayed(count, began.elapsed());
+                waiting.worker = Some(worker);
+                let here = match decided {
+                    Ok(decided) => Here::Decided(decided),
+                    Err(Interrupted) => {
+                        waiting.give_back(&mut left);
+                        Here::Elsewhere
+                    }
+                };
+                *jobs = left;
+                here
+            }
+            Poll::Pending => {
+                waiting.habit.left();
+                waiting.begun = Some(begun);
+                Here::Elsewhere
+            }
+        };
+        if waiting.begun.is_some() || waiting.is_due() {
+            waiting.idle = false;
+            self.ready.notify_one();
+        }
+        here
+    }
+}
+
 /// Where verdicts of all routes wait for the data path.
 #[derive(Default)]
 pub(crate) struct Outbox {
@@ -189,6 +339,11 @@ impl Outbox {
 
     pub(crate) fn take(&self, into: &mut Vec<(RouteId, Vec<Decided>)>) {
         into.append(&mut self.decided.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether verdicts of a route wait.
+    pub(crate) fn holds(&self, route: RouteId) -> bool {
+        self.decided.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(of, _)| *of == route)
     }
 
     /// How often something was put in so far.

@@ -1,14 +1,14 @@
-//! The thread of a route's plugins: takes what waits, has it decided, calls the timers, hands back.
+//! The worker of a route's plugins, and its thread: takes what waits, has it decided, calls the timers, hands back.
 
 use super::chain::{Chain, Stage, Swap};
 use super::fold::{Folded, Interrupted, fold};
-use super::mailbox::{Inbox, Next, Outbox, input, of_tick};
+use super::mailbox::{Decides, Inbox, Next, Outbox, Turn, input, of_tick};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_message::{ByteString, Message};
 use tidegate_pacing::LogLimit;
-use tidegate_plugin::{Destination, Input, Output};
+use tidegate_plugin::{Destination, Input, Output, run_here};
 use tidegate_router::{Decided, Parcel, RouteId, To, Verdict};
 
 /// What sets the numbers of messages made on a tick apart from those of messages that came; below 2^53, which engines of
@@ -18,12 +18,12 @@ const OF_TICK: u64 = 1 << 52;
 /// The number that a message made on a tick had last, in any route.
 static LAST_OF_TICK: AtomicU64 = AtomicU64::new(0);
 
-/// The thread's own state.
-struct Worker {
+/// A route's plugins, and what is unfinished of them.
+pub(crate) struct Worker {
     route: RouteId,
     /// The route's name.
     name: Box<str>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<Inbox<Self>>,
     outbox: Arc<Outbox>,
     chain: Chain,
     tick: Option<Duration>,
@@ -47,14 +47,78 @@ struct Said {
 }
 
 /// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty, or by [`Inbox::retire`].
-pub(crate) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> std::io::Result<()> {
-    let mut worker = Worker::new(route, name, inbox, outbox);
+pub(crate) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox<Worker>>, outbox: Arc<Outbox>) -> std::io::Result<()> {
+    let worker = Box::new(Worker::new(route, name, inbox, outbox));
     // The thread is not joined: a guest that must be cut at its deadline may outlive the drain.
-    std::thread::Builder::new().name(format!("route-{name}")).spawn(move || worker.run()).map(drop)
+    std::thread::Builder::new().name(format!("route-{name}")).spawn(move || run(worker)).map(drop)
+}
+
+fn run(mut worker: Box<Worker>) {
+    let inbox = worker.inbox.clone();
+    let mut jobs = Vec::new();
+    loop {
+        worker.call_timers_if_due();
+        let until = worker.next_tick;
+        let outcome;
+        let began;
+        let count;
+        match inbox.take(worker, &mut jobs, until) {
+            Turn::End(begun) => {
+                began = Instant::now();
+                (worker, jobs, outcome) = run_here(begun);
+                // The jobs of the batch are with what was decided.
+                count = outcome.as_ref().map_or(jobs.len(), Vec::len);
+            }
+            Turn::Do(taken, next) => {
+                worker = taken;
+                match next {
+                    Next::Nothing => continue,
+                    Next::Swap(swap) => {
+                        worker.change(swap);
+                        worker.go_on();
+                        continue;
+                    }
+                    Next::Decide => {
+                        (began, count) = (Instant::now(), jobs.len());
+                        outcome = run_here(worker.decide(&mut jobs));
+                    }
+                    Next::Retire(waiting) => return worker.retire(waiting),
+                    Next::Stop => return,
+                }
+            }
+        }
+        inbox.took(count, began.elapsed());
+        match outcome {
+            Ok(decided) => worker.outbox.push(worker.route, decided),
+            Err(Interrupted) => {
+                inbox.give_back(&mut jobs);
+                if inbox.is_stopped() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Decides for Worker {
+    async fn decide(&mut self, jobs: &mut Vec<Parcel>) -> Result<Vec<Decided>, Interrupted> {
+        {
+            let inputs: Vec<Input<'_>> = jobs.iter().map(input).collect();
+            let wait = |wait| self.inbox.sleep(wait);
+            fold(&mut self.chain.asked(&wait, &mut |_, _, _| ()), 0, &inputs, &mut self.folded).await?;
+        }
+        let verdict = |(mut job, folded): (Parcel, Folded)| {
+            let verdict = folded.into_verdict(&mut job.message);
+            Decided::Parcel(job, verdict)
+        };
+        let mut decided = self.written();
+        decided.extend(jobs.drain(..).zip(self.folded.drain(..)).map(verdict));
+        Ok(decided)
+    }
 }
 
 impl Worker {
-    fn new(route: RouteId, name: &str, inbox: Arc<Inbox>, outbox: Arc<Outbox>) -> Self {
+    fn new(route: RouteId, name: &str, inbox: Arc<Inbox<Self>>, outbox: Arc<Outbox>) -> Self {
         Self {
             route,
             name: name.into(),
@@ -70,38 +134,21 @@ impl Worker {
         }
     }
 
-    fn run(&mut self) {
-        let mut jobs = Vec::new();
-        loop {
-            let now = Instant::now();
-            if self.next_tick.is_some_and(|at| now >= at) {
-                self.next_tick = self.tick.map(|every| now + every);
-                self.call_timers();
-            }
-            match self.inbox.take(&mut jobs, self.next_tick) {
-                Next::Nothing => {}
-                Next::Swap(swap) => {
-                    self.change(swap);
-                    self.go_on();
-                }
-                Next::Decide => {
-                    if self.decide(&mut jobs).is_err() {
-                        self.inbox.give_back(&mut jobs);
-                        if self.inbox.is_stopped() {
-                            return;
-                        }
-                    }
-                }
-                Next::Retire(waiting) => {
-                    let verdict = || Verdict::Drop(ByteString::from_static("route_removed"));
-                    let said = std::mem::take(&mut self.said).into_iter().flat_map(|said| said.messages);
-                    let said = said.map(|(job, _)| Decided::Tick(job, verdict()));
-                    let waiting = waiting.into_iter().map(|job| Decided::Parcel(job, verdict()));
-                    return self.hand_back(said.chain(waiting).collect());
-                }
-                Next::Stop => return,
-            }
+    fn call_timers_if_due(&mut self) {
+        let now = Instant::now();
+        if self.next_tick.is_some_and(|at| now >= at) {
+            self.next_tick = self.tick.map(|every| now + every);
+            self.call_timers();
         }
+    }
+
+    /// The route is no more; what is not decided is dropped.
+    fn retire(mut self, waiting: impl IntoIterator<Item = Parcel>) {
+        let verdict = || Verdict::Drop(ByteString::from_static("route_removed"));
+        let said = std::mem::take(&mut self.said).into_iter().flat_map(|said| said.messages);
+        let said = said.map(|(job, _)| Decided::Tick(job, verdict()));
+        let waiting = waiting.into_iter().map(|job| Decided::Parcel(job, verdict()));
+        self.hand_back(said.chain(waiting).collect());
     }
 
     fn change(&mut self, swap: Swap) {
@@ -113,23 +160,6 @@ impl Worker {
             self.tick = tick;
             self.next_tick = tick.map(|every| Instant::now() + every);
         }
-    }
-
-    /// Has all jobs decided by all plugins and hands them back.
-    fn decide(&mut self, jobs: &mut Vec<Parcel>) -> Result<(), Interrupted> {
-        {
-            let inputs: Vec<Input<'_>> = jobs.iter().map(input).collect();
-            let wait = |wait| self.inbox.sleep(wait);
-            fold(&mut self.chain.asked(&wait, &mut |_, _, _| ()), 0, &inputs, &mut self.folded)?;
-        }
-        let verdict = |(mut job, folded): (Parcel, Folded)| {
-            let verdict = folded.into_verdict(&mut job.message);
-            Decided::Parcel(job, verdict)
-        };
-        let mut decided = self.written();
-        decided.extend(jobs.drain(..).zip(self.folded.drain(..)).map(verdict));
-        self.outbox.push(self.route, decided);
-        Ok(())
     }
 
     /// What plugins have written into their state, to go into the record of the decisions behind it.
@@ -151,7 +181,7 @@ impl Worker {
     fn call_timers(&mut self) {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         for at in 0..self.chain.stages().len() {
-            match self.chain.tick(at, now_ms) {
+            match run_here(self.chain.tick(at, now_ms)) {
                 Some(Ok(outputs)) => {
                     let said = self.said(at, outputs, now_ms);
                     if self.pass_on(said).is_err() {
@@ -213,7 +243,7 @@ impl Worker {
                     );
                 }
             };
-            fold(&mut self.chain.asked(&wait, &mut failed), first, &inputs, &mut folded)
+            run_here(fold(&mut self.chain.asked(&wait, &mut failed), first, &inputs, &mut folded))
         };
         if done.is_err() {
             said.messages.iter_mut().for_each(|(job, _)| job.redelivered = true);

@@ -102,15 +102,19 @@ fn wall(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool
 
 fn poll(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool> {
     match item {
-        "poll" => at.func_wrap(item, |cx, (list,): (Vec<Resource<Pollable>>,)| {
-            let pollables = list.iter().map(|one| cx.data().wasi.pollables.get(one).copied());
-            let pollables: Vec<Pollable> = pollables.collect::<Result<_, _>>()?;
-            wasmtime::ensure!(!pollables.is_empty(), "poll of nothing never ends");
-            Ok((wait(cx.data(), &pollables)?,))
+        "poll" => at.func_wrap_async(item, |mut cx, (list,): (Vec<Resource<Pollable>>,)| {
+            Box::new(async move {
+                let pollables = list.iter().map(|one| cx.data().wasi.pollables.get(one).copied());
+                let pollables: Vec<Pollable> = pollables.collect::<Result<_, _>>()?;
+                wasmtime::ensure!(!pollables.is_empty(), "poll of nothing never ends");
+                Ok((wait(cx.data_mut(), &pollables).await?,))
+            })
         })?,
-        "[method]pollable.block" => at.func_wrap(item, |cx, (one,): (Resource<Pollable>,)| {
-            let pollable = *cx.data().wasi.pollables.get(&one)?;
-            wait(cx.data(), &[pollable]).map(drop)
+        "[method]pollable.block" => at.func_wrap_async(item, |mut cx, (one,): (Resource<Pollable>,)| {
+            Box::new(async move {
+                let pollable = *cx.data().wasi.pollables.get(&one)?;
+                wait(cx.data_mut(), &[pollable]).await.map(drop)
+            })
         })?,
         "[method]pollable.ready" => at.func_wrap(item, |cx, (one,): (Resource<Pollable>,)| {
             Ok((is_ready(cx.data().wasi.pollables.get(&one)?, Instant::now()),))
@@ -121,7 +125,7 @@ fn poll(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool
 }
 
 /// Sleeps until one is ready, but not past the deadline of the call; says which are.
-fn wait(guest: &Guest, pollables: &[Pollable]) -> wasmtime::Result<Vec<u32>> {
+async fn wait(guest: &mut Guest, pollables: &[Pollable]) -> wasmtime::Result<Vec<u32>> {
     loop {
         let now = Instant::now();
         let ready: Vec<u32> =
@@ -133,7 +137,7 @@ fn wait(guest: &Guest, pollables: &[Pollable]) -> wasmtime::Result<Vec<u32>> {
             Pollable::At(at) => Some(at.duration_since(now)),
             Pollable::Ready | Pollable::Never => None,
         });
-        guest.sleep(times.min())?;
+        guest.sleep(times.min()).await?;
     }
 }
 

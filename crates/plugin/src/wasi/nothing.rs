@@ -61,7 +61,7 @@ fn filesystem(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Resul
         "get-directories" => at.func_wrap(item, |_, ()| Ok((Vec::<(Resource<Nothing>, String)>::new(),)))?,
         // No error of ours came from a file.
         "filesystem-error-code" => {
-            at.func_new(item, |cx, _, params, results| answer(cx, params, results, Val::Option(None)))?
+            at.func_new_async(item, |cx, _, params, results| Box::new(answer(cx, params, results, Val::Option(None))))?
         }
         _ => return Ok(false),
     }
@@ -73,9 +73,9 @@ fn sockets(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<b
     match item {
         "instance-network" => at.func_wrap(item, |_, ()| Ok((Resource::<Nothing>::new_own(0),)))?,
         "create-tcp-socket" | "create-udp-socket" | "resolve-addresses" => {
-            at.func_new(item, |cx, _, params, results| {
+            at.func_new_async(item, |cx, _, params, results| {
                 let denied = Val::Enum("access-denied".into());
-                answer(cx, params, results, Val::Result(Err(Some(Box::new(denied)))))
+                Box::new(answer(cx, params, results, Val::Result(Err(Some(Box::new(denied))))))
             })?
         }
         _ => return Ok(false),
@@ -84,10 +84,15 @@ fn sockets(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<b
 }
 
 /// Answers a call whose types are long to write down, giving back what it lent us.
-fn answer(mut cx: StoreContextMut<'_, Guest>, params: &[Val], results: &mut [Val], with: Val) -> wasmtime::Result<()> {
+async fn answer(
+    mut cx: StoreContextMut<'_, Guest>,
+    params: &[Val],
+    results: &mut [Val],
+    with: Val,
+) -> wasmtime::Result<()> {
     for param in params {
         if let Val::Resource(lent) = param {
-            lent.resource_drop(&mut cx)?;
+            lent.resource_drop_async(&mut cx).await?;
         }
     }
     results.fill(with);

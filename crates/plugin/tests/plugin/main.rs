@@ -6,10 +6,12 @@
 //! - [`state`]: writes that apply with their call or not at all
 //! - [`wasi`]: the empty world of a component that imports WASI
 //! - [`timer`]: plugins that act on time
+//! - [`borrowed`]: what leaves a thread that serves sockets
 //! - [`cache`]: compiled code on disk
 
 #![allow(clippy::unwrap_used)] // a test may
 
+mod borrowed;
 mod cache;
 mod failures;
 mod guest;
@@ -22,7 +24,7 @@ mod wasi;
 
 use std::time::Duration;
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
-use tidegate_plugin::{Host, HostConfig, Input, Instance, Limits, Outcome, Plugin, Spec};
+use tidegate_plugin::{Host, HostConfig, Input, Instance, Limits, Outcome, Plugin, Spec, run_here};
 
 fn host() -> Host {
     Host::new(&HostConfig::default()).unwrap()
@@ -69,7 +71,7 @@ fn outcomes(instance: &mut Instance, does: &[u8]) -> Vec<Outcome> {
         .map(|(id, message)| Input { id, message, received_ms: 1_700_000_000_000, redelivered: false })
         .collect();
     let mut outcomes = vec![Outcome::Pass]; // what is there stays there
-    instance.handle("home", &inputs, &mut outcomes);
+    run_here(instance.handle("home", &inputs, &mut outcomes));
     assert_eq!(outcomes.len(), 1 + inputs.len(), "exactly one outcome for each");
     outcomes.split_off(1)
 }

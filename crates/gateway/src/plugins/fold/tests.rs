@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 use tidegate_message::{QoS, Topic};
-use tidegate_plugin::{Fault, Output};
+use tidegate_plugin::{Fault, Output, run_here};
 
 /// What a plugin of the tables does with one message, each time it is asked.
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Ask for Table {
         Rules { name: &self.names[stage], targets: &self.targets[stage], on_failure, retry }
     }
 
-    fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+    async fn ask(&mut self, stage: usize, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         assert!(!inputs.is_empty(), "asked about nothing");
         for input in inputs {
             let asked = self.asked.entry((stage, input.message.payload.to_vec())).or_default();
@@ -121,7 +121,7 @@ impl Ask for Table {
         }
     }
 
-    fn wait(&mut self, _: usize, wait: Duration) -> Result<(), Interrupted> {
+    async fn wait(&mut self, _: usize, wait: Duration) -> Result<(), Interrupted> {
         self.waits.push(wait);
         if self.waits.len() > self.patience { Err(Interrupted) } else { Ok(()) }
     }
@@ -206,7 +206,7 @@ fn run(table: &mut Table, first: usize, inputs: &[Message]) -> Result<Vec<Folded
     let input = |(n, message)| Input { id: n as u64, message, received_ms: 0, redelivered: false };
     let inputs: Vec<_> = inputs.iter().enumerate().map(input).collect();
     let mut folded = Vec::new();
-    fold(table, first, &inputs, &mut folded).map(|()| folded)
+    run_here(fold(table, first, &inputs, &mut folded)).map(|()| folded)
 }
 
 fn act() -> impl Strategy<Value = Act> {

@@ -17,12 +17,12 @@ const NOWHERE: &str = r#"{"by": {"level": 0}, "table": {"x": "nowhere"}, "defaul
 
 struct Workshop {
     host: Host,
-    worker: Worker,
+    worker: Box<Worker>,
 }
 
 impl Workshop {
     fn new() -> Self {
-        let worker = Worker::new(RouteId::new(3), "readings", Arc::default(), Arc::default());
+        let worker = Box::new(Worker::new(RouteId::new(3), "readings", Arc::default(), Arc::default()));
         Self { host: Host::new(&HostConfig::default()).unwrap(), worker }
     }
 
@@ -61,8 +61,7 @@ impl Workshop {
             Parcel { message, debt: None, id, received_ms: 1_000, received_us: 1_000_000, redelivered: false }
         };
         let mut jobs = [(1, r#"{"temp": 32}"#), (2, r#"{"temp": 212}"#)].map(job).into();
-        self.worker.decide(&mut jobs).unwrap();
-        let decided = self.decided();
+        let decided = run_here(self.worker.decide(&mut jobs)).unwrap();
         let [Decided::Parcel(..), Decided::Parcel(second, Verdict::Drop(_))] = &decided[..] else {
             panic!("{decided:?}")
         };
@@ -132,7 +131,9 @@ fn what_a_swap_interrupts_goes_on_with_the_plugins_that_were_ahead() {
     shop.worker.inbox.swap(Swap { source: "home".into(), tick: None, stages: vec![before, keep("celsius")] });
     shop.worker.call_timers();
     assert!(shop.decided().is_empty());
-    let Next::Swap(swap) = shop.worker.inbox.take(&mut Vec::new(), None) else { panic!("no swap") };
+    let inbox = shop.worker.inbox.clone();
+    let Turn::Do(worker, Next::Swap(swap)) = inbox.take(shop.worker, &mut Vec::new(), None) else { panic!("no swap") };
+    shop.worker = worker;
     shop.worker.change(swap);
     shop.worker.go_on();
     let (job, verdict) = one_tick(shop.decided());
