@@ -282,7 +282,7 @@ impl DataPath {
                 match outcome {
                     Here::Decided(decided) => here.push((route, decided)),
                     Here::Elsewhere => {}
-                    Here::NotHere => {
+                    Here::Refused => {
                         is_awaited = true;
                         return inbox.push(parcels, max);
                     }

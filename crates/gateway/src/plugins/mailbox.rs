@@ -102,8 +102,8 @@ pub(crate) enum Here {
     Decided(Vec<Decided>),
     /// They are being decided; the thread ends it.
     Elsewhere,
-    /// They are for the thread.
-    NotHere,
+    /// They are left, for the thread.
+    Refused,
 }
 
 impl<W> Default for Inbox<W> {
@@ -277,13 +277,13 @@ impl<W: Decides> Inbox<W> {
         let mut worker = {
             let mut waiting = self.lock();
             if count > HERE_MAX || waiting.worker.is_none() || waiting.is_due() || !waiting.habit.admits(count) {
-                return Here::NotHere;
+                return Here::Refused;
             }
             // Asked while nobody has the worker, so that nothing more of the route can come there.
             if is_elsewhere() {
-                return Here::NotHere;
+                return Here::Refused;
             }
-            let Some(worker) = waiting.worker.take() else { return Here::NotHere };
+            let Some(worker) = waiting.worker.take() else { return Here::Refused };
             worker
         };
         let mut mine = std::mem::take(jobs);

@@ -68,7 +68,7 @@ fn what_anything_of_the_route_waits_before_is_for_the_thread() {
     let refuses = |inbox: &Inbox<Clerk>, count: u64, is_elsewhere: bool| {
         let mut jobs: Vec<_> = (10..10 + count).map(|id| job(id, true)).collect();
         let here = inbox.decide_here(&mut jobs, || is_elsewhere);
-        matches!(here, Here::NotHere) && jobs.len() as u64 == count
+        matches!(here, Here::Refused) && jobs.len() as u64 == count
     };
     assert!(refuses(&Inbox::default(), 1, false), "the thread has the worker");
     let inbox = with_resting(Clerk::default());
@@ -96,7 +96,7 @@ fn what_had_to_leave_is_ended_by_the_thread_before_anything_else() {
             std::thread::yield_now();
         }
         assert!(matches!(inbox.decide_here(&mut vec![job(1, true)], || false), Here::Elsewhere));
-        assert!(matches!(inbox.decide_here(&mut vec![job(2, true)], || false), Here::NotHere), "one is undecided");
+        assert!(matches!(inbox.decide_here(&mut vec![job(2, true)], || false), Here::Refused), "one is undecided");
         inbox.push(&mut vec![job(2, true)], 10);
         inbox.retire();
         thread.join().expect("no panic")
