@@ -1,6 +1,7 @@
 //! From what a guest returned to an [`Outcome`]: nothing leaves here that MQTT cannot carry or that was not granted.
 
 use crate::contract::tidegate::gateway::types as wit;
+use crate::granted_topics::GrantedTopics;
 use crate::outcome::{Destination, Fault, Outcome, Output, Outputs};
 use crate::spec::Spec;
 use bytes::Bytes;
@@ -13,12 +14,17 @@ const MAX_REASON_BYTES: usize = 256;
 const MAX_PROPERTY_BYTES: usize = 65_535;
 
 /// Checks the decision on one message. What is wrong with it is the fault of this message alone.
-pub(crate) fn outcome(spec: &Spec, input: &Message, result: Result<wit::Decision, wit::Failure>) -> Outcome {
+pub(crate) fn outcome(
+    spec: &Spec,
+    known: &mut GrantedTopics,
+    input: &Message,
+    result: Result<wit::Decision, wit::Failure>,
+) -> Outcome {
     match result {
         Ok(wit::Decision::Pass) => Outcome::Pass,
         Ok(wit::Decision::Drop(reason)) => Outcome::Drop(ByteString::from(shorten(reason))),
         Ok(wit::Decision::Forward(list)) if list.is_empty() => Outcome::Fault(Fault::EmptyForward),
-        Ok(wit::Decision::Forward(list)) => match outputs(spec, Some(input), list) {
+        Ok(wit::Decision::Forward(list)) => match outputs(spec, known, Some(input), list) {
             Ok(outputs) => Outcome::Forward(outputs),
             Err(fault) => Outcome::Fault(fault),
         },
@@ -28,7 +34,12 @@ pub(crate) fn outcome(spec: &Spec, input: &Message, result: Result<wit::Decision
 }
 
 /// Checks the outputs for one message, or for a tick when there is no input: all are good, or none goes out.
-pub(crate) fn outputs(spec: &Spec, input: Option<&Message>, list: Vec<wit::Output>) -> Result<Outputs, Fault> {
+pub(crate) fn outputs(
+    spec: &Spec,
+    known: &mut GrantedTopics,
+    input: Option<&Message>,
+    list: Vec<wit::Output>,
+) -> Result<Outputs, Fault> {
     let limits = &spec.limits;
     if list.len() > limits.outputs as usize {
         return Err(Fault::TooManyOutputs { got: list.len(), limit: limits.outputs });
@@ -39,12 +50,17 @@ pub(crate) fn outputs(spec: &Spec, input: Option<&Message>, list: Vec<wit::Outpu
         left = weight(&output)
             .and_then(|bytes| left.checked_sub(bytes))
             .ok_or(Fault::TooLarge { limit_bytes: limits.output_bytes })?;
-        outputs.push(checked(spec, input, output)?);
+        outputs.push(checked(spec, known, input, output)?);
     }
     Ok(outputs)
 }
 
-fn checked(spec: &Spec, input: Option<&Message>, output: wit::Output) -> Result<Output, Fault> {
+fn checked(
+    spec: &Spec,
+    known: &mut GrantedTopics,
+    input: Option<&Message>,
+    output: wit::Output,
+) -> Result<Output, Fault> {
     let to = match output.to {
         wit::Destination::Onward => Destination::Onward,
         wit::Destination::Target(name) => {
@@ -59,17 +75,7 @@ fn checked(spec: &Spec, input: Option<&Message>, output: wit::Output) -> Result<
         (None, Some(_)) => None,
         (None, None) => return Err(Fault::NoTopic),
         (Some(text), Some(input)) if text == input.topic.as_str() => None,
-        (Some(text), _) => {
-            let topic = Topic::new(text)?;
-            if !spec.grants.topics.iter().any(|granted| granted.matches(&topic)) {
-                return Err(Fault::ForeignTopic(topic));
-            }
-            if text::has_too_many_levels(topic.as_str()) {
-                return Err(Fault::TooDeep);
-            }
-            check_portable(spec, Fault::TOPIC, topic.as_str(), || false)?;
-            Some(topic)
-        }
+        (Some(text), _) => Some(known.get(text, |text| granted_topic(spec, text))?),
     };
     let payload = output.payload.map(Bytes::from);
     let properties = output.properties.map(properties).transpose()?;
@@ -91,6 +97,18 @@ fn checked(spec: &Spec, input: Option<&Message>, output: wit::Output) -> Result<
         }
     }
     Ok(Output { to, topic, payload, qos: output.qos.map(qos), retain: output.retain, properties })
+}
+
+fn granted_topic(spec: &Spec, text: String) -> Result<Topic, Fault> {
+    let topic = Topic::new(text)?;
+    if !spec.grants.topics.iter().any(|granted| granted.matches(&topic)) {
+        return Err(Fault::ForeignTopic(topic));
+    }
+    if text::has_too_many_levels(topic.as_str()) {
+        return Err(Fault::TooDeep);
+    }
+    check_portable(spec, Fault::TOPIC, topic.as_str(), || false)?;
+    Ok(topic)
 }
 
 fn properties(from: wit::PropertiesResult) -> Result<Box<Properties>, Fault> {
@@ -188,6 +206,14 @@ mod tests {
     use super::*;
     use tidegate_config::Limits;
     use tidegate_message::TopicFilter;
+
+    fn outcome(spec: &Spec, input: &Message, result: Result<wit::Decision, wit::Failure>) -> Outcome {
+        super::outcome(spec, &mut GrantedTopics::default(), input, result)
+    }
+
+    fn outputs(spec: &Spec, input: Option<&Message>, list: Vec<wit::Output>) -> Result<Outputs, Fault> {
+        super::outputs(spec, &mut GrantedTopics::default(), input, list)
+    }
 
     fn spec() -> Spec {
         let mut spec = Spec::new("p");

@@ -3,6 +3,7 @@
 use crate::contract::exports::tidegate::gateway::{handler, timer};
 use crate::contract::tidegate::gateway::types as wit;
 use crate::decide;
+use crate::granted_topics::GrantedTopics;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
@@ -69,6 +70,7 @@ pub struct Instance {
     cut: u32,
     /// What calls have written into the plugin's state and nobody has taken yet.
     written: Vec<Write>,
+    topics: GrantedTopics,
     /// Kept for its allocation between calls; always empty.
     messages: Vec<wit::Message<'static>>,
 }
@@ -114,6 +116,7 @@ impl Instance {
             lost: Duration::ZERO,
             cut: 0,
             written: Vec::new(),
+            topics: GrantedTopics::default(),
             messages: Vec::new(),
         }
     }
@@ -164,7 +167,7 @@ impl Instance {
             None => Ok(Ok(Vec::new())),
         };
         let list = self.call(0, ask).await?;
-        Ok(decide::outputs(self.plugin.spec(), None, list)?.into_vec())
+        Ok(decide::outputs(self.plugin.spec(), &mut self.topics, None, list)?.into_vec())
     }
 
     /// What this instance did so far.
@@ -207,9 +210,9 @@ impl Instance {
     ) -> Result<(), Outcome> {
         match self.ask(source, batch).await {
             Ok(results) => {
-                let spec = self.plugin.spec();
+                let (spec, topics) = (self.plugin.spec(), &mut self.topics);
                 let decided = batch.iter().zip(results);
-                outcomes.extend(decided.map(|(input, result)| decide::outcome(spec, input.message, result)));
+                outcomes.extend(decided.map(|(input, result)| decide::outcome(spec, topics, input.message, result)));
                 Ok(())
             }
             Err(restart @ Fault::Restart(_)) => Err(Outcome::Fault(restart)),
@@ -234,8 +237,9 @@ impl Instance {
             let was_fresh = self.live.as_ref().is_none_or(|live| live.fresh);
             match self.ask(source, std::slice::from_ref(&input)).await {
                 Ok(results) => {
-                    let spec = self.plugin.spec();
-                    outcomes.extend(results.into_iter().map(|result| decide::outcome(spec, input.message, result)));
+                    let (spec, topics) = (self.plugin.spec(), &mut self.topics);
+                    let outcome = |result| decide::outcome(spec, topics, input.message, result);
+                    outcomes.extend(results.into_iter().map(outcome));
                     return Ok(());
                 }
                 Err(restart @ Fault::Restart(_)) => return Err(Outcome::Fault(restart)),

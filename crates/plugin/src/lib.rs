@@ -23,6 +23,7 @@
 mod circuit;
 mod contract;
 mod decide;
+mod granted_topics;
 mod guest;
 mod host;
 mod instance;

@@ -72,8 +72,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         if merged {
             self.untangle(id);
+            self.sort(id);
         }
         id
+    }
+
+    /// Of what was merged: neither stands simply behind the other, for either may hold what came between two of the other's.
+    fn sort(&mut self, id: DraftId) {
+        let Some(draft) = self.drafts.waiting.get_mut(&id) else { return };
+        draft.state.sort_by_key(|(batch, _)| *batch);
+        draft.members.sort_by_key(|member| self.debts.get(*member).map(|debt| debt.number));
     }
 
     /// The decision about a debt goes into a draft.
@@ -108,11 +116,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             line.retain(|id| !is_one(id));
             line.insert(place, into);
         }
-        // Not simply one behind the other: either may hold what came between two of the other's.
         draft.state.extend(first.state);
-        draft.state.sort_by_key(|(batch, _)| *batch);
         draft.members.extend(first.members);
-        draft.members.sort_by_key(|member| self.debts.get(*member).map(|debt| debt.number));
         draft.undecided += first.undecided;
         for other in between {
             self.merge(other, into);

@@ -118,8 +118,20 @@ pub(crate) async fn fold(
     inputs: &[Input<'_>],
     folded: &mut Vec<Folded>,
 ) -> Result<(), Interrupted> {
-    let mut row = Row::new(inputs);
     let mut outcomes = Vec::with_capacity(inputs.len());
+    if first + 1 == chain.stages() && !inputs.is_empty() {
+        // The common chain is one plugin, which answers each message with one.
+        ask_until_decided(chain, first, inputs, &mut outcomes).await?;
+        if outcomes.iter().all(is_one_onward) {
+            folded.extend(inputs.iter().zip(outcomes).map(|(input, outcome)| one_onward(input.message, outcome)));
+            return Ok(());
+        }
+        let mut row = Row::new(inputs);
+        row.advance(chain, first, &mut outcomes);
+        row.collect(folded);
+        return Ok(());
+    }
+    let mut row = Row::new(inputs);
     for stage in first..chain.stages() {
         let asked = match stage == first {
             true => Cow::Borrowed(inputs),
@@ -134,6 +146,25 @@ pub(crate) async fn fold(
     }
     row.collect(folded);
     Ok(())
+}
+
+fn is_one_onward(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Pass => true,
+        Outcome::Forward(outputs) => matches!(&outputs[..], [only] if only.to == Destination::Onward),
+        _ => false,
+    }
+}
+
+/// What becomes of a message whose outcome [`is_one_onward`].
+fn one_onward(message: &Message, outcome: Outcome) -> Folded {
+    match outcome {
+        Outcome::Forward(mut outputs) => match outputs.pop() {
+            Some(output) => Folded::Changed(output.applied_to(message)),
+            None => Folded::Unchanged,
+        },
+        _ => Folded::Unchanged,
+    }
 }
 
 /// A batch between two plugins.
