@@ -5,7 +5,7 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit/gateway.wit",
-    world: "stateful-timed",
+    world: "complete",
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: { default: trappable },
     exports: { default: async },

@@ -1,12 +1,13 @@
 //! One running plugin: batches in, one outcome for each message out, and a fresh guest after every failure.
 
-use crate::contract::exports::tidegate::gateway::{handler, timer};
+use crate::contract::exports::tidegate::gateway::{handler, packed, timer};
 use crate::contract::tidegate::gateway::types as wit;
 use crate::decide;
 use crate::granted_topics::GrantedTopics;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
+use crate::packed::{read, write};
 use crate::plugin::Plugin;
 use crate::state::Write;
 use crate::thread::{is_borrowed, leave_borrowed};
@@ -24,6 +25,8 @@ const MEMORY_PART: usize = 4;
 const GIVE_UP_AFTER_DEADLINES: u32 = 4;
 /// As above, when failed calls and restarts together took this long: slow to start, and failing on everything.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(2);
+/// So many bytes of the block of the packed call are kept between calls.
+const BLOCK_KEPT: usize = 128 * 1024;
 /// What a guest may always hand over in one call besides its outputs: log lines, reasons, state.
 const LEAST_FUEL_BYTES: usize = 64 * 1024;
 
@@ -71,25 +74,34 @@ pub struct Instance {
     /// What calls have written into the plugin's state and nobody has taken yet.
     written: Vec<Write>,
     topics: GrantedTopics,
+    /// As `messages`.
+    block: Vec<u8>,
     /// Kept for its allocation between calls; always empty.
     messages: Vec<wit::Message<'static>>,
 }
 
 /// What the contract returns for one message.
-type Handled = Result<wit::Decision, wit::Failure>;
+pub(crate) type Handled = Result<wit::Decision, wit::Failure>;
 
 /// A guest that is well.
 pub(crate) struct Live {
     store: Store<Guest>,
     handler: handler::Guest,
     timer: Option<timer::Guest>,
+    /// Called in place of the handler's, if it is there.
+    packed: Option<packed::Guest>,
     /// No call yet: what fails now is not the fault of an earlier message.
     fresh: bool,
 }
 
 impl Live {
-    pub(crate) fn new(store: Store<Guest>, handler: handler::Guest, timer: Option<timer::Guest>) -> Self {
-        Self { store, handler, timer, fresh: true }
+    pub(crate) fn new(
+        store: Store<Guest>,
+        handler: handler::Guest,
+        timer: Option<timer::Guest>,
+        packed: Option<packed::Guest>,
+    ) -> Self {
+        Self { store, handler, timer, packed, fresh: true }
     }
 }
 
@@ -117,6 +129,7 @@ impl Instance {
             cut: 0,
             written: Vec::new(),
             topics: GrantedTopics::default(),
+            block: Vec::new(),
             messages: Vec::new(),
         }
     }
@@ -257,6 +270,9 @@ impl Instance {
 
     /// One call of `handle`: a result for each of these messages, or one fault of the whole call.
     async fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
+        if self.plugin.is_packed() {
+            return self.ask_packed(source, inputs).await;
+        }
         let mut messages = recycle(std::mem::take(&mut self.messages));
         let users: Vec<(&str, &str)> = inputs
             .iter()
@@ -274,6 +290,25 @@ impl Instance {
         };
         let answer = self.call(inputs.len(), ask).await;
         self.messages = recycle(messages);
+        answer
+    }
+
+    /// The same by the packed call.
+    async fn ask_packed(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
+        let mut block = std::mem::take(&mut self.block);
+        write(inputs, &mut block);
+        let outputs_max = self.plugin.spec().limits.outputs as usize;
+        let ask = async |live: &mut Live| {
+            // It has it, for `is_packed` says so.
+            let Some(packed) = &live.packed else { return Ok(Ok(Vec::new())) };
+            let answer = packed.call_handle_packed(&mut live.store, source, &block).await?;
+            Ok(read(&answer, inputs.len(), outputs_max))
+        };
+        let answer = self.call(inputs.len(), ask).await;
+        // What one large batch took is not kept.
+        block.clear();
+        block.shrink_to(BLOCK_KEPT);
+        self.block = block;
         answer
     }
 

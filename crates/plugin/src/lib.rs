@@ -29,6 +29,7 @@ mod host;
 mod instance;
 mod log;
 mod outcome;
+mod packed;
 mod plugin;
 mod spec;
 mod state;

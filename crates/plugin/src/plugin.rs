@@ -1,6 +1,6 @@
 //! A component that was verified and linked for one configuration: everything that can be refused without running it.
 
-use crate::contract::exports::tidegate::gateway::{handler, timer};
+use crate::contract::exports::tidegate::gateway::{handler, packed, timer};
 use crate::contract::tidegate::gateway::{log, state, types};
 use crate::guest::Guest;
 use crate::host::{Component, Host};
@@ -16,6 +16,7 @@ use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 pub(crate) const HANDLER: &str = "tidegate:gateway/handler@0.1.0";
 pub(crate) const TIMER: &str = "tidegate:gateway/timer@0.1.0";
+const PACKED: &str = "tidegate:gateway/packed@0.1.0";
 const OURS: &str = "tidegate:gateway/";
 const LOG: &str = "tidegate:gateway/log@0.1";
 const STATE: &str = "tidegate:gateway/state@0.1";
@@ -41,6 +42,7 @@ struct Inner {
     pre: InstancePre<Guest>,
     handler: handler::GuestIndices,
     timer: Option<timer::GuestIndices>,
+    packed: Option<packed::GuestIndices>,
     log: Arc<PluginLog>,
 }
 
@@ -59,9 +61,13 @@ impl Plugin {
             true => Some(timer::GuestIndices::new(&pre).map_err(|error| Error::WrongWorld(format!("{error:#}")))?),
             false => None,
         };
+        let packed = match component.inner.get_export_index(None, PACKED) {
+            Some(_) => Some(packed::GuestIndices::new(&pre).map_err(|error| Error::WrongWorld(format!("{error:#}")))?),
+            None => None,
+        };
         let log = Arc::new(PluginLog::new(spec.name.clone(), spec.limits.log_lines_per_second));
         let digest = component.shared_digest();
-        Ok(Self { inner: Arc::new(Inner { host: host.clone(), spec, digest, pre, handler, timer, log }) })
+        Ok(Self { inner: Arc::new(Inner { host: host.clone(), spec, digest, pre, handler, timer, packed, log }) })
     }
 
     /// A fresh instance that was configured.
@@ -80,6 +86,11 @@ impl Plugin {
     /// The digest of its component.
     pub fn digest(&self) -> &str {
         &self.inner.digest
+    }
+
+    /// Whether it is called with whole blocks.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.inner.packed.is_some()
     }
 
     /// Whether [`Instance::tick`] has something to call.
@@ -113,6 +124,8 @@ impl Plugin {
         let handler = self.inner.handler.load(&mut store, &instance).map_err(wrong_type)?;
         let timer = self.inner.timer.as_ref().map(|timer| timer.load(&mut store, &instance));
         let timer = timer.transpose().map_err(wrong_type)?;
+        let packed = self.inner.packed.as_ref().map(|packed| packed.load(&mut store, &instance));
+        let packed = packed.transpose().map_err(wrong_type)?;
 
         let running = crate::instance::begin(host, &mut store, spec.limits.configure_deadline);
         let verdict = handler.call_configure(&mut store, &spec.config_json).await;
@@ -121,7 +134,7 @@ impl Plugin {
         match verdict {
             Ok(()) => {
                 store.data_mut().commit();
-                Ok(Live::new(store, handler, timer))
+                Ok(Live::new(store, handler, timer, packed))
             }
             Err(diagnostics) => Err(Error::Configure(diagnostics.into_iter().take(MAX_DIAGNOSTICS).map(own).collect())),
         }

@@ -1,5 +1,6 @@
 //! What stands between the generated exports and a [`Plugin`]; used by [`plugin!`](crate::plugin) alone.
 
+use crate::packed::{Messages, Results};
 use crate::{Decision, Diagnostic, Failure, Message, Output, Plugin, Timed, config, log};
 
 const NOT_CONFIGURED: &str = "the gateway calls configure before anything else";
@@ -18,6 +19,15 @@ pub fn configure<P: Plugin>(slot: &mut Option<P>, config: &str) -> Result<(), Ve
 pub fn handle<P: Plugin>(slot: &mut Option<P>, source: &str, messages: Vec<Message>) -> Vec<Result<Decision, Failure>> {
     let plugin = slot.as_mut().expect(NOT_CONFIGURED);
     messages.into_iter().map(|message| plugin.handle(source, message)).collect()
+}
+
+/// The same, as one block of bytes each way.
+pub fn handle_packed<P: Plugin>(slot: &mut Option<P>, source: &str, block: Vec<u8>) -> Vec<u8> {
+    let plugin = slot.as_mut().expect(NOT_CONFIGURED);
+    let messages = Messages::new(block);
+    let mut results = Results::new(messages.size_hint().0);
+    messages.for_each(|message| results.push(&plugin.handle(source, message)));
+    results.into_block()
 }
 
 /// What the timer sends.

@@ -57,6 +57,8 @@ pub mod log;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
 mod message_key;
+#[doc(hidden)]
+pub mod packed;
 pub mod state;
 pub mod testing;
 
@@ -158,6 +160,17 @@ macro_rules! __plugin_handler {
             }
 
     $crate::bindings::export_handler!(Handler with_types_in $crate::bindings);
+
+            impl $crate::bindings::packed::exports::tidegate::gateway::packed::Guest for Handler {
+                fn handle_packed(
+                    source: ::std::string::String,
+                    messages: ::std::vec::Vec<u8>,
+                ) -> ::std::vec::Vec<u8> {
+                    __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::handle_packed(plugin, &source, messages))
+                }
+            }
+
+    $crate::bindings::packed::export_packed!(Handler with_types_in $crate::bindings::packed);
         };
     };
 }

@@ -8,6 +8,7 @@
 //! - [`timer`]: plugins that act on time
 //! - [`borrowed`]: what leaves a thread that serves sockets
 //! - [`cache`]: compiled code on disk
+//! - [`packed`]: the call with whole blocks
 
 #![allow(clippy::unwrap_used)] // a test may
 
@@ -17,6 +18,7 @@ mod failures;
 mod guest;
 mod imports;
 mod limits;
+mod packed;
 mod refusals;
 mod state;
 mod timer;

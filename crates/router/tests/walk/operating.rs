@@ -43,7 +43,11 @@ impl Play {
         }
         self.setup = setup;
         self.configure();
-        for (name, _) in added {
+        for (name, is_link) in added {
+            if *is_link && !self.sources.contains_key(name) {
+                // It has no session of ours, and says so before anything else.
+                self.router.forgotten(self.ids[name]);
+            }
             self.up(name);
             self.send_again(name, &[]);
         }
