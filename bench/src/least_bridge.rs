@@ -100,8 +100,10 @@ mod tests {
     #[test]
     fn all_of_it_arrives_in_order_with_new_topics() {
         for qos in 0..=1 {
-            let (mut source, sink) =
-                (Source::start(100).unwrap(), Sink::start(crate::messages::PAYLOAD_BEGINS).unwrap());
+            let (mut source, sink) = (
+                Source::start(100, crate::messages::Load::default()).unwrap(),
+                Sink::start(crate::messages::PAYLOAD_BEGINS).unwrap(),
+            );
             let (from, to) = (source.port(), sink.port());
             let bridge = std::thread::spawn(move || run(from, to, qos));
             source.full_speed();

@@ -22,10 +22,12 @@ mod subject;
 mod usage;
 mod wire;
 
+use crate::messages::Load;
 use crate::report::{Circumstances, Results};
 use crate::subject::{Setting, Subject};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -63,12 +65,24 @@ struct Arguments {
     /// The MQTT version Tidegate speaks to both ends: 3.1.1, as mosquitto's bridge does, or 5
     #[arg(long, default_value = "3.1.1")]
     mqtt: String,
+    /// Payloads of so many bytes
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(100..))]
+    payload: u16,
+    /// Two user properties with each message, at MQTT 5
+    #[arg(long)]
+    user_properties: bool,
+    /// So many routes, each with its part of the 100 topics
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    routes: u16,
     /// This binary, as it is, instead of the one that is built beside this benchmark
     #[arg(long)]
     tidegate: Option<PathBuf>,
     /// In turn with this binary, an earlier build: only what Tidegate costs, and the ratio pair by pair; written only to `--out`
     #[arg(long, value_name = "BINARY")]
     against: Option<PathBuf>,
+    /// With `--against`: adds a line for each ratio to this file
+    #[arg(long, requires = "against")]
+    history: Option<PathBuf>,
     /// Where the result is written
     #[arg(long)]
     out: Option<PathBuf>,
@@ -112,8 +126,13 @@ fn run(arguments: Arguments) -> Result<()> {
     let setting = Setting {
         tidegate: tidegate(arguments.tidegate.as_deref(), &arguments.only)?,
         plugins: root.join("plugins/dist"),
-        mqtt: arguments.mqtt.clone(),
+        mqtt: if arguments.user_properties { "5".to_owned() } else { arguments.mqtt.clone() },
         window: WINDOW,
+        load: Load {
+            payload_bytes: arguments.payload.into(),
+            user_properties: arguments.user_properties,
+            routes: arguments.routes,
+        },
         dir: dir.path().to_owned(),
     };
     let wanted = |subject: &Subject| arguments.only.is_empty() || arguments.only.contains(subject);
@@ -124,8 +143,13 @@ fn run(arguments: Arguments) -> Result<()> {
         let pairs = against::run((&other, &setting), &subjects, &qos, repeats, measured)?;
         let mut facts = machine::facts(&setting.tidegate);
         facts.push(("Each figure", format!("{seconds} s, {repeats} turns of then, now and the least bridge")));
+        facts.push(("Messages", setting.load.to_string()));
         let page = against::page(&pairs, &facts);
         println!("{page}");
+        if let Some(history) = &arguments.history {
+            let mut file = std::fs::OpenOptions::new().append(true).create(true).open(history)?;
+            file.write_all(against::history(&pairs, &facts).as_bytes())?;
+        }
         return arguments.out.map_or(Ok(()), |path| Ok(std::fs::write(path, page)?));
     }
     let mut results = measure(&setting, &subjects, &qos, repeats, measured)?;

@@ -6,8 +6,46 @@
 use std::sync::OnceLock;
 use std::time::Instant;
 
-/// Every payload, in bytes.
+/// Every payload, in bytes, if nothing else is asked for.
 pub(crate) const PAYLOAD_BYTES: usize = 200;
+
+/// What the messages are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Payloads, in bytes.
+    pub(crate) payload_bytes: usize,
+    /// With two user properties, at MQTT 5.
+    pub(crate) user_properties: bool,
+    /// Over so many routes, each with its part of the topics.
+    pub(crate) routes: u16,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self { payload_bytes: PAYLOAD_BYTES, user_properties: false, routes: 1 }
+    }
+}
+
+impl std::fmt::Display for Load {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let properties = if self.user_properties { ", two user properties (MQTT 5)" } else { "" };
+        write!(f, "{} bytes{properties}, {} topics over {} route(s)", self.payload_bytes, DEVICES.len(), self.routes)
+    }
+}
+
+impl Load {
+    /// The topic filters of each route, as the source has them.
+    pub(crate) fn filters(self) -> Vec<Vec<String>> {
+        if self.routes <= 1 {
+            return vec![vec![FILTER.to_owned()]];
+        }
+        let mut routes = vec![Vec::new(); usize::from(self.routes)];
+        for device in DEVICES {
+            routes[usize::from(device % self.routes)].push(format!("{SOURCE_PREFIX}{device}{SUFFIX}"));
+        }
+        routes
+    }
+}
 
 /// Three digits each, so that all packets have one size.
 pub(crate) const DEVICES: std::ops::Range<u16> = 100..200;
@@ -55,13 +93,26 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
-    pub(crate) fn new(qos: u8, v5: bool) -> Self {
+    pub(crate) fn new(qos: u8, v5: bool, load: Load) -> Self {
+        let properties: Vec<u8> = match (v5, load.user_properties) {
+            (false, _) => Vec::new(),
+            (true, false) => vec![0],
+            (true, true) => {
+                // User properties (MQTT 5.0 section 3.3.2.3.7).
+                let pair = |name: &str, value: &str| {
+                    let text = |text: &str| [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat();
+                    [&[0x26][..], &text(name), &text(value)].concat()
+                };
+                let pairs = [pair("unit", "fahrenheit"), pair("firmware", "1.4.2")].concat();
+                [&[pairs.len() as u8][..], &pairs].concat()
+            }
+        };
         let mut bytes = Vec::new();
         let mut id_at = None;
         for index in 0..PACKETS {
             let device = DEVICES.start + index as u16 % (DEVICES.end - DEVICES.start);
             let topic = format!("{SOURCE_PREFIX}{device}{SUFFIX}");
-            let body = 2 + topic.len() + if qos > 0 { 2 } else { 0 } + usize::from(v5) + PAYLOAD_BYTES;
+            let body = 2 + topic.len() + if qos > 0 { 2 } else { 0 } + properties.len() + load.payload_bytes;
             bytes.push(0x30 | qos << 1);
             crate::wire::put_length(&mut bytes, body);
             bytes.extend((topic.len() as u16).to_be_bytes());
@@ -70,10 +121,8 @@ impl Messages {
                 id_at.get_or_insert(bytes.len());
                 bytes.extend([0, 1]);
             }
-            if v5 {
-                bytes.push(0);
-            }
-            bytes.extend(payload(device));
+            bytes.extend(&properties);
+            bytes.extend(payload(device, load.payload_bytes));
         }
         let packet_bytes = bytes.len() / PACKETS;
         debug_assert_eq!(packet_bytes * PACKETS, bytes.len(), "all packets have one size");
@@ -134,9 +183,9 @@ pub(crate) fn device_after(device: u16) -> u16 {
     if device + 1 == DEVICES.end { DEVICES.start } else { device + 1 }
 }
 
-fn payload(device: u16) -> Vec<u8> {
+fn payload(device: u16, bytes: usize) -> Vec<u8> {
     let begin = format!(r#"{PAYLOAD_BEGINS}"t":{STAMP_BASE},"device":"{device}","pad":""#);
-    let pad = PAYLOAD_BYTES - begin.len() - 2;
+    let pad = bytes.saturating_sub(begin.len() + 2);
     format!(r#"{begin}{}"}}"#, "~".repeat(pad)).into_bytes()
 }
 
@@ -163,7 +212,7 @@ mod tests {
 
     #[test]
     fn every_payload_has_its_size_and_the_devices_take_turns() {
-        let mut messages = Messages::new(0, false);
+        let mut messages = Messages::new(0, false, Load::default());
         let (count, bytes) = messages.take(usize::MAX);
         assert_eq!(count, PACKETS);
         let packets = packets(bytes);
@@ -173,8 +222,21 @@ mod tests {
     }
 
     #[test]
+    fn a_load_has_its_sizes_and_properties_and_every_topic_has_one_route() {
+        let load = Load { payload_bytes: 2048, user_properties: true, routes: 10 };
+        let mut messages = Messages::new(0, true, load);
+        let (_, bytes) = messages.take(1);
+        let (_, rest) = packets(bytes)[0].clone();
+        let (length, payload) = (usize::from(rest[0]), wire::after_properties(rest).unwrap());
+        assert_eq!((length, payload.len()), (37, 2048));
+        let filters = load.filters();
+        assert_eq!((filters.len(), filters[3].len(), filters.concat().len()), (10, 10, DEVICES.len()));
+        assert_eq!(Load::default().filters(), [[FILTER]]);
+    }
+
+    #[test]
     fn packet_ids_count_on_and_never_are_zero() {
-        let mut messages = Messages::new(1, true);
+        let mut messages = Messages::new(1, true, Load::default());
         let mut last = 0u16;
         for wanted in std::iter::repeat_n([1, 250, 1000], 100).flatten() {
             let (count, bytes) = messages.take(wanted);
@@ -190,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_time_travels_in_the_payload() {
-        let mut messages = Messages::new(0, false);
+        let mut messages = Messages::new(0, false, Load::default());
         let begin = now_ns();
         let time = stamp(messages.take_stamped()).unwrap();
         assert!((begin..=now_ns()).contains(&time));

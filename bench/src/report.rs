@@ -1,6 +1,6 @@
 //! The figures of all runs, as a page.
 
-use crate::session::{PACE_PER_S, Phase, Session};
+use crate::session::{PACE_PER_S, Phase, SLOW_PER_S, Session};
 use crate::subject::Subject;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -48,7 +48,8 @@ impl Results {
             );
         }
         self.full_speed(&mut page);
-        self.paced(&mut page);
+        self.paced(&mut page, PACE_PER_S, |of| (of.paced, &of.latencies_ns), Subject::p50_target_us);
+        self.paced(&mut page, SLOW_PER_S, |of| (of.slow, &of.slow_latencies_ns), |_| None);
         self.process(&mut page);
         self.health(&mut page);
         for (subject, why) in &self.skipped {
@@ -80,20 +81,26 @@ impl Results {
         table.finish(page);
     }
 
-    fn paced(&self, page: &mut String) {
-        let _ = writeln!(page, "## At {} a second, one message a write\n", thousands(PACE_PER_S.into()));
+    fn paced(
+        &self,
+        page: &mut String,
+        per_s: u32,
+        of: fn(&Session) -> (Phase, &Vec<u64>),
+        p50_target_us: fn(Subject) -> Option<f64>,
+    ) {
+        let _ = writeln!(page, "## At {} a second, one message a write\n", thousands(per_s.into()));
         let mut table = Table::new(&["", "QoS", "p50 µs", "target", "p99 µs", "CPU µs a message", "messages/s"]);
         for (&(subject, qos), sessions) in self.by_qos() {
-            let p50 = spread(sessions, |session| quantile_us(&session.latencies_ns, 0.5));
-            let p99 = spread(sessions, |session| quantile_us(&session.latencies_ns, 0.99));
+            let p50 = spread(sessions, |session| quantile_us(of(session).1, 0.5));
+            let p99 = spread(sessions, |session| quantile_us(of(session).1, 0.99));
             table.row([
                 subject.name().to_owned(),
                 qos.to_string(),
                 format!("{:.0} ({:.0} – {:.0})", p50.median, p50.low, p50.high),
-                target(subject.p50_target_us(), p50.median),
+                target(p50_target_us(subject), p50.median),
                 format!("{:.0} ({:.0} – {:.0})", p99.median, p99.low, p99.high),
-                micros(spread(sessions, |session| session.paced.cpu_us).median),
-                thousands(spread(sessions, |session| session.paced.per_s).median),
+                micros(spread(sessions, |session| of(session).0.cpu_us).median),
+                thousands(spread(sessions, |session| of(session).0.per_s).median),
             ]);
         }
         table.finish(page);
@@ -129,7 +136,9 @@ impl Results {
             ["", "QoS", "phase", "lost", "gaps or disorder", "wrong topic or payload", "machine used by others"];
         let mut table = Table::new(&headings);
         for (&(subject, qos), sessions) in self.by_qos() {
-            for (name, phase) in [("full speed", (|s| s.full) as fn(&Session) -> Phase), ("paced", |s| s.paced)] {
+            for (name, phase) in
+                [("full speed", (|s| s.full) as fn(&Session) -> Phase), ("paced", |s| s.paced), ("slow", |s| s.slow)]
+            {
                 let phases: Vec<Phase> = sessions.iter().map(phase).collect();
                 let others = Spread::of(phases.iter().map(|phase| 100.0 * phase.others).collect());
                 table.row([
@@ -148,7 +157,7 @@ impl Results {
 
     /// Part of the machine used by others, the median of all phases.
     fn others(&self) -> f64 {
-        let phases = self.sessions.values().flatten().flat_map(|session| [session.full, session.paced]);
+        let phases = self.sessions.values().flatten().flat_map(|session| [session.full, session.paced, session.slow]);
         Spread::of(phases.map(|phase| phase.others).collect()).median
     }
 
@@ -269,9 +278,19 @@ mod tests {
 
     fn session(cpu_us: f64) -> Session {
         let phase = Phase { cpu_us, per_s: 1e6 / cpu_us, lost: 0, faults: Default::default(), others: 0.01 };
-        let latencies_ns = (1..=100).map(|n| n * 1000).collect();
+        let latencies_ns: Vec<u64> = (1..=100).map(|n| n * 1000).collect();
         let start = Duration::from_millis(20);
-        Session { start, idle_kib: 10_240, peak_kib: 20_480, full: phase, paced: phase, latencies_ns }
+        let slow_latencies_ns = latencies_ns.clone();
+        Session {
+            start,
+            idle_kib: 10_240,
+            peak_kib: 20_480,
+            full: phase,
+            paced: phase,
+            slow: phase,
+            latencies_ns,
+            slow_latencies_ns,
+        }
     }
 
     #[test]

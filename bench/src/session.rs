@@ -11,6 +11,9 @@ use tidegate_testkit::{Process, within};
 /// The pace of the latency measurement.
 pub(crate) const PACE_PER_S: u32 = 10_000;
 
+/// A slower one, at which nothing is warm.
+pub(crate) const SLOW_PER_S: u32 = 1_000;
+
 /// Until the first message is through, one is sent this often.
 const PROBES_PER_S: u32 = 1_000;
 
@@ -34,8 +37,11 @@ pub(crate) struct Session {
     pub(crate) peak_kib: u64,
     pub(crate) full: Phase,
     pub(crate) paced: Phase,
-    /// Sorted.
+    pub(crate) slow: Phase,
+    /// Of `paced`, sorted.
     pub(crate) latencies_ns: Vec<u64>,
+    /// Of `slow`, sorted.
+    pub(crate) slow_latencies_ns: Vec<u64>,
 }
 
 /// A time of steady work.
@@ -69,9 +75,21 @@ pub(crate) fn run(setting: &Setting, subject: Subject, qos: u8, measured: Durati
     let paced = bench.phase(|source| source.paced(PACE_PER_S), measured)?;
     let mut latencies_ns = bench.sink.take_latencies_ns();
     latencies_ns.sort_unstable();
+    let slow = bench.phase(|source| source.paced(SLOW_PER_S), measured)?;
+    let mut slow_latencies_ns = bench.sink.take_latencies_ns();
+    slow_latencies_ns.sort_unstable();
 
     let peak = Memory::of(bench.process.pid())?;
-    Ok(Session { start: bench.start, idle_kib: idle.now_kib, peak_kib: peak.peak_kib, full, paced, latencies_ns })
+    Ok(Session {
+        start: bench.start,
+        idle_kib: idle.now_kib,
+        peak_kib: peak.peak_kib,
+        full,
+        paced,
+        slow,
+        latencies_ns,
+        slow_latencies_ns,
+    })
 }
 
 struct Bench {
@@ -83,7 +101,7 @@ struct Bench {
 
 impl Bench {
     fn start(setting: &Setting, subject: Subject, qos: u8) -> Result<Self> {
-        let mut source = Source::start(setting.window.into())?;
+        let mut source = Source::start(setting.window.into(), setting.load)?;
         let sink = Sink::start(subject.payload_begins())?;
         let mut command = setting.prepare(subject, source.port(), sink.port(), qos)?;
         source.paced(PROBES_PER_S);
@@ -159,6 +177,7 @@ mod tests {
             plugins: dir.path().into(),
             mqtt: "3.1.1".into(),
             window: 1000,
+            load: crate::messages::Load::default(),
             dir: dir.path().into(),
         };
         let begin = Instant::now();
@@ -175,10 +194,11 @@ mod tests {
             plugins: dir.path().into(),
             mqtt: "3.1.1".into(),
             window: 100,
+            load: crate::messages::Load::default(),
             dir: dir.path().into(),
         };
         let session = run(&setting, Subject::Mosquitto, 1, Duration::from_millis(300)).unwrap();
-        for phase in [session.full, session.paced] {
+        for phase in [session.full, session.paced, session.slow] {
             assert_eq!((phase.lost, phase.faults), (0, Faults::default()));
             assert!(phase.cpu_us > 0.5 && phase.per_s > 100.0, "{phase:?}");
         }

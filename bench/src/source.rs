@@ -3,7 +3,7 @@
 //! Nothing is encoded while it runs and nothing is stored. At QoS 1 it keeps a window full: the thread that reads the
 //! acknowledgements writes as many messages as they have made room for.
 
-use crate::messages::{Messages, PACKETS};
+use crate::messages::{Load, Messages, PACKETS};
 use crate::wire::{self, Connect, Inbox};
 use anyhow::{Context, Result, bail};
 use std::io::Write;
@@ -27,6 +27,7 @@ pub(crate) struct Source {
 /// What its threads have in common.
 struct Broker {
     window: usize,
+    load: Load,
     mode: AtomicU8,
     published: AtomicU64,
     // Answers that wait until nobody is in the middle of a packet.
@@ -49,11 +50,12 @@ const PACED: u8 = 2;
 
 impl Source {
     /// Listens. At QoS 1 `window` messages may be unacknowledged, or fewer if an MQTT 5 client says so.
-    pub(crate) fn start(window: usize) -> Result<Self> {
+    pub(crate) fn start(window: usize, load: Load) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").context("the source's listener")?;
         let port = listener.local_addr()?.port();
         let broker = Arc::new(Broker {
             window,
+            load,
             mode: AtomicU8::new(IDLE),
             published: AtomicU64::new(0),
             answers: Mutex::default(),
@@ -187,7 +189,7 @@ impl Broker {
     fn subscribe(&self, stream: TcpStream, qos: u8, connect: Connect) {
         let window = connect.receive_maximum.map_or(self.window, |maximum| self.window.min(maximum.into()));
         let room = (qos > 0).then_some(window);
-        *self.subscriber() = Some(Subscriber { stream, messages: Messages::new(qos, connect.v5), room });
+        *self.subscriber() = Some(Subscriber { stream, messages: Messages::new(qos, connect.v5, self.load), room });
         self.changed.notify_all();
     }
 
@@ -310,7 +312,7 @@ mod tests {
     #[test]
     fn it_publishes_at_the_qos_and_version_asked_for_and_keeps_the_window() {
         for (version, qos) in [(Version::V311, 0), (Version::V311, 1), (Version::V5, 0), (Version::V5, 1)] {
-            let mut source = Source::start(7).unwrap();
+            let mut source = Source::start(7, Load::default()).unwrap();
             let mut client = Client::connect(source.port(), &ClientOptions::new(version, "x").manual_acks()).unwrap();
             client.subscribe(&[(crate::messages::FILTER, qos)]).unwrap();
             source.full_speed();
@@ -337,7 +339,7 @@ mod tests {
 
     #[test]
     fn the_pace_is_kept() {
-        let mut source = Source::start(1000).unwrap();
+        let mut source = Source::start(1000, Load::default()).unwrap();
         let mut client = Client::connect(source.port(), &ClientOptions::new(Version::V311, "x")).unwrap();
         source.paced(1000);
         client.subscribe(&[(crate::messages::FILTER, 0)]).unwrap();

@@ -1,6 +1,6 @@
 //! Those that are measured: how each is started on the same work.
 
-use crate::messages::{CONVERTED_BEGINS, FILTER, PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX};
+use crate::messages::{CONVERTED_BEGINS, FILTER, Load, PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,8 @@ pub(crate) struct Setting {
     pub(crate) mqtt: String,
     /// The window at QoS 1.
     pub(crate) window: u16,
+    /// What the messages are like.
+    pub(crate) load: Load,
     /// A folder for each subject lives as long as the benchmark, so that compiled plugins are found again.
     pub(crate) dir: PathBuf,
 }
@@ -172,6 +174,13 @@ impl Setting {
             ),
             _ => (String::new(), format!("plugins = []\n{remap}")),
         };
+        let route = |(n, topics): (usize, Vec<String>)| {
+            format!(
+                "[[routes]]\nname = \"telemetry-{n}\"\nfrom = {{ broker = \"source\", topics = {topics:?}, qos = {qos} }}\n\
+                 to = [\"sink\"]\nack = \"{ack}\"\n{route}\n"
+            )
+        };
+        let routes: String = self.load.filters().into_iter().enumerate().map(route).collect();
         format!(
             r#"[gateway]
 name = "bench"
@@ -187,13 +196,7 @@ url = "mqtt://127.0.0.1:{sink_port}"
 version = "{mqtt}"
 
 {plugin}
-[[routes]]
-name = "telemetry"
-from = {{ broker = "source", topics = ["{FILTER}"], qos = {qos} }}
-to = ["sink"]
-ack = "{ack}"
-{route}
-"#
+{routes}"#
         )
     }
 }
@@ -228,6 +231,7 @@ mod tests {
             plugins: "/nowhere/plugins".into(),
             mqtt: "3.1.1".into(),
             window: 1000,
+            load: Load::default(),
             dir: std::env::temp_dir(),
         }
     }

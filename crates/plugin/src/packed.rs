@@ -207,6 +207,32 @@ mod tests {
     }
 
     #[test]
+    fn messages_are_laid_out_as_documented() {
+        use tidegate_message::{Message, QoS, Topic};
+        let mut rich = Message::new(Topic::new("a").unwrap(), "xy", QoS::ExactlyOnce);
+        rich.retain = true;
+        rich.properties = Some(Box::new(Properties {
+            content_type: Some("c".into()),
+            response_topic: Some(Topic::new("r").unwrap()),
+            correlation_data: Some(vec![9].into()),
+            message_expiry_seconds: Some(7),
+            payload_is_utf8: true,
+            user: vec![("k".into(), "v".into())],
+        }));
+        let bare = Message::new(Topic::new("b").unwrap(), "", QoS::AtLeastOnce);
+        let input = |id, message, redelivered| Input { id, message, received_ms: 3, redelivered };
+        let mut block = b"what was there".to_vec();
+        write(&[input(1, &rich, false), input(2, &bare, true)], &mut block);
+        let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+        let head = |id: u64, flags: u8| [&id.to_le_bytes()[..], &3_u64.to_le_bytes(), &[flags]].concat();
+        let user = [&1_u32.to_le_bytes()[..], &text("k"), &text("v")].concat();
+        let properties = [&[0b11111][..], &text("c"), &text("r"), &text("\t"), &7_u32.to_le_bytes(), &user].concat();
+        let first = [head(1, 0b1_0110), text("a"), text("xy"), properties].concat();
+        let second = [head(2, 0b0_1001), text("b"), text("")].concat();
+        assert_eq!(block, [&2_u32.to_le_bytes()[..], &first, &second].concat());
+    }
+
+    #[test]
     fn a_block_is_read_as_it_is_laid_out() {
         let results = read(&good(), 4, 8).unwrap();
         let [Ok(wit::Decision::Pass), Ok(wit::Decision::Forward(outputs)), Ok(wit::Decision::Drop(cold)), Err(later)] =
