@@ -10,6 +10,7 @@
 //! Start reading at [`session::run`].
 
 mod against;
+mod beside;
 mod disk;
 mod least_bridge;
 mod machine;
@@ -93,6 +94,15 @@ enum Part {
     /// The floor to measure others by; started by the benchmark itself
     #[command(hide = true)]
     LeastBridge { source_port: u16, sink_port: u16, qos: u8 },
+    /// Measure how long messages of a plain route take beside plugins that misbehave
+    Beside {
+        /// Seconds for each of them
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// The hostile plugins, as scripts/build-plugins leaves them
+        #[arg(long)]
+        hostile: Option<PathBuf>,
+    },
     /// Measure the spool: bytes on disk, opening it, emptying it
     Spool {
         /// How many messages
@@ -110,6 +120,11 @@ fn main() -> Result<()> {
         Some(Part::LeastBridge { source_port, sink_port, qos }) => least_bridge::run(source_port, sink_port, qos),
         Some(Part::Spool { messages, ref dir }) => {
             disk::run(&tidegate(arguments.tidegate.as_deref(), &[])?, messages, dir.as_deref())
+        }
+        Some(Part::Beside { seconds, ref hostile }) => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+            let hostile = hostile.clone().unwrap_or_else(|| root.join("target/plugins/hostile"));
+            beside::run(&tidegate(arguments.tidegate.as_deref(), &[])?, &hostile, Duration::from_secs(seconds))
         }
         None => run(arguments),
     }

@@ -181,7 +181,12 @@ impl Batch {
             rest = after;
         }
         let payload = if v5 { wire::after_properties(rest).unwrap_or(rest) } else { rest };
-        match device(topic).filter(|_| payload.starts_with(self.payload_begins.as_bytes())) {
+        let device = device(topic).filter(|_| payload.starts_with(self.payload_begins.as_bytes()));
+        if self.timing && device.is_some() {
+            let sent = messages::stamp(payload);
+            self.latencies_ns.extend(sent.map(|sent| messages::now_ns().saturating_sub(sent)));
+        }
+        match device {
             Some(device) => {
                 self.received += 1;
                 self.gaps += u64::from(self.expected != 0 && self.expected != device);
@@ -189,10 +194,6 @@ impl Batch {
             }
             // A status message of the subject, or one that was not changed as it should be.
             None => self.foreign += 1,
-        }
-        if self.timing {
-            let sent = messages::stamp(payload);
-            self.latencies_ns.extend(sent.map(|sent| messages::now_ns().saturating_sub(sent)));
         }
     }
 }
