@@ -153,14 +153,12 @@ fn what_two_routes_decide_together_overtakes_nothing_that_one_has_decided_betwee
 fn what_a_batch_decides_of_a_draft_and_beside_it_keeps_its_order() {
     let mut setup = setup(&[0]);
     (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);
-    setup.routes[1] = RouteSetup { there: true, filters: 4, plugins: 1, ..setup.routes[0].clone() };
-    // The third takes what both others do, and nothing decides in it.
-    setup.routes[2] = RouteSetup { there: true, plugins: 0, ..setup.routes[0].clone() };
-    let on = |topic: u8| Step::Send { source: 0, topic, qos: 1, expires: false };
+    setup.routes[1] = setup.routes[0].clone();
     let decide = |route: u8, count: u8| Step::Decide { route, count, table: [0, 0, 0], remembers: true };
-    let [both, one] = [0, 1];
-    let sent = [on(both), on(both), on(one), on(both), on(one), Step::HandOver];
-    tell(setup, [&sent[..], &[decide(0, 1), decide(1, 3), decide(0, 4)]].concat());
+    let toggle = || Step::Reload(Change::Route { at: 0 });
+    // The fourth is for the second route alone; the first decides about the fifth, and the second then about both.
+    let before = [send(1), send(1), Step::HandOver, send(1), decide(0, 1), decide(1, 2)];
+    tell(setup, [&before[..], &[toggle(), send(1), toggle(), send(1)]].concat());
 }
 
 #[test]
