@@ -85,10 +85,13 @@ impl Guest {
     /// The clock has cut the call in progress: it goes on elsewhere, or its deadline is over.
     pub(crate) fn cut(&self) -> UpdateDeadline {
         let took = self.elapsed();
+        let left = self.deadline.saturating_sub(took);
         match is_borrowed() {
             // The clock's next beat may be near when a call begins.
             true if took < SLICE_LEAST => UpdateDeadline::Continue(1),
-            true => UpdateDeadline::Yield(ticks(self.deadline.saturating_sub(took))),
+            true => UpdateDeadline::Yield(ticks(left)),
+            // It has left a borrowed thread before the end of its slice.
+            false if !left.is_zero() => UpdateDeadline::Continue(ticks(left)),
             false => UpdateDeadline::Interrupt,
         }
     }

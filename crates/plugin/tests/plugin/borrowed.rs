@@ -52,6 +52,14 @@ fn a_guest_that_sleeps_sleeps_elsewhere() {
 }
 
 #[test]
+fn a_call_that_has_left_has_all_of_its_deadline() {
+    let mut instance = instance(Extra::Sleep, spec());
+    // Several beats of the clock, the first of which would have ended the slice.
+    assert_eq!(begin_here(&mut instance, &[NAP; 20]), (true, vec!["pass".into(); 20]));
+    assert_eq!(instance.stats().failed_calls, 0);
+}
+
+#[test]
 fn what_a_guest_says_is_written_elsewhere() {
     let mut instance = instance(Extra::None, spec());
     assert_eq!(begin_here(&mut instance, &[LOG_FLOOD]), (true, vec!["pass".into()]));
