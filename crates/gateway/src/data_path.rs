@@ -275,22 +275,21 @@ impl DataPath {
             let Some(inbox) = pipelines.get(route.at()).and_then(|pipeline| pipeline.inbox.as_ref()) else {
                 return Vec::new();
             };
+            let mut outcome = Here::Refused;
             if !left.is_zero() {
                 let began = Instant::now();
-                let outcome = inbox.decide_here(parcels, || outbox.holds(route));
+                outcome = inbox.decide_here(parcels, || outbox.holds(route));
                 left = left.saturating_sub(began.elapsed());
-                match outcome {
-                    Here::Decided(decided) => here.push((route, decided)),
-                    Here::Elsewhere => {}
-                    Here::Refused => {
-                        is_awaited = true;
-                        return inbox.push(parcels, max);
-                    }
-                }
-                return Vec::new();
             }
-            is_awaited = true;
-            inbox.push(parcels, max)
+            match outcome {
+                Here::Decided(decided) => here.push((route, decided)),
+                Here::Elsewhere => {}
+                Here::Refused => {
+                    is_awaited = true;
+                    return inbox.push(parcels, max);
+                }
+            }
+            Vec::new()
         });
         for (route, decided) in self.decided.drain(..) {
             self.router.decided(route, decided, moment);

@@ -7,7 +7,6 @@
 //! the same place; so the outputs of a message leave in the order in which its plugins listed them, and messages in the
 //! order in which they came. When a plugin fails on one part of a message, nothing of that message goes out.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::{OnFailure, Retry};
@@ -118,25 +117,22 @@ pub(crate) async fn fold(
     inputs: &[Input<'_>],
     folded: &mut Vec<Folded>,
 ) -> Result<(), Interrupted> {
+    let stages = chain.stages();
+    if first >= stages || inputs.is_empty() {
+        Row::new(inputs).collect(folded);
+        return Ok(());
+    }
     let mut outcomes = Vec::with_capacity(inputs.len());
-    if first + 1 == chain.stages() && !inputs.is_empty() {
+    ask_until_decided(chain, first, inputs, &mut outcomes).await?;
+    if first + 1 == stages && outcomes.iter().all(is_one_onward) {
         // The common chain is one plugin, which answers each message with one.
-        ask_until_decided(chain, first, inputs, &mut outcomes).await?;
-        if outcomes.iter().all(is_one_onward) {
-            folded.extend(inputs.iter().zip(outcomes).map(|(input, outcome)| one_onward(input.message, outcome)));
-            return Ok(());
-        }
-        let mut row = Row::new(inputs);
-        row.advance(chain, first, &mut outcomes);
-        row.collect(folded);
+        folded.extend(inputs.iter().zip(outcomes).map(|(input, outcome)| one_onward(input.message, outcome)));
         return Ok(());
     }
     let mut row = Row::new(inputs);
-    for stage in first..chain.stages() {
-        let asked = match stage == first {
-            true => Cow::Borrowed(inputs),
-            false => Cow::Owned(row.on_its_way()),
-        };
+    row.advance(chain, first, &mut outcomes);
+    for stage in first + 1..stages {
+        let asked = row.on_its_way();
         if asked.is_empty() {
             break; // the plugins before have decided everything
         }

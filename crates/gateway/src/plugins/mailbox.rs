@@ -126,8 +126,12 @@ impl<W> Default for Inbox<W> {
 impl<W> Waiting<W> {
     /// Whether the thread has something to do besides ending what was begun.
     fn is_due(&self) -> bool {
-        let is_time = || self.until.is_some_and(|until| Instant::now() >= until);
-        !self.jobs.is_empty() || self.swap.is_some() || self.stop || self.retired || is_time()
+        !self.jobs.is_empty() || self.swap.is_some() || self.stop || self.retired || self.is_time()
+    }
+
+    /// Whether the worker has something to do by itself.
+    fn is_time(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
     }
 
     fn next(&mut self, jobs: &mut Vec<Parcel>) -> Option<Next> {
@@ -145,7 +149,7 @@ impl<W> Waiting<W> {
         if self.stop {
             return Some(Next::Stop);
         }
-        self.until.is_some_and(|until| Instant::now() >= until).then_some(Next::Nothing)
+        self.is_time().then_some(Next::Nothing)
     }
 
     /// Puts jobs that were taken and not decided back in front of the others. A plugin may have seen them.
@@ -274,18 +278,14 @@ impl<W: Decides> Inbox<W> {
     /// some.
     pub(crate) fn decide_here(&self, jobs: &mut Vec<Parcel>, is_elsewhere: impl FnOnce() -> bool) -> Here {
         let (count, began) = (jobs.len(), Instant::now());
-        let mut worker = {
+        let worker = {
             let mut waiting = self.lock();
-            if count > HERE_MAX || waiting.worker.is_none() || waiting.is_due() || !waiting.habit.admits(count) {
-                return Here::Refused;
-            }
-            // Asked while nobody has the worker, so that nothing more of the route can come there.
-            if is_elsewhere() {
-                return Here::Refused;
-            }
-            let Some(worker) = waiting.worker.take() else { return Here::Refused };
-            worker
+            let is_free = count <= HERE_MAX && waiting.worker.is_some() && !waiting.is_due();
+            // The outbox is asked while nobody has the worker, so that nothing more of the route can come there.
+            let is_for_here = is_free && waiting.habit.admits(count) && !is_elsewhere();
+            if is_for_here { waiting.worker.take() } else { None }
         };
+        let Some(mut worker) = worker else { return Here::Refused };
         let mut mine = std::mem::take(jobs);
         let mut begun: Begun<W> = Box::pin(async move {
             let decided = worker.decide(&mut mine).await;

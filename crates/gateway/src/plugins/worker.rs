@@ -59,15 +59,13 @@ fn run(mut worker: Box<Worker>) {
     loop {
         worker.call_timers_if_due();
         let until = worker.next_tick;
-        let outcome;
-        let began;
-        let count;
-        match inbox.take(worker, &mut jobs, until) {
+        let (began, count, outcome) = match inbox.take(worker, &mut jobs, until) {
             Turn::End(begun) => {
-                began = Instant::now();
+                let began = Instant::now();
+                let outcome;
                 (worker, jobs, outcome) = run_here(begun);
                 // The jobs of the batch are with what was decided.
-                count = outcome.as_ref().map_or(jobs.len(), Vec::len);
+                (began, outcome.as_ref().map_or(jobs.len(), Vec::len), outcome)
             }
             Turn::Do(taken, next) => {
                 worker = taken;
@@ -78,15 +76,12 @@ fn run(mut worker: Box<Worker>) {
                         worker.go_on();
                         continue;
                     }
-                    Next::Decide => {
-                        (began, count) = (Instant::now(), jobs.len());
-                        outcome = run_here(worker.decide(&mut jobs));
-                    }
+                    Next::Decide => (Instant::now(), jobs.len(), run_here(worker.decide(&mut jobs))),
                     Next::Retire(waiting) => return worker.retire(waiting),
                     Next::Stop => return,
                 }
             }
-        }
+        };
         inbox.took(count, began.elapsed());
         match outcome {
             Ok(decided) => worker.outbox.push(worker.route, decided),
