@@ -6,11 +6,13 @@
 //! | `policies` | `on_failure`: park, drop, pass and block; the operator's way with what is parked |
 //! | `circuits` | poison, circuits that open and close, bounded retries, slow and leaking plugins |
 //! | `grants` | what a plugin may send, and what it may import |
+//! | `workers` | several instances of a route's plugins: order, one that is stuck, other numbers under traffic |
 
 mod beside;
 mod circuits;
 mod grants;
 mod policies;
+mod workers;
 
 use crate::fixture::{PATIENCE, Witness, assert_balanced, memory_peak_bytes, plugin, run};
 use serde_json::Value;

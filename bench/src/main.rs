@@ -22,6 +22,7 @@ mod source;
 mod subject;
 mod usage;
 mod wire;
+mod workers;
 
 use crate::messages::Load;
 use crate::report::{Circumstances, Results};
@@ -103,6 +104,20 @@ enum Part {
         #[arg(long)]
         hostile: Option<PathBuf>,
     },
+    /// Measure how many messages a second a slow plugin decides, with one worker and with more
+    Workers {
+        /// A component that needs no configuration and writes payloads in capitals: that of plugins/javascript-uppercase
+        component: PathBuf,
+        /// How many workers; may be given more than once
+        #[arg(long = "workers", default_value = "2")]
+        numbers: Vec<u16>,
+        /// Seconds a figure
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Repeats; the median counts
+        #[arg(long, default_value_t = 5)]
+        repeats: u32,
+    },
     /// Measure the spool: bytes on disk, opening it, emptying it
     Spool {
         /// How many messages
@@ -125,6 +140,10 @@ fn main() -> Result<()> {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
             let hostile = hostile.clone().unwrap_or_else(|| root.join("target/plugins/hostile"));
             beside::run(&tidegate(arguments.tidegate.as_deref(), &[])?, &hostile, Duration::from_secs(seconds))
+        }
+        Some(Part::Workers { ref component, ref numbers, seconds, repeats }) => {
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            workers::run(&tidegate, component, numbers, Duration::from_secs(seconds), repeats)
         }
         None => run(arguments),
     }

@@ -1,7 +1,7 @@
 //! Every default and limit of the configuration, together.
 
 use crate::model::{EmbeddedLimits, Reconnect};
-use crate::model::{Limits, Retry};
+use crate::model::{Limits, Retry, Workers};
 use crate::model::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
@@ -132,6 +132,9 @@ pub(crate) const RETRY_MIN: Period = span(100, 1, HOUR);
 pub(crate) const RETRY_MAX: Period = span(10 * SECOND, 1, DAY);
 /// The default is never used: without `tick` there are none.
 pub(crate) const TICK: Period = span(SECOND, 10, DAY);
+pub(crate) const WORKERS: Number = number(1, 1, 64);
+/// The default is never used: without `level` it is the whole topic.
+pub(crate) const LEVEL: Number = number(1, 1, 128);
 
 impl Default for EmbeddedLimits {
     fn default() -> Self {
@@ -177,6 +180,12 @@ impl Default for Limits {
             log_lines_per_second: LOG_LINES.default as u32,
             state_bytes: STATE_SIZE.default as usize,
         }
+    }
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { count: WORKERS.default as usize, level: None }
     }
 }
 

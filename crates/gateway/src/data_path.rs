@@ -6,11 +6,12 @@
 use crate::link_reports::Troubles;
 use crate::link_sessions::LinkSessions;
 use crate::plugins::build::PluginInfo;
-use crate::plugins::{Here, Inbox, Outbox};
+use crate::plugins::{Crew, Here, Outbox, Post, Swap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_broker::{Local, LocalAck, LocalReceived};
+use tidegate_config::Workers;
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{AckToken, Batch, Received};
@@ -112,8 +113,7 @@ pub(crate) struct End {
 /// The plugins of one route: where they are reached, and what they are.
 #[derive(Default)]
 pub(crate) struct Pipeline {
-    /// `None` while the route has never had any.
-    pub(crate) inbox: Option<Arc<Inbox>>,
+    pub(crate) crew: Crew,
     pub(crate) plugins: Vec<PluginInfo>,
 }
 
@@ -124,6 +124,8 @@ pub(crate) struct DataPath {
     ends: Vec<End>,
     /// By the place of the route in the router.
     pipelines: Vec<Pipeline>,
+    /// Routes whose workers are to be followed by others.
+    leaving: Vec<RouteId>,
     pub(crate) outbox: Arc<Outbox>,
     decided: Vec<(RouteId, Vec<Decided>)>,
     /// How often something was put into the outbox when it was emptied last.
@@ -145,6 +147,7 @@ impl DataPath {
             router: Router::new(spool, LinkSessions::default(), Moment { at: started, us: started_us }),
             ends: Vec::new(),
             pipelines: Vec::new(),
+            leaving: Vec::new(),
             outbox,
             decided: Vec::new(),
             taken: 0,
@@ -182,8 +185,29 @@ impl DataPath {
     }
 
     /// Tells every plugin's thread to end when it has nothing left.
-    pub(crate) fn stop_plugins(&self) {
-        self.pipelines.iter().filter_map(|pipeline| pipeline.inbox.as_ref()).for_each(|inbox| inbox.stop());
+    pub(crate) fn stop_plugins(&mut self) {
+        self.pipelines.iter_mut().for_each(|pipeline| pipeline.crew.stop());
+    }
+
+    /// A route gets other plugins, or the same with other settings: those of each worker.
+    pub(crate) fn change_plugins(&mut self, of: RouteId, workers: Workers, swaps: Vec<Swap>, plugins: Vec<PluginInfo>) {
+        self.pipeline(of).plugins = plugins;
+        let Self { router, pipelines, outbox, leaving, .. } = self;
+        let crew = &mut pipelines[of.at()].crew;
+        crew.change(workers, swaps, Post { route: of, name: &router.route(of).name, outbox });
+        if crew.is_leaving() && !leaving.contains(&of) {
+            leaving.push(of);
+        }
+    }
+
+    /// Lets workers take over whose predecessors have left.
+    fn take_over(&mut self) {
+        let Self { router, pipelines, outbox, leaving, .. } = self;
+        leaving.retain(|of| {
+            let crew = &mut pipelines[of.at()].crew;
+            crew.take_over(Post { route: *of, name: &router.route(*of).name, outbox });
+            crew.is_leaving()
+        });
     }
 
     pub(crate) fn add_broker(&mut self, name: &str, kind: Kind) -> BrokerId {
@@ -267,29 +291,32 @@ impl DataPath {
             // What was decided before stands before what is decided here.
             self.take_decided(now);
         }
+        if !self.leaving.is_empty() {
+            self.take_over();
+        }
         let seen = self.outbox.pushed();
         let moment = self.moment(now);
         let Self { router, pipelines, outbox, decided: here, .. } = self;
         let (mut is_awaited, mut left) = (false, HERE_FOR);
         let few = router.hand_over(moment, AWAITED_PARCELS_MAX, |route, parcels, max| {
-            let Some(inbox) = pipelines.get(route.at()).and_then(|pipeline| pipeline.inbox.as_ref()) else {
-                return Vec::new();
-            };
-            let mut outcome = Here::Refused;
-            if !left.is_zero() {
-                let began = Instant::now();
-                outcome = inbox.decide_here(parcels, || outbox.holds(route));
-                left = left.saturating_sub(began.elapsed());
-            }
-            match outcome {
-                Here::Decided(decided) => here.push((route, decided)),
-                Here::Elsewhere => {}
-                Here::Refused => {
-                    is_awaited = true;
-                    return inbox.push(parcels, max);
+            let Some(pipeline) = pipelines.get_mut(route.at()) else { return Vec::new() };
+            pipeline.crew.deal(parcels, |inbox, parcels| {
+                let mut outcome = Here::Refused;
+                if !left.is_zero() {
+                    let began = Instant::now();
+                    outcome = inbox.decide_here(parcels, || outbox.holds(route));
+                    left = left.saturating_sub(began.elapsed());
                 }
-            }
-            Vec::new()
+                match outcome {
+                    Here::Decided(decided) => here.push((route, decided)),
+                    Here::Elsewhere => {}
+                    Here::Refused => {
+                        is_awaited = true;
+                        return inbox.push(parcels, max);
+                    }
+                }
+                Vec::new()
+            })
         });
         for (route, decided) in self.decided.drain(..) {
             self.router.decided(route, decided, moment);

@@ -74,7 +74,7 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         let filter = filter.map_or("", |filter| filter.as_str());
         out.say(1, format!("route `{}`: yes, `{filter}` matches", route.name));
         // One for each that matches, in the order of the file.
-        let stages = prepared.next().into_iter().flat_map(|prepared| prepared.swap.stages);
+        let stages = prepared.next().into_iter().flat_map(|prepared| prepared.swaps).flat_map(|swap| swap.stages);
         let stages = stages.filter_map(|stage| match stage {
             NewStage::Fresh(stage) => Some(*stage),
             NewStage::Keep { .. } => None,

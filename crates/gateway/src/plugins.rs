@@ -11,20 +11,23 @@
 //! |---|---|
 //! | `build` | everything slow: read, compile, link, instantiate, configure; what a reload hands over |
 //! | `chain` | the plugins that run, each with its circuit and its counters; a swap |
+//! | `crew` | the workers of a route, and whose message is whose |
 //! | `fold` | what becomes of each message: pure, without thread, clock or Wasm |
 //! | `worker` | takes, ticks, waits, hands back; its thread |
 //! | `mailbox` | the way in and the way out; who decides where |
 
 pub(crate) mod build;
 mod chain;
+mod crew;
 mod fold;
 mod mailbox;
 mod worker;
 
 pub(crate) use chain::NewStage;
-pub(crate) use chain::Stage;
+pub(crate) use chain::{Stage, Swap};
+pub(crate) use crew::{Crew, Post};
 pub(crate) use mailbox::{Here, Outbox};
-pub(crate) use worker::spawn;
+pub(crate) use worker::removed;
 
 /// Where parcels wait for the plugins of a route.
 pub(crate) type Inbox = mailbox::Inbox<worker::Worker>;

@@ -210,7 +210,7 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let left = self.inner.path.borrow().router.not_durable();
-        self.inner.path.borrow().stop_plugins();
+        self.inner.path.borrow_mut().stop_plugins();
         self.inner.stop.cancel();
         let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();
         let goodbye = async {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic, TopicFilter};
-use tidegate_plugin::{Host, HostConfig, Input, Instance, Outcome, Plugin, Spec, run_here};
+use tidegate_plugin::{Host, HostConfig, Input, Instance, Outcome, Plugin, Spec, StateGrant, run_here};
 
 const BATCHES: [usize; 5] = [1, 8, 32, 128, 1024];
 const ROUND: Duration = Duration::from_millis(1000);
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut spec = Spec::new("cost");
     spec.grants.topics = vec![TopicFilter::new("#")?];
-    spec.grants.state = true;
+    spec.grants.state = StateGrant::Granted;
     if let Some(config) = args.next() {
         spec.config_json = std::fs::read_to_string(config)?;
     }

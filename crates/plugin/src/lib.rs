@@ -45,7 +45,7 @@ pub use plugin::Plugin;
 pub use spec::Spec;
 pub use state::{StateStore, Write};
 pub use thread::{leave_borrowed, poll_briefly, run_here};
-pub use tidegate_config::{Grants, Limits};
+pub use tidegate_config::{Grants, Limits, StateGrant};
 
 use std::fmt;
 

@@ -193,7 +193,7 @@ fn check_types(component: &Component, pre: &InstancePre<Guest>) -> Result<handle
 fn check_imports(component: &Component, spec: &Spec) -> Result<(), Error> {
     for import in component.imports() {
         let known = import.starts_with(LOG) || import.starts_with(TYPES) || import.starts_with(wasi::PACKAGES);
-        let granted = import.starts_with(STATE) && spec.grants.state;
+        let granted = import.starts_with(STATE) && spec.grants.state.is_granted();
         if known || granted {
             continue;
         }
@@ -211,7 +211,7 @@ fn link(host: &Host, component: &Component, spec: &Spec) -> wasmtime::Result<Ins
     let mut linker = Linker::<Guest>::new(host.engine());
     types::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     log::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-    if spec.grants.state {
+    if spec.grants.state.is_granted() {
         state::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
     }
     wasi::add_to_linker(&mut linker, component)?;

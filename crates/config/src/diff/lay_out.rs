@@ -4,7 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, TargetSet, Tls, Version, Will,
+    LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet, Tls, Version,
+    Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -246,7 +247,14 @@ impl Keys {
         self.json("config", config);
         self.list("grants.targets", targets);
         self.list("grants.topics", topics);
-        self.told("grants.state", state);
+        self.told(
+            "grants.state",
+            match state {
+                StateGrant::Refused => "false",
+                StateGrant::Granted => "true",
+                StateGrant::Shared => "shared",
+            },
+        );
         self.section("limits", |keys| {
             keys.size("memory", *memory_bytes as u64);
             keys.told("table_elements", table_elements);
@@ -283,6 +291,7 @@ impl Keys {
             on_failure,
             retry: Retry { attempts, min, max },
             tick,
+            workers: Workers { count, level },
             qos,
             retain,
             persist_qos0,
@@ -305,6 +314,8 @@ impl Keys {
         self.time("retry.min", *min);
         self.time("retry.max", *max);
         tick.iter().for_each(|tick| self.time("tick", *tick));
+        self.told("workers.count", count);
+        level.iter().for_each(|level| self.told("workers.level", level));
         qos.iter().for_each(|qos| self.told("qos", *qos as u8));
         self.word("retain", retain);
         self.told("persist_qos0", persist_qos0);

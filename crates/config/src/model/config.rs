@@ -129,7 +129,7 @@ pub struct Plugin {
 /// - A topic the plugin *chooses* must match one of `topics`, wherever it goes. A topic it leaves alone, by `none` or
 ///   by saying the same text again, is not its choice and needs no grant. All outputs of `tick` choose.
 /// - Payload, QoS, retain and properties need no grant.
-/// - `state` lets it import `tidegate:gateway/state`.
+/// - `state` lets it import `tidegate:gateway/state`; shared, several instances of a route may hold it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Brokers or target sets it may send to by name; the plugin host knows them by their places here.
@@ -137,7 +137,27 @@ pub struct Grants {
     /// Topics it may publish to. No filter of it is shared.
     pub topics: Vec<TopicFilter>,
     /// Whether it may hold state.
-    pub state: bool,
+    pub state: StateGrant,
+}
+
+/// Whether a plugin may hold state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateGrant {
+    /// None.
+    #[default]
+    Refused,
+    /// One instance in each route.
+    Granted,
+    /// Several instances in a route too: what it writes for one message it writes under keys that belong to that message's
+    /// topic, or level.
+    Shared,
+}
+
+impl StateGrant {
+    /// Whether it may.
+    pub fn is_granted(self) -> bool {
+        self != Self::Refused
+    }
 }
 
 /// How much of everything a plugin may use. Each instance has these for itself, except `state_bytes` and the log,
@@ -183,8 +203,10 @@ pub struct Route {
     pub on_failure: OnFailure,
     /// How often a plugin is asked again first.
     pub retry: Retry,
-    /// How often plugins that export `timer` are called. `None`: never.
+    /// How often plugins that export `timer` are called. `None`: never. Never with more than one worker.
     pub tick: Option<Duration>,
+    /// How many instances of its plugins decide at the same time, and which message is whose.
+    pub workers: Workers,
     /// The QoS of what goes out, in place of the one it came with.
     pub qos: Option<QoS>,
     /// What becomes of the retain flag.
@@ -200,6 +222,15 @@ impl Route {
     pub fn required(&self) -> &[String] {
         self.required.as_deref().unwrap_or(&self.to)
     }
+}
+
+/// How the messages of a route are dealt out among instances of its plugins. Those with the same key keep their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// At least one.
+    pub count: usize,
+    /// The level of the topic that is the key, from 1; the whole topic without one, and where the topic has no such level.
+    pub level: Option<usize>,
 }
 
 /// Which messages a route takes.

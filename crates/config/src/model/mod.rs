@@ -11,7 +11,7 @@ pub use broker::{
 };
 pub use config::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,
-    Source, TargetSet,
+    Source, StateGrant, TargetSet, Workers,
 };
 pub use remap::{Remap, RemapError};
 pub use spool::{SpoolSettings, WhenFull};

@@ -1,6 +1,6 @@
 //! What a route says that cannot work, or hardly is meant.
 
-use crate::model::{Config, Route};
+use crate::model::{Config, Route, StateGrant};
 use crate::sections::WrittenRoute;
 use crate::tree::{At, Context};
 use crate::values::shown;
@@ -12,6 +12,9 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
     required(context, route, written);
     if route.tick.is_some() && route.plugins.is_empty() {
         context.warning(&written.at, "`tick` calls plugins, and this route has none", "leave it out");
+    }
+    if route.workers.count > 1 {
+        workers(context, config, route, written);
     }
 }
 
@@ -42,5 +45,24 @@ fn required(context: &Context<'_>, route: &Route, written: &WrittenRoute) {
         }
         let what = format!("`required` names {}, which is not in `to`", shown(name));
         context.error(at, what, "add it to `to`, or leave it out here");
+    }
+}
+
+/// Several instances of one plugin are alike only if nothing but the message makes the decision.
+fn workers(context: &Context<'_>, config: &Config, route: &Route, written: &WrittenRoute) {
+    if route.plugins.is_empty() {
+        context.warning(&written.at, "`workers` are of plugins, and this route has none", "leave it out");
+    }
+    if route.tick.is_some() {
+        let what = "`tick` would call the plugins of each worker, and say everything so many times";
+        context.error(&written.at, what, "leave out `tick` or `workers`");
+    }
+    for At { value: name, at } in &written.plugins {
+        let state = config.plugins.get(name).map(|plugin| plugin.grants.state);
+        if state == Some(StateGrant::Granted) {
+            let what = format!("{} holds state, which the workers of this route would share", shown(name));
+            let hint = "leave out `workers`, or grant `state = \"shared\"` if each key belongs to one topic";
+            context.error(at, what, hint);
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use super::lists::{filters, names, values_of};
 use crate::bounds;
-use crate::model::{Grants, Limits, Plugin};
-use crate::tree::{At, FileKind, Section};
+use crate::model::{Grants, Limits, Plugin, StateGrant};
+use crate::tree::{At, FileKind, Section, Value};
 use crate::values;
+use toml::de::DeValue;
 
 /// Makes a section into a plugin; the targets it is granted as they are written beside it.
 pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (Plugin, Vec<At<String>>) {
@@ -54,9 +55,22 @@ fn read_grants(mut section: Section<'_, '_, '_, '_>) -> (Grants, Vec<At<String>>
         let what = format!("a grant cannot be a shared subscription, as {} is", values::shown(filter.value.as_str()));
         context.error(&filter.at, what, format!("write \"{}\"", filter.value.pattern()));
     }
-    let state = section.flag("state", false);
+    let state = section.take("state").map(|value| read_state(&value)).unwrap_or_default();
     section.finish();
     (Grants { targets: values_of(&targets), topics: values_of(&topics), state }, targets)
+}
+
+/// `true`, `false` or `"shared"`.
+fn read_state(value: &Value<'_, '_, '_, '_>) -> StateGrant {
+    match value.any() {
+        DeValue::Boolean(true) => StateGrant::Granted,
+        DeValue::String(word) if word == "shared" => StateGrant::Shared,
+        DeValue::Boolean(false) => StateGrant::Refused,
+        _ => {
+            value.error("`state` is neither true nor false nor \"shared\"", "write one of these, the word in quotes");
+            StateGrant::Refused
+        }
+    }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> Limits {

@@ -4,14 +4,15 @@ use super::lists::{filters, names, values_of};
 use super::scalars::{check_order, read_qos};
 use super::text;
 use crate::bounds;
-use crate::model::{Ack, OnFailure, Priority, Remap, Retain, Retry, Route, Source};
+use crate::model::{Ack, OnFailure, Priority, Remap, Retain, Retry, Route, Source, Workers};
 use crate::problem::Span;
 use crate::topics::{FilterTree, Pattern};
-use crate::tree::{At, Section};
+use crate::tree::{At, Section, Value};
 use crate::values::why_and_hint;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use tidegate_message::{QoS, Topic, TopicFilter};
+use toml::de::DeValue;
 
 /// A route's names and filters as they are written.
 #[derive(Debug)]
@@ -63,6 +64,7 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
     );
     let retry = section.section("retry", "retry = { attempts = 3 }").map(read_retry).unwrap_or_default();
     let tick = section.take("tick").and_then(|value| value.duration(bounds::TICK));
+    let workers = section.take("workers").map(|value| read_workers(&value)).unwrap_or_default();
     let qos = section.take("qos").and_then(|value| read_qos(&value));
     let retain = section.choice("retain", &[("keep", Retain::Keep), ("clear", Retain::Clear)]);
     let at = name.as_ref().map_or(section.at.clone(), |name| name.at.clone());
@@ -83,6 +85,7 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         on_failure,
         retry,
         tick,
+        workers,
         qos,
         retain,
         persist_qos0,
@@ -182,4 +185,27 @@ fn read_retry(mut section: Section<'_, '_, '_, '_>) -> Retry {
     check_order(section.context, &at, min, max);
     section.finish();
     Retry { attempts, min, max }
+}
+
+/// `workers = 4`, or `workers = { count = 4, level = 2 }`.
+fn read_workers(value: &Value<'_, '_, '_, '_>) -> Workers {
+    let (count, level) = match value.any() {
+        DeValue::Integer(_) => (value.number(bounds::WORKERS), None),
+        DeValue::Table(_) => {
+            let Some(mut section) = value.section("workers = { count = 4, level = 2 }") else {
+                return Workers::default();
+            };
+            let count = section.require("count", "4").and_then(|count| count.number(bounds::WORKERS));
+            let level = section.take("level").and_then(|level| level.number(bounds::LEVEL));
+            section.finish();
+            (count, level)
+        }
+        _ => {
+            let hint = "write `workers = 4`, or `workers = { count = 4, level = 2 }`";
+            value.error("`workers` is neither a whole number nor a table", hint);
+            return Workers::default();
+        }
+    };
+    // The bounds keep both within.
+    Workers { count: count.unwrap_or(bounds::WORKERS.default) as usize, level: level.map(|level| level as usize) }
 }

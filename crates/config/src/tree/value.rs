@@ -45,6 +45,11 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
         None
     }
 
+    /// For a key that takes values of several kinds: a problem is for the caller to say.
+    pub(crate) fn any(&self) -> &'t DeValue<'i> {
+        self.value
+    }
+
     pub(crate) fn number(&self, bounds: bounds::Number) -> Option<u64> {
         let range = format!("from {} to {}", bounds.min, bounds.max);
         let DeValue::Integer(number) = self.value else {

@@ -33,6 +33,7 @@ fn the_reference_says_the_defaults_that_are() {
     assert_eq!((full.retry, full.retry), (Retry::default(), least.retry));
     assert_eq!((full.ack, full.on_failure, full.retain), (least.ack, least.on_failure, least.retain));
     assert_eq!((full.persist_qos0, full.priority), (least.persist_qos0, least.priority));
+    assert_eq!(full.workers, least.workers);
     assert_eq!((full.from.qos, full.required()), (least.from.qos, &full.to[..]));
     assert_eq!(reference.admin.is_some(), minimal.admin.is_none());
 }

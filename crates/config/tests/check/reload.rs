@@ -97,7 +97,7 @@ fn a_spool_changes_without_its_broker() {
 
 #[test]
 fn what_a_route_keeps_changes_that_route_only() {
-    for edit in ["ack = \"delivered\"", "persist_qos0 = true", "priority = \"low\""] {
+    for edit in ["ack = \"delivered\"", "persist_qos0 = true", "priority = \"low\"", "workers = 2"] {
         let after = BEFORE.replace("name = \"r\"", &format!("name = \"r\"\n{edit}"));
         let difference = config(BEFORE).difference(&config(&after));
         assert_eq!(difference, Difference { routes: only_changed("r"), ..Difference::default() }, "{edit}");

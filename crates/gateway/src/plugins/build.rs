@@ -21,6 +21,7 @@ pub(crate) struct StageKey {
     plugin: config::Plugin,
     digest: String,
     allow_control_characters: bool,
+    workers: config::Workers,
 }
 
 /// What is running in a route, for people.
@@ -34,7 +35,8 @@ pub(crate) struct PluginInfo {
 /// The plugins of one route, ready to be taken over.
 pub(crate) struct Prepared {
     pub(crate) route: String,
-    pub(crate) swap: Swap,
+    /// One a worker.
+    pub(crate) swaps: Vec<Swap>,
     pub(crate) plugins: Vec<PluginInfo>,
     pub(crate) keys: Vec<StageKey>,
     /// Plugins that are new or another version, for people.
@@ -90,7 +92,10 @@ impl Preparer {
     }
 
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
-        let (mut stages, mut plugins, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plugins, mut keys) = (Vec::new(), Vec::new());
+        let (source, workers): (Arc<str>, _) = (route.from.broker.as_str().into(), route.workers);
+        let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new() };
+        let mut swaps: Vec<Swap> = std::iter::repeat_with(swap).take(workers.count).collect();
         let (mut changed, mut wrong) = (Vec::new(), Vec::new());
         let allow_control_characters = allows_control_characters(config);
         let (on_failure, retry) = (route.on_failure, route.retry);
@@ -110,25 +115,30 @@ impl Preparer {
             };
             let digest = component.digest().to_owned();
             let (name_of, plugin, digest_of) = (name.clone(), settings.clone(), digest.clone());
-            let key = StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters };
+            let key = StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters, workers };
             let shared: Arc<str> = name.as_str().into();
             let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
             plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone() });
             if before.contains(&key) {
-                stages.push(NewStage::Keep { name: shared, on_failure, retry });
+                for swap in &mut swaps {
+                    swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
+                }
             } else {
-                match self.stage(name, settings, &component, allow_control_characters) {
-                    Ok((instance, targets)) => {
+                let fresh = |(instance, targets): Built| Stage {
+                    name: shared.clone(),
+                    instance,
+                    circuit: Circuit::default(),
+                    targets,
+                    on_failure,
+                    retry,
+                    counters: counters.clone(),
+                };
+                match self.instances(name, settings, &component, allow_control_characters, workers.count) {
+                    Ok(built) => {
                         changed.push(format!("{name}@{}", short(component.digest())));
-                        stages.push(NewStage::Fresh(Box::new(Stage {
-                            name: shared,
-                            instance,
-                            circuit: Circuit::default(),
-                            targets,
-                            on_failure,
-                            retry,
-                            counters,
-                        })));
+                        for (swap, built) in swaps.iter_mut().zip(built) {
+                            swap.stages.push(NewStage::Fresh(Box::new(fresh(built))));
+                        }
                     }
                     Err(error) => wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display())),
                 }
@@ -138,22 +148,23 @@ impl Preparer {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        let swap = Swap { source: route.from.broker.as_str().into(), tick: route.tick, stages };
-        Ok(Prepared { route: route.name.clone(), swap, plugins, keys, changed })
+        Ok(Prepared { route: route.name.clone(), swaps, plugins, keys, changed })
     }
 
-    fn stage(
+    /// As many instances of a plugin.
+    fn instances(
         &mut self,
         name: &str,
         settings: &config::Plugin,
         component: &Component,
         allow_control_characters: bool,
-    ) -> Result<Built, tidegate_plugin::Error> {
+        count: usize,
+    ) -> Result<Vec<Built>, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
         let spec = Spec { allow_control_characters, ..spec(name, settings, state) };
-        let targets = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
+        let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, component, spec)?;
-        Ok((plugin.instantiate()?, targets))
+        (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
     }
 
     fn component(&mut self, path: &Path, pinned: Option<&str>) -> Result<Component, String> {

@@ -66,6 +66,7 @@ struct Waiting<W> {
     swap: Option<Swap>,
     stop: bool,
     retired: bool,
+    leaving: Leaving,
     /// The thread sleeps and wants to be woken.
     idle: bool,
     /// While it has nothing to do.
@@ -74,6 +75,16 @@ struct Waiting<W> {
     /// When the worker has something to do by itself.
     until: Option<Instant>,
     habit: Habit,
+}
+
+/// Whether the thread ends with jobs undecided, which others decide.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Leaving {
+    #[default]
+    No,
+    /// After the batch that it is in.
+    Wanted,
+    Done,
 }
 
 /// What the thread is to do next.
@@ -86,6 +97,8 @@ pub(super) enum Next {
     Nothing,
     /// The route is no more; these were not decided.
     Retire(VecDeque<Parcel>),
+    /// End, and leave what waits.
+    Leave,
     Stop,
 }
 
@@ -113,6 +126,7 @@ impl<W> Default for Inbox<W> {
             swap: None,
             stop: false,
             retired: false,
+            leaving: Leaving::default(),
             idle: false,
             worker: None,
             begun: None,
@@ -126,7 +140,8 @@ impl<W> Default for Inbox<W> {
 impl<W> Waiting<W> {
     /// Whether the thread has something to do besides ending what was begun.
     fn is_due(&self) -> bool {
-        !self.jobs.is_empty() || self.swap.is_some() || self.stop || self.retired || self.is_time()
+        let is_ending = self.stop || self.retired || self.leaving != Leaving::No;
+        !self.jobs.is_empty() || self.swap.is_some() || is_ending || self.is_time()
     }
 
     /// Whether the worker has something to do by itself.
@@ -137,6 +152,9 @@ impl<W> Waiting<W> {
     fn next(&mut self, jobs: &mut Vec<Parcel>) -> Option<Next> {
         if self.retired {
             return Some(Next::Retire(std::mem::take(&mut self.jobs)));
+        }
+        if self.leaving != Leaving::No {
+            return Some(Next::Leave);
         }
         if let Some(swap) = self.swap.take() {
             return Some(Next::Swap(swap));
@@ -203,10 +221,36 @@ impl<W> Inbox<W> {
         self.ready.notify_one();
     }
 
-    /// The route is no more: what is not decided yet is dropped, and the thread ends.
-    pub(crate) fn retire(&self) {
-        self.lock().retired = true;
+    /// The route is no more: what is not decided yet is dropped, and the thread ends. Returns what a thread that has left
+    /// already did not decide.
+    pub(crate) fn retire(&self) -> VecDeque<Parcel> {
+        let mut waiting = self.lock();
+        waiting.retired = true;
         self.ready.notify_one();
+        if waiting.leaving == Leaving::Done { std::mem::take(&mut waiting.jobs) } else { VecDeque::new() }
+    }
+
+    /// The thread ends after the batch that it is in, and leaves what waits.
+    pub(crate) fn leave(&self) {
+        self.lock().leaving = Leaving::Wanted;
+        self.ready.notify_one();
+    }
+
+    /// The thread has left. Returns what waits if the route is no more.
+    pub(super) fn left(&self) -> Option<VecDeque<Parcel>> {
+        let mut waiting = self.lock();
+        waiting.leaving = Leaving::Done;
+        waiting.retired.then(|| std::mem::take(&mut waiting.jobs))
+    }
+
+    /// Whether the thread has left.
+    pub(super) fn has_left(&self) -> bool {
+        self.lock().leaving == Leaving::Done
+    }
+
+    /// Takes out what waits.
+    pub(super) fn take_waiting(&self) -> VecDeque<Parcel> {
+        std::mem::take(&mut self.lock().jobs)
     }
 
     /// The thread ends when everything that came is decided.
@@ -254,12 +298,12 @@ impl<W> Inbox<W> {
         self.lock().stop
     }
 
-    /// Waits on the thread, unless a swap or the end comes first.
+    /// Waits on the thread, unless a swap, a successor or the end comes first.
     pub(super) fn sleep(&self, wait: Duration) -> Result<(), Interrupted> {
         let until = Instant::now() + wait;
         let mut waiting = self.lock();
         loop {
-            if waiting.stop || waiting.retired || waiting.swap.is_some() {
+            if waiting.stop || waiting.retired || waiting.leaving != Leaving::No || waiting.swap.is_some() {
                 return Err(Interrupted);
             }
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
@@ -332,6 +376,11 @@ pub(crate) struct Outbox {
 impl Outbox {
     pub(super) fn push(&self, route: RouteId, decided: Vec<Decided>) {
         self.decided.lock().unwrap_or_else(PoisonError::into_inner).push((route, decided));
+        self.tell();
+    }
+
+    /// Has the data path look, whether or not there are verdicts.
+    pub(super) fn tell(&self) {
         if self.signal.raise() {
             self.ready.notify_one();
         }

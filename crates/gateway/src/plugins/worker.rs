@@ -18,6 +18,14 @@ const OF_TICK: u64 = 1 << 52;
 /// The number that a message made on a tick had last, in any route.
 static LAST_OF_TICK: AtomicU64 = AtomicU64::new(0);
 
+/// Why a message of a route that is no more is dropped.
+const ROUTE_REMOVED: ByteString = ByteString::from_static("route_removed");
+
+/// A parcel that a route had which is no more.
+pub(crate) fn removed(parcel: Parcel) -> Decided {
+    Decided::Parcel(parcel, Verdict::Drop(ROUTE_REMOVED))
+}
+
 /// A route's plugins, and what is unfinished of them.
 pub(crate) struct Worker {
     route: RouteId,
@@ -47,7 +55,7 @@ struct Said {
 }
 
 /// Starts the thread. It ends when [`Inbox::stop`] is called and the inbox is empty, or by [`Inbox::retire`].
-pub(crate) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox<Worker>>, outbox: Arc<Outbox>) -> std::io::Result<()> {
+pub(super) fn spawn(route: RouteId, name: &str, inbox: Arc<Inbox<Worker>>, outbox: Arc<Outbox>) -> std::io::Result<()> {
     let worker = Box::new(Worker::new(route, name, inbox, outbox));
     // The thread is not joined: a guest that must be cut at its deadline may outlive the drain.
     std::thread::Builder::new().name(format!("route-{name}")).spawn(move || run(worker)).map(drop)
@@ -78,6 +86,7 @@ fn run(mut worker: Box<Worker>) {
                     }
                     Next::Decide => (Instant::now(), jobs.len(), run_here(worker.decide(&mut jobs))),
                     Next::Retire(waiting) => return worker.retire(waiting),
+                    Next::Leave => return worker.leave(),
                     Next::Stop => return,
                 }
             }
@@ -139,11 +148,25 @@ impl Worker {
 
     /// The route is no more; what is not decided is dropped.
     fn retire(mut self, waiting: impl IntoIterator<Item = Parcel>) {
-        let verdict = || Verdict::Drop(ByteString::from_static("route_removed"));
+        let mut dropped = self.drop_said(ROUTE_REMOVED);
+        dropped.extend(waiting.into_iter().map(removed));
+        self.hand_back(dropped);
+    }
+
+    /// Other workers take over, as soon as this one has told all that it knows.
+    fn leave(mut self) {
+        let dropped = self.drop_said(ByteString::from_static("workers_changed"));
+        self.hand_back(dropped);
+        match self.inbox.left() {
+            Some(waiting) => self.retire(waiting),
+            None => self.outbox.tell(),
+        }
+    }
+
+    /// What plugins said on a tick and nobody goes on with.
+    fn drop_said(&mut self, reason: ByteString) -> Vec<Decided> {
         let said = std::mem::take(&mut self.said).into_iter().flat_map(|said| said.messages);
-        let said = said.map(|(job, _)| Decided::Tick(job, verdict()));
-        let waiting = waiting.into_iter().map(|job| Decided::Parcel(job, verdict()));
-        self.hand_back(said.chain(waiting).collect());
+        said.map(|(job, _)| Decided::Tick(job, Verdict::Drop(reason.clone()))).collect()
     }
 
     fn change(&mut self, swap: Swap) {

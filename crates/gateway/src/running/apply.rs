@@ -4,8 +4,8 @@ use super::Gateway;
 use crate::data_path::{DataPath, Kind};
 use crate::embedded::Patience;
 use crate::held::{LinkSettings, link_settings};
+use crate::plugins;
 use crate::plugins::build::Prepared;
-use crate::plugins::{self, Inbox};
 use crate::report::{self, Changes};
 use crate::users::{self, UserFile};
 use crate::{Error, embedded, next_start, settings};
@@ -129,28 +129,17 @@ impl Gateway {
         path.router.configure(config, now);
         let removed: Vec<_> = path.router.routes().filter(|(_, route)| route.removed).map(|(at, _)| at).collect();
         for route in removed {
-            if let Some(inbox) = path.pipeline(route).inbox.take() {
-                // What its plugins are deciding now still goes out: the verdicts find the route.
-                inbox.retire();
+            // What its plugins are deciding now still goes out: the verdicts find the route.
+            let undecided = path.pipeline(route).crew.retire();
+            if !undecided.is_empty() {
+                path.router.decided(route, undecided.into_iter().map(plugins::removed).collect(), now);
             }
         }
         let mut keys = HashMap::new();
         for (route, prepared) in config.routes.iter().zip(prepared) {
             let Some(at) = path.router.route_at(&route.name) else { continue };
             changes.now.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
-            let outbox = path.outbox.clone();
-            let pipeline = path.pipeline(at);
-            pipeline.plugins = prepared.plugins;
-            if !prepared.swap.stages.is_empty() && pipeline.inbox.is_none() {
-                let inbox = Arc::new(Inbox::default());
-                if let Err(error) = plugins::spawn(at, &route.name, inbox.clone(), outbox) {
-                    tracing::error!(route = route.name, %error, "no thread for the plugins of this route");
-                }
-                pipeline.inbox = Some(inbox);
-            }
-            if let Some(inbox) = &pipeline.inbox {
-                inbox.swap(prepared.swap);
-            }
+            path.change_plugins(at, route.workers, prepared.swaps, prepared.plugins);
             keys.insert(prepared.route, prepared.keys);
         }
         *self.inner.keys.borrow_mut() = keys;

@@ -4,7 +4,7 @@ use crate::guest::{Extra, does::*};
 use crate::{hasty, instance, spec, word};
 use std::task::Poll;
 use tidegate_message::{Message, QoS, Topic};
-use tidegate_plugin::{Input, Instance, Outcome, poll_briefly, run_here};
+use tidegate_plugin::{Input, Instance, Outcome, StateGrant, poll_briefly, run_here};
 
 /// Whether the thread was left, and the outcomes, as words.
 fn begin_here(instance: &mut Instance, does: &[u8]) -> (bool, Vec<String>) {
@@ -77,7 +77,7 @@ fn a_fault_is_told_apart_elsewhere() {
 #[test]
 fn what_a_call_that_left_has_written_is_its_plugins_state() {
     let mut granted = spec();
-    granted.grants.state = true;
+    granted.grants.state = StateGrant::Granted;
     let mut instance = instance(Extra::State, granted);
     let (_, said) = begin_here(&mut instance, &[SET, LOG_FLOOD]);
     assert_eq!(said, ["pass", "pass"]);
