@@ -11,6 +11,7 @@
 
 mod against;
 mod beside;
+mod clients;
 mod disk;
 mod least_bridge;
 mod machine;
@@ -104,6 +105,18 @@ enum Part {
         #[arg(long)]
         hostile: Option<PathBuf>,
     },
+    /// Measure the box's own broker with many clients, beside mosquitto; with `--against` an earlier build too
+    Clients {
+        /// How many clients publish to one; may be given more than once
+        #[arg(long = "clients", default_values_t = [1, 100, 1000, 10_000])]
+        numbers: Vec<usize>,
+        /// Seconds a figure
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Repeats; the median counts
+        #[arg(long, default_value_t = 3)]
+        repeats: u32,
+    },
     /// Measure how many messages a second a slow plugin decides, with one worker and with more
     Workers {
         /// A component that needs no configuration and writes payloads in capitals: that of plugins/javascript-uppercase
@@ -140,6 +153,10 @@ fn main() -> Result<()> {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
             let hostile = hostile.clone().unwrap_or_else(|| root.join("target/plugins/hostile"));
             beside::run(&tidegate(arguments.tidegate.as_deref(), &[])?, &hostile, Duration::from_secs(seconds))
+        }
+        Some(Part::Clients { ref numbers, seconds, repeats }) => {
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            clients::run(&tidegate, arguments.against.as_deref(), numbers, Duration::from_secs(seconds), repeats)
         }
         Some(Part::Workers { ref component, ref numbers, seconds, repeats }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;

@@ -8,7 +8,7 @@ use std::process::Command;
 use tidegate_testkit::{Process, free_port};
 
 /// Debian's, which is not in everybody's PATH.
-const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+pub(crate) const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 
 /// Who carries the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]

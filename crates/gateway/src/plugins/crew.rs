@@ -208,6 +208,32 @@ mod tests {
     }
 
     #[test]
+    fn nobody_begins_before_the_last_has_left() {
+        let outbox = Arc::new(Outbox::default());
+        let post = Post { route: RouteId::new(3), name: "r", outbox: &outbox };
+        // Two without threads: they leave when the test says so.
+        let two = Workers { count: 2, level: None };
+        let inboxes: Vec<Arc<Inbox>> = vec![Arc::default(), Arc::default()];
+        let mut crew = Crew { inboxes: inboxes.clone(), workers: two, ..Crew::default() };
+        crew.dealt.resize_with(2, Vec::new);
+        crew.change(Workers::default(), swaps(1), post);
+        crew.deal(&mut vec![parcel(1, 1)], |inbox, parcels| inbox.push(parcels, usize::MAX));
+        assert!(inboxes[0].left().is_none());
+        crew.take_over(post);
+        assert!(crew.is_leaving(), "one is still there");
+        assert!(inboxes[1].left().is_none());
+        crew.take_over(post);
+        assert!(!crew.is_leaving());
+        let mut seen = Vec::new();
+        while seen.is_empty() {
+            take(&outbox, &mut seen);
+            std::thread::yield_now();
+        }
+        assert_eq!(seen[0].0, 1, "what came meanwhile is decided by those that took over");
+        crew.stop();
+    }
+
+    #[test]
     fn of_a_route_that_is_removed_nothing_is_forgotten() {
         let outbox = Arc::new(Outbox::default());
         let post = Post { route: RouteId::new(3), name: "r", outbox: &outbox };
