@@ -36,14 +36,17 @@ pub(crate) async fn serve(
 ) {
     let deadline = tokio::time::Instant::now() + shared.settings().connect_timeout;
     let settings = shared.settings();
+    // What only the beginning and the end need is boxed here and below: a client that has nothing to say holds its task.
+    let accepting = Box::pin(tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)));
     let accepted = tokio::select! {
-        accepted = tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)) => accepted,
+        accepted = accepting => accepted,
         () = stop.cancelled() => return,
     };
+    drop(settings);
     let result = match accepted {
         // The common case without a branch per call.
         Ok(Ok(Stream::Tcp(stream))) => mqtt(&shared, stream, listener, deadline, &stop).await,
-        Ok(Ok(stream)) => mqtt(&shared, stream, listener, deadline, &stop).await,
+        Ok(Ok(stream)) => Box::pin(mqtt(&shared, stream, listener, deadline, &stop)).await,
         Ok(Err(error)) => Err(End::Broken(error)),
         Err(_) => Err(End::TooLate),
     };
@@ -97,8 +100,9 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
     let limits = shared.state.borrow().server_limits();
     let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), listener));
     let mut client = Client::new(shared.clone(), connection.clone(), stream);
+    let greeting = Box::pin(tokio::time::timeout_at(deadline, hello(shared, &mut client)));
     let hello = tokio::select! {
-        hello = tokio::time::timeout_at(deadline, hello(shared, &mut client)) => hello.unwrap_or(Err(End::TooLate)),
+        hello = greeting => hello.unwrap_or(Err(End::TooLate)),
         () = stop.cancelled() => Err(End::ToldToGo),
     };
     let result = match hello {
@@ -121,7 +125,7 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
             let _ = client.stream.shutdown().await;
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    let _ = Box::pin(tokio::time::timeout(GOODBYE, goodbye)).await;
     result
 }
 

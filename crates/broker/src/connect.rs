@@ -46,7 +46,7 @@ impl BrokerState {
         let keep_alive_max_s = self.settings.keep_alive_max_s;
         let Some(session) = self.sessions.find_mut(key) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let accept = Accept {
-            resumed: session.flow.take(),
+            resumed: session.flow.take().map(|flow| *flow),
             assigned_client_id: assigned.then(|| client_id.to_string()),
             session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
             server_keep_alive_s: keep_alive_max_s
@@ -61,7 +61,7 @@ impl BrokerState {
         session.will = connect.will.map(|mut will| {
             will.message.detach();
             will.delay_s = will.delay_s.min(expiry_s);
-            will
+            Box::new(will)
         });
         session.connection = Some(connection.clone());
         connection.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));

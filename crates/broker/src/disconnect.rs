@@ -41,7 +41,7 @@ impl BrokerState {
         connection.told_to_go.set(true);
         connection.wake.wake();
         let ended = std::mem::replace(&mut *up, ServerSession::new(limits, now));
-        session.flow = Some(ended.into_flow());
+        session.flow = Some(Box::new(ended.into_flow()));
         match leaving {
             Leaving::Goodbye { with_will, expiry_s } => {
                 if !with_will {

@@ -24,7 +24,7 @@ pub(crate) struct Session {
     /// `None` while the client is away.
     pub(crate) connection: Option<Rc<Connection>>,
     /// While the client is away: what is in flight.
-    pub(crate) flow: Option<Flow>,
+    pub(crate) flow: Option<Box<Flow>>,
     pub(crate) queue: Queue,
     /// What the messages in flight to the client weigh, in bytes; the sum of their keys.
     pub(crate) in_flight_bytes: usize,
@@ -33,7 +33,7 @@ pub(crate) struct Session {
     pub(crate) expiry_s: u32,
     /// Calls itself a bridge: is sent nothing back, and retain flags as published.
     pub(crate) bridge: bool,
-    pub(crate) will: Option<Will>,
+    pub(crate) will: Option<Box<Will>>,
     /// While the client is away: when the will is published.
     pub(crate) will_at: Option<Instant>,
     /// While the client is away: when the session ends.

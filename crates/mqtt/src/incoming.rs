@@ -85,16 +85,23 @@ pub(crate) struct IncomingFlow {
     waiting_2: AHashSet<u16>,
     /// QoS 2 ids between PUBREC and PUBREL on this connection.
     received_2: AHashSet<u16>,
-    /// QoS 2 ids whose PUBREC left on an earlier connection, and PUBREL is still to come. They are no part of the
-    /// peer's window any more, which starts afresh with each connection (MQTT 5.0 section 4.9).
-    received_2_before: AHashSet<u16>,
-    /// Received on an earlier connection, never acknowledged on the wire: the peer cannot have used these ids
-    /// for anything else, so when it sends one again it is the message that our owner already has.
+    /// `None` where there never was one: a connection without memory of another holds nothing for it.
+    before: Option<Box<Before>>,
+    /// The peer cannot say whether it kept the session (MQTT 3.1): what it sends without DUP is new, whatever its id.
+    pub(crate) peer_may_have_forgotten: bool,
+}
+
+/// What is remembered of earlier connections.
+#[derive(Debug, Clone, Default)]
+struct Before {
+    /// QoS 2 ids whose PUBREC left then, and PUBREL is still to come. They are no part of the peer's window any more, which
+    /// starts afresh with each connection (MQTT 5.0 section 4.9).
+    received_2: AHashSet<u16>,
+    /// Received then, never acknowledged on the wire: the peer cannot have used these ids for anything else, so when it
+    /// sends one again it is the message that our owner already has.
     carried: AHashMap<u16, Carried>,
     /// Serials of carried messages that the peer has sent again, to their new ones.
     renumbered: AHashMap<u64, u64>,
-    /// The peer cannot say whether it kept the session (MQTT 3.1): what it sends without DUP is new, whatever its id.
-    pub(crate) peer_may_have_forgotten: bool,
 }
 
 /// What to do with a PUBLISH of QoS 1 or 2.
@@ -118,10 +125,11 @@ impl IncomingFlow {
         let exactly_once = qos == QoS::ExactlyOnce;
         let surely_new = !dup && (!exactly_once || self.peer_may_have_forgotten);
         if exactly_once {
-            if surely_new {
-                self.received_2_before.remove(&packet_id);
+            if surely_new && let Some(before) = &mut self.before {
+                before.received_2.remove(&packet_id);
             }
-            if self.received_2.contains(&packet_id) || self.received_2_before.contains(&packet_id) {
+            let was_received = self.before.as_ref().is_some_and(|before| before.received_2.contains(&packet_id));
+            if was_received || self.received_2.contains(&packet_id) {
                 put_ack(out, PUBREC, packet_id, ReasonCode::SUCCESS, v5);
                 return Ok(Arrival::Known);
             }
@@ -135,15 +143,15 @@ impl IncomingFlow {
         let serial = self.base + self.order.len() as u64;
         let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
         let mut accept = Arrival::New(AckToken { serial, generation: self.generation, packet_id, exactly_once });
-        if !self.carried.is_empty()
-            && let Some(carried) = self.carried.remove(&packet_id)
+        if let Some(before) = &mut self.before
+            && let Some(carried) = before.carried.remove(&packet_id)
             && carried.exactly_once == exactly_once
             && !surely_new
         {
             if let Some(reason) = carried.acked {
                 (pending.acked, pending.reason) = (true, reason);
             } else {
-                self.renumbered.insert(carried.serial, serial);
+                before.renumbered.insert(carried.serial, serial);
             }
             accept = Arrival::Known;
         }
@@ -164,10 +172,11 @@ impl IncomingFlow {
         }
         let mut serial = token.serial;
         if serial < self.base {
-            if let Some(new) = self.renumbered.remove(&serial) {
+            let Some(before) = &mut self.before else { return };
+            if let Some(new) = before.renumbered.remove(&serial) {
                 serial = new;
             } else {
-                if let Some(carried) = self.carried.get_mut(&token.packet_id).filter(|c| c.serial == serial) {
+                if let Some(carried) = before.carried.get_mut(&token.packet_id).filter(|c| c.serial == serial) {
                     carried.acked.get_or_insert(reason);
                 }
                 return;
@@ -202,34 +211,43 @@ impl IncomingFlow {
     /// PUBREL: the peer has seen our PUBREC. An unknown id is answered all the same, or the peer would ask for ever.
     /// Returns whether a message of ours had the id until now.
     pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) -> bool {
-        let known = self.received_2.remove(&packet_id) || self.received_2_before.remove(&packet_id);
+        let mut before = self.before.as_mut();
+        let known = self.received_2.remove(&packet_id)
+            || before.as_mut().is_some_and(|before| before.received_2.remove(&packet_id));
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
         put_ack(out, PUBCOMP, packet_id, reason, v5);
-        if !known && self.carried.get(&packet_id).is_some_and(|carried| carried.exactly_once) {
+        if !known
+            && let Some(before) = before
+            && before.carried.get(&packet_id).is_some_and(|carried| carried.exactly_once)
+        {
             // The peer gave up on a message that it never saw taken over, and will use the id for another.
-            return self.carried.remove(&packet_id).is_some();
+            return before.carried.remove(&packet_id).is_some();
         }
         known
     }
 
     /// QoS 2 ids that an owner of before recorded, and that the peer has not released.
     pub(crate) fn restore(&mut self, packet_ids: Vec<u16>) {
-        self.received_2_before.extend(packet_ids);
+        self.before.get_or_insert_default().received_2.extend(packet_ids);
     }
 
     /// The connection is gone. What was not acknowledged on it may be sent again.
     pub(crate) fn disconnected(&mut self) {
-        let renumbered: AHashMap<u64, u64> = self.renumbered.drain().map(|(old, new)| (new, old)).collect();
+        self.waiting_2.clear();
+        if self.order.is_empty() && self.received_2.is_empty() && self.before.is_none() {
+            return;
+        }
+        let before = self.before.get_or_insert_default();
+        let renumbered: AHashMap<u64, u64> = before.renumbered.drain().map(|(old, new)| (new, old)).collect();
         for pending in self.order.drain(..) {
             // Keep the serial that the owner's token holds.
             let serial = renumbered.get(&self.base).copied().unwrap_or(self.base);
             let acked = pending.acked.then_some(pending.reason);
             let carried = Carried { serial, exactly_once: pending.exactly_once, acked };
-            self.carried.insert(pending.packet_id, carried);
+            before.carried.insert(pending.packet_id, carried);
             self.base += 1;
         }
-        self.waiting_2.clear();
-        self.received_2_before.extend(self.received_2.drain());
+        before.received_2.extend(self.received_2.drain());
     }
 
     /// The peer has forgotten the session: its ids mean nothing any more.
@@ -238,9 +256,7 @@ impl IncomingFlow {
         self.order.clear();
         self.waiting_2.clear();
         self.received_2.clear();
-        self.received_2_before.clear();
-        self.carried.clear();
-        self.renumbered.clear();
+        self.before = None;
     }
 
     /// How many messages wait for their owner's acknowledgement on this connection.

@@ -49,12 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// From CONNACK to the end.
     pub(crate) async fn turns(&mut self, key: SessionKey) -> End {
-        // What came behind CONNECT.
-        let mut batch = self.shared.batch.take();
-        let now = Instant::now();
-        let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
-        let taken = self.take_batch(key, batch, now);
-        if let Err(end) = taken.and(decoded.map_err(End::from)) {
+        if let Err(end) = self.take_rest(key) {
             return end;
         }
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
@@ -87,6 +82,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         })
         .await
+    }
+
+    /// Takes what came behind CONNECT.
+    fn take_rest(&mut self, key: SessionKey) -> Result<(), End> {
+        let mut batch = self.shared.batch.take();
+        let now = Instant::now();
+        let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
+        let taken = self.take_batch(key, batch, now);
+        taken.and(decoded.map_err(End::from))
     }
 
     fn turn(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
