@@ -21,6 +21,7 @@ mod session;
 mod sink;
 mod source;
 mod subject;
+mod tls;
 mod usage;
 mod wire;
 mod workers;
@@ -33,7 +34,9 @@ use clap::Parser;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+use tidegate_testkit::Certs;
 
 /// Starts that are measured of each subject, at least.
 const STARTS: usize = 5;
@@ -74,6 +77,9 @@ struct Arguments {
     /// Two user properties with each message, at MQTT 5
     #[arg(long)]
     user_properties: bool,
+    /// TLS 1.3 on both ways; the least bridge has none
+    #[arg(long)]
+    tls: bool,
     /// So many routes, each with its part of the 100 topics
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     routes: u16,
@@ -184,6 +190,7 @@ fn run(arguments: Arguments) -> Result<()> {
             user_properties: arguments.user_properties,
             routes: arguments.routes,
         },
+        tls: arguments.tls.then(|| Arc::new(Certs::new())),
         dir: dir.path().to_owned(),
     };
     let wanted = |subject: &Subject| arguments.only.is_empty() || arguments.only.contains(subject);
@@ -287,7 +294,7 @@ const BY_HAND: &str = "\n## kill -9\n";
 
 /// A part of the figures does not replace the whole.
 fn write(arguments: &Arguments, root: &Path, page: &str) -> Result<()> {
-    let partial = arguments.quick || !arguments.only.is_empty() || arguments.qos.is_some();
+    let partial = arguments.quick || arguments.tls || !arguments.only.is_empty() || arguments.qos.is_some();
     let path = match &arguments.out {
         Some(path) => path.clone(),
         None if partial => return Ok(()),

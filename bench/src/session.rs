@@ -3,6 +3,7 @@
 use crate::sink::{Faults, Sink};
 use crate::source::Source;
 use crate::subject::{Setting, Subject};
+use crate::tls::Door;
 use crate::usage::{Cpu, Memory, machine_busy_ns};
 use anyhow::{Context, Result, bail};
 use std::time::{Duration, Instant};
@@ -97,13 +98,18 @@ struct Bench {
     sink: Sink,
     process: Process,
     start: Duration,
+    _doors: [Option<Door>; 2],
 }
 
 impl Bench {
     fn start(setting: &Setting, subject: Subject, qos: u8) -> Result<Self> {
         let mut source = Source::start(setting.window.into(), setting.load)?;
         let sink = Sink::start(subject.payload_begins())?;
-        let mut command = setting.prepare(subject, source.port(), sink.port(), qos)?;
+        let door = |port: u16| setting.tls.as_ref().map(|certs| Door::before(port, certs)).transpose();
+        let doors = [door(source.port())?, door(sink.port())?];
+        let [source_port, sink_port] = [(source.port(), &doors[0]), (sink.port(), &doors[1])]
+            .map(|(plain, door)| door.as_ref().map_or(plain, Door::port));
+        let mut command = setting.prepare(subject, source_port, sink_port, qos)?;
         source.paced(PROBES_PER_S);
 
         let begin = Instant::now();
@@ -113,7 +119,7 @@ impl Bench {
             bail!("no message came through within {FIRST_MESSAGE:?}{}", process.tail());
         };
         source.stop();
-        Ok(Self { source, sink, process, start: first - begin })
+        Ok(Self { source, sink, process, start: first - begin, _doors: doors })
     }
 
     /// Waits until nothing more comes.
@@ -178,6 +184,7 @@ mod tests {
             mqtt: "3.1.1".into(),
             window: 1000,
             load: crate::messages::Load::default(),
+            tls: None,
             dir: dir.path().into(),
         };
         let begin = Instant::now();
@@ -195,6 +202,7 @@ mod tests {
             mqtt: "3.1.1".into(),
             window: 100,
             load: crate::messages::Load::default(),
+            tls: None,
             dir: dir.path().into(),
         };
         let session = run(&setting, Subject::Mosquitto, 1, Duration::from_millis(300)).unwrap();

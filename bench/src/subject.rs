@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tidegate_testkit::{Process, free_port};
+use std::sync::Arc;
+use tidegate_testkit::{Certs, Process, free_port};
 
 /// Debian's, which is not in everybody's PATH.
 pub(crate) const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -97,6 +98,8 @@ pub(crate) struct Setting {
     pub(crate) window: u16,
     /// What the messages are like.
     pub(crate) load: Load,
+    /// With TLS on both ways, and by whom both ends are known.
+    pub(crate) tls: Option<Arc<Certs>>,
     /// A folder for each subject lives as long as the benchmark, so that compiled plugins are found again.
     pub(crate) dir: PathBuf,
 }
@@ -107,7 +110,7 @@ impl Setting {
         let need =
             |path: &Path, hint: &str| (!path.is_file()).then(|| format!("{} is missing; {hint}", path.display()));
         match subject {
-            Subject::Least => None,
+            Subject::Least => self.tls.is_some().then(|| "it speaks no TLS".to_owned()),
             Subject::Mosquitto => need(Path::new(MOSQUITTO), "apt-get install mosquitto"),
             Subject::Plain | Subject::Spooled => need(&self.tidegate, "cargo build --release -p tidegate"),
             Subject::Topic | Subject::Convert => {
@@ -132,7 +135,7 @@ impl Setting {
                 command.arg("least-bridge").args(ports);
             }
             Subject::Mosquitto => {
-                fs::write(&config, mosquitto_conf(free_port(), source_port, sink_port, qos, self.window))?;
+                fs::write(&config, self.mosquitto_conf(free_port(), source_port, sink_port, qos))?;
                 command = Command::new(MOSQUITTO);
                 command.arg("-c").arg(&config);
             }
@@ -180,6 +183,8 @@ impl Setting {
                  to = [\"sink\"]\nack = \"{ack}\"\n{route}\n"
             )
         };
+        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        let tls = self.tls.as_ref().map(|certs| format!("tls = {{ ca = {:?} }}", certs.ca())).unwrap_or_default();
         let routes: String = self.load.filters().into_iter().enumerate().map(route).collect();
         format!(
             r#"[gateway]
@@ -187,39 +192,44 @@ name = "bench"
 data_dir = "{data_dir}"
 
 [brokers.source]
-url = "mqtt://127.0.0.1:{source_port}"
+url = "{scheme}://127.0.0.1:{source_port}"
 version = "{mqtt}"
 receive_maximum = {window}
+{tls}
 
 [brokers.sink]
-url = "mqtt://127.0.0.1:{sink_port}"
+url = "{scheme}://127.0.0.1:{sink_port}"
 version = "{mqtt}"
+{tls}
 
 {plugin}
 {routes}"#
+        )
+    }
+
+    /// A broker between two bridge connections; topics change on the way out.
+    fn mosquitto_conf(&self, port: u16, source_port: u16, sink_port: u16, qos: u8) -> String {
+        let tls =
+            self.tls.as_ref().map(|certs| format!("bridge_cafile {}\n", certs.ca().display())).unwrap_or_default();
+        let connection = |name: &str, port: u16, topic: &str| {
+            format!(
+                "connection {name}\naddress 127.0.0.1:{port}\n{topic}\nbridge_protocol_version mqttv311\n\
+                 cleansession true\nnotifications false\nrestart_timeout 1\n{tls}"
+            )
+        };
+        let rest = FILTER.strip_prefix(SOURCE_PREFIX).unwrap_or(FILTER);
+        let source = connection("source", source_port, &format!("topic {FILTER} in {qos}"));
+        let sink = connection("sink", sink_port, &format!("topic {rest} out {qos} {SOURCE_PREFIX} {SINK_PREFIX}"));
+        let window = self.window;
+        format!(
+            "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\n\
+             max_inflight_messages {window}\nmax_queued_messages 0\n{source}{sink}"
         )
     }
 }
 
 /// Fahrenheit to Celsius in the payload's `temp`.
 const CONVERT: &str = r#"{ field = "temp", from = "fahrenheit", to = "celsius" }"#;
-
-/// A broker between two bridge connections; topics change on the way out.
-fn mosquitto_conf(port: u16, source_port: u16, sink_port: u16, qos: u8, window: u16) -> String {
-    let connection = |name: &str, port: u16, topic: &str| {
-        format!(
-            "connection {name}\naddress 127.0.0.1:{port}\n{topic}\nbridge_protocol_version mqttv311\n\
-             cleansession true\nnotifications false\nrestart_timeout 1\n"
-        )
-    };
-    let rest = FILTER.strip_prefix(SOURCE_PREFIX).unwrap_or(FILTER);
-    let source = connection("source", source_port, &format!("topic {FILTER} in {qos}"));
-    let sink = connection("sink", sink_port, &format!("topic {rest} out {qos} {SOURCE_PREFIX} {SINK_PREFIX}"));
-    format!(
-        "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\n\
-         max_inflight_messages {window}\nmax_queued_messages 0\n{source}{sink}"
-    )
-}
 
 #[cfg(test)]
 mod tests {
@@ -232,6 +242,7 @@ mod tests {
             mqtt: "3.1.1".into(),
             window: 1000,
             load: Load::default(),
+            tls: None,
             dir: std::env::temp_dir(),
         }
     }
