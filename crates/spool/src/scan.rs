@@ -5,8 +5,11 @@ use crate::storage::{File, read_full};
 use bytes::Bytes;
 use std::io;
 
-/// How much is read at a time, in bytes.
-const CHUNK: usize = 1024 * 1024;
+/// How much is read at a time, in bytes: from the end of what was written to that of the room that was set aside.
+const CHUNK: usize = 256 * 1024;
+
+/// How much is looked at at a time where nothing is kept.
+const LOOK: usize = 64 * 1024;
 
 /// What every file starts with: eight bytes of magic, the version of the format, and a checksum of both.
 pub(crate) const HEADER: usize = 16;
@@ -154,13 +157,13 @@ impl<'a> Scan<'a> {
 
     /// Looks for the next good record behind damage.
     fn resume(&mut self) -> io::Result<Option<Piece>> {
-        let rest = self.file.len()?.saturating_sub(self.place()) as usize;
-        self.read_to(rest)?;
-        if self.chunk[self.at..].iter().all(|byte| *byte == 0) {
+        if self.rest_is_zero()? {
             // Room that was set aside and not used.
             self.ended = true;
             return Ok(None);
         }
+        let rest = self.file.len()?.saturating_sub(self.place()) as usize;
+        self.read_to(rest)?;
         // If its length is not what rotted, the next one follows: nothing inside is mistaken for a record.
         let hop = record::length(&self.chunk, self.at).map(|length| self.at + length).filter(|at| self.is_record(*at));
         let search = self.at + 1..self.chunk.len().saturating_sub(record::HEAD);
@@ -173,6 +176,25 @@ impl<'a> Scan<'a> {
                 self.ended = true;
                 Ok(Some(Piece::Tail))
             }
+        }
+    }
+
+    /// Whether there are only zeros from here on, without keeping them: a segment has megabytes of them.
+    fn rest_is_zero(&self) -> io::Result<bool> {
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        let mut offset = self.file.written_from(self.offset + self.chunk.len() as u64)?;
+        let mut buffer = vec![0; LOOK];
+        let mut seen = &self.chunk[self.at..];
+        loop {
+            if !is_zero(seen) {
+                return Ok(false);
+            }
+            let count = read_full(self.file, offset, &mut buffer)?;
+            if count == 0 {
+                return Ok(true);
+            }
+            offset += count as u64;
+            seen = &buffer[..count];
         }
     }
 

@@ -76,6 +76,15 @@ pub trait File: Send + Sync {
     /// What the system says.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
+    /// The first place at or behind this one where something may have been written; the length where there is none. All
+    /// between are zeros that need not be read.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn written_from(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
+
     /// How long it is, in bytes.
     ///
     /// # Errors
@@ -262,6 +271,16 @@ impl File for fs::File {
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         Self::set_len(self, bytes)
+    }
+
+    fn written_from(&self, offset: u64) -> io::Result<u64> {
+        use rustix::io::Errno;
+        match rustix::fs::seek(self, rustix::fs::SeekFrom::Data(offset)) {
+            Ok(place) => Ok(place),
+            Err(Errno::NXIO) => File::len(self),
+            // Not every file system knows.
+            Err(_) => Ok(offset),
+        }
     }
 
     fn len(&self) -> io::Result<u64> {
