@@ -175,6 +175,16 @@ mod tests {
         }
     }
 
+    /// Until it is so; not for ever.
+    #[track_caller]
+    fn wait(mut is_so: impl FnMut() -> bool) {
+        let began = std::time::Instant::now();
+        while !is_so() {
+            assert!(began.elapsed().as_secs() < 20, "it never came");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn other_numbers_under_traffic_lose_nothing_and_keep_each_topic_in_order() {
         const TURNS: usize = 300;
@@ -195,11 +205,11 @@ mod tests {
             take(&outbox, &mut seen);
         }
         crew.stop();
-        while seen.len() < sent as usize {
+        wait(|| {
             crew.take_over(post);
             take(&outbox, &mut seen);
-            std::thread::yield_now();
-        }
+            seen.len() == sent as usize
+        });
         let mut last = HashMap::new();
         for (id, topic) in seen {
             let before = last.insert(topic, id);
@@ -225,10 +235,10 @@ mod tests {
         crew.take_over(post);
         assert!(!crew.is_leaving());
         let mut seen = Vec::new();
-        while seen.is_empty() {
+        wait(|| {
             take(&outbox, &mut seen);
-            std::thread::yield_now();
-        }
+            !seen.is_empty()
+        });
         assert_eq!(seen[0].0, 1, "what came meanwhile is decided by those that took over");
         crew.stop();
     }
@@ -247,10 +257,10 @@ mod tests {
                 std::thread::yield_now();
             }
             let mut seen: Vec<_> = crew.retire().iter().map(|parcel| (parcel.id, String::new())).collect();
-            while seen.len() < 50 {
+            wait(|| {
                 take(&outbox, &mut seen);
-                std::thread::yield_now();
-            }
+                seen.len() == 50
+            });
             seen.sort_unstable();
             assert!(seen.iter().map(|(id, _)| *id).eq(0..50), "{seen:?}");
         }
