@@ -132,3 +132,21 @@ fn what_is_parked_is_bounded() {
     assert!(memory_peak_bytes(tidegate.pid()) <= MEMORY_MAX_BYTES);
     assert_balanced(&tidegate);
 }
+
+/// The traps are told with the words of the guest, where they are counted and where the message is kept.
+#[test]
+fn a_plugin_that_starts_anew_is_seen_to_do_so() {
+    let house = House::new();
+    let bad = Bad { component: "hostile", plugin: r#"config = { mode = "trap", only = "poison" }"#, route: "" };
+    let tidegate = house.gateway(&bad).start();
+    send(&mut house.client(), ["good", "poison", "good"]);
+    let metrics = settled(&tidegate, 3);
+    let restarts = metrics.get("tidegate_plugin_restarts_total", &[("plugin", "bad"), ("kind", "trap")]);
+    assert!(restarts >= Some(1.0), "{restarts:?}");
+    let memory = metrics.get("tidegate_plugin_memory_bytes", &[("plugin", "bad")]);
+    assert!(memory >= Some(65_536.0), "{memory:?}");
+    let told = "the plugin failed and starts anew";
+    eventually("it is told", PATIENCE, || tidegate.log().contains(told));
+    let reason = parked(&tidegate)[0]["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("it said: ") && reason.contains("panicked"), "{reason}");
+}

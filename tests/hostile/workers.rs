@@ -47,7 +47,7 @@ fn with_one_worker_it_holds_up_all() {
 #[test]
 fn other_numbers_of_workers_under_traffic_lose_repeat_and_reorder_nothing() {
     let house = House::new();
-    let numbers = ["", "workers = 3", "workers = { count = 2, level = 1 }", "workers = { count = 3, level = 2 }"];
+    let numbers = ["", "workers = 3", "workers = { count = 2, level = 1 }", "workers = { count = 3, level = 0 }"];
     let config = |at: usize| house.config(&with_workers(numbers[at % numbers.len()], "config = { mode = \"pass\" }"));
     let tidegate = house.gateway(&with_workers("", "config = { mode = \"pass\" }")).start();
     let (honest, ledger) = (house.honest_traffic(), Ledger::new());

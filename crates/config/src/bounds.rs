@@ -134,7 +134,7 @@ pub(crate) const RETRY_MAX: Period = span(10 * SECOND, 1, DAY);
 pub(crate) const TICK: Period = span(SECOND, 10, DAY);
 pub(crate) const WORKERS: Number = number(1, 1, 64);
 /// The default is never used: without `level` it is the whole topic.
-pub(crate) const LEVEL: Number = number(1, 1, 128);
+pub(crate) const LEVEL: Number = number(0, 0, 127);
 
 impl Default for EmbeddedLimits {
     fn default() -> Self {

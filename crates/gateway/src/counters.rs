@@ -1,5 +1,6 @@
 //! What plugins' threads count. The rest is in the accounts of the router.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tidegate_plugin::Fault;
 
@@ -12,6 +13,11 @@ impl Shared {
         self.0.fetch_add(count, Relaxed);
     }
 
+    /// One of those that add up to it has changed.
+    fn change(&self, before: u64, after: u64) {
+        self.0.fetch_add(after.wrapping_sub(before), Relaxed);
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -20,7 +26,10 @@ impl Shared {
 /// What one plugin did in one route, over all its versions.
 #[derive(Debug, Default)]
 pub(crate) struct StageCounters {
-    faults: [Shared; Fault::KINDS.len()],
+    faults: ByKind,
+    restarts: ByKind,
+    /// Linear memory of all instances, in bytes.
+    pub(crate) memory: Shared,
     pub(crate) rejects: Shared,
     pub(crate) retries: Shared,
     pub(crate) circuit_open: Shared,
@@ -29,17 +38,63 @@ pub(crate) struct StageCounters {
 
 impl StageCounters {
     pub(crate) fn fault(&self, kind: &str) {
-        if let Some(at) = Fault::KINDS.iter().position(|known| *known == kind) {
-            self.faults[at].add(1);
-        }
+        count(&self.faults, kind);
+    }
+
+    /// A guest was thrown away.
+    pub(crate) fn restart(&self, kind: &str) {
+        count(&self.restarts, kind);
     }
 
     /// Every kind of fault with its count, zeros included.
     pub(crate) fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Fault::KINDS.into_iter().zip(self.faults.iter().map(Shared::get))
+        by_kind(&self.faults)
+    }
+
+    /// The same of guests that were thrown away.
+    pub(crate) fn restarts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        by_kind(&self.restarts)
     }
 
     pub(crate) fn failures(&self) -> u64 {
         self.faults().map(|(_, count)| count).sum::<u64>() + self.rejects.get()
+    }
+}
+
+type ByKind = [Shared; Fault::KINDS.len()];
+
+fn count(counts: &ByKind, kind: &str) {
+    if let Some(at) = Fault::KINDS.iter().position(|known| *known == kind) {
+        counts[at].add(1);
+    }
+}
+
+fn by_kind(counts: &ByKind) -> impl Iterator<Item = (&'static str, u64)> {
+    Fault::KINDS.into_iter().zip(counts.iter().map(Shared::get))
+}
+
+/// What one instance has of a plugin's memory; nothing once it is dropped.
+#[derive(Debug)]
+pub(crate) struct MemoryShare {
+    of: Arc<StageCounters>,
+    bytes: u64,
+}
+
+impl MemoryShare {
+    pub(crate) fn new(of: Arc<StageCounters>) -> Self {
+        Self { of, bytes: 0 }
+    }
+
+    pub(crate) fn set(&mut self, bytes: u64) {
+        if bytes != self.bytes {
+            self.of.memory.change(self.bytes, bytes);
+            self.bytes = bytes;
+        }
+    }
+}
+
+impl Drop for MemoryShare {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }

@@ -143,6 +143,9 @@ async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
     })
 }
 
+/// So many sessions, connected or not, for each client that may be connected at a time.
+const SESSIONS_PER_CONNECTION: usize = 4;
+
 pub(crate) fn settings(
     name: &str,
     config: &config::EmbeddedBroker,
@@ -160,6 +163,8 @@ pub(crate) fn settings(
         session_expiry_max_s: u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX),
         limits: Limits {
             connections: limits.max_connections as usize,
+            // Whoever may connect has a session: more clients than sessions would be turned away.
+            sessions: SESSIONS_PER_CONNECTION * limits.max_connections as usize,
             queue_messages: limits.session_queue_max as usize,
             retained_messages: limits.retained_max as usize,
             ..Limits::default()
@@ -366,4 +371,20 @@ pub(crate) fn subscribe(local: &Local, now: &mut Vec<(TopicFilter, QoS)>, wanted
     *now = wanted;
     local.unsubscribe(&gone);
     local.subscribe(&new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_who_may_connect_may_have_a_session() {
+        for max_connections in [1, 1024, 20_000] {
+            let limits = config::EmbeddedLimits { max_connections, ..config::EmbeddedLimits::default() };
+            let config = config::EmbeddedBroker { listen: Vec::new(), users: None, limits, spool: Default::default() };
+            let limits = settings("box", &config, None, false).limits;
+            assert!(limits.sessions >= limits.connections, "{limits:?}");
+        }
+        assert_eq!(Limits::default().sessions, SESSIONS_PER_CONNECTION * Limits::default().connections);
+    }
 }

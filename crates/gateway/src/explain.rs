@@ -49,6 +49,7 @@ impl fmt::Display for Explanation {
 pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result<Explanation, Error> {
     let cache = compile_cache::beside(&config.gateway.data_dir, cache);
     let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.into()))?;
+    preparer.keeps_lines = true;
     let matching = |route: &config::Route| {
         route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
     };
@@ -103,6 +104,9 @@ impl Explanation {
                 run_here(stage.instance.handle(&route.from.broker, &[input], &mut outcomes));
                 let version = short(stage.instance.digest()).to_owned();
                 let says = format!("plugin `{}` ({version})", stage.name);
+                for line in stage.instance.plugin().take_lines() {
+                    self.say(2, format!("{says} said: {}", harmless(&line)));
+                }
                 match outcomes.pop() {
                     Some(Outcome::Pass) => {
                         self.say(2, format!("{says}: onward, unchanged"));

@@ -113,6 +113,25 @@ const FAMILIES: &[Family] = &[
             }
         }
     }),
+    (
+        "tidegate_plugin_restarts_total",
+        "counter",
+        "Times a plugin failed and started anew, with an empty memory, by kind; a second chance may have healed it.",
+        |s, out| {
+            for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+                for (kind, count) in &plugin.restarts {
+                    let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
+                    out.add(&labels, *count as f64);
+                }
+            }
+        },
+    ),
+    (
+        "tidegate_plugin_memory_bytes",
+        "gauge",
+        "Linear memory of the plugin's instances; each may have `limits.memory`.",
+        per_plugin!(memory_bytes),
+    ),
     ("tidegate_plugin_rejects_total", "counter", "Messages a plugin rejected.", per_plugin!(rejects)),
     ("tidegate_plugin_retries_total", "counter", "Times a plugin was asked again.", per_plugin!(retries)),
     (

@@ -132,6 +132,8 @@ fn plugin_snapshot(plugin: &PluginInfo) -> PluginSnapshot {
         name: plugin.name.to_string(),
         version: short(&plugin.digest).to_owned(),
         faults: counters.faults().collect(),
+        restarts: counters.restarts().collect(),
+        memory_bytes: counters.memory.get(),
         rejects: counters.rejects.get(),
         retries: counters.retries.get(),
         circuit_open: counters.circuit_open.get(),

@@ -48,6 +48,10 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
                 found.push(places.plugin_problem(Severity::Error, name, "path", &words));
             }
             Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
+            Err(Wrong::Config(diagnostics)) if diagnostics.is_empty() => {
+                let words = tidegate_plugin::Error::Configure(diagnostics).to_string();
+                found.push(places.plugin_problem(Severity::Error, name, "config", &words));
+            }
             Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
         }
         found.extend(ungranted(config, places, name, settings, sources.get(name.as_str())));

@@ -59,6 +59,10 @@ pub struct PluginSnapshot {
     pub version: String,
     /// Faults by kind.
     pub faults: Vec<(&'static str, u64)>,
+    /// Guests that were thrown away, by kind of what they did; a second chance may have healed it.
+    pub restarts: Vec<(&'static str, u64)>,
+    /// Linear memory of its instances, in bytes.
+    pub memory_bytes: u64,
     /// Messages it rejected.
     pub rejects: u64,
     /// Times it was asked again.

@@ -80,7 +80,13 @@ fn checked(
     let payload = output.payload.map(Bytes::from);
     let properties = output.properties.map(properties).transpose()?;
     if let Some(own) = &properties {
-        check_portable_properties(spec, own, input.and_then(|input| input.properties.as_deref()))?;
+        let came = input.and_then(|input| input.properties.as_deref());
+        check_portable_properties(spec, own, came)?;
+        // Not a number, in a JavaScript engine, is 0 here: a message that nobody would ever see must not vanish without a word.
+        if own.message_expiry_seconds == Some(0) && came.and_then(|came| came.message_expiry_seconds) != Some(0) {
+            let problem = "is 0: the message would be gone before anybody has it; say `drop` to drop it";
+            return Err(Fault::BadProperty { name: "message-expiry-seconds", problem });
+        }
     }
     let says_utf8 = match (&properties, input) {
         (Some(own), _) => own.payload_is_utf8,
@@ -285,6 +291,20 @@ mod tests {
         };
         assert_eq!((outputs[0].to, outputs[1].to), (Destination::Onward, Destination::Target(1)));
         assert_eq!(outputs[0].topic, None);
+    }
+
+    #[test]
+    fn an_expiry_of_nothing_is_only_what_came_so() {
+        let spec = spec();
+        let now = |seconds| {
+            let properties = wit::PropertiesResult { message_expiry_seconds: Some(seconds), ..no_properties() };
+            wit::Output { properties: Some(properties), ..onward() }
+        };
+        assert_eq!((kind(&spec, vec![now(0)]), kind(&spec, vec![now(1)])), ("bad_property", "forward"));
+        let mut came = input();
+        came.properties = Some(Box::new(Properties { message_expiry_seconds: Some(0), ..Properties::default() }));
+        let same = outcome(&spec, &came, Ok(wit::Decision::Forward(vec![now(0)])));
+        assert!(matches!(same, Outcome::Forward(_)), "{same:?}");
     }
 
     #[test]

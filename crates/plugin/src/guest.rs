@@ -1,6 +1,7 @@
 //! What belongs to one running guest: its limits, its clock, its log, the state it is writing.
 
 use crate::contract::tidegate::gateway::{log, state, types};
+use crate::last_words::LastWords;
 use crate::log::{Level, Line, PluginLog};
 use crate::outcome::Fault;
 use crate::state::{Overlay, StateStore, Write};
@@ -35,6 +36,9 @@ pub(crate) struct Guest {
     deadline: Duration,
     /// Lines that wait for a thread that may write them.
     lines: Vec<(Level, Line)>,
+    /// Of the call in progress: standard error, which becomes one line of the log at its end, and what was logged as errors.
+    printed: LastWords,
+    errors: LastWords,
 }
 
 /// Carries a fault of ours through wasmtime's error out of an import.
@@ -57,6 +61,8 @@ impl Guest {
             refused: false,
             started: Instant::now(),
             lines: Vec::new(),
+            printed: LastWords::default(),
+            errors: LastWords::default(),
         }
     }
 
@@ -65,6 +71,8 @@ impl Guest {
         self.started = Instant::now();
         self.deadline = deadline;
         self.refused = false;
+        self.printed.clear();
+        self.errors.clear();
     }
 
     /// How long the call in progress took so far.
@@ -112,8 +120,17 @@ impl Guest {
         }
     }
 
+    /// A line of standard error.
+    pub(crate) fn complain(&mut self, line: &str) {
+        self.printed.push(line);
+    }
+
     /// A line for the log, which may be slow: from a borrowed thread it is not written.
     pub(crate) fn line(&mut self, level: Level, text: &str) {
+        if matches!(level, Level::Error) {
+            self.errors.push(text);
+        }
+        self.log.keep(text);
         let Some(line) = self.log.admit(text) else { return };
         if is_borrowed() {
             self.lines.push((level, line));
@@ -123,8 +140,12 @@ impl Guest {
         }
     }
 
-    /// What was said on a borrowed thread, on one that may wait.
+    /// At the end of a call: what was said on a borrowed thread, on one that may wait, and what it printed on standard error.
     pub(crate) async fn say(&mut self) {
+        if !self.printed.is_empty() {
+            let text = self.printed.joined();
+            self.line(Level::Warn, &text);
+        }
         if !self.lines.is_empty() {
             leave_borrowed().await;
             self.write_lines();
@@ -138,14 +159,20 @@ impl Guest {
     }
 
     /// What went wrong in the call in progress.
-    pub(crate) fn fault(&self, error: &wasmtime::Error) -> Fault {
+    pub(crate) fn fault(&mut self, error: &wasmtime::Error) -> Fault {
+        crate::wasi::end_line(self);
+        let said = [&self.printed, &self.errors].into_iter().find(|words| !words.is_empty()).map(LastWords::joined);
+        let with = |trap: String| match said {
+            Some(said) => format!("{trap}; it said: {said}"),
+            None => trap,
+        };
         if let Some(Stop(fault)) = error.downcast_ref() {
             return fault.clone();
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::Interrupt) => return Fault::Deadline(self.deadline),
             _ if self.refused => return Fault::Memory { limit_bytes: self.limits.memory_bytes },
-            Some(trap) => return Fault::Trap(trap.to_string()),
+            Some(trap) => return Fault::Trap(with(trap.to_string())),
             None => {}
         }
         let text = format!("{error:#}");
@@ -153,7 +180,7 @@ impl Guest {
         if text.contains("fuel allocated for hostcalls has been exhausted") {
             return Fault::TooLarge { limit_bytes: self.limits.output_bytes };
         }
-        Fault::Trap(crate::decide::shorten(text))
+        Fault::Trap(with(crate::decide::shorten(text)))
     }
 }
 

@@ -10,9 +10,12 @@ use std::time::Duration;
 use tidegate_config::MAX_COMPONENT_BYTES;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
 
-/// The native stack a guest may use, and wasmtime's default. A thread that calls plugins needs at least twice that;
-/// Rust's default of 2 MiB is plenty.
-pub const WASM_STACK_BYTES: usize = 512 * 1024;
+/// The native stack a guest may use. Interpreters parse JSON by recursion: 5,000 opening brackets are 5 KB that any client can
+/// send, and must not empty a plugin's memory. It is a fiber's: only what was used once takes memory.
+pub const WASM_STACK_BYTES: usize = 2 * 1024 * 1024;
+
+/// What the host's own functions have of a fiber's stack, on top.
+const HOST_STACK_BYTES: usize = 512 * 1024;
 
 /// Compiled code of this many bytes and files is kept; beyond it the longest unused goes.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
@@ -140,6 +143,7 @@ fn engine_config(cache: Option<Cache>) -> Config {
         .cache(cache)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(WASM_STACK_BYTES + HOST_STACK_BYTES)
         // A trap is told by its kind; tables to walk a guest's stack would cost memory for every plugin.
         .wasm_backtrace_max_frames(None)
         .generate_address_map(false)
@@ -187,15 +191,15 @@ fn check_preamble(bytes: &[u8]) -> Result<(), &'static str> {
     const MAGIC: &[u8] = b"\0asm";
     const CORE_MODULE: &[u8] = &[1, 0, 0, 0];
     if bytes.len() as u64 > MAX_COMPONENT_BYTES {
-        return Err("larger than 64 MiB");
+        return Err("it is larger than 64 MiB");
     }
     match bytes.split_at_checked(MAGIC.len()) {
         Some((MAGIC, rest)) if rest.starts_with(CORE_MODULE) => Err(
-            "a core WebAssembly module, not a component: build it for wasm32-wasip2, or make a component of it with \
-             wasm-component-ld",
+            "it is a core WebAssembly module: build it for wasm32-wasip2, or make a component of it with `wasm-tools \
+             component new`",
         ),
         Some((MAGIC, _)) => Ok(()),
-        _ => Err("not WebAssembly: it does not begin with \\0asm"),
+        _ => Err("it does not begin with \\0asm, as WebAssembly does"),
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Instance {
     cut: u32,
     /// What calls have written into the plugin's state and nobody has taken yet.
     written: Vec<Write>,
+    /// Why guests were thrown away since this was asked last.
+    lost_guests: Vec<Fault>,
     topics: GrantedTopics,
     /// As `messages`.
     block: Vec<u8>,
@@ -128,6 +130,7 @@ impl Instance {
             lost: Duration::ZERO,
             cut: 0,
             written: Vec::new(),
+            lost_guests: Vec::new(),
             topics: GrantedTopics::default(),
             block: Vec::new(),
             messages: Vec::new(),
@@ -137,6 +140,12 @@ impl Instance {
     /// What calls have written into the plugin's state since this was asked last, in order.
     pub fn take_written(&mut self) -> Vec<Write> {
         std::mem::take(&mut self.written)
+    }
+
+    /// Why guests were thrown away since this was asked last: one for each call that failed as a whole, whether or not a second
+    /// chance healed it. Whatever such a guest held in memory is gone.
+    pub fn take_lost_guests(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.lost_guests)
     }
 
     /// Decides messages from one source: pushes exactly one outcome for each, in order.
@@ -328,6 +337,7 @@ impl Instance {
         let answer = ask(&mut live).await;
         drop(running);
         let took = live.store.data().elapsed();
+        let answer = answer.map_err(|error| live.store.data_mut().fault(&error));
         live.store.data_mut().say().await;
         self.stats.calls += 1;
         self.stats.messages += messages as u64;
@@ -343,12 +353,13 @@ impl Instance {
                 return Ok(answer);
             }
             Ok(Err(fault)) => fault,
-            Err(error) => live.store.data().fault(&error),
+            Err(fault) => fault,
         };
         self.stats.failed_calls += 1;
         self.batch = 1;
         self.lost += took;
         self.cut += u32::from(matches!(fault, Fault::Deadline(_)));
+        self.lost_guests.push(fault.clone());
         Err(fault)
     }
 

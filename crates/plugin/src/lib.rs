@@ -27,6 +27,7 @@ mod granted_topics;
 mod guest;
 mod host;
 mod instance;
+mod last_words;
 mod log;
 mod outcome;
 mod packed;
@@ -87,7 +88,7 @@ pub enum Error {
     #[error("it failed while it started: {0}")]
     Start(#[source] Fault),
     /// It refuses its configuration.
-    #[error("it refuses its configuration: {}", Diagnostics(.0))]
+    #[error("it refuses its configuration{}", Diagnostics(.0))]
     Configure(Vec<Diagnostic>),
 }
 
@@ -113,9 +114,16 @@ struct Diagnostics<'a>(&'a [Diagnostic]);
 
 impl fmt::Display for Diagnostics<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            // As componentize-js makes of an exception that is no list of diagnostics.
+            return f.write_str(
+                " without saying why: it returned an empty list of problems, which an ordinary exception becomes in \
+                 some languages",
+            );
+        }
         for (n, diagnostic) in self.0.iter().enumerate() {
-            let comma = if n == 0 { "" } else { "; " };
-            write!(f, "{comma}{diagnostic}")?;
+            let before = if n == 0 { ": " } else { "; " };
+            write!(f, "{before}{diagnostic}")?;
         }
         Ok(())
     }

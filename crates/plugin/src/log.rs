@@ -8,7 +8,10 @@ use tidegate_pacing::LogLimit;
 pub(crate) use crate::contract::tidegate::gateway::log::Level;
 
 /// The longest line, in bytes; the rest is cut off.
-const MAX_LINE_BYTES: usize = 1024;
+const MAX_LINE_BYTES: usize = 4096;
+
+/// So many lines are kept at most.
+const MAX_KEPT: usize = 100;
 
 /// A line that may be logged.
 #[derive(Debug)]
@@ -23,11 +26,30 @@ pub(crate) struct Line {
 pub(crate) struct PluginLog {
     plugin: String,
     limit: Mutex<LogLimit>,
+    /// What was said, limited or not, if somebody wants to know.
+    kept: Option<Mutex<Vec<String>>>,
 }
 
 impl PluginLog {
-    pub(crate) fn new(plugin: String, lines_per_second: u32) -> Self {
-        Self { plugin, limit: Mutex::new(LogLimit::new(lines_per_second, Duration::from_secs(1))) }
+    pub(crate) fn new(plugin: String, lines_per_second: u32, keeps_lines: bool) -> Self {
+        let limit = Mutex::new(LogLimit::new(lines_per_second, Duration::from_secs(1)));
+        Self { plugin, limit, kept: keeps_lines.then(Mutex::default) }
+    }
+
+    /// Keeps a line for who asks.
+    pub(crate) fn keep(&self, text: &str) {
+        if let Some(kept) = &self.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() < MAX_KEPT {
+                kept.push(clean(text));
+            }
+        }
+    }
+
+    /// The lines that were kept since this was asked last.
+    pub(crate) fn take_kept(&self) -> Vec<String> {
+        let kept = self.kept.as_ref().map(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner));
+        kept.map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default()
     }
 
     /// Lines held back so far.
@@ -76,19 +98,22 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let log = PluginLog::new("p".into(), 20);
+        let log = PluginLog::new("p".into(), 20, false);
         for _ in 0..1000 {
             let _ = log.admit("again");
         }
         assert!((1..=980).contains(&log.suppressed()), "{} of 1000", log.suppressed());
-        let silent = PluginLog::new("p".into(), 0);
+        let silent = PluginLog::new("p".into(), 0, true);
         assert!(silent.admit("not at all").is_none());
         assert_eq!(silent.suppressed(), 1);
+        (0..1000).for_each(|_| silent.keep("a line\n"));
+        assert_eq!((silent.take_kept().len(), silent.take_kept().len()), (MAX_KEPT, 0));
+        assert!(log.take_kept().is_empty());
     }
 
     #[test]
     fn a_line_is_one_line() {
         assert_eq!(clean("a\nERROR forged\x1b[31m\n"), "a ERROR forged [31m");
-        assert_eq!(clean(&"ä".repeat(2000)).chars().count(), MAX_LINE_BYTES / 2 + 1);
+        assert_eq!(clean(&"ä".repeat(MAX_LINE_BYTES)).chars().count(), MAX_LINE_BYTES / 2 + 1);
     }
 }

@@ -65,7 +65,7 @@ impl Plugin {
             Some(_) => Some(packed::GuestIndices::new(&pre).map_err(|error| Error::WrongWorld(format!("{error:#}")))?),
             None => None,
         };
-        let log = Arc::new(PluginLog::new(spec.name.clone(), spec.limits.log_lines_per_second));
+        let log = Arc::new(PluginLog::new(spec.name.clone(), spec.limits.log_lines_per_second, spec.keeps_lines));
         let digest = component.shared_digest();
         Ok(Self { inner: Arc::new(Inner { host: host.clone(), spec, digest, pre, handler, timer, packed, log }) })
     }
@@ -98,6 +98,11 @@ impl Plugin {
         self.inner.timer.is_some()
     }
 
+    /// What it said since this was asked last: empty unless [`Spec::keeps_lines`].
+    pub fn take_lines(&self) -> Vec<String> {
+        self.inner.log.take_kept()
+    }
+
     /// Lines of log held back so far because there were too many in a second.
     pub fn suppressed_log_lines(&self) -> u64 {
         self.inner.log.suppressed()
@@ -115,10 +120,10 @@ impl Plugin {
         store.epoch_deadline_callback(|cx| Ok(cx.data().cut()));
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_DIAGNOSTIC_BYTES);
-        let failed = |store: &Store<Guest>, error: wasmtime::Error| Error::Start(store.data().fault(&error));
+        let failed = |store: &mut Store<Guest>, error: wasmtime::Error| Error::Start(store.data_mut().fault(&error));
 
         let running = crate::instance::begin(host, &mut store, spec.limits.configure_deadline);
-        let instance = pre.instantiate_async(&mut store).await.map_err(|error| failed(&store, error))?;
+        let instance = pre.instantiate_async(&mut store).await.map_err(|error| failed(&mut store, error))?;
         drop(running);
         let wrong_type = |error: wasmtime::Error| Error::WrongWorld(format!("{error:#}"));
         let handler = self.inner.handler.load(&mut store, &instance).map_err(wrong_type)?;
@@ -129,8 +134,9 @@ impl Plugin {
 
         let running = crate::instance::begin(host, &mut store, spec.limits.configure_deadline);
         let verdict = handler.call_configure(&mut store, &spec.config_json).await;
-        let verdict = verdict.map_err(|error| failed(&store, error))?;
         drop(running);
+        let verdict = verdict.map_err(|error| failed(&mut store, error))?;
+        store.data_mut().say().await;
         match verdict {
             Ok(()) => {
                 store.data_mut().commit();

@@ -20,6 +20,8 @@ pub struct Spec {
     /// Whether its outputs may have control characters and non-characters in topics and in texts of MQTT 5, on which
     /// the next broker may hang up; see [`tidegate_message::text`]. What it leaves as it came is not judged.
     pub allow_control_characters: bool,
+    /// Whether what it says is kept for [`Plugin::take_lines`](crate::Plugin::take_lines), besides being logged.
+    pub keeps_lines: bool,
     /// Its durable state. Hand the same store to the version that replaces this one.
     pub state: StateStore,
 }
@@ -33,6 +35,7 @@ impl Spec {
             grants: Grants::default(),
             limits: Limits::default(),
             allow_control_characters: false,
+            keeps_lines: false,
             state: StateStore::default(),
         }
     }

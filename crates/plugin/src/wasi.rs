@@ -87,18 +87,32 @@ fn unreachable_here(at: &mut LinkerInstance<'_, Guest>, interface: &str, item: &
     at.func_new(item, move |_, _, _, _| Err(wasmtime::format_err!("`{name}` does not exist in the world of a plugin")))
 }
 
-/// Standard output (0) or standard error (1) as lines of the log.
+/// Standard output (0), each line of which is one of the log, or standard error (1), which is one line of it a call.
 fn print(guest: &mut Guest, stream: usize, bytes: &[u8]) {
     let mut pending = std::mem::take(&mut guest.wasi.lines[stream]);
-    let level = if stream == 0 { Level::Info } else { Level::Warn };
     for byte in bytes {
         if *byte != b'\n' {
             pending.push(*byte);
         }
         if *byte == b'\n' || pending.len() >= MAX_LINE_BYTES {
-            guest.line(level, &String::from_utf8_lossy(&pending));
+            line(guest, stream, &pending);
             pending.clear();
         }
     }
     guest.wasi.lines[stream] = pending;
+}
+
+fn line(guest: &mut Guest, stream: usize, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match stream {
+        _ if text.trim().is_empty() => {}
+        0 => guest.line(Level::Info, &text),
+        _ => guest.complain(&text),
+    }
+}
+
+/// A guest that failed ends the line on standard error that it was in.
+pub(crate) fn end_line(guest: &mut Guest) {
+    let pending = std::mem::take(&mut guest.wasi.lines[1]);
+    line(guest, 1, &pending);
 }

@@ -17,6 +17,7 @@ mod walk;
 pub use path::Path;
 pub use text::write_string;
 
+use crate::decimal::Decimal;
 use std::{borrow::Cow, ops::Range};
 use text::unescape;
 use walk::Walk;
@@ -47,6 +48,16 @@ impl Field {
         std::str::from_utf8(value).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
+    /// The number as it is written, if it has no more digits than a [`Decimal`] holds and fits an `f64`.
+    #[must_use]
+    pub fn decimal(&self, payload: &[u8]) -> Option<Decimal> {
+        let value = &payload[self.value.clone()];
+        if !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
+            return None;
+        }
+        Decimal::parse(std::str::from_utf8(value).ok()?).filter(|number| number.fits_f64())
+    }
+
     /// The text of a string without quotes and escapes; anything else as it is written.
     #[must_use]
     pub fn text<'a>(&self, payload: &'a [u8]) -> Cow<'a, str> {
@@ -63,6 +74,29 @@ impl Field {
 pub struct NotJson {
     /// Where it stops being it.
     pub at: usize,
+}
+
+impl NotJson {
+    /// In words, with what stands there, for who sends it.
+    #[must_use]
+    pub fn told(self, payload: &[u8]) -> String {
+        let Self { at } = self;
+        let rest = payload.get(at..).unwrap_or_default();
+        let letters = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').take(20).count();
+        let what = match rest {
+            [] if payload.is_empty() => return "not JSON: an empty payload".to_owned(),
+            [] => return format!("not JSON: it ends at byte {at}, too soon"),
+            [0xef, 0xbb, 0xbf, ..] => "a byte order mark".to_owned(),
+            [0, ..] => "a NUL".to_owned(),
+            [b'\'', ..] => "a single quote".to_owned(),
+            [b'}' | b']', ..] => format!("`{}`, perhaps after a comma too many", char::from(rest[0])),
+            [b'[' | b'{', ..] => format!("`{}`, perhaps deeper than {MAX_DEPTH} levels", char::from(rest[0])),
+            _ if letters > 0 => format!("`{}`", String::from_utf8_lossy(&rest[..letters])),
+            [byte, ..] if byte.is_ascii_graphic() => format!("`{}`", char::from(*byte)),
+            [byte, ..] => format!("the byte {byte:#04x}"),
+        };
+        format!("not JSON: {what} at byte {at}")
+    }
 }
 
 impl std::fmt::Display for NotJson {

@@ -42,13 +42,15 @@
 //! passes, or whose output changes only the topic, is never copied. The only `unsafe` code is what the
 //! binding macros generate, and the allocator (`memory.rs`). A panic traps, and its message is in the gateway's log.
 //!
-//! Start reading at [`Plugin`]; [`json`] finds and replaces a field of a payload without building a tree.
+//! Start reading at [`Plugin`]; [`json`] finds and replaces a field of a payload without building a tree, [`decimal`] computes
+//! with its numbers as they are written.
 
 extern crate self as tidegate_sdk; // The generated bindings name their runtime by the path a plugin sees.
 
 #[doc(hidden)]
 pub mod bindings;
 pub mod config;
+pub mod decimal;
 mod decision;
 #[doc(hidden)]
 pub mod export;
@@ -162,10 +164,7 @@ macro_rules! __plugin_handler {
     $crate::bindings::export_handler!(Handler with_types_in $crate::bindings);
 
             impl $crate::bindings::packed::exports::tidegate::gateway::packed::Guest for Handler {
-                fn handle_packed(
-                    source: ::std::string::String,
-                    messages: ::std::vec::Vec<u8>,
-                ) -> ::std::vec::Vec<u8> {
+                fn handle_packed(source: ::std::string::String, messages: ::std::vec::Vec<u8>) -> ::std::vec::Vec<u8> {
                     __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::handle_packed(plugin, &source, messages))
                 }
             }

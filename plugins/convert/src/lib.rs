@@ -5,13 +5,17 @@
 //!
 //! Start reading at [`Convert::handle`]; `units.rs` holds the units.
 
+mod number;
 mod units;
 
+use number::Number;
 use serde::Deserialize;
 use std::ops::Range;
 use tidegate_sdk::{
     Decision, Failure, Message, Output, Plugin, Problems,
-    json::{self, Field, Path},
+    decimal::Decimal,
+    json::{self, Field, NotJson, Path},
+    log,
 };
 use units::Unit;
 
@@ -72,6 +76,8 @@ pub struct Convert {
     /// In the order of the payload.
     edits: Vec<Edit>,
     text: Vec<u8>,
+    /// Messages that went onward although a rule did not fit.
+    misfits: u64,
 }
 
 struct Rule {
@@ -83,12 +89,7 @@ struct Rule {
 enum Change {
     /// The value stays, whatever it is.
     Nothing,
-    Number {
-        units: Option<(Unit, Unit)>,
-        scale: f64,
-        offset: f64,
-        round: Option<u32>,
-    },
+    Number(Number),
 }
 
 /// Bytes of the payload to replace by bytes of `text`.
@@ -135,15 +136,23 @@ impl Plugin for Convert {
             checked.extend(check(rule, place, &mut paths, &mut problems));
         }
         let found = vec![None; paths.len()];
-        problems.or(|| Self { rules: checked, paths, on_missing, found, edits: Vec::new(), text: Vec::new() })
+        problems.or(|| Self {
+            rules: checked,
+            paths,
+            on_missing,
+            found,
+            edits: Vec::new(),
+            text: Vec::new(),
+            misfits: 0,
+        })
     }
 
     fn handle(&mut self, _source: &str, message: Message) -> Result<Decision, Failure> {
         if let Err(problem) = self.plan(&message.payload) {
             match self.on_missing {
-                OnMissing::Pass => return Ok(Decision::pass()),
+                OnMissing::Pass => self.misfit(problem, &message),
                 OnMissing::Drop => return Ok(Decision::drop(problem.reason())),
-                OnMissing::Reject => return Err(Failure::reject(problem.reason())),
+                OnMissing::Reject => return Err(Failure::reject(problem.told(&message.payload))),
             }
         }
         if self.edits.is_empty() {
@@ -156,9 +165,10 @@ impl Plugin for Convert {
 /// Why a rule does not fit a message.
 #[derive(Clone, Copy)]
 enum Problem {
-    NotJson,
+    NotJson(NotJson),
     NoField,
     NoNumber,
+    OutOfRange,
     NameTaken,
     NoName,
 }
@@ -166,49 +176,74 @@ enum Problem {
 impl Problem {
     fn reason(self) -> &'static str {
         match self {
-            Self::NotJson => "not JSON",
+            Self::NotJson(_) => "not JSON",
             Self::NoField => "no such field",
-            Self::NoNumber => "not a number, or out of range",
+            Self::NoNumber => "not a number",
+            Self::OutOfRange => "a number out of range",
             Self::NameTaken => "the new name is taken",
             Self::NoName => "an element of an array has no name",
+        }
+    }
+
+    /// With its place, for who looks at the message; a reason to count by has none.
+    fn told(self, payload: &[u8]) -> String {
+        match self {
+            Self::NotJson(at) => at.told(payload),
+            other => other.reason().to_owned(),
         }
     }
 }
 
 impl Convert {
-    /// Fills `edits` and `text`. Fails at the first rule that does not fit, unless such a rule is skipped.
+    /// Fills `edits` and `text`, and says which rule did not fit, if there is one. Stops there, unless such rules are skipped.
     fn plan(&mut self, payload: &[u8]) -> Result<(), Problem> {
         self.edits.clear();
         self.text.clear();
-        json::find_each(payload, &self.paths, &mut self.found).map_err(|_| Problem::NotJson)?;
+        json::find_each(payload, &self.paths, &mut self.found).map_err(Problem::NotJson)?;
+        let mut outcome = Ok(());
         for i in 0..self.rules.len() {
-            match self.plan_rule(i, payload) {
-                Err(_) if matches!(self.on_missing, OnMissing::Pass) => {}
-                planned => planned?,
+            let planned = self.plan_rule(i, payload);
+            if planned.is_err() && !matches!(self.on_missing, OnMissing::Pass) {
+                return planned;
             }
+            outcome = outcome.and(planned);
         }
-        Ok(())
+        outcome
+    }
+
+    /// Onward all the same: a message for each power of ten of them, and one that is only seen by who looks closely.
+    fn misfit(&mut self, problem: Problem, message: &Message) {
+        self.misfits += 1;
+        let why = problem.told(&message.payload);
+        if self.misfits.ilog10() != (self.misfits - 1).checked_ilog10().unwrap_or(u32::MAX) {
+            let (count, topic) = (self.misfits, &message.topic);
+            log::warn!(
+                "{count} went onward with a field unconverted (`on_missing = \"pass\"`), the last on {topic}: {why}"
+            );
+        } else {
+            log::debug!("a field goes onward unconverted: {why}");
+        }
     }
 
     fn plan_rule(&mut self, i: usize, payload: &[u8]) -> Result<(), Problem> {
         let Rule { change, rename } = &self.rules[i];
         let field = self.found[i].as_ref().ok_or(Problem::NoField)?;
-        let number = change.apply(field, payload)?;
-        if let Some((name, free)) = rename {
+        if let Some((_, free)) = rename {
             if self.found[*free].is_some() {
                 return Err(Problem::NameTaken);
             }
             if field.key.is_empty() {
                 return Err(Problem::NoName);
             }
+        }
+        let start = self.text.len();
+        if change.write(field, payload, &mut self.text)? {
+            insert(&mut self.edits, Edit { old: field.value.clone(), new: start..self.text.len() });
+        }
+        if let Some((name, _)) = rename {
             let start = self.text.len();
             self.text.extend_from_slice(name);
             insert(&mut self.edits, Edit { old: field.key.clone(), new: start..self.text.len() });
-        }
-        if let Some((number, round)) = number {
-            let start = self.text.len();
-            write_number(number, round, &mut self.text);
-            insert(&mut self.edits, Edit { old: field.value.clone(), new: start..self.text.len() });
         }
         Ok(())
     }
@@ -233,17 +268,28 @@ fn insert(edits: &mut Vec<Edit>, edit: Edit) {
 }
 
 impl Change {
-    /// The number to write and its decimals; none if the value stays.
-    fn apply(&self, field: &Field, payload: &[u8]) -> Result<Option<(f64, Option<u32>)>, Problem> {
-        let Self::Number { units, scale, offset, round } = self else {
-            return Ok(None);
+    /// Writes the new number; false if the value stays.
+    fn write(&self, field: &Field, payload: &[u8], to: &mut Vec<u8>) -> Result<bool, Problem> {
+        let Self::Number(number) = self else {
+            return Ok(false);
         };
-        let mut number = field.number(payload).ok_or(Problem::NoNumber)?;
-        if let Some((from, to)) = units {
-            number = to.of_base(from.base_of(number));
-        }
-        number = number * scale + offset;
-        if number.is_finite() { Ok(Some((number, *round))) } else { Err(Problem::NoNumber) }
+        let is_written = match field.decimal(payload) {
+            // Most numbers are held whole, and no `f64` is made of them.
+            Some(exact) => number.write(Some(exact), || exact.to_f64(), to),
+            None => {
+                let near = field.number(payload).ok_or_else(|| wrong_number(field, payload))?;
+                number.write(None, || near, to)
+            }
+        };
+        if is_written { Ok(true) } else { Err(Problem::OutOfRange) }
+    }
+}
+
+/// A value that is no number is another mistake than one that is too large.
+fn wrong_number(field: &Field, payload: &[u8]) -> Problem {
+    match payload[field.value.clone()].first() {
+        Some(b'-' | b'0'..=b'9') => Problem::OutOfRange,
+        _ => Problem::NoNumber,
     }
 }
 
@@ -294,7 +340,11 @@ fn check(
         (written, paths.len() - 1)
     });
     let change = match changes {
-        true => Change::Number { units, scale: scale.unwrap_or(1.0), offset: offset.unwrap_or(0.0), round },
+        true => {
+            let written =
+                |number: Option<f64>, default| Decimal::of_f64(number.unwrap_or(default)).unwrap_or(Decimal::ZERO);
+            Change::Number(Number::new(units, written(scale, 1.0), written(offset, 0.0), round))
+        }
         false => Change::Nothing,
     };
     Some(Rule { change, rename })
@@ -324,50 +374,6 @@ fn check_units(
             None
         }
     }
-}
-
-/// Rounded half away from zero, without trailing zeroes; not rounded, the shortest text that reads back the same.
-fn write_number(number: f64, round: Option<u32>, to: &mut Vec<u8>) {
-    /// Whole numbers up to here are exact.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    /// Digits of the largest `u64`.
-    const DIGITS: usize = 20;
-
-    let Some(decimals) = round else {
-        return write_shortest(number, to);
-    };
-    let scaled = (number.abs() * 10_f64.powi(decimals.cast_signed())).round();
-    if scaled >= EXACT {
-        return write_shortest(number, to); // No digit of it is that far behind the point.
-    }
-    let mut whole = scaled as u64;
-    let mut decimals = decimals as usize;
-    if whole == 0 {
-        return to.push(b'0');
-    }
-    while decimals > 0 && whole.is_multiple_of(10) {
-        whole /= 10;
-        decimals -= 1;
-    }
-    let mut digits = [b'0'; DIGITS];
-    let mut start = DIGITS;
-    while whole > 0 || DIGITS - start <= decimals {
-        start -= 1;
-        digits[start] = b'0' + (whole % 10) as u8;
-        whole /= 10;
-    }
-    if number < 0.0 {
-        to.push(b'-');
-    }
-    to.extend_from_slice(&digits[start..DIGITS - decimals]);
-    if decimals > 0 {
-        to.push(b'.');
-        to.extend_from_slice(&digits[DIGITS - decimals..]);
-    }
-}
-
-fn write_shortest(number: f64, to: &mut Vec<u8>) {
-    serde_json::to_writer(to, &number).expect("a finite number goes into memory");
 }
 
 tidegate_sdk::plugin!(Convert);

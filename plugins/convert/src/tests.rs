@@ -26,7 +26,7 @@ fn a_unit_is_converted_in_place() {
 #[test]
 fn a_field_is_renamed_where_it_stands() {
     let config = r#"{"field": "a.b", "rename": "c\"", "scale": 2, "offset": -1}"#;
-    assert_eq!(convert(config, r#"{"a":{"b":3}}"#), r#"{"a":{"c\"":5.0}}"#);
+    assert_eq!(convert(config, r#"{"a":{"b":3}}"#), r#"{"a":{"c\"":5}}"#);
     assert_eq!(convert(r#"{"field": "a", "rename": "b"}"#, r#"{"a":[null]}"#), r#"{"b":[null]}"#);
     let taken = r#"{"a":1,"b":2}"#;
     assert_eq!(convert(r#"{"field": "a", "rename": "b"}"#, taken), taken);
@@ -41,7 +41,7 @@ fn several_rules_make_one_output() {
         {"field": "readings.1", "offset": 1, "round": 0}
     ]}"#;
     let payload = r#"{"temp":215,"readings":[1,2,3],"out":{"wind":10,"x":"\"wind\":1"}}"#;
-    let expected = r#"{"temp":21.5,"readings":[1,3,3],"out":{"wind_kmh":36.0,"x":"\"wind\":1"}}"#;
+    let expected = r#"{"temp":21.5,"readings":[1,3,3],"out":{"wind_kmh":36,"x":"\"wind\":1"}}"#;
     assert_eq!(convert(config, payload), expected);
 }
 
@@ -49,17 +49,23 @@ fn several_rules_make_one_output() {
 fn what_does_not_fit_goes_where_it_is_told() {
     for (payload, reason) in [
         (r#"{"other":1}"#, "no such field"),
-        (r#"{"temp":"72.5"}"#, "not a number, or out of range"),
-        (r#"{"temp":null}"#, "not a number, or out of range"),
-        (r#"{"temp":1e999}"#, "not a number, or out of range"),
-        (r#"{"temp":72.5"#, "not JSON"),
-        ("21.5 C", "not JSON"),
-        ("", "not JSON"),
+        (r#"{"temp":"72.5"}"#, "not a number"),
+        (r#"{"temp":null}"#, "not a number"),
+        (r#"{"temp":1e999}"#, "a number out of range"),
+        (r#"{"temp":72.5"#, "not JSON: it ends at byte 12, too soon"),
+        ("21.5 C", "not JSON: `C` at byte 5"),
+        ("", "not JSON: an empty payload"),
+        (r#"{"temp":NaN}"#, "not JSON: `NaN` at byte 8"),
+        ("{\"temp\":1}\0", "not JSON: a NUL at byte 10"),
+        ("\u{feff}{\"temp\":1}", "not JSON: a byte order mark at byte 0"),
+        (r#"{'temp':1}"#, "not JSON: a single quote at byte 1"),
+        (r#"{"temp":1,}"#, "not JSON: `}`, perhaps after a comma too many at byte 10"),
     ] {
+        let word = reason.split(':').next().unwrap();
         let with =
             |on_missing: &str| convert(&CELSIUS.replace('}', &format!(r#", "on_missing": "{on_missing}"}}"#)), payload);
         assert_eq!(convert(CELSIUS, payload), payload);
-        assert_eq!(with("drop"), format!("drop: {reason}"));
+        assert_eq!(with("drop"), format!("drop: {word}"), "a reason to count by has no place");
         assert_eq!(with("reject"), format!("Failure::Reject({reason:?})"));
     }
 }
@@ -90,21 +96,37 @@ fn a_wrong_configuration_is_refused_at_its_place() {
     }
 }
 
-fn written(number: f64, round: Option<u32>) -> String {
-    let mut text = Vec::new();
-    write_number(number, round, &mut text);
-    String::from_utf8(text).unwrap()
+/// What a rule makes of `{"t": <number>}`.
+fn number(rule: &str, number: &str) -> String {
+    let whole = convert(&format!(r#"{{"field": "t", {rule}}}"#), &format!(r#"{{"t": {number}}}"#));
+    whole.trim_start_matches(r#"{"t": "#).trim_end_matches('}').to_owned()
 }
 
 #[test]
-fn numbers_are_written_as_people_do() {
-    assert_eq!(written(21.0, Some(2)), "21");
-    assert_eq!(written(-0.001, Some(2)), "0");
-    assert_eq!(written(-0.05, Some(2)), "-0.05");
-    assert_eq!(written(0.005, Some(3)), "0.005");
-    assert_eq!(written(1234.5, Some(0)), "1235");
-    assert_eq!(written(1e300, Some(2)), "1e+300");
-    assert_eq!(written(0.1 + 0.2, None), "0.30000000000000004");
+fn numbers_are_the_decimal_texts_they_are() {
+    for (rule, given, right) in [
+        (r#""round": 2"#, "21.0", "21"),
+        (r#""round": 2"#, "-0.001", "0"),
+        (r#""round": 2"#, "-0.05", "-0.05"),
+        (r#""round": 0"#, "1234.5", "1235"),
+        (r#""round": 15"#, "4.4", "4.4"),
+        (r#""round": 12"#, "4096.1", "4096.1"),
+        (r#""round": 2"#, "1.005", "1.01"),
+        (r#""scale": 0.001, "round": 2"#, "1025", "1.03"),
+        (r#""scale": 10"#, "21", "210"),
+        (r#""round": 0"#, "9007199254740993", "9007199254740993"),
+        (r#""round": 0"#, "1e16", "10000000000000000"),
+        (r#""scale": 1"#, "12345678901234567890", "12345678901234567890"),
+        (r#""from": "kelvin", "to": "celsius""#, "294.25", "21.1"),
+        (r#""from": "fahrenheit", "to": "celsius""#, "71.3", "21.833333333333332"),
+        (r#""from": "fahrenheit", "to": "celsius""#, "1e308", "5.555555555555556e307"),
+        (r#""from": "horsepower", "to": "watt""#, "1", "745.69987158227022"),
+        (r#""round": 2"#, "1e300", "1e300"),
+        // More digits than are held are still a number.
+        (r#""scale": 2, "round": 3"#, "0.1234567890123456789012345678901234567890", "0.247"),
+    ] {
+        assert_eq!(number(rule, given), right, "{rule} of {given}");
+    }
 }
 
 fn any_payload() -> impl Strategy<Value = Value> {
@@ -161,10 +183,10 @@ proptest! {
     }
 
     #[test]
-    fn a_rounded_number_reads_back_rounded(number in -1e12..1e12_f64, decimals in 0..4_u32) {
-        let text = written(number, Some(decimals));
+    fn a_rounded_number_reads_back_rounded(given in -1e12..1e12_f64, decimals in 0..4_u32) {
+        let text = number(&format!(r#""round": {decimals}"#), &format!("{given}"));
         let value: f64 = text.parse().unwrap();
-        prop_assert!((value - number).abs() <= 0.5000001 * 10_f64.powi(-(decimals as i32)) + number.abs() * 1e-15, "{text}");
+        prop_assert!((value - given).abs() <= 0.5000001 * 10_f64.powi(-(decimals as i32)) + given.abs() * 1e-15, "{text}");
         prop_assert!(serde_json::from_str::<Value>(&text).is_ok());
         prop_assert!(text.split_once('.').is_none_or(|(_, fraction)| fraction.len() <= decimals as usize));
     }

@@ -1,13 +1,16 @@
 //! The units `convert` knows, each as a line through the base unit of its dimension.
 
-/// `base = (value + shift) * numerator / denominator`.
+use tidegate_sdk::decimal::Decimal;
+
+/// `base = (value + shift) * numerator / denominator`, exactly: a pound is 0.45359237 kg and a pound-force 4.4482216152605 N by
+/// definition (NIST SP 811, appendix B.8), a horsepower 550 foot-pounds-force a second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Unit {
     name: &'static str,
     dimension: Dimension,
-    shift: f64,
-    numerator: f64,
-    denominator: f64,
+    shift: &'static str,
+    numerator: &'static str,
+    denominator: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,66 +29,66 @@ enum Dimension {
     Ratio,
 }
 
-const fn unit(dimension: Dimension, name: &'static str, numerator: f64, denominator: f64) -> Unit {
-    Unit { name, dimension, shift: 0.0, numerator, denominator }
+const fn unit(dimension: Dimension, name: &'static str, numerator: &'static str, denominator: &'static str) -> Unit {
+    Unit { name, dimension, shift: "0", numerator, denominator }
 }
 
 const UNITS: &[Unit] = {
     use Dimension::*;
     &[
-        unit(Temperature, "celsius", 1.0, 1.0),
-        Unit { shift: -32.0, ..unit(Temperature, "fahrenheit", 5.0, 9.0) },
-        Unit { shift: -273.15, ..unit(Temperature, "kelvin", 1.0, 1.0) },
-        unit(Pressure, "pascal", 1.0, 1.0),
-        unit(Pressure, "hectopascal", 100.0, 1.0),
-        unit(Pressure, "kilopascal", 1_000.0, 1.0),
-        unit(Pressure, "millibar", 100.0, 1.0),
-        unit(Pressure, "bar", 100_000.0, 1.0),
-        unit(Pressure, "psi", 6_894.757_293_168, 1.0),
-        unit(Pressure, "mmhg", 133.322_387_415, 1.0),
-        unit(Pressure, "inhg", 3_386.388_640_341, 1.0),
-        unit(Length, "metre", 1.0, 1.0),
-        unit(Length, "kilometre", 1_000.0, 1.0),
-        unit(Length, "centimetre", 1.0, 100.0),
-        unit(Length, "millimetre", 1.0, 1_000.0),
-        unit(Length, "inch", 254.0, 10_000.0),
-        unit(Length, "foot", 3_048.0, 10_000.0),
-        unit(Length, "mile", 1_609.344, 1.0),
-        unit(Speed, "metre-per-second", 1.0, 1.0),
-        unit(Speed, "kilometre-per-hour", 10.0, 36.0),
-        unit(Speed, "mile-per-hour", 44_704.0, 100_000.0),
-        unit(Speed, "knot", 1_852.0, 3_600.0),
-        unit(Mass, "kilogram", 1.0, 1.0),
-        unit(Mass, "gram", 1.0, 1_000.0),
-        unit(Mass, "tonne", 1_000.0, 1.0),
-        unit(Mass, "pound", 45_359_237.0, 100_000_000.0),
-        unit(Mass, "ounce", 45_359_237.0, 1_600_000_000.0),
-        unit(Volume, "litre", 1.0, 1.0),
-        unit(Volume, "millilitre", 1.0, 1_000.0),
-        unit(Volume, "cubic-metre", 1_000.0, 1.0),
-        unit(Volume, "us-gallon", 3.785_411_784, 1.0),
-        unit(Volume, "imperial-gallon", 4.546_09, 1.0),
-        unit(Energy, "joule", 1.0, 1.0),
-        unit(Energy, "kilojoule", 1_000.0, 1.0),
-        unit(Energy, "watt-hour", 3_600.0, 1.0),
-        unit(Energy, "kilowatt-hour", 3_600_000.0, 1.0),
-        unit(Power, "watt", 1.0, 1.0),
-        unit(Power, "milliwatt", 1.0, 1_000.0),
-        unit(Power, "kilowatt", 1_000.0, 1.0),
-        unit(Power, "horsepower", 745.699_871_582, 1.0),
-        unit(Voltage, "volt", 1.0, 1.0),
-        unit(Voltage, "millivolt", 1.0, 1_000.0),
-        unit(Voltage, "kilovolt", 1_000.0, 1.0),
-        unit(Current, "ampere", 1.0, 1.0),
-        unit(Current, "milliampere", 1.0, 1_000.0),
-        unit(Time, "second", 1.0, 1.0),
-        unit(Time, "millisecond", 1.0, 1_000.0),
-        unit(Time, "minute", 60.0, 1.0),
-        unit(Time, "hour", 3_600.0, 1.0),
-        unit(Time, "day", 86_400.0, 1.0),
-        unit(Ratio, "fraction", 1.0, 1.0),
-        unit(Ratio, "percent", 1.0, 100.0),
-        unit(Ratio, "permille", 1.0, 1_000.0),
+        unit(Temperature, "celsius", "1", "1"),
+        Unit { shift: "-32", ..unit(Temperature, "fahrenheit", "5", "9") },
+        Unit { shift: "-273.15", ..unit(Temperature, "kelvin", "1", "1") },
+        unit(Pressure, "pascal", "1", "1"),
+        unit(Pressure, "hectopascal", "100", "1"),
+        unit(Pressure, "kilopascal", "1000", "1"),
+        unit(Pressure, "millibar", "100", "1"),
+        unit(Pressure, "bar", "100000", "1"),
+        unit(Pressure, "psi", "4.4482216152605", "0.00064516"),
+        unit(Pressure, "mmhg", "133.322387415", "1"),
+        unit(Pressure, "inhg", "3386.388640341", "1"),
+        unit(Length, "metre", "1", "1"),
+        unit(Length, "kilometre", "1000", "1"),
+        unit(Length, "centimetre", "1", "100"),
+        unit(Length, "millimetre", "1", "1000"),
+        unit(Length, "inch", "254", "10000"),
+        unit(Length, "foot", "3048", "10000"),
+        unit(Length, "mile", "1609.344", "1"),
+        unit(Speed, "metre-per-second", "1", "1"),
+        unit(Speed, "kilometre-per-hour", "10", "36"),
+        unit(Speed, "mile-per-hour", "44704", "100000"),
+        unit(Speed, "knot", "1852", "3600"),
+        unit(Mass, "kilogram", "1", "1"),
+        unit(Mass, "gram", "1", "1000"),
+        unit(Mass, "tonne", "1000", "1"),
+        unit(Mass, "pound", "45359237", "100000000"),
+        unit(Mass, "ounce", "45359237", "1600000000"),
+        unit(Volume, "litre", "1", "1"),
+        unit(Volume, "millilitre", "1", "1000"),
+        unit(Volume, "cubic-metre", "1000", "1"),
+        unit(Volume, "us-gallon", "3.785411784", "1"),
+        unit(Volume, "imperial-gallon", "4.54609", "1"),
+        unit(Energy, "joule", "1", "1"),
+        unit(Energy, "kilojoule", "1000", "1"),
+        unit(Energy, "watt-hour", "3600", "1"),
+        unit(Energy, "kilowatt-hour", "3600000", "1"),
+        unit(Power, "watt", "1", "1"),
+        unit(Power, "milliwatt", "1", "1000"),
+        unit(Power, "kilowatt", "1000", "1"),
+        unit(Power, "horsepower", "745.69987158227022", "1"),
+        unit(Voltage, "volt", "1", "1"),
+        unit(Voltage, "millivolt", "1", "1000"),
+        unit(Voltage, "kilovolt", "1000", "1"),
+        unit(Current, "ampere", "1", "1"),
+        unit(Current, "milliampere", "1", "1000"),
+        unit(Time, "second", "1", "1"),
+        unit(Time, "millisecond", "1", "1000"),
+        unit(Time, "minute", "60", "1"),
+        unit(Time, "hour", "3600", "1"),
+        unit(Time, "day", "86400", "1"),
+        unit(Ratio, "fraction", "1", "1"),
+        unit(Ratio, "percent", "1", "100"),
+        unit(Ratio, "permille", "1", "1000"),
     ]
 };
 
@@ -111,13 +114,21 @@ impl Unit {
         Err(format!("`{}` cannot be expressed in `{}`; one of {fitting} can", self.name, other.name))
     }
 
-    pub(crate) fn base_of(self, value: f64) -> f64 {
-        (value + self.shift) * self.numerator / self.denominator
+    pub(crate) fn shift(self) -> Decimal {
+        exact(self.shift)
     }
 
-    pub(crate) fn of_base(self, base: f64) -> f64 {
-        base * self.denominator / self.numerator - self.shift
+    pub(crate) fn numerator(self) -> Decimal {
+        exact(self.numerator)
     }
+
+    pub(crate) fn denominator(self) -> Decimal {
+        exact(self.denominator)
+    }
+}
+
+fn exact(text: &str) -> Decimal {
+    Decimal::parse(text).expect("the table has numbers")
 }
 
 fn names(wanted: impl Fn(&Unit) -> bool) -> String {
@@ -128,33 +139,40 @@ fn names(wanted: impl Fn(&Unit) -> bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::number::Number;
 
-    fn convert(value: f64, from: &str, to: &str) -> f64 {
-        Unit::named(to).unwrap().of_base(Unit::named(from).unwrap().base_of(value))
+    fn convert(value: &str, from: &str, to: &str) -> String {
+        let units = (Unit::named(from).unwrap(), Unit::named(to).unwrap());
+        let mut text = Vec::new();
+        let change = Number::new(Some(units), Decimal::parse("1").unwrap(), Decimal::ZERO, None);
+        assert!(change.write(Decimal::parse(value), || f64::NAN, &mut text), "{value} {from} to {to}");
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
     fn known_values_come_out() {
         for (value, from, to, expected) in [
-            (212.0, "fahrenheit", "celsius", 100.0),
-            (-40.0, "celsius", "fahrenheit", -40.0),
-            (0.0, "kelvin", "celsius", -273.15),
-            (1.0, "bar", "hectopascal", 1_000.0),
-            (29.921, "inhg", "hectopascal", 1_013.241),
-            (36.0, "kilometre-per-hour", "metre-per-second", 10.0),
-            (1.0, "mile", "foot", 5_280.0),
-            (1.0, "kilowatt-hour", "kilojoule", 3_600.0),
-            (16.0, "ounce", "pound", 1.0),
-            (0.5, "fraction", "percent", 50.0),
+            ("212", "fahrenheit", "celsius", "100"),
+            ("-40", "celsius", "fahrenheit", "-40"),
+            ("0", "kelvin", "celsius", "-273.15"),
+            ("300", "kelvin", "celsius", "26.85"),
+            ("1", "bar", "hectopascal", "1000"),
+            ("36", "kilometre-per-hour", "metre-per-second", "10"),
+            ("1", "mile", "foot", "5280"),
+            ("1", "kilowatt-hour", "kilojoule", "3600"),
+            ("16", "ounce", "pound", "1"),
+            ("0.5", "fraction", "percent", "50"),
+            ("1", "horsepower", "watt", "745.69987158227022"),
+            ("1", "psi", "pascal", "6894.757293168362"),
         ] {
-            assert!((convert(value, from, to) - expected).abs() < 1e-3, "{value} {from} to {to}");
+            assert_eq!(convert(value, from, to), expected, "{value} {from} to {to}");
         }
     }
 
     #[test]
     fn every_unit_returns_to_itself() {
         for unit in UNITS {
-            assert!((unit.of_base(unit.base_of(12.5)) - 12.5).abs() < 1e-9, "{}", unit.name);
+            assert_eq!(convert("12.5", unit.name, unit.name), "12.5", "{}", unit.name);
         }
     }
 

@@ -12,7 +12,9 @@
 
 use serde::Deserialize;
 use std::{borrow::Cow, collections::HashMap};
-use tidegate_sdk::{Decision, Failure, Message, MessageKey, Plugin, Problems, config::Interval, json, log};
+use tidegate_sdk::{
+    Decision, Failure, Message, MessageKey, Plugin, Problems, config::Interval, decimal::Decimal, json, log,
+};
 
 /// Keys and values remembered may take this much; the default limit of a plugin's memory is 16 MiB.
 const MAX_BYTES: usize = 4 << 20;
@@ -47,6 +49,8 @@ pub struct DropUnchanged {
     config: Config,
     last: HashMap<String, Last>,
     bytes: usize,
+    /// Of the configuration; nothing without one.
+    tolerance: Decimal,
 }
 
 /// What last passed.
@@ -57,7 +61,7 @@ struct Last {
 
 /// What is compared.
 enum Value<'m> {
-    Number(f64),
+    Number(Decimal),
     Bytes(Cow<'m, [u8]>),
 }
 
@@ -72,7 +76,8 @@ impl Plugin for DropUnchanged {
         if !(1..=MAX_KEYS).contains(&config.max_keys) {
             problems.add("max_keys", format!("must be from 1 to {MAX_KEYS}"));
         }
-        problems.or(|| Self { config, last: HashMap::new(), bytes: 0 })
+        let tolerance = config.tolerance.and_then(Decimal::of_f64).unwrap_or(Decimal::ZERO);
+        problems.or(|| Self { config, last: HashMap::new(), bytes: 0, tolerance })
     }
 
     fn handle(&mut self, _source: &str, message: Message) -> Result<Decision, Failure> {
@@ -86,7 +91,7 @@ impl Plugin for DropUnchanged {
         }
         if let Some(last) = self.last.get_mut(key.as_ref()) {
             let old = self.config.max_age.is_some_and(|age| now_ms.abs_diff(last.passed_ms) >= age.ms);
-            if !old && !message.redelivered && value.is_same(&last.value, self.config.tolerance.unwrap_or(0.0)) {
+            if !old && !message.redelivered && value.is_same(&last.value, self.tolerance) {
                 return Ok(Decision::drop("unchanged"));
             }
             self.bytes = self.bytes - last.value.size() + value.size();
@@ -107,16 +112,23 @@ impl DropUnchanged {
         let (text, number) = match &self.config.field {
             Some(path) => {
                 let field = json::find(payload, path).ok()??;
-                let number = field.number(payload);
-                (&payload[field.value], number)
+                let text = &payload[field.value];
+                (text, self.number(text))
             }
-            None if self.config.tolerance.is_some() => {
-                let number = std::str::from_utf8(payload).ok().and_then(|text| text.trim().parse().ok());
-                (payload, number.filter(|number: &f64| number.is_finite()))
-            }
+            None if self.config.tolerance.is_some() => (payload, self.number(payload.trim_ascii())),
             None => (payload, None),
         };
         Some(number.map_or(Value::Bytes(Cow::Borrowed(text)), Value::Number))
+    }
+
+    /// The number that a text says. Of more digits than are held, it is compared as a text, unless there is a tolerance, to
+    /// which the last of them are nothing.
+    fn number(&self, text: &[u8]) -> Option<Decimal> {
+        let text = std::str::from_utf8(text).ok()?;
+        match self.config.tolerance {
+            Some(_) => Decimal::parse_cut(text),
+            None => Decimal::parse(text),
+        }
     }
 
     fn forget(&mut self, key: &str) {
@@ -135,9 +147,16 @@ impl DropUnchanged {
 }
 
 impl Value<'_> {
-    fn is_same(&self, last: &Value, tolerance: f64) -> bool {
+    fn is_same(&self, last: &Value, tolerance: Decimal) -> bool {
         match (self, last) {
-            (Self::Number(now), Value::Number(last)) => (now - last).abs() <= tolerance,
+            (Self::Number(now), Value::Number(last)) => {
+                now == last
+                    || match now.distance(*last) {
+                        Some(distance) => distance <= tolerance,
+                        // So far apart in size that an `f64` tells as much.
+                        None => (now.to_f64() - last.to_f64()).abs() <= tolerance.to_f64(),
+                    }
+            }
             (Self::Bytes(now), Value::Bytes(last)) => is_same_text(now, last),
             _ => false,
         }
@@ -269,6 +288,38 @@ mod tests {
             (r#"{"field": []}"#, "field"),
         ] {
             assert_eq!(testing::refused::<DropUnchanged>(config)[0].at, at, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_tolerance_is_of_the_numbers_as_they_are_written() {
+        for (tolerance, first, second) in
+            [("0.2", "0.6", "0.8"), ("0.2", "1.9", "2.1"), ("0.1", "21.4", "21.5"), ("0.1", "1.0", "1.1")]
+        {
+            let config = format!(r#"{{"tolerance": {tolerance}}}"#);
+            assert_eq!(passed(&config, &[("a", first, 0), ("a", second, 1)]), [true, false], "{first} {second}");
+        }
+        // All steps of one decimal.
+        let texts: Vec<String> =
+            (-400..1200).map(|tenths| format!("{}.{}", tenths / 10, (tenths % 10_i32).abs())).collect();
+        let wrong = |tenths: usize| {
+            let messages = [("a", &*texts[tenths], 0), ("a", &*texts[tenths + 1], 1)];
+            passed(r#"{"tolerance": 0.1}"#, &messages)[1]
+        };
+        // From -0.1 to 0.0 and on there are two texts of zero.
+        assert_eq!((410..1598).filter(|tenths| wrong(*tenths)).count(), 0);
+    }
+
+    #[test]
+    fn large_whole_numbers_that_differ_are_different() {
+        for (first, second) in [
+            ("9007199254740992", "9007199254740993"),
+            ("1795857958898826279", "1795857958898826280"),
+            ("12345678901234567890123", "12345678901234567890124"),
+        ] {
+            let [first, second] = [first, second].map(|number| format!(r#"{{"t": {number}}}"#));
+            let messages = [("a", &*first, 0), ("a", &*second, 1), ("a", &*second, 2)];
+            assert_eq!(passed(r#"{"field": "t"}"#, &messages), [true, true, false], "{first}");
         }
     }
 }

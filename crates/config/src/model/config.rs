@@ -229,7 +229,7 @@ impl Route {
 pub struct Workers {
     /// At least one.
     pub count: usize,
-    /// The level of the topic that is the key, from 1; the whole topic without one, and where the topic has no such level.
+    /// The level of the topic that is the key, from 0; the whole topic without one, and where the topic has no such level.
     pub level: Option<usize>,
 }
 

@@ -187,12 +187,12 @@ fn read_retry(mut section: Section<'_, '_, '_, '_>) -> Retry {
     Retry { attempts, min, max }
 }
 
-/// `workers = 4`, or `workers = { count = 4, level = 2 }`.
+/// `workers = 4`, or `workers = { count = 4, level = 1 }`.
 fn read_workers(value: &Value<'_, '_, '_, '_>) -> Workers {
     let (count, level) = match value.any() {
         DeValue::Integer(_) => (value.number(bounds::WORKERS), None),
         DeValue::Table(_) => {
-            let Some(mut section) = value.section("workers = { count = 4, level = 2 }") else {
+            let Some(mut section) = value.section("workers = { count = 4, level = 1 }") else {
                 return Workers::default();
             };
             let count = section.require("count", "4").and_then(|count| count.number(bounds::WORKERS));
@@ -201,7 +201,7 @@ fn read_workers(value: &Value<'_, '_, '_, '_>) -> Workers {
             (count, level)
         }
         _ => {
-            let hint = "write `workers = 4`, or `workers = { count = 4, level = 2 }`";
+            let hint = "write `workers = 4`, or `workers = { count = 4, level = 1 }`";
             value.error("`workers` is neither a whole number nor a table", hint);
             return Workers::default();
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_config as config;
 use tidegate_config::Config;
-use tidegate_plugin::{Circuit, Component, Host, HostConfig, Plugin, Spec, StateStore};
+use tidegate_plugin::{Component, Host, HostConfig, Plugin, Spec, StateStore};
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
 pub(crate) fn allows_control_characters(config: &Config) -> bool {
@@ -54,6 +54,8 @@ pub(crate) struct Preparer {
     read: HashMap<String, Result<Component, String>>,
     states: HashMap<String, StateStore>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
+    /// Whether what plugins say is kept.
+    pub(crate) keeps_lines: bool,
 }
 
 struct Compiled {
@@ -67,7 +69,14 @@ impl Preparer {
         states: HashMap<String, StateStore>,
     ) -> Result<Self, tidegate_plugin::Error> {
         let host = Host::new(&HostConfig { cache_dir })?;
-        Ok(Self { host, components: HashMap::new(), read: HashMap::new(), states, counters: HashMap::new() })
+        Ok(Self {
+            host,
+            components: HashMap::new(),
+            read: HashMap::new(),
+            states,
+            counters: HashMap::new(),
+            keeps_lines: false,
+        })
     }
 
     /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.
@@ -124,14 +133,8 @@ impl Preparer {
                     swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
                 }
             } else {
-                let fresh = |(instance, targets): Built| Stage {
-                    name: shared.clone(),
-                    instance,
-                    circuit: Circuit::default(),
-                    targets,
-                    on_failure,
-                    retry,
-                    counters: counters.clone(),
+                let fresh = |(instance, targets): Built| {
+                    Stage::new(shared.clone(), instance, targets, (on_failure, retry), counters.clone())
                 };
                 match self.instances(name, settings, &component, allow_control_characters, workers.count) {
                     Ok(built) => {
@@ -161,7 +164,8 @@ impl Preparer {
         count: usize,
     ) -> Result<Vec<Built>, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
-        let spec = Spec { allow_control_characters, ..spec(name, settings, state) };
+        let keeps_lines = self.keeps_lines;
+        let spec = Spec { allow_control_characters, keeps_lines, ..spec(name, settings, state) };
         let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, component, spec)?;
         (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()

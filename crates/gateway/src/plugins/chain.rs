@@ -1,11 +1,12 @@
 //! The plugins of a route as they run: each with its circuit and its counters, and how they are swapped.
 
 use super::fold::{Ask, Interrupted, Rules};
-use crate::counters::StageCounters;
+use crate::counters::{MemoryShare, StageCounters};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::Message;
+use tidegate_pacing::LogLimit;
 use tidegate_plugin::{Admission, Circuit, Fault, Input, Instance, Outcome, Output, Write, leave_borrowed};
 
 /// One plugin in a chain.
@@ -19,6 +20,9 @@ pub(crate) struct Stage {
     pub(crate) on_failure: OnFailure,
     pub(crate) retry: Retry,
     pub(crate) counters: Arc<StageCounters>,
+    memory: MemoryShare,
+    /// Of the lines about guests that were thrown away.
+    restarts: LogLimit,
 }
 
 /// A change of the chain, taken between two batches.
@@ -145,6 +149,32 @@ impl Ask for Asked<'_> {
 }
 
 impl Stage {
+    pub(crate) fn new(
+        name: Arc<str>,
+        instance: Instance,
+        targets: Arc<[Arc<str>]>,
+        (on_failure, retry): (OnFailure, Retry),
+        counters: Arc<StageCounters>,
+    ) -> Self {
+        let (circuit, restarts) = (Circuit::default(), LogLimit::default());
+        let mut memory = MemoryShare::new(counters.clone());
+        memory.set(instance.memory_bytes() as u64);
+        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, restarts }
+    }
+
+    /// What a second chance heals is seen all the same: whatever the plugin held in memory is gone.
+    async fn tell_of_lost_guests(&mut self) {
+        self.memory.set(self.instance.memory_bytes() as u64);
+        let lost = self.instance.take_lost_guests();
+        let Some(fault) = lost.last() else { return };
+        lost.iter().for_each(|fault| self.counters.restart(fault.kind()));
+        leave_borrowed().await;
+        if let Some(untold) = self.restarts.allow(Instant::now()) {
+            let plugin = &*self.name;
+            tracing::warn!(plugin, %fault, untold, "the plugin failed and starts anew: what it held in memory is gone");
+        }
+    }
+
     /// One outcome an input, whatever the circuit says.
     async fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         let now = Instant::now();
@@ -161,6 +191,7 @@ impl Stage {
             }
             Admission::Wait(_) => {}
         }
+        self.tell_of_lost_guests().await;
         for outcome in &outcomes[first..] {
             match outcome {
                 Outcome::Fault(fault) => self.record(fault, now),
@@ -189,6 +220,7 @@ impl Stage {
             return None;
         }
         let said = self.instance.tick(now_ms).await;
+        self.tell_of_lost_guests().await;
         match &said {
             Ok(_) => self.circuit.record_ok(),
             Err(fault) => self.record(fault, now),

@@ -125,7 +125,7 @@ impl Crew {
 
 /// Whose message it is.
 fn place(workers: Workers, topic: &str) -> usize {
-    let key = workers.level.and_then(|level| topic.split('/').nth(level - 1)).unwrap_or(topic);
+    let key = workers.level.and_then(|level| topic.split('/').nth(level)).unwrap_or(topic);
     let hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(key.as_bytes());
     (hash % workers.count as u64) as usize
 }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_key_is_always_of_the_same_worker_and_all_workers_have_some() {
-        let by_level = Workers { count: 4, level: Some(2) };
+        let by_level = Workers { count: 4, level: Some(1) };
         let of = |workers, topic: &str| place(workers, topic);
         let mut of_level = [0; 4];
         let mut of_topic = [0; 4];
@@ -199,7 +199,7 @@ mod tests {
             assert!(dropped.is_empty() && parcels.is_empty());
             if turn % 3 == 0 {
                 let count = 1 + turn % 4;
-                crew.change(Workers { count, level: (turn % 2 == 0).then_some(2) }, swaps(count), post);
+                crew.change(Workers { count, level: (turn % 2 == 0).then_some(1) }, swaps(count), post);
             }
             crew.take_over(post);
             take(&outbox, &mut seen);

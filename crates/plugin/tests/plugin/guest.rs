@@ -42,6 +42,8 @@ pub(crate) mod does {
     pub(crate) const LOOK: u8 = b'v';
     /// Exits; as above.
     pub(crate) const EXIT: u8 = b'x';
+    /// Prints on standard error, not to the end of the line, and traps.
+    pub(crate) const SCREAM: u8 = b'w';
     /// Puts `v` under `k`; with [`Extra::State`](super::Extra) only.
     pub(crate) const SET: u8 = b'S';
     /// Puts `v` under `k`, then traps; as above.

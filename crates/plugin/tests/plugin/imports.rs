@@ -96,7 +96,7 @@ pub(crate) const TOUR: Pieces = (
     (import "wasi:cli/stdout@0.2.2" (instance $stdout
         (alias outer 1 $out (type $out)) (export "output-stream" (type $s (eq $out)))
         (export "get-stdout" (func (result (own $s))))))
-    (import "wasi:cli/stderr@0.2.2" (instance
+    (import "wasi:cli/stderr@0.2.2" (instance $stderr
         (alias outer 1 $out (type $out)) (export "output-stream" (type $s (eq $out)))
         (export "get-stderr" (func (result (own $s))))))
     (import "wasi:cli/terminal-input@0.2.2" (instance $terminal (export "terminal-input" (type (sub resource)))))
@@ -157,6 +157,7 @@ pub(crate) const TOUR: Pieces = (
         (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
     (core func $exit (canon lower (func $exit "exit")))
     (core func $stdout (canon lower (func $stdout "get-stdout")))
+    (core func $stderr (canon lower (func $stderr "get-stderr")))
     (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
         (memory (core memory $libc "memory"))))
     (core func $network (canon lower (func $instance-network "instance-network")))
@@ -164,7 +165,7 @@ pub(crate) const TOUR: Pieces = (
     (core func $drop-out (canon resource.drop $out))
     (core func $drop-network (canon resource.drop $network))"#,
     r#"(export "random" (func $random)) (export "environment" (func $environment)) (export "preopens" (func $preopens))
-    (export "exit" (func $exit)) (export "stdout" (func $stdout)) (export "write" (func $write))
+    (export "exit" (func $exit)) (export "stdout" (func $stdout)) (export "stderr" (func $stderr)) (export "write" (func $write))
     (export "network" (func $network)) (export "resolve" (func $resolve))
     (export "drop-out" (func $drop-out)) (export "drop-network" (func $drop-network))"#,
     r#"(import "host" "random" (func $random (result i64)))
@@ -172,6 +173,7 @@ pub(crate) const TOUR: Pieces = (
     (import "host" "preopens" (func $preopens (param i32)))
     (import "host" "exit" (func $exit (param i32)))
     (import "host" "stdout" (func $stdout (result i32)))
+    (import "host" "stderr" (func $stderr (result i32)))
     (import "host" "write" (func $write (param i32 i32 i32 i32)))
     (import "host" "network" (func $network (result i32)))
     (import "host" "resolve" (func $resolve (param i32 i32 i32 i32)))
@@ -196,5 +198,8 @@ pub(crate) const TOUR: Pieces = (
         (call $assert (i32.load8_u (i32.const 100)))
         (call $drop-network (local.get $handle)))"#,
     r#"(if (i32.eq (local.get $do) (i32.const 118)) (then (call $look)))
+    (if (i32.eq (local.get $do) (i32.const 119)) (then
+        (call $write (call $stderr) (i32.const 32) (i32.const 13) (i32.const 96))
+        unreachable))
     (if (i32.eq (local.get $do) (i32.const 120)) (then (call $exit (i32.const 1))))"#,
 );

@@ -13,8 +13,8 @@ fn refusal(bytes: &[u8]) -> String {
 
 #[test]
 fn what_is_no_component_is_told_apart() {
-    assert!(refusal(b"").contains("not WebAssembly"), "{}", refusal(b""));
-    assert!(refusal(b"#!/bin/sh").contains("not WebAssembly"));
+    assert_eq!(refusal(b""), "not a component: it does not begin with \\0asm, as WebAssembly does");
+    assert!(refusal(b"#!/bin/sh").contains("as WebAssembly does"));
     assert!(refusal(&guest::core_module()).contains("core WebAssembly module"));
     let whole = guest::component(Extra::None);
     for len in [4, 7, 9, 100, whole.len() / 2, whole.len() - 1] {
@@ -85,4 +85,10 @@ fn limits_that_cannot_be_kept_are_refused() {
     let mut hasty = spec();
     hasty.limits.deadline = Duration::from_millis(1);
     assert!(matches!(Plugin::new(&host, &component, hasty), Err(Error::Limits { key: "deadline", .. })));
+}
+
+#[test]
+fn an_empty_list_of_problems_is_told_as_one() {
+    let told = Error::Configure(Vec::new()).to_string();
+    assert!(told.starts_with("it refuses its configuration without saying why: it returned an empty list"), "{told}");
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::plugins::{NewStage, Stage};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::{QoS, Topic, TopicFilter};
-use tidegate_plugin::{Circuit, Host, HostConfig, Plugin, Spec};
+use tidegate_plugin::{Host, HostConfig, Plugin, Spec};
 use tidegate_router::Parking;
 
 const THROTTLE: &[u8] = include_bytes!("../../../../../plugins/dist/throttle.wasm");
@@ -34,15 +34,8 @@ impl Workshop {
         spec.limits.configure_deadline = Duration::from_secs(10);
         let component = self.host.compile(component).unwrap();
         let instance = Plugin::new(&self.host, &component, spec).unwrap().instantiate().unwrap();
-        NewStage::Fresh(Box::new(Stage {
-            name: name.into(),
-            instance,
-            circuit: Circuit::default(),
-            targets: Arc::default(),
-            on_failure,
-            retry: RETRY,
-            counters: Arc::default(),
-        }))
+        let rules = (on_failure, RETRY);
+        NewStage::Fresh(Box::new(Stage::new(name.into(), instance, Arc::default(), rules, Arc::default())))
     }
 
     /// Keeps the last message of a topic for an hour after the first, by the time it was received.
