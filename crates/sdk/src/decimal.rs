@@ -26,6 +26,9 @@ const EXPONENT_MAX: i32 = 1000;
 /// An `f64` has no more digits than this that mean something.
 const F64_DIGITS: u32 = 17;
 
+/// An `f64` holds all whole numbers up to this.
+const F64_WHOLE: u64 = 1 << 53;
+
 /// Numbers with more digits than this before the point are too large for an `f64`.
 const F64_MAGNITUDE: i32 = 308;
 
@@ -278,10 +281,31 @@ impl Affine {
         Some(Decimal { digits, exponent: -decimals }.normal())
     }
 
+    /// The quotient where it has no end and an `f64` holds what is above and what is below the line: their quotient is the
+    /// nearest then, and costs a division.
+    fn quotient_of_floats(self, above: Decimal) -> Option<f64> {
+        let (digits, divisor) = (u64::try_from(above.digits.unsigned_abs()).ok()?, u64::try_from(self.divisor).ok()?);
+        let below = divisor.checked_mul(10_u64.checked_pow(u32::try_from(above.exponent.checked_neg()?).ok()?)?)?;
+        if digits.max(below) > F64_WHOLE {
+            return None;
+        }
+        let mut endless = divisor;
+        for factor in [2, 5] {
+            while endless.is_multiple_of(factor) {
+                endless /= factor;
+            }
+        }
+        let near = digits as f64 / below as f64;
+        (!digits.is_multiple_of(endless)).then_some(if above.digits < 0 { -near } else { near })
+    }
+
     /// As many digits as an `f64` has, and one more that says whether there are others.
     fn quotient(self, above: Decimal) -> Option<Changed> {
         if above.digits == 0 {
             return Some(Changed::Exact(Decimal::ZERO));
+        }
+        if let Some(near) = self.quotient_of_floats(above) {
+            return Some(Changed::Near(near));
         }
         let wanted = F64_DIGITS + 2 + digits_of(self.divisor);
         let up = wanted.saturating_sub(digits_of(above.digits));
@@ -311,12 +335,27 @@ fn divide(digits: i128, divisor: i128) -> (i128, i128) {
     }
 }
 
+/// A table: 128 bits times 128 bits is slow in WebAssembly.
+const POWERS_OF_TEN: [i128; 39] = {
+    let mut powers = [1; 39];
+    let mut at = 1;
+    while at < powers.len() {
+        powers[at] = powers[at - 1] * 10;
+        at += 1;
+    }
+    powers
+};
+
 fn power_of_ten(power: u32) -> Option<i128> {
-    10_i128.checked_pow(power)
+    POWERS_OF_TEN.get(power as usize).copied()
 }
 
 fn digits_of(number: i128) -> u32 {
-    number.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1)
+    let number = number.unsigned_abs();
+    match u64::try_from(number) {
+        Ok(short) => short.checked_ilog10().map_or(1, |log| log + 1),
+        Err(_) => number.ilog10() + 1,
+    }
 }
 
 fn gcd(mut a: i128, mut b: i128) -> i128 {
@@ -368,8 +407,14 @@ fn write(number: Decimal, to: &mut Vec<u8>) {
 
 /// The shortest text that reads back as the same `f64`; false if there is none in JSON.
 pub fn write_shortest(number: f64, to: &mut Vec<u8>) -> bool {
-    let written = Decimal::of_f64(number).map(|number| write(number, to));
-    written.is_some()
+    if !number.is_finite() {
+        return false;
+    }
+    serde_json::to_writer(&mut *to, &number).expect("a finite number goes into memory");
+    if to.ends_with(b".0") {
+        to.truncate(to.len() - 2);
+    }
+    true
 }
 
 #[cfg(test)]
