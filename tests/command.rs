@@ -171,6 +171,11 @@ fn explain_shows_routes_decisions_topics_and_targets() {
     let other = explain("other/x", "1");
     assert_contains(&other, &["route `telemetry`: no", "route `other`: yes", "to broker `office`: `other/x`"]);
     assert_contains(&explain("lost", ""), &["no route takes it"]);
+    // A message has one of several workers.
+    std::fs::write(&path, RULES.replace("name = \"telemetry\"", "name = \"telemetry\"\nworkers = 3")).unwrap();
+    let with_workers = explain("dev/3/temp", r#"{"kind":"alarm","temp":70}"#);
+    assert_eq!(with_workers.matches("plugin `celsius`").count(), 1, "{with_workers}");
+    assert_contains(&with_workers, &["21.1"]);
     assert!(explain("dev/3/temp", "not JSON").contains("plugin `celsius`"));
     assert!(!dir.path().join("data").exists(), "it writes nothing where the gateway keeps its own");
 }

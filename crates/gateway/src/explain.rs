@@ -53,8 +53,10 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
     let matching = |route: &config::Route| {
         route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
     };
-    let concerned =
-        Config { routes: config.routes.iter().filter(|route| matching(route)).cloned().collect(), ..config.clone() };
+    // One worker shows what all of them would do.
+    let alone = |route: &config::Route| config::Route { workers: config::Workers::default(), ..route.clone() };
+    let routes = config.routes.iter().filter(|route| matching(route)).map(alone).collect();
+    let concerned = Config { routes, ..config.clone() };
     let prepared = preparer.prepare(&concerned, &HashMap::new()).map_err(Error::Config)?;
     let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
     out.say(0, format!("message on `{}` from broker `{}`", topic(&sample.message), sample.broker));

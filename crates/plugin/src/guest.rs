@@ -131,7 +131,7 @@ impl Guest {
             self.errors.push(text);
         }
         self.log.keep(text);
-        let Some(line) = self.log.admit(text) else { return };
+        let Some(line) = self.log.admit(level, text) else { return };
         if is_borrowed() {
             self.lines.push((level, line));
         } else {

@@ -3,6 +3,7 @@
 //! A traceback of Python names its error in the last line, a panic of Go or Rust in the first, and hundreds of lines may stand
 //! between: some of the first and some of the last are kept, each cut at a length.
 
+use crate::log::clean;
 use std::collections::VecDeque;
 
 /// So many lines are kept from the beginning, and as many as this from the end.
@@ -27,11 +28,7 @@ impl LastWords {
     }
 
     fn push_line(&mut self, line: &str) {
-        let cut = &line[..line.floor_char_boundary(LINE_BYTES)];
-        let mut kept: String = cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if cut.len() < line.len() {
-            kept.push('…');
-        }
+        let kept = clean(line, LINE_BYTES);
         if self.first.len() < FIRST {
             self.first.push(kept);
             return;

@@ -41,7 +41,7 @@ impl PluginLog {
         if let Some(kept) = &self.kept {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() < MAX_KEPT {
-                kept.push(clean(text));
+                kept.push(clean(text, MAX_LINE_BYTES));
             }
         }
     }
@@ -62,9 +62,14 @@ impl PluginLog {
     }
 
     /// As it is to be written; `None` if there are too many in a second.
-    pub(crate) fn admit(&self, text: &str) -> Option<Line> {
+    ///
+    /// A line for debugging that nobody reads takes nothing of the allowance, and no call off a borrowed thread.
+    pub(crate) fn admit(&self, level: Level, text: &str) -> Option<Line> {
+        if matches!(level, Level::Debug) && !tracing::enabled!(tracing::Level::DEBUG) {
+            return None;
+        }
         let suppressed = self.limit().allow(Instant::now())?;
-        Some(Line { suppressed, text: clean(text) })
+        Some(Line { suppressed, text: clean(text, MAX_LINE_BYTES) })
     }
 
     pub(crate) fn write(&self, level: Level, line: &Line) {
@@ -82,9 +87,9 @@ impl PluginLog {
     }
 }
 
-/// One printable line of bounded length.
-fn clean(text: &str) -> String {
-    let cut = &text[..text.floor_char_boundary(MAX_LINE_BYTES)];
+/// One printable line of at most so many bytes, and a mark where it was cut.
+pub(crate) fn clean(text: &str, max: usize) -> String {
+    let cut = &text[..text.floor_char_boundary(max)];
     let mut line: String = cut.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if cut.len() < text.len() {
         line.push('…');
@@ -100,20 +105,22 @@ mod tests {
     fn a_flood_is_cut_and_counted() {
         let log = PluginLog::new("p".into(), 20, false);
         for _ in 0..1000 {
-            let _ = log.admit("again");
+            let _ = log.admit(Level::Info, "again");
         }
         assert!((1..=980).contains(&log.suppressed()), "{} of 1000", log.suppressed());
         let silent = PluginLog::new("p".into(), 0, true);
-        assert!(silent.admit("not at all").is_none());
+        assert!(silent.admit(Level::Info, "not at all").is_none());
         assert_eq!(silent.suppressed(), 1);
         (0..1000).for_each(|_| silent.keep("a line\n"));
         assert_eq!((silent.take_kept().len(), silent.take_kept().len()), (MAX_KEPT, 0));
         assert!(log.take_kept().is_empty());
+        let (held_back, _) = (log.suppressed(), log.admit(Level::Debug, "for nobody"));
+        assert_eq!(log.suppressed(), held_back, "nobody listens here");
     }
 
     #[test]
     fn a_line_is_one_line() {
-        assert_eq!(clean("a\nERROR forged\x1b[31m\n"), "a ERROR forged [31m");
-        assert_eq!(clean(&"ä".repeat(MAX_LINE_BYTES)).chars().count(), MAX_LINE_BYTES / 2 + 1);
+        assert_eq!(clean("a\nERROR forged\x1b[31m\n", MAX_LINE_BYTES), "a ERROR forged [31m");
+        assert_eq!(clean(&"ä".repeat(MAX_LINE_BYTES), MAX_LINE_BYTES).chars().count(), MAX_LINE_BYTES / 2 + 1);
     }
 }

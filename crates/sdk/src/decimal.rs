@@ -46,6 +46,9 @@ impl Decimal {
     /// Nothing.
     pub const ZERO: Self = Self { digits: 0, exponent: 0 };
 
+    /// One.
+    pub const ONE: Self = Self { digits: 1, exponent: 0 };
+
     /// The number that a JSON number says (RFC 8259 section 6). `None` if it has more digits than are held, or is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -66,9 +69,8 @@ impl Decimal {
         };
         let (mut short, mut digits, mut count) = (0_u64, 0_u128, 0_u32);
         let (mut exponent, mut is_exact, mut seen, mut in_fraction) = (0_i32, true, false, false);
-        let mut bytes = rest.bytes().enumerate();
         let mut power = None;
-        for (at, byte) in bytes.by_ref() {
+        for (at, byte) in rest.bytes().enumerate() {
             match byte {
                 b'0'..=b'9' => {
                     seen = true;
@@ -169,6 +171,12 @@ impl Decimal {
         Some(Self { digits, exponent }.normal())
     }
 
+    /// The difference. `None` if it takes too many digits.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Option<Self> {
+        self.plus(Self { digits: -other.digits, ..other })
+    }
+
     /// The product. `None` if it takes too many digits.
     #[must_use]
     pub fn times(self, other: Self) -> Option<Self> {
@@ -179,7 +187,7 @@ impl Decimal {
     /// How far apart they are. `None` if that takes too many digits.
     #[must_use]
     pub fn distance(self, other: Self) -> Option<Self> {
-        let difference = self.plus(Self { digits: -other.digits, ..other })?;
+        let difference = self.minus(other)?;
         Some(Self { digits: difference.digits.abs(), ..difference })
     }
 }

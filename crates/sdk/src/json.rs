@@ -41,21 +41,20 @@ impl Field {
     /// The number, if the value is one that fits an `f64`.
     #[must_use]
     pub fn number(&self, payload: &[u8]) -> Option<f64> {
-        let value = &payload[self.value.clone()];
-        if !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
-            return None;
-        }
-        std::str::from_utf8(value).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
+        self.number_text(payload)?.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     /// The number as it is written, if it has no more digits than a [`Decimal`] holds and fits an `f64`.
     #[must_use]
     pub fn decimal(&self, payload: &[u8]) -> Option<Decimal> {
+        Decimal::parse(self.number_text(payload)?).filter(|number| number.fits_f64())
+    }
+
+    /// The text of the value, if it is a number of whatever size.
+    #[must_use]
+    pub fn number_text<'a>(&self, payload: &'a [u8]) -> Option<&'a str> {
         let value = &payload[self.value.clone()];
-        if !matches!(value.first(), Some(b'-' | b'0'..=b'9')) {
-            return None;
-        }
-        Decimal::parse(std::str::from_utf8(value).ok()?).filter(|number| number.fits_f64())
+        std::str::from_utf8(value).ok().filter(|text| text.starts_with(|c: char| c == '-' || c.is_ascii_digit()))
     }
 
     /// The text of a string without quotes and escapes; anything else as it is written.

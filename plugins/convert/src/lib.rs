@@ -287,10 +287,7 @@ impl Change {
 
 /// A value that is no number is another mistake than one that is too large.
 fn wrong_number(field: &Field, payload: &[u8]) -> Problem {
-    match payload[field.value.clone()].first() {
-        Some(b'-' | b'0'..=b'9') => Problem::OutOfRange,
-        _ => Problem::NoNumber,
-    }
+    if field.number_text(payload).is_some() { Problem::OutOfRange } else { Problem::NoNumber }
 }
 
 /// Two rules for one field, or one within the other, would undo each other.

@@ -16,10 +16,7 @@ impl Number {
     pub(crate) fn new(units: Option<(Unit, Unit)>, scale: Decimal, offset: Decimal, round: Option<u32>) -> Self {
         let near = |of: Decimal| of.to_f64();
         let (exact, near) = match units {
-            None => {
-                let one = Decimal::parse("1").expect("a number");
-                (Affine::new(scale, offset, one), (near(scale), near(offset)))
-            }
+            None => (Affine::new(scale, offset, Decimal::ONE), (near(scale), near(offset))),
             Some((from, to)) => {
                 let factor = near(from.numerator()) / near(from.denominator());
                 let factor = factor * near(to.denominator()) / near(to.numerator()) * near(scale);
@@ -38,26 +35,19 @@ impl Number {
             return true;
         }
         let value = near() * self.near.0 + self.near.1;
-        match (self.round, Decimal::of_f64(value)) {
-            (_, None) => false,
-            (Some(_), Some(value)) if same().write(value, self.round, to) => true,
+        let rounding = Affine::new(Decimal::ONE, Decimal::ZERO, Decimal::ONE);
+        match (self.round, Decimal::of_f64(value), rounding) {
+            (Some(_), Some(value), Some(rounding)) if rounding.write(value, self.round, to) => true,
             _ => write_shortest(value, to),
         }
     }
 }
 
-/// Nothing but rounding.
-fn same() -> Affine {
-    let one = Decimal::parse("1").expect("a number");
-    Affine::new(one, Decimal::ZERO, one).expect("no digits to speak of")
-}
-
 /// To the base unit, from there to the other, and then the scale and the offset: one step, in whole numbers.
 fn affine(from: Unit, to: Unit, scale: Decimal, offset: Decimal) -> Option<Affine> {
-    let minus = Decimal::parse("-1").expect("a number");
     let factor = from.numerator().times(to.denominator())?.times(scale)?;
     let divisor = from.denominator().times(to.numerator())?;
-    let behind = offset.plus(to.shift().times(scale)?.times(minus)?)?;
+    let behind = offset.minus(to.shift().times(scale)?)?;
     let summand = from.shift().times(factor)?.plus(behind.times(divisor)?)?;
     Affine::new(factor, summand, divisor)
 }

@@ -144,7 +144,7 @@ mod tests {
     fn convert(value: &str, from: &str, to: &str) -> String {
         let units = (Unit::named(from).unwrap(), Unit::named(to).unwrap());
         let mut text = Vec::new();
-        let change = Number::new(Some(units), Decimal::parse("1").unwrap(), Decimal::ZERO, None);
+        let change = Number::new(Some(units), Decimal::ONE, Decimal::ZERO, None);
         assert!(change.write(Decimal::parse(value), || f64::NAN, &mut text), "{value} {from} to {to}");
         String::from_utf8(text).unwrap()
     }

@@ -126,7 +126,8 @@ impl DropUnchanged {
     fn number(&self, text: &[u8]) -> Option<Decimal> {
         let text = std::str::from_utf8(text).ok()?;
         match self.config.tolerance {
-            Some(_) => Decimal::parse_cut(text),
+            // A payload of its own may have a sign or a point that JSON has not.
+            Some(_) => Decimal::parse_cut(text).or_else(|| Decimal::of_f64(text.parse().ok()?)),
             None => Decimal::parse(text),
         }
     }
@@ -308,6 +309,16 @@ mod tests {
         };
         // From -0.1 to 0.0 and on there are two texts of zero.
         assert_eq!((410..1598).filter(|tenths| wrong(*tenths)).count(), 0);
+    }
+
+    /// A whole payload is no JSON: `printf` writes what an `f64` reads.
+    #[test]
+    fn a_payload_that_json_would_refuse_is_a_number_all_the_same() {
+        for (first, second) in [("+21.5", "+21.6"), (".5", ".6"), (" 5.", "5.1\n"), ("1e-2000", "0.1")] {
+            let messages = [("a", first, 0), ("a", second, 1)];
+            assert_eq!(passed(r#"{"tolerance": 0.2}"#, &messages), [true, false], "{first} {second}");
+        }
+        assert_eq!(passed(r#"{"tolerance": 0.2}"#, &[("a", "nan", 0), ("a", "NaN", 1)]), [true, true]);
     }
 
     #[test]
