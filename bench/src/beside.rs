@@ -11,7 +11,10 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use tidegate_testkit::{Process, within};
+use tidegate_testkit::Process;
+
+/// A cold compile may take a while.
+const FIRST_MESSAGE: Duration = Duration::from_secs(60);
 
 /// Messages a second, of both routes.
 const PER_S: u32 = 2_000;
@@ -59,10 +62,7 @@ fn case(tidegate: &Path, component: &Path, config: &str, measured: Duration) -> 
     std::fs::write(&file, gateway_toml(dir.path(), (source.port(), sink.port()), component, config))?;
     source.paced(PER_S);
     let mut process = Process::spawn("Tidegate", Command::new(tidegate).args(["run", "--config"]).arg(&file));
-    within(Duration::from_secs(60), || sink.first().is_some() || !process.is_running());
-    if sink.first().is_none() {
-        bail!("no message came through{}", process.tail());
-    }
+    sink.wait_for_first(&mut process, FIRST_MESSAGE)?;
     std::thread::sleep(Duration::from_secs(1));
     sink.take_latencies_ns();
     sink.set_timing(true);

@@ -222,13 +222,12 @@ impl Client {
             }
         };
         stream.set_nodelay(true)?;
-        let (mut reader, writer) = stream.into_split();
+        let (mut reader, mut writer) = stream.into_split();
         let mut packet = vec![0x10];
         wire::put_length(&mut packet, 12 + id.len());
         // Name and level, a clean session, no keep-alive.
         packet.extend(b"\0\x04MQTT\x04\x02\0\0");
         put_text(&mut packet, id);
-        let mut writer = writer;
         writer.write_all(&packet).await?;
         expect(&mut reader, [0x20, 2, 0, 0]).await.context("CONNACK")?;
         Ok(Self::with(reader, writer, received.clone()))
@@ -301,8 +300,7 @@ async fn listen(mut reader: OwnedReadHalf, writer: Rc<OwnedWriteHalf>, received:
             if first >> 4 == wire::PUBLISH {
                 received.set(received.get() + 1);
                 if first & 6 == 2 {
-                    let id = wire::text(body).and_then(|(_, rest)| wire::u16_at(rest, 0)).unwrap_or(0);
-                    answers.extend([0x40, 2, (id >> 8) as u8, id as u8]);
+                    answers.extend(wire::puback(body));
                 }
             }
             begin += end;

@@ -114,10 +114,7 @@ impl Bench {
 
         let begin = Instant::now();
         let mut process = setting.launch(subject, &mut command);
-        within(FIRST_MESSAGE, || sink.first().is_some() || !process.is_running());
-        let Some(first) = sink.first() else {
-            bail!("no message came through within {FIRST_MESSAGE:?}{}", process.tail());
-        };
+        let first = sink.wait_for_first(&mut process, FIRST_MESSAGE)?;
         source.stop();
         Ok(Self { source, sink, process, start: first - begin, _doors: doors })
     }

@@ -7,7 +7,8 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tidegate_testkit::{Process, within};
 
 /// The one who receives.
 pub(crate) struct Sink {
@@ -67,6 +68,12 @@ impl Sink {
     /// When the first message came.
     pub(crate) fn first(&self) -> Option<Instant> {
         *self.broker.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the first message of a subject, and says when it came.
+    pub(crate) fn wait_for_first(&self, of: &mut Process, patience: Duration) -> Result<Instant> {
+        within(patience, || self.first().is_some() || !of.is_running());
+        self.first().with_context(|| format!("no message came through within {patience:?}{}", of.tail()))
     }
 
     /// What was wrong since the last call; the next message may be of any device.

@@ -157,8 +157,7 @@ impl Broker {
                 (wire::PINGREQ, _) => answers.extend([0xd0, 0]),
                 (wire::PUBLISH, _) if first & 6 == 2 => {
                     // A status message of the subject: thanked for, not looked at.
-                    let id = wire::text(body).and_then(|(_, rest)| wire::u16_at(rest, 0)).unwrap_or(0);
-                    answers.extend([0x40, 2, (id >> 8) as u8, id as u8]);
+                    answers.extend(wire::puback(body));
                 }
                 _ => {}
             })?;

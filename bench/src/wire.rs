@@ -158,6 +158,12 @@ fn receive_maximum(bytes: &[u8]) -> Option<u16> {
     None
 }
 
+/// PUBACK for a PUBLISH of QoS 1.
+pub(crate) fn puback(body: &[u8]) -> [u8; 4] {
+    let id = text(body).and_then(|(_, rest)| u16_at(rest, 0)).unwrap_or(0);
+    [PUBACK << 4, 2, (id >> 8) as u8, id as u8]
+}
+
 /// SUBACK that grants what was asked for, and the highest QoS of it.
 pub(crate) fn suback(body: &[u8], v5: bool) -> Option<(Vec<u8>, u8)> {
     let mut granted = Vec::new();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tidegate_testkit::{Process, within};
+use tidegate_testkit::Process;
 
 /// The plugin writes them in capitals.
 const PAYLOAD_BEGINS: &str = r#"{"TEMP":72.5,"#;
@@ -61,10 +61,7 @@ fn case(tidegate: &Path, component: &Path, dir: &Path, workers: u16, measured: D
     std::fs::write(&file, gateway_toml(dir, (source.port(), sink.port()), component, workers))?;
     let mut process = Process::spawn("Tidegate", Command::new(tidegate).args(["run", "--config"]).arg(&file));
     source.full_speed();
-    within(FIRST_MESSAGE, || sink.first().is_some() || !process.is_running());
-    if sink.first().is_none() {
-        bail!("no message came through{}", process.tail());
-    }
+    sink.wait_for_first(&mut process, FIRST_MESSAGE)?;
     std::thread::sleep(WARM_UP);
     let (began, before, cpu) = (Instant::now(), sink.received(), Cpu::of(process.pid())?);
     std::thread::sleep(measured);

@@ -23,11 +23,30 @@ impl Shared {
     }
 }
 
+/// A counter for each kind of fault.
+#[derive(Debug, Default)]
+pub(crate) struct ByKind([Shared; Fault::KINDS.len()]);
+
+impl ByKind {
+    pub(crate) fn count(&self, fault: &Fault) {
+        if let Some(at) = Fault::KINDS.iter().position(|known| *known == fault.kind()) {
+            self.0[at].add(1);
+        }
+    }
+
+    /// Every kind with its count, zeros included.
+    pub(crate) fn get(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Fault::KINDS.into_iter().zip(self.0.iter().map(Shared::get))
+    }
+}
+
 /// What one plugin did in one route, over all its versions.
 #[derive(Debug, Default)]
 pub(crate) struct StageCounters {
-    faults: ByKind,
-    restarts: ByKind,
+    /// Of messages.
+    pub(crate) faults: ByKind,
+    /// Of guests that were thrown away.
+    pub(crate) restarts: ByKind,
     /// Linear memory of all instances, in bytes.
     pub(crate) memory: Shared,
     pub(crate) rejects: Shared,
@@ -37,40 +56,9 @@ pub(crate) struct StageCounters {
 }
 
 impl StageCounters {
-    pub(crate) fn fault(&self, kind: &str) {
-        count(&self.faults, kind);
-    }
-
-    /// A guest was thrown away.
-    pub(crate) fn restart(&self, kind: &str) {
-        count(&self.restarts, kind);
-    }
-
-    /// Every kind of fault with its count, zeros included.
-    pub(crate) fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        by_kind(&self.faults)
-    }
-
-    /// The same of guests that were thrown away.
-    pub(crate) fn restarts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        by_kind(&self.restarts)
-    }
-
     pub(crate) fn failures(&self) -> u64 {
-        self.faults().map(|(_, count)| count).sum::<u64>() + self.rejects.get()
+        self.faults.get().map(|(_, count)| count).sum::<u64>() + self.rejects.get()
     }
-}
-
-type ByKind = [Shared; Fault::KINDS.len()];
-
-fn count(counts: &ByKind, kind: &str) {
-    if let Some(at) = Fault::KINDS.iter().position(|known| *known == kind) {
-        counts[at].add(1);
-    }
-}
-
-fn by_kind(counts: &ByKind) -> impl Iterator<Item = (&'static str, u64)> {
-    Fault::KINDS.into_iter().zip(counts.iter().map(Shared::get))
 }
 
 /// What one instance has of a plugin's memory; nothing once it is dropped.

@@ -63,6 +63,19 @@ macro_rules! per_plugin {
     };
 }
 
+macro_rules! per_kind {
+    ($field:ident) => {
+        |s, out| {
+            for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+                for (kind, count) in &plugin.$field {
+                    let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
+                    out.add(&labels, *count as f64);
+                }
+            }
+        }
+    };
+}
+
 /// Every metric there is.
 const FAMILIES: &[Family] = &[
     ("tidegate_route_received_total", "counter", "Messages that entered the route.", per_route!(received)),
@@ -105,26 +118,12 @@ const FAMILIES: &[Family] = &[
             }
         }
     }),
-    ("tidegate_plugin_faults_total", "counter", "Messages a plugin failed on, by kind.", |s, out| {
-        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
-            for (kind, count) in &plugin.faults {
-                let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
-                out.add(&labels, *count as f64);
-            }
-        }
-    }),
+    ("tidegate_plugin_faults_total", "counter", "Messages a plugin failed on, by kind.", per_kind!(faults)),
     (
         "tidegate_plugin_restarts_total",
         "counter",
         "Times a plugin failed and started anew, with an empty memory, by kind; a second chance may have healed it.",
-        |s, out| {
-            for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
-                for (kind, count) in &plugin.restarts {
-                    let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
-                    out.add(&labels, *count as f64);
-                }
-            }
-        },
+        per_kind!(restarts),
     ),
     (
         "tidegate_plugin_memory_bytes",

@@ -131,8 +131,8 @@ fn plugin_snapshot(plugin: &PluginInfo) -> PluginSnapshot {
     PluginSnapshot {
         name: plugin.name.to_string(),
         version: short(&plugin.digest).to_owned(),
-        faults: counters.faults().collect(),
-        restarts: counters.restarts().collect(),
+        faults: counters.faults.get().collect(),
+        restarts: counters.restarts.get().collect(),
         memory_bytes: counters.memory.get(),
         rejects: counters.rejects.get(),
         retries: counters.retries.get(),

@@ -48,10 +48,6 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
                 found.push(places.plugin_problem(Severity::Error, name, "path", &words));
             }
             Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
-            Err(Wrong::Config(diagnostics)) if diagnostics.is_empty() => {
-                let words = tidegate_plugin::Error::Configure(diagnostics).to_string();
-                found.push(places.plugin_problem(Severity::Error, name, "config", &words));
-            }
             Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
         }
         found.extend(ungranted(config, places, name, settings, sources.get(name.as_str())));
@@ -88,6 +84,8 @@ fn wrong(error: tidegate_plugin::Error) -> Wrong {
         Error::Start(_) => Wrong::Path(words, "mend the plugin, or give it more in its `limits`"),
         Error::Ungranted { .. } => Wrong::Key("grants", words),
         Error::Limits { .. } => Wrong::Key("limits", words + "; raise it"),
+        // It names no key.
+        Error::Configure(diagnostics) if diagnostics.is_empty() => Wrong::Key("config", words),
         Error::Configure(diagnostics) => Wrong::Config(diagnostics),
         Error::Engine(_) | Error::NoExecutableMemory(_) => Wrong::NotThePlugin(words),
     }

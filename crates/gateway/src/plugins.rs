@@ -23,8 +23,7 @@ mod fold;
 mod mailbox;
 mod worker;
 
-pub(crate) use chain::NewStage;
-pub(crate) use chain::{Stage, Swap};
+pub(crate) use chain::{NewStage, Stage, Swap};
 pub(crate) use crew::{Crew, Post};
 pub(crate) use mailbox::{Here, Outbox};
 pub(crate) use worker::removed;

@@ -167,7 +167,7 @@ impl Stage {
         self.memory.set(self.instance.memory_bytes() as u64);
         let lost = self.instance.take_lost_guests();
         let Some(fault) = lost.last() else { return };
-        lost.iter().for_each(|fault| self.counters.restart(fault.kind()));
+        lost.iter().for_each(|fault| self.counters.restarts.count(fault));
         leave_borrowed().await;
         if let Some(untold) = self.restarts.allow(Instant::now()) {
             let plugin = &*self.name;
@@ -229,7 +229,7 @@ impl Stage {
     }
 
     fn record(&mut self, fault: &Fault, now: Instant) {
-        self.counters.fault(fault.kind());
+        self.counters.faults.count(fault);
         if self.circuit.record_fault(now) {
             self.counters.circuit_opened.add(1);
             tracing::warn!(plugin = &*self.name, %fault, "the plugin keeps failing: its circuit opens");
