@@ -2,7 +2,7 @@
 
 use crate::log_state::Done;
 use crate::reader::Place;
-use crate::record::{ItemId, NameId, QueueMark, Totals};
+use crate::record::{ItemId, NameId, QueueMark, Record, Totals};
 use std::collections::{BTreeSet, VecDeque};
 
 /// How much of one queue is in memory at most: enough to keep a link busy, little enough for hundreds of queues.
@@ -44,6 +44,10 @@ pub(crate) struct Queue {
     pub(crate) appended: Totals,
     /// How much of it is in memory at most.
     pub(crate) window_items: usize,
+    /// Something became done since [`put_mark`](Self::put_mark).
+    pub(crate) moved: bool,
+    /// The record of its mark, as of then.
+    marked: Vec<u8>,
 }
 
 impl Queue {
@@ -66,6 +70,8 @@ impl Queue {
             done: if waits { found.done } else { found.appended },
             appended: found.appended,
             window_items: WINDOW_ITEMS,
+            moved: true,
+            marked: Vec::new(),
         }
     }
 
@@ -98,6 +104,7 @@ impl Queue {
     pub(crate) fn finish(&mut self, ordinal: u32) -> Option<Slot> {
         let slot = self.window.get_mut(ordinal.wrapping_sub(self.base) as usize).filter(|slot| !slot.done)?;
         slot.done = true;
+        self.moved = true;
         let slot = *slot;
         self.done_in_window += 1;
         self.done.items += 1;
@@ -133,8 +140,18 @@ impl Queue {
         }
     }
 
+    /// Appends the record of its mark. That of a queue that stands still is the one of last time, with its generation: each
+    /// mark is true by itself, and of a hundred queues few move between two batches.
+    pub(crate) fn put_mark(&mut self, generation: u64, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.moved) {
+            self.marked.clear();
+            Record::Mark(self.mark()).encode(generation, &mut self.marked);
+        }
+        out.extend_from_slice(&self.marked);
+    }
+
     pub(crate) fn mark(&self) -> QueueMark {
-        // Asked for with every batch: the window is not looked through for nothing.
+        // The window is not looked through for nothing.
         let done = self.window.iter().filter(|slot| slot.done).take(self.done_in_window);
         let mut beyond: Vec<ItemId> = done.map(|slot| slot.item).collect();
         let cursor = self.cursor();

@@ -196,8 +196,8 @@ impl Spool {
             let mut records = 0;
             // Cursors may reach the disk when the log does not: they speak only of what is durable. What was done was, and
             // so is everything before it and the queue's name.
-            for queue in self.queues.iter().filter(|queue| queue.done.items > 0) {
-                Record::Mark(queue.mark()).encode(self.generation, &mut bytes);
+            for queue in self.queues.iter_mut().filter(|queue| queue.done.items > 0) {
+                queue.put_mark(self.generation, &mut bytes);
                 records += 1;
             }
             Record::End { records }.encode(self.generation, &mut bytes);

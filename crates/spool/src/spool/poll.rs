@@ -77,6 +77,7 @@ impl Spool {
             ready.push(Ready { queue: id, ordinal, route, received_ms, message, sent, recovered });
         }
         queue.loaded = queue.loaded.max(answer.next);
+        queue.moved = true;
         queue.done_beyond = queue.done_beyond.split_off(&queue.cursor());
         let caught_up = match queue.backlog_until {
             // Nothing of it came after the start.
