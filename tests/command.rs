@@ -171,6 +171,11 @@ fn explain_shows_routes_decisions_topics_and_targets() {
     let other = explain("other/x", "1");
     assert_contains(&other, &["route `telemetry`: no", "route `other`: yes", "to broker `office`: `other/x`"]);
     assert_contains(&explain("lost", ""), &["no route takes it"]);
+    let rich = ["-b", "home", "-t", "other/x", "--user-property", "a=b=c", "--content-type", "text/plain"];
+    let rich = stdout(&with_config("explain", &path, &rich));
+    assert_contains(&rich, &["empty; content type text/plain; user property a=b=c"]);
+    let wrong = with_config("explain", &path, &["-b", "home", "-t", "other/x", "--user-property", "a"]);
+    assert_contains(&stderr(&wrong), &["NAME=VALUE"]);
     // A message has one of several workers.
     std::fs::write(&path, RULES.replace("name = \"telemetry\"", "name = \"telemetry\"\nworkers = 3")).unwrap();
     let with_workers = explain("dev/3/temp", r#"{"kind":"alarm","temp":70}"#);

@@ -23,6 +23,8 @@ const WAITING_MAX: usize = 64;
 
 /// How much of a payload is shown.
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
+/// And of each in a list: to tell which is which.
+const PAYLOAD_LISTED_BYTES: usize = 100;
 
 /// How long an operator waits for the disk.
 const DURABLE_WITHIN: Duration = Duration::from_secs(5);
@@ -221,9 +223,7 @@ fn answer(gateway: &Gateway, question: Question) -> Answer {
                 || unknown(number),
                 |parked| {
                     let mut shown = describe(number, parked);
-                    let payload = &parked.message.payload;
-                    let part = &payload[..payload.len().min(PAYLOAD_SHOWN_BYTES)];
-                    shown["payload"] = json!(String::from_utf8_lossy(part));
+                    shown["payload"] = beginning(&parked.message.payload, PAYLOAD_SHOWN_BYTES);
                     (StatusCode::OK, JSON, shown.to_string() + "\n")
                 },
             )
@@ -310,7 +310,13 @@ fn describe(number: u64, parked: &tidegate_spool::Parked) -> serde_json::Value {
         "retain": parked.message.retain,
         "received_ms": parked.received_ms,
         "payload_bytes": parked.message.payload.len(),
+        "payload": beginning(&parked.message.payload, PAYLOAD_LISTED_BYTES),
     })
+}
+
+/// The first bytes of a payload, as text.
+fn beginning(payload: &[u8], most: usize) -> serde_json::Value {
+    json!(String::from_utf8_lossy(&payload[..payload.len().min(most)]))
 }
 
 /// Ready when every broker that is needed is connected, has granted our subscriptions and answers, and every set has a

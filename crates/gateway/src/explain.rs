@@ -1,6 +1,6 @@
 //! What would become of a message, and why, without sending anything.
 
-use crate::plugins::build::{Preparer, allows_control_characters, short};
+use crate::plugins::build::{Preparer, allows_control_characters, version};
 use crate::plugins::{NewStage, Stage};
 use crate::{Error, compile_cache};
 use bytes::BytesMut;
@@ -104,7 +104,7 @@ impl Explanation {
                 let input = Input { id: 1, message: &message, received_ms, redelivered: false };
                 let mut outcomes = Vec::with_capacity(1);
                 run_here(stage.instance.handle(&route.from.broker, &[input], &mut outcomes));
-                let version = short(stage.instance.digest()).to_owned();
+                let version = version(stage.instance.plugin());
                 let says = format!("plugin `{}` ({version})", stage.name);
                 for line in stage.instance.plugin().take_lines() {
                     self.say(2, format!("{says} said: {}", harmless(&line)));
@@ -222,7 +222,20 @@ impl Explanation {
 
 fn describe(message: &Message) -> String {
     let retain = if message.retain { ", retained" } else { "" };
-    format!("`{}` at QoS {}{retain}, {}", topic(message), message.qos as u8, payload(&message.payload))
+    let mut told = format!("`{}` at QoS {}{retain}, {}", topic(message), message.qos as u8, payload(&message.payload));
+    if let Some(own) = message.properties.as_deref() {
+        let text = |name: &str, text: Option<&str>| text.map(|text| format!("; {name} {}", harmless(text)));
+        told.extend(text("content type", own.content_type.as_deref()));
+        told.extend(text("response topic", own.response_topic.as_ref().map(|topic| topic.as_str())));
+        told.extend(own.correlation_data.as_deref().map(|data| format!("; correlation data {}", payload(data))));
+        told.extend(own.message_expiry_seconds.map(|seconds| format!("; expires in {seconds} s")));
+        told.extend(own.payload_is_utf8.then_some("; payload is said to be UTF-8"));
+        for (name, value) in &own.user {
+            told.push_str(&format!("; user property {}={}", harmless(name), harmless(value)));
+        }
+        told.extend(text("key", own.key.as_deref()));
+    }
+    told
 }
 
 /// For a terminal, which obeys control characters.

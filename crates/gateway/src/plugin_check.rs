@@ -50,6 +50,11 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
             Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
             Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
         }
+        if let Ok(component) = &components[&settings.path]
+            && let Some(words) = small_memory(component, &settings.limits)
+        {
+            found.push(places.plugin_problem(Severity::Warning, name, "limits", &words));
+        }
         found.extend(ungranted(config, places, name, settings, sources.get(name.as_str())));
     }
     found.extend(timed(config, places, &plugins));
@@ -67,6 +72,23 @@ enum Wrong {
     Config(Vec<Diagnostic>),
     /// This process.
     NotThePlugin(String),
+}
+
+/// Components of this size bring the interpreter of a language, which needs memory of its own.
+const LARGE_BYTES: usize = 10 << 20;
+/// What such an interpreter needs at least, to run for long.
+const LARGE_MEMORY_BYTES: usize = 64 << 20;
+
+/// What is to be said of a component that will run out of memory, but only under load.
+pub(crate) fn small_memory(component: &Component, limits: &config::Limits) -> Option<String> {
+    let is_small = component.size_bytes() > LARGE_BYTES && limits.memory_bytes < LARGE_MEMORY_BYTES;
+    is_small.then(|| {
+        let (size, memory) = (component.size_bytes() >> 20, limits.memory_bytes >> 20);
+        format!(
+            "a component of {size} MiB brings an interpreter, which runs out of {memory} MiB of memory under load: set \
+             `memory = \"128MiB\"`"
+        )
+    })
 }
 
 fn component(host: &Host, path: &Path) -> Result<Component, Wrong> {

@@ -10,6 +10,7 @@
 //! | Room | What is in it |
 //! |---|---|
 //! | `build` | everything slow: read, compile, link, instantiate, configure; what a reload hands over |
+//! | `compile` | components compiled side by side |
 //! | `chain` | the plugins that run, each with its circuit and its counters; a swap |
 //! | `crew` | the workers of a route, and whose message is whose |
 //! | `fold` | what becomes of each message: pure, without thread, clock or Wasm |
@@ -18,6 +19,7 @@
 
 pub(crate) mod build;
 mod chain;
+mod compile;
 mod crew;
 mod fold;
 mod mailbox;

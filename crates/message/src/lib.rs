@@ -70,6 +70,9 @@ pub struct Properties {
     pub payload_is_utf8: bool,
     /// User properties in the order received; a name may occur more than once.
     pub user: Vec<(ByteString, ByteString)>,
+    /// By what a set of brokers chooses its member, in place of the topic. Never sent: a plugin says it, for the message's way
+    /// through the gateway.
+    pub key: Option<ByteString>,
 }
 
 /// One application message.
@@ -115,7 +118,16 @@ impl Message {
                 *name = ByteString::from(&**name);
                 *value = ByteString::from(&**value);
             }
+            if let Some(key) = &mut properties.key {
+                *key = ByteString::from(&**key);
+            }
         }
+    }
+
+    /// By what a set of brokers chooses the member that gets it.
+    pub fn key(&self) -> &str {
+        let key = self.properties.as_ref().and_then(|properties| properties.key.as_deref());
+        key.unwrap_or(self.topic.as_str())
     }
 
     /// What the message weighs in memory, in bytes, near enough for a quota.

@@ -306,6 +306,7 @@ mod tests {
                     message_expiry_seconds,
                     payload_is_utf8,
                     user,
+                    key: None,
                 },
             )
     }

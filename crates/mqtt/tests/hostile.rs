@@ -129,6 +129,7 @@ fn honest(version: Version) -> (Vec<u8>, Vec<u8>) {
         message_expiry_seconds: Some(9),
         payload_is_utf8: true,
         user: vec![("k".into(), "v".into())],
+        key: None,
     };
     let mut will = message("gone", "w", 1);
     will.properties = Some(Box::new(rich.clone()));

@@ -1,12 +1,26 @@
-//! The Rust side of `wit/gateway.wit`, generated from it so that the two cannot drift apart.
+//! The Rust side of the contract in each version that is served, generated from it so that the two cannot drift apart.
 //!
 //! The largest world is bound; [`Plugin::new`](crate::Plugin::new) says which parts of it a component must have.
 //! Arguments are lowered from borrowed slices, so a payload is copied once: into the guest.
 
-wasmtime::component::bindgen!({
-    path: "../../wit/gateway.wit",
-    world: "complete",
-    ownership: Borrowing { duplicate_if_necessary: true },
-    imports: { default: trappable },
-    exports: { default: async },
-});
+/// Contract 1, `wit/gateway.wit`.
+pub(crate) mod v1 {
+    wasmtime::component::bindgen!({
+        path: "../../wit/gateway.wit",
+        world: "complete",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}
+
+/// Contract 0.1, as it was before 1.0 was frozen: what was built for it goes on running.
+pub(crate) mod v0 {
+    wasmtime::component::bindgen!({
+        path: "wit/0.1/gateway.wit",
+        world: "complete",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        imports: { default: trappable },
+        exports: { default: async },
+    });
+}

@@ -1,6 +1,6 @@
 //! What belongs to one running guest: its limits, its clock, its log, the state it is writing.
 
-use crate::contract::tidegate::gateway::{log, state, types};
+use crate::contract::{v0, v1};
 use crate::last_words::LastWords;
 use crate::log::{Level, Line, PluginLog};
 use crate::outcome::Fault;
@@ -236,16 +236,16 @@ impl Growth {
     }
 }
 
-impl types::Host for Guest {}
+impl v1::tidegate::gateway::types::Host for Guest {}
 
-impl log::Host for Guest {
+impl v1::tidegate::gateway::log::Host for Guest {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         self.line(level, &message);
         Ok(())
     }
 }
 
-impl state::Host for Guest {
+impl v1::tidegate::gateway::state::Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
         Ok(self.overlay.get(&self.state, &key))
     }
@@ -260,6 +260,41 @@ impl state::Host for Guest {
 
     fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
         Ok(self.overlay.keys(&self.state, &prefix))
+    }
+}
+
+impl v0::tidegate::gateway::types::Host for Guest {}
+
+impl v0::tidegate::gateway::log::Host for Guest {
+    fn log(&mut self, level: v0::tidegate::gateway::log::Level, message: String) -> wasmtime::Result<()> {
+        use v0::tidegate::gateway::log::Level as Old;
+        let level = match level {
+            Old::Debug => Level::Debug,
+            Old::Info => Level::Info,
+            Old::Warn => Level::Warn,
+            Old::Error => Level::Error,
+        };
+        self.line(level, &message);
+        Ok(())
+    }
+}
+
+/// The same four functions.
+impl v0::tidegate::gateway::state::Host for Guest {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
+        v1::tidegate::gateway::state::Host::get(self, key)
+    }
+
+    fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
+        v1::tidegate::gateway::state::Host::set(self, key, value)
+    }
+
+    fn delete(&mut self, key: String) -> wasmtime::Result<()> {
+        v1::tidegate::gateway::state::Host::delete(self, key)
+    }
+
+    fn keys(&mut self, prefix: String) -> wasmtime::Result<Vec<String>> {
+        v1::tidegate::gateway::state::Host::keys(self, prefix)
     }
 }
 

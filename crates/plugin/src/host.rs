@@ -73,7 +73,7 @@ impl Host {
         let component =
             wasmtime::component::Component::from_binary(&self.inner.engine, bytes).map_err(|error| refused(&error))?;
         let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Component { inner: component, digest: digest.into() })
+        Ok(Component { inner: component, digest: digest.into(), size_bytes: bytes.len() })
     }
 
     /// How many components were found compiled, and how many had to be compiled.
@@ -101,9 +101,15 @@ impl fmt::Debug for Host {
 pub struct Component {
     pub(crate) inner: wasmtime::component::Component,
     digest: Arc<str>,
+    size_bytes: usize,
 }
 
 impl Component {
+    /// Of its file.
+    pub fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+
     /// The SHA-256 of the bytes it was compiled from, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -115,10 +121,10 @@ impl Component {
 
     /// Whether it acts on time.
     pub fn exports_timer(&self) -> bool {
-        self.inner.get_export_index(None, crate::plugin::TIMER).is_some()
+        self.exports().iter().any(|name| name.starts_with(crate::calls::TIMER))
     }
 
-    /// The interfaces it imports, such as `tidegate:gateway/log@0.1.0`.
+    /// The interfaces it imports, such as `tidegate:gateway/log@1.0.0`.
     pub fn imports(&self) -> Vec<String> {
         let ty = self.inner.component_type();
         ty.imports(self.inner.engine()).map(|(name, _)| name.to_owned()).collect()

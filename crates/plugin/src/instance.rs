@@ -1,20 +1,19 @@
 //! One running plugin: batches in, one outcome for each message out, and a fresh guest after every failure.
 
-use crate::contract::exports::tidegate::gateway::{handler, packed, timer};
-use crate::contract::tidegate::gateway::types as wit;
+use crate::answer::Decision;
+use crate::calls::Calls;
 use crate::decide;
 use crate::granted_topics::GrantedTopics;
 use crate::guest::Guest;
 use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
-use crate::packed::{read, write};
 use crate::plugin::Plugin;
 use crate::state::Write;
 use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::{Running, ticks};
 use std::time::{Duration, Instant};
 use tidegate_config::Limits;
-use tidegate_message::{Message, QoS};
+use tidegate_message::Message;
 use wasmtime::Store;
 
 /// The largest batch handed to a guest in one call.
@@ -25,8 +24,6 @@ const MEMORY_PART: usize = 4;
 const GIVE_UP_AFTER_DEADLINES: u32 = 4;
 /// As above, when failed calls and restarts together took this long: slow to start, and failing on everything.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(2);
-/// So many bytes of the block of the packed call are kept between calls.
-const BLOCK_KEPT: usize = 128 * 1024;
 /// What a guest may always hand over in one call besides its outputs: log lines, reasons, state.
 const LEAST_FUEL_BYTES: usize = 64 * 1024;
 
@@ -76,34 +73,19 @@ pub struct Instance {
     /// Why guests were thrown away since this was asked last.
     lost_guests: Vec<Fault>,
     topics: GrantedTopics,
-    /// As `messages`.
-    block: Vec<u8>,
-    /// Kept for its allocation between calls; always empty.
-    messages: Vec<wit::Message<'static>>,
 }
-
-/// What the contract returns for one message.
-pub(crate) type Handled = Result<wit::Decision, wit::Failure>;
 
 /// A guest that is well.
 pub(crate) struct Live {
     store: Store<Guest>,
-    handler: handler::Guest,
-    timer: Option<timer::Guest>,
-    /// Called in place of the handler's, if it is there.
-    packed: Option<packed::Guest>,
+    calls: Calls,
     /// No call yet: what fails now is not the fault of an earlier message.
     fresh: bool,
 }
 
 impl Live {
-    pub(crate) fn new(
-        store: Store<Guest>,
-        handler: handler::Guest,
-        timer: Option<timer::Guest>,
-        packed: Option<packed::Guest>,
-    ) -> Self {
-        Self { store, handler, timer, packed, fresh: true }
+    pub(crate) const fn new(store: Store<Guest>, calls: Calls) -> Self {
+        Self { store, calls, fresh: true }
     }
 }
 
@@ -132,8 +114,6 @@ impl Instance {
             written: Vec::new(),
             lost_guests: Vec::new(),
             topics: GrantedTopics::default(),
-            block: Vec::new(),
-            messages: Vec::new(),
         }
     }
 
@@ -184,10 +164,7 @@ impl Instance {
         if !self.plugin.has_timer() {
             return Ok(Vec::new());
         }
-        let ask = async |live: &mut Live| match &live.timer {
-            Some(timer) => timer.call_tick(&mut live.store, now_ms).await.map(Ok),
-            None => Ok(Ok(Vec::new())),
-        };
+        let ask = async |live: &mut Live| live.calls.tick(&mut live.store, now_ms).await.map(Ok);
         let list = self.call(0, ask).await?;
         Ok(decide::outputs(self.plugin.spec(), &mut self.topics, None, list)?.into_vec())
     }
@@ -277,48 +254,11 @@ impl Instance {
         }
     }
 
-    /// One call of `handle`: a result for each of these messages, or one fault of the whole call.
-    async fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
-        if self.plugin.is_packed() {
-            return self.ask_packed(source, inputs).await;
-        }
-        let mut messages = recycle(std::mem::take(&mut self.messages));
-        let users: Vec<(&str, &str)> = inputs
-            .iter()
-            .filter_map(|input| input.message.properties.as_ref())
-            .flat_map(|properties| properties.user.iter().map(|(name, value)| (&**name, &**value)))
-            .collect();
-        let mut users = &users[..];
-        messages.extend(inputs.iter().map(|input| lower(input, &mut users)));
-        let ask = async |live: &mut Live| {
-            let results = live.handler.call_handle(&mut live.store, source, &messages).await?;
-            Ok(match results.len() == messages.len() {
-                true => Ok(results),
-                false => Err(Fault::WrongCount { expected: messages.len(), got: results.len() }),
-            })
-        };
-        let answer = self.call(inputs.len(), ask).await;
-        self.messages = recycle(messages);
-        answer
-    }
-
-    /// The same by the packed call.
-    async fn ask_packed(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Handled>, Fault> {
-        let mut block = std::mem::take(&mut self.block);
-        write(inputs, &mut block);
+    /// One call of `handle`: a decision on each of these messages, or one fault of the whole call.
+    async fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Decision>, Fault> {
         let outputs_max = self.plugin.spec().limits.outputs as usize;
-        let ask = async |live: &mut Live| {
-            // It has it, for `is_packed` says so.
-            let Some(packed) = &live.packed else { return Ok(Ok(Vec::new())) };
-            let answer = packed.call_handle_packed(&mut live.store, source, &block).await?;
-            Ok(read(&answer, inputs.len(), outputs_max))
-        };
-        let answer = self.call(inputs.len(), ask).await;
-        // What one large batch took is not kept.
-        block.clear();
-        block.shrink_to(BLOCK_KEPT);
-        self.block = block;
-        answer
+        let ask = async |live: &mut Live| live.calls.handle(&mut live.store, source, inputs, outputs_max).await;
+        self.call(inputs.len(), ask).await
     }
 
     /// Calls a guest, a fresh one if need be, under the deadline. Whatever goes wrong, the guest is thrown away.
@@ -383,47 +323,10 @@ impl Instance {
     }
 }
 
-/// What crosses the boundary borrows from the message; only the guest gets a copy.
-fn lower<'a>(input: &Input<'a>, users: &mut &'a [(&'a str, &'a str)]) -> wit::Message<'a> {
-    let message = input.message;
-    let properties = message.properties.as_deref().map(|p| {
-        let (user, rest) = users.split_at(p.user.len());
-        *users = rest;
-        wit::PropertiesParam {
-            content_type: p.content_type.as_deref(),
-            response_topic: p.response_topic.as_ref().map(|topic| topic.as_str()),
-            correlation_data: p.correlation_data.as_deref(),
-            message_expiry_seconds: p.message_expiry_seconds,
-            payload_is_utf8: p.payload_is_utf8,
-            user,
-        }
-    });
-    wit::Message {
-        id: input.id,
-        topic: message.topic.as_str(),
-        payload: &message.payload,
-        qos: match message.qos {
-            QoS::AtMostOnce => wit::Qos::AtMostOnce,
-            QoS::AtLeastOnce => wit::Qos::AtLeastOnce,
-            QoS::ExactlyOnce => wit::Qos::ExactlyOnce,
-        },
-        retain: message.retain,
-        properties,
-        received_ms: input.received_ms,
-        redelivered: input.redelivered,
-    }
-}
-
-/// An empty vector for messages of another lifetime in the same allocation.
-fn recycle<'a>(mut messages: Vec<wit::Message<'_>>) -> Vec<wit::Message<'a>> {
-    messages.clear();
-    messages.into_iter().map(|_| unreachable!("cleared")).collect()
-}
-
 /// How much a guest may hand to the host in one go: what its outputs may be, but no more than its memory holds, so
 /// that pointing at one buffer many times gains it nothing.
 fn fuel(limits: &Limits, messages: usize) -> usize {
-    let outputs = (limits.outputs as usize).saturating_mul(size_of::<wit::Output>());
+    let outputs = (limits.outputs as usize).saturating_mul(size_of::<Output>());
     let one = limits.output_bytes.saturating_add(outputs).saturating_add(LEAST_FUEL_BYTES);
     one.saturating_mul(messages.max(1)).min(limits.memory_bytes.max(one))
 }

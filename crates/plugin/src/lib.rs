@@ -20,6 +20,8 @@
 //!
 //! No other crate names wasmtime. Start reading at [`Instance::handle`].
 
+mod answer;
+mod calls;
 mod circuit;
 mod contract;
 mod decide;
@@ -38,6 +40,7 @@ mod thread;
 mod ticker;
 mod wasi;
 
+pub use calls::Contract;
 pub use circuit::{Admission, Circuit, CircuitSettings};
 pub use host::{Component, Host, HostConfig, WASM_STACK_BYTES};
 pub use instance::{Input, Instance, MAX_BATCH_MESSAGES, Stats};

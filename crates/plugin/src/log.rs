@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tidegate_pacing::LogLimit;
 
-pub(crate) use crate::contract::tidegate::gateway::log::Level;
+pub(crate) use crate::contract::v1::tidegate::gateway::log::Level;
 
 /// The longest line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 4096;

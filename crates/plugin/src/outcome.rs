@@ -153,6 +153,9 @@ pub enum Fault {
         /// Results it returned.
         got: usize,
     },
+    /// A decision that bears a reason, without one.
+    #[error("a `drop`, `reject` or `retry` without a reason, say why")]
+    NoReason,
     /// `forward` of nothing; the contract has `drop` for that.
     #[error("`forward` without outputs, say `drop`")]
     EmptyForward,
@@ -184,6 +187,7 @@ impl Fault {
             Self::ForeignTopic(_) => "foreign_topic",
             Self::WrongCount { .. } => "wrong_count",
             Self::EmptyForward => "empty_forward",
+            Self::NoReason => "no_reason",
             Self::State { .. } => "state",
             Self::Restart(_) => "restart",
         }
@@ -193,7 +197,7 @@ impl Fault {
     pub(crate) const TOPIC: &'static str = "topic";
 
     /// Every word [`kind`](Self::kind) can say, for counters that start at zero.
-    pub const KINDS: [&'static str; 13] = [
+    pub const KINDS: [&'static str; 14] = [
         "trap",
         "deadline",
         "memory",
@@ -205,6 +209,7 @@ impl Fault {
         "foreign_topic",
         "wrong_count",
         "empty_forward",
+        "no_reason",
         "state",
         "restart",
     ];

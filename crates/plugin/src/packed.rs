@@ -1,12 +1,24 @@
-//! The packed call: a batch as one block of bytes, and the results as one, laid out as in `docs/packed.md`.
+//! The packed call: a batch as one block of bytes, and the decisions as one, laid out as in `docs/plugins/packed.md`.
 //!
 //! In: inputs, or the block that a guest has answered with. Out: the block for the guest, or what the typed call would have
 //! returned; so everything behind is the same for both.
 
-use crate::contract::tidegate::gateway::types as wit;
-use crate::instance::{Handled, Input};
+use crate::answer::{Decision, Edit, Output, Property, To};
+use crate::instance::Input;
 use crate::outcome::Fault;
-use tidegate_message::Properties;
+use tidegate_message::{Properties, QoS};
+
+/// Changes of one output: each is as small as two bytes, and takes more in memory.
+const CHANGES_MAX: usize = 1024;
+
+/// How decisions are laid out; messages are the same in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Of contract 0.1.
+    V0,
+    /// Of contract 1.
+    V1,
+}
 
 /// Messages take at least these bits of their flags.
 const RETAIN: u8 = 1 << 2;
@@ -36,8 +48,15 @@ pub(crate) fn write(inputs: &[Input<'_>], block: &mut Vec<u8>) {
 }
 
 fn write_properties(properties: &Properties, block: &mut Vec<u8>) {
-    let Properties { content_type, response_topic, correlation_data, message_expiry_seconds, payload_is_utf8, user } =
-        properties;
+    let Properties {
+        content_type,
+        response_topic,
+        correlation_data,
+        message_expiry_seconds,
+        payload_is_utf8,
+        user,
+        key: _,
+    } = properties;
     let has = [
         content_type.is_some(),
         response_topic.is_some(),
@@ -75,22 +94,26 @@ fn put_u32(block: &mut Vec<u8>, number: usize) {
     block.extend_from_slice(&u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
 }
 
-/// Reads the results of `count` messages. Of the outputs of one, more than `outputs_max` are passed over but for one, so
+/// Reads the decisions on `count` messages. Of the outputs of one, more than `outputs_max` are passed over but for one, so
 /// that a small block does not become much memory.
 ///
 /// # Errors
 /// The block is wrong, which is the fault of the whole call.
-pub(crate) fn read(block: &[u8], count: usize, outputs_max: usize) -> Result<Vec<Handled>, Fault> {
+pub(crate) fn read(layout: Layout, block: &[u8], count: usize, outputs_max: usize) -> Result<Vec<Decision>, Fault> {
     let wrong = |problem| Fault::Trap(format!("the block that it has answered with is wrong: {problem}"));
     let mut rest = Rest { block, at: 0 };
     let got = rest.u32().map_err(wrong)?;
     if got != count {
         return Err(Fault::WrongCount { expected: count, got });
     }
-    let results = (0..count).map(|_| rest.result(outputs_max)).collect::<Result<_, _>>().map_err(wrong)?;
+    let decision = |_| match layout {
+        Layout::V0 => rest.old_decision(outputs_max),
+        Layout::V1 => rest.decision(outputs_max),
+    };
+    let decisions = (0..count).map(decision).collect::<Result<_, _>>().map_err(wrong)?;
     match rest.block.len() - rest.at {
-        0 => Ok(results),
-        left => Err(wrong(format!("{left} bytes are left over behind its results"))),
+        0 => Ok(decisions),
+        left => Err(wrong(format!("{left} bytes are left over behind its decisions"))),
     }
 }
 
@@ -117,6 +140,12 @@ impl<'a> Rest<'a> {
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
     }
 
+    fn f64(&mut self) -> Result<f64, String> {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(self.take(8)?);
+        Ok(f64::from_le_bytes(bytes))
+    }
+
     fn bytes(&mut self) -> Result<Vec<u8>, String> {
         let count = self.u32()?;
         Ok(self.take(count)?.to_vec())
@@ -127,23 +156,41 @@ impl<'a> Rest<'a> {
         String::from_utf8(self.bytes()?).map_err(|_| format!("the text at byte {at} is not UTF-8"))
     }
 
-    fn result(&mut self, outputs_max: usize) -> Result<Handled, String> {
-        let at = self.at;
-        Ok(match self.u8()? {
-            0 => Ok(wit::Decision::Pass),
-            1 => Ok(wit::Decision::Forward(self.outputs(outputs_max)?)),
-            2 => Ok(wit::Decision::Drop(self.text()?)),
-            3 => Err(wit::Failure::Reject(self.text()?)),
-            4 => Err(wit::Failure::Retry(self.text()?)),
-            other => return Err(format!("{other} at byte {at} is no result")),
+    /// The number of a case.
+    fn case<T: Copy>(&mut self, what: &str, cases: &[T]) -> Result<T, String> {
+        let (at, case) = (self.at, self.u8()?);
+        cases.get(usize::from(case)).copied().ok_or_else(|| format!("{case} at byte {at} is no {what}"))
+    }
+
+    fn bool(&mut self) -> Result<bool, String> {
+        self.case("truth value", &[false, true])
+    }
+
+    fn qos(&mut self) -> Result<QoS, String> {
+        self.case("QoS", &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce])
+    }
+
+    fn decision(&mut self, outputs_max: usize) -> Result<Decision, String> {
+        let (at, case) = (self.at, self.u8()?);
+        Ok(match case {
+            0 => Decision::with_reason(self.text()?, Decision::Drop),
+            1 => Decision::Forward(self.outputs(outputs_max, Self::output)?),
+            2 => Decision::Pass,
+            3 => Decision::with_reason(self.text()?, Decision::Reject),
+            4 => Decision::with_reason(self.text()?, Decision::Retry),
+            other => return Err(format!("{other} at byte {at} is no decision")),
         })
     }
 
-    fn outputs(&mut self, outputs_max: usize) -> Result<Vec<wit::Output>, String> {
+    fn outputs(
+        &mut self,
+        outputs_max: usize,
+        mut output: impl FnMut(&mut Self) -> Result<Output, String>,
+    ) -> Result<Vec<Output>, String> {
         let count = self.u32()?;
         let mut outputs = Vec::with_capacity(count.min(outputs_max.saturating_add(1)));
         for _ in 0..count {
-            let output = self.output()?;
+            let output = output(self)?;
             if outputs.len() <= outputs_max {
                 outputs.push(output);
             }
@@ -151,138 +198,121 @@ impl<'a> Rest<'a> {
         Ok(outputs)
     }
 
-    fn output(&mut self) -> Result<wit::Output, String> {
-        let at = self.at;
-        let (has, qos) = (self.u8()?, self.u8()?);
-        let has = |bit: u8| has >> bit & 1 != 0;
-        let qos = match (has(3), qos) {
-            (false, _) => None,
-            (true, 0) => Some(wit::Qos::AtMostOnce),
-            (true, 1) => Some(wit::Qos::AtLeastOnce),
-            (true, 2) => Some(wit::Qos::ExactlyOnce),
-            (true, other) => return Err(format!("{other} at byte {} is no QoS", at + 1)),
+    fn output(&mut self) -> Result<Output, String> {
+        let is_target = self.case("destination", &[true, false])?;
+        let mut output = Output::unchanged(if is_target { To::Target(self.text()?) } else { To::Onward });
+        let count = self.u32()?;
+        if count > CHANGES_MAX {
+            return Err(format!("{count} changes of one output, at most {CHANGES_MAX} are allowed"));
+        }
+        for _ in 0..count {
+            self.change(&mut output)?;
+        }
+        Ok(output)
+    }
+
+    /// In the order of the cases in the contract.
+    fn change(&mut self, output: &mut Output) -> Result<(), String> {
+        const PROPERTIES: [Property; 7] = [
+            Property::Every,
+            Property::ContentType,
+            Property::ResponseTopic,
+            Property::CorrelationData,
+            Property::MessageExpiry,
+            Property::PayloadIsUtf8,
+            Property::User,
+        ];
+        let (at, case) = (self.at, self.u8()?);
+        let edit = match case {
+            0 => {
+                output.topic = Some(self.text()?);
+                return Ok(());
+            }
+            1 => {
+                output.payload = Some(self.bytes()?);
+                return Ok(());
+            }
+            2 => {
+                output.qos = Some(self.qos()?);
+                return Ok(());
+            }
+            3 => {
+                output.retain = Some(self.bool()?);
+                return Ok(());
+            }
+            4 => Edit::ContentType(self.text()?),
+            5 => Edit::ResponseTopic(self.text()?),
+            6 => Edit::CorrelationData(self.bytes()?),
+            7 => Edit::ExpirySeconds(self.f64()?),
+            8 => Edit::PayloadIsUtf8(self.bool()?),
+            9 => Edit::User(self.text()?, self.text()?),
+            10 => Edit::Remove(self.case("property", &PROPERTIES)?),
+            11 => {
+                output.key = Some(self.text()?);
+                return Ok(());
+            }
+            other => return Err(format!("{other} at byte {at} is no change")),
         };
-        Ok(wit::Output {
-            to: if has(0) { wit::Destination::Target(self.text()?) } else { wit::Destination::Onward },
+        output.edits.push(edit);
+        Ok(())
+    }
+
+    fn old_decision(&mut self, outputs_max: usize) -> Result<Decision, String> {
+        let (at, case) = (self.at, self.u8()?);
+        Ok(match case {
+            0 => Decision::Pass,
+            1 => Decision::Forward(self.outputs(outputs_max, Self::old_output)?),
+            2 => Decision::Drop(self.text()?),
+            3 => Decision::Reject(self.text()?),
+            4 => Decision::Retry(self.text()?),
+            other => return Err(format!("{other} at byte {at} is no result")),
+        })
+    }
+
+    fn old_output(&mut self) -> Result<Output, String> {
+        let has = self.u8()?;
+        let has = |bit: u8| has >> bit & 1 != 0;
+        let qos = match has(3) {
+            true => Some(self.qos()?),
+            false => self.u8().map(|_| None)?,
+        };
+        Ok(Output {
+            to: if has(0) { To::Target(self.text()?) } else { To::Onward },
             topic: has(1).then(|| self.text()).transpose()?,
             payload: has(2).then(|| self.bytes()).transpose()?,
             qos,
             retain: has(4).then(|| has(5)),
-            properties: has(6).then(|| self.properties()).transpose()?,
+            edits: if has(6) { self.old_properties()? } else { Vec::new() },
+            key: None,
         })
     }
 
-    fn properties(&mut self) -> Result<wit::PropertiesResult, String> {
+    /// All of them, in place of those that came.
+    fn old_properties(&mut self) -> Result<Vec<Edit>, String> {
         let has = self.u8()?;
         let has = |bit: u8| has >> bit & 1 != 0;
-        Ok(wit::PropertiesResult {
-            content_type: has(0).then(|| self.text()).transpose()?,
-            response_topic: has(1).then(|| self.text()).transpose()?,
-            correlation_data: has(2).then(|| self.bytes()).transpose()?,
-            message_expiry_seconds: has(3).then(|| self.u32().map(|seconds| seconds as u32)).transpose()?,
-            payload_is_utf8: has(4),
-            user: {
-                let count = self.u32()?;
-                (0..count).map(|_| Ok((self.text()?, self.text()?))).collect::<Result<_, String>>()?
-            },
-        })
+        let mut edits = vec![Edit::Remove(Property::Every)];
+        if has(0) {
+            edits.push(Edit::ContentType(self.text()?));
+        }
+        if has(1) {
+            edits.push(Edit::ResponseTopic(self.text()?));
+        }
+        if has(2) {
+            edits.push(Edit::CorrelationData(self.bytes()?));
+        }
+        if has(3) {
+            edits.push(Edit::ExpirySeconds(self.u32()? as f64));
+        }
+        if has(4) {
+            edits.push(Edit::PayloadIsUtf8(true));
+        }
+        for _ in 0..self.u32()? {
+            edits.push(Edit::User(self.text()?, self.text()?));
+        }
+        Ok(edits)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Pass; forward to `far` on `a`, with a payload, QoS 1, retained, and properties; drop; retry.
-    fn good() -> Vec<u8> {
-        let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-        let user = [&1_u32.to_le_bytes()[..], &text("k"), &text("v")].concat();
-        let properties = [&[0b11111][..], &text("c"), &text("r"), &text("d"), &7_u32.to_le_bytes(), &user].concat();
-        let output = [&[0b111_1111, 1][..], &text("far"), &text("a"), &text("new"), &properties].concat();
-        let outputs = [&2_u32.to_le_bytes()[..], &output, &[0, 0]].concat();
-        let parts: [&[u8]; 8] =
-            [&4_u32.to_le_bytes(), &[0, 1], &outputs, &[2], &text("cold"), &[4], &text("later"), &[]];
-        parts.concat()
-    }
-
-    #[test]
-    fn messages_are_laid_out_as_documented() {
-        use tidegate_message::{Message, QoS, Topic};
-        let mut rich = Message::new(Topic::new("a").unwrap(), "xy", QoS::ExactlyOnce);
-        rich.retain = true;
-        rich.properties = Some(Box::new(Properties {
-            content_type: Some("c".into()),
-            response_topic: Some(Topic::new("r").unwrap()),
-            correlation_data: Some(vec![9].into()),
-            message_expiry_seconds: Some(7),
-            payload_is_utf8: true,
-            user: vec![("k".into(), "v".into())],
-        }));
-        let bare = Message::new(Topic::new("b").unwrap(), "", QoS::AtLeastOnce);
-        let input = |id, message, redelivered| Input { id, message, received_ms: 3, redelivered };
-        let mut block = b"what was there".to_vec();
-        write(&[input(1, &rich, false), input(2, &bare, true)], &mut block);
-        let text = |text: &str| [&(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
-        let head = |id: u64, flags: u8| [&id.to_le_bytes()[..], &3_u64.to_le_bytes(), &[flags]].concat();
-        let user = [&1_u32.to_le_bytes()[..], &text("k"), &text("v")].concat();
-        let properties = [&[0b11111][..], &text("c"), &text("r"), &text("\t"), &7_u32.to_le_bytes(), &user].concat();
-        let first = [head(1, 0b1_0110), text("a"), text("xy"), properties].concat();
-        let second = [head(2, 0b0_1001), text("b"), text("")].concat();
-        assert_eq!(block, [&2_u32.to_le_bytes()[..], &first, &second].concat());
-    }
-
-    #[test]
-    fn a_block_is_read_as_it_is_laid_out() {
-        let results = read(&good(), 4, 8).unwrap();
-        let [Ok(wit::Decision::Pass), Ok(wit::Decision::Forward(outputs)), Ok(wit::Decision::Drop(cold)), Err(later)] =
-            &results[..]
-        else {
-            panic!("{results:?}")
-        };
-        assert_eq!(cold, "cold");
-        assert!(matches!(later, wit::Failure::Retry(reason) if reason == "later"));
-        let [first, second] = &outputs[..] else { panic!("{outputs:?}") };
-        assert!(matches!(&first.to, wit::Destination::Target(name) if name == "far"));
-        assert_eq!((first.topic.as_deref(), first.payload.as_deref()), (Some("a"), Some(&b"new"[..])));
-        assert_eq!((first.qos, first.retain), (Some(wit::Qos::AtLeastOnce), Some(true)));
-        let properties = first.properties.as_ref().unwrap();
-        assert_eq!(properties.content_type.as_deref(), Some("c"));
-        assert_eq!(properties.response_topic.as_deref(), Some("r"));
-        assert_eq!(properties.correlation_data.as_deref(), Some(&b"d"[..]));
-        assert_eq!((properties.message_expiry_seconds, properties.payload_is_utf8), (Some(7), true));
-        assert_eq!(properties.user, [("k".to_owned(), "v".to_owned())]);
-        assert!(matches!(second.to, wit::Destination::Onward) && second.topic.is_none() && second.properties.is_none());
-    }
-
-    #[test]
-    fn a_block_that_is_cut_or_too_long_is_refused() {
-        let good = good();
-        for end in 0..good.len() {
-            assert!(read(&good[..end], 4, 8).is_err(), "cut at {end}");
-        }
-        let longer = [&good[..], &[0]].concat();
-        assert!(
-            matches!(read(&longer, 4, 8), Err(Fault::Trap(words)) if words.ends_with("1 bytes are left over behind its results"))
-        );
-        assert_eq!(read(&good, 3, 8).unwrap_err(), Fault::WrongCount { expected: 3, got: 4 });
-    }
-
-    #[test]
-    fn a_small_block_does_not_become_much_memory() {
-        let count = 100_000_u32;
-        let block = [&1_u32.to_le_bytes()[..], &[1], &count.to_le_bytes(), &vec![0; 2 * count as usize]].concat();
-        let results = read(&block, 1, 64).unwrap();
-        assert!(matches!(&results[0], Ok(wit::Decision::Forward(outputs)) if outputs.len() == 65));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), at: prop::sample::Index, put: u8) {
-            let _ = read(&bytes, 1, 8);
-            let mut changed = good();
-            *at.get_mut(&mut changed) = put;
-            let _ = read(&changed, 4, 8);
-        }
-    }
-}
+mod tests;

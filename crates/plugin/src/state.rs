@@ -36,6 +36,11 @@ impl StateStore {
         Self { inner: Arc::new(Mutex::new(Entries { map, bytes })) }
     }
 
+    /// All of it, as of the last call that returned.
+    pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
+        self.lock().map.clone()
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.lock().map.len()

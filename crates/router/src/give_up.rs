@@ -138,7 +138,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         };
         // The other members of a set that gives to all have their own copies.
         let set = set.filter(|set| self.sets[set.at()].choice.policy != Policy::All);
-        match set.and_then(|set| self.choose(set, &entry.message.topic, now)) {
+        match set.and_then(|set| self.choose(set, entry.message.key(), now)) {
             Some((broker, _)) => self.push(broker, entry, now),
             None => self.drop_ticket(entry.ticket, DropReason::TargetRemoved),
         }

@@ -143,7 +143,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             None => None,
             Some(Target::Broker(broker)) => Some(broker),
             // Of a set whose members all get everything, each has a queue of its own.
-            Some(Target::Set(set)) => self.choose(set, &entry.message.topic, now).map(|(broker, _)| broker),
+            Some(Target::Set(set)) => self.choose(set, entry.message.key(), now).map(|(broker, _)| broker),
         };
         match broker.filter(|broker| !self.brokers[broker.at()].is_gone) {
             Some(broker) => self.push(broker, entry, now),
@@ -233,12 +233,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// The members of a set that get a message: one, or one and all others; `None` without any that is configured.
-    pub(crate) fn choose(
-        &mut self,
-        set: ids::SetId,
-        topic: &tidegate_message::Topic,
-        now: Moment,
-    ) -> Option<(BrokerId, Vec<BrokerId>)> {
+    pub(crate) fn choose(&mut self, set: ids::SetId, key: &str, now: Moment) -> Option<(BrokerId, Vec<BrokerId>)> {
         let Self { sets, brokers, hasher, .. } = self;
         let set = &mut sets[set.at()];
         let (first, others) = set.members.split_first()?;
@@ -246,7 +241,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return Some((*first, others.to_vec()));
         }
         let health = |at: usize| brokers[set.members[at].at()].health;
-        let hash = hasher.hash_one(topic.as_str());
+        let hash = hasher.hash_one(key);
         let at = set.choice.choose(set.members.len(), health, hash, now.at);
         set.members.get(at).map(|broker| (*broker, Vec::new()))
     }

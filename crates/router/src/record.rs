@@ -78,7 +78,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let (first, others, set) = match target.to {
             Target::Broker(broker) => (broker, Vec::new(), None),
-            Target::Set(set) => match self.choose(set, &message.topic, now) {
+            Target::Set(set) => match self.choose(set, message.key(), now) {
                 Some((first, others)) => (first, others, Some(set)),
                 None => return self.end(part, DropReason::TargetRemoved),
             },

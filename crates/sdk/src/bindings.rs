@@ -20,11 +20,11 @@ wit_bindgen::generate!({
 pub mod timed {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package tidegate:sdk; world only-timer { export tidegate:gateway/timer@0.1.0; }",
+        inline: "package tidegate:sdk; world only-timer { export tidegate:gateway/timer@1.0.0; }",
         pub_export_macro: true,
         export_macro_name: "export_timer",
         runtime_path: "::tidegate_sdk::wit_bindgen::rt",
-        with: { "tidegate:gateway/types@0.1.0": crate::bindings::tidegate::gateway::types },
+        with: { "tidegate:gateway/types@1.0.0": crate::bindings::tidegate::gateway::types },
     });
 }
 
@@ -32,7 +32,7 @@ pub mod timed {
 pub mod packed {
     wit_bindgen::generate!({
         path: "../../wit",
-        inline: "package tidegate:sdk; world only-packed { export tidegate:gateway/packed@0.1.0; }",
+        inline: "package tidegate:sdk; world only-packed { export tidegate:gateway/packed@1.0.0; }",
         pub_export_macro: true,
         export_macro_name: "export_packed",
         runtime_path: "::tidegate_sdk::wit_bindgen::rt",

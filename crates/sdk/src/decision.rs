@@ -1,6 +1,57 @@
-//! Words for the generated types, so that a plugin reads like what it decides.
+//! What a plugin decides, and words for it, so that a plugin reads like that.
 
-use crate::{Decision, Destination, Failure, Message, Output, Properties, Qos};
+use crate::bindings::tidegate::gateway::types as wit;
+use crate::{Message, Properties, Qos};
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Onward, unchanged.
+    Pass,
+    /// Each of these, in this order.
+    Forward(Vec<Output>),
+    /// Nowhere, for this reason.
+    Drop(String),
+}
+
+/// Why a plugin could not decide. What happens next is the route's `on_failure`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// This message will never be decided.
+    Reject(String),
+    /// Try again later, within the route's bounds.
+    Retry(String),
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// To the route's next plugin; after the last one, to the route's own targets.
+    Onward,
+    /// Straight to this broker or target set.
+    Target(String),
+}
+
+/// What goes out. What is `None` is taken from the message that came in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Where it goes.
+    pub to: Destination,
+    /// Its topic.
+    pub topic: Option<String>,
+    /// Its payload.
+    pub payload: Option<Vec<u8>>,
+    /// Its QoS.
+    pub qos: Option<Qos>,
+    /// Its RETAIN flag.
+    pub retain: Option<bool>,
+    /// All its MQTT 5 properties, in place of those that came.
+    pub properties: Option<Properties>,
+    /// More user properties, behind those that are there.
+    pub user: Vec<(String, String)>,
+    /// By what a set of policy `balance` chooses its member, in place of the topic.
+    pub key: Option<String>,
+}
 
 impl Message {
     /// A message as the gateway would hand it over: QoS 1, not retained, no properties. For tests.
@@ -11,7 +62,7 @@ impl Message {
             payload: payload.into(),
             qos: Qos::AtLeastOnce,
             retain: false,
-            properties: None,
+            properties: Properties::none(),
             received_ms: 0,
             redelivered: false,
         }
@@ -44,8 +95,7 @@ impl Message {
     /// The first MQTT 5 user property of this name.
     #[must_use]
     pub fn user_property(&self, name: &str) -> Option<&str> {
-        let user = &self.properties.as_ref()?.user;
-        user.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.properties.user.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -93,7 +143,16 @@ impl Output {
     /// message that came in.
     #[must_use]
     pub fn onward() -> Self {
-        Self { to: Destination::Onward, topic: None, payload: None, qos: None, retain: None, properties: None }
+        Self {
+            to: Destination::Onward,
+            topic: None,
+            payload: None,
+            qos: None,
+            retain: None,
+            properties: None,
+            user: Vec::new(),
+            key: None,
+        }
     }
 
     /// Straight to the target of this name, which the plugin must have been granted.
@@ -134,6 +193,50 @@ impl Output {
     pub fn properties(mut self, properties: Properties) -> Self {
         self.properties = Some(properties);
         self
+    }
+
+    /// With one more user property, behind those that are there.
+    #[must_use]
+    pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.user.push((name.into(), value.into()));
+        self
+    }
+
+    /// A set of policy `balance` chooses its member by this text in place of the topic.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// As the contract has it: the differences to the message that came in.
+    pub(crate) fn into_wit(self) -> wit::Output {
+        use wit::Change;
+        let Self { to, topic, payload, qos, retain, properties, user, key } = self;
+        let mut changes = Vec::new();
+        changes.extend(topic.map(Change::Topic));
+        changes.extend(payload.map(Change::Payload));
+        changes.extend(qos.map(Change::Qos));
+        changes.extend(retain.map(Change::Retain));
+        if let Some(properties) = properties {
+            let Properties { content_type, response_topic, correlation_data, message_expiry_seconds, .. } = properties;
+            changes.push(Change::Remove(wit::Property::Every));
+            changes.extend(content_type.map(Change::ContentType));
+            changes.extend(response_topic.map(Change::ResponseTopic));
+            changes.extend(correlation_data.map(Change::CorrelationData));
+            changes.extend(message_expiry_seconds.map(|seconds| Change::MessageExpirySeconds(f64::from(seconds))));
+            changes.extend(properties.payload_is_utf8.then_some(Change::PayloadIsUtf8(true)));
+            changes.extend(properties.user.into_iter().map(Change::UserProperty));
+        }
+        changes.extend(user.into_iter().map(Change::UserProperty));
+        changes.extend(key.map(Change::Key));
+        wit::Output {
+            to: match to {
+                Destination::Onward => wit::Destination::Onward,
+                Destination::Target(name) => wit::Destination::Target(name),
+            },
+            changes,
+        }
     }
 }
 

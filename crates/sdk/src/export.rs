@@ -1,7 +1,8 @@
 //! What stands between the generated exports and a [`Plugin`]; used by [`plugin!`](crate::plugin) alone.
 
+use crate::bindings::tidegate::gateway::types as wit;
 use crate::packed::{Messages, Results};
-use crate::{Decision, Diagnostic, Failure, Message, Output, Plugin, Timed, config, log};
+use crate::{Decision, Failure, Message, Output, Plugin, Timed, config, log};
 
 const NOT_CONFIGURED: &str = "the gateway calls configure before anything else";
 
@@ -9,16 +10,31 @@ const NOT_CONFIGURED: &str = "the gateway calls configure before anything else";
 pub const fn is_plugin<P: Plugin>() {}
 
 /// Reads the configuration and keeps the plugin it makes.
-pub fn configure<P: Plugin>(slot: &mut Option<P>, config: &str) -> Result<(), Vec<Diagnostic>> {
+pub fn configure<P: Plugin>(slot: &mut Option<P>, config: &str) -> wit::Verdict {
     std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
-    *slot = Some(config::build(config).map_err(config::Problems::into_diagnostics)?);
-    Ok(())
+    match config::build(config) {
+        Ok(plugin) => {
+            *slot = Some(plugin);
+            wit::Verdict::Accepted
+        }
+        Err(problems) => wit::Verdict::Refused(problems.into_diagnostics()),
+    }
 }
 
 /// One decision a message, in order.
-pub fn handle<P: Plugin>(slot: &mut Option<P>, source: &str, messages: Vec<Message>) -> Vec<Result<Decision, Failure>> {
+pub fn handle<P: Plugin>(slot: &mut Option<P>, source: &str, messages: Vec<Message>) -> Vec<wit::Decision> {
     let plugin = slot.as_mut().expect(NOT_CONFIGURED);
-    messages.into_iter().map(|message| plugin.handle(source, message)).collect()
+    messages.into_iter().map(|message| decided(plugin.handle(source, message))).collect()
+}
+
+fn decided(result: Result<Decision, Failure>) -> wit::Decision {
+    match result {
+        Ok(Decision::Pass) => wit::Decision::Pass,
+        Ok(Decision::Forward(outputs)) => wit::Decision::Forward(outputs.into_iter().map(Output::into_wit).collect()),
+        Ok(Decision::Drop(reason)) => wit::Decision::Drop(reason),
+        Err(Failure::Reject(reason)) => wit::Decision::Reject(reason),
+        Err(Failure::Retry(reason)) => wit::Decision::Retry(reason),
+    }
 }
 
 /// The same, as one block of bytes each way.
@@ -31,6 +47,6 @@ pub fn handle_packed<P: Plugin>(slot: &mut Option<P>, source: &str, block: Vec<u
 }
 
 /// What the timer sends.
-pub fn tick<P: Timed>(slot: &mut Option<P>, now_ms: u64) -> Vec<Output> {
-    slot.as_mut().expect(NOT_CONFIGURED).tick(now_ms)
+pub fn tick<P: Timed>(slot: &mut Option<P>, now_ms: u64) -> Vec<wit::Output> {
+    slot.as_mut().expect(NOT_CONFIGURED).tick(now_ms).into_iter().map(Output::into_wit).collect()
 }

@@ -67,11 +67,9 @@ pub mod testing;
 #[doc(hidden)]
 pub use wit_bindgen;
 
-pub use bindings::tidegate::gateway::types::{
-    Decision, Destination, Diagnostic, Failure, Message, Output, Properties, Qos,
-};
-
+pub use bindings::tidegate::gateway::types::{Diagnostic, Message, Properties, Qos};
 pub use config::Problems;
+pub use decision::{Decision, Destination, Failure, Output};
 pub use message_key::MessageKey;
 
 /// Decides messages: what every plugin is.
@@ -119,7 +117,7 @@ macro_rules! plugin {
             struct Timer;
 
             impl $crate::bindings::timed::exports::tidegate::gateway::timer::Guest for Timer {
-                fn tick(now_ms: u64) -> ::std::vec::Vec<$crate::Output> {
+                fn tick(now_ms: u64) -> ::std::vec::Vec<$crate::bindings::tidegate::gateway::types::Output> {
                     __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::tick(plugin, now_ms))
                 }
             }
@@ -147,16 +145,14 @@ macro_rules! __plugin_handler {
             struct Handler;
 
             impl $crate::bindings::exports::tidegate::gateway::handler::Guest for Handler {
-                fn configure(
-                    config: ::std::string::String,
-                ) -> ::std::result::Result<(), ::std::vec::Vec<$crate::Diagnostic>> {
+                fn configure(config: ::std::string::String) -> $crate::bindings::tidegate::gateway::types::Verdict {
                     __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::configure(plugin, &config))
                 }
 
                 fn handle(
                     source: ::std::string::String,
                     messages: ::std::vec::Vec<$crate::Message>,
-                ) -> ::std::vec::Vec<::std::result::Result<$crate::Decision, $crate::Failure>> {
+                ) -> ::std::vec::Vec<$crate::bindings::tidegate::gateway::types::Decision> {
                     __TIDEGATE_PLUGIN.with_borrow_mut(|plugin| $crate::export::handle(plugin, &source, messages))
                 }
             }

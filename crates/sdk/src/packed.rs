@@ -1,4 +1,4 @@
-//! The packed call (docs/packed.md), the plugin's side: messages out of one block of bytes, results into one.
+//! The packed call (docs/plugins/packed.md), the plugin's side: messages out of one block of bytes, results into one.
 //!
 //! The gateway wrote the block, so that it is laid out right is its promise; if it is not, the plugin panics, which traps.
 
@@ -73,7 +73,7 @@ impl Iterator for Messages {
             payload: self.bytes(),
             qos: [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::ExactlyOnce][usize::from(flags & 3)],
             retain: has(2),
-            properties: has(4).then(|| self.properties()),
+            properties: if has(4) { self.properties() } else { Properties::none() },
             received_ms,
             redelivered: has(3),
         })
@@ -104,21 +104,16 @@ impl Results {
     #[inline]
     pub fn push(&mut self, result: &Result<Decision, Failure>) {
         match result {
-            Ok(Decision::Pass) => self.0.push(0),
+            Ok(Decision::Drop(reason)) => self.text(0, reason),
             Ok(Decision::Forward(outputs)) => {
                 self.0.push(1);
                 self.u32(outputs.len());
                 outputs.iter().for_each(|output| self.output(output));
             }
-            Ok(Decision::Drop(reason)) => self.reason(2, reason),
-            Err(Failure::Reject(reason)) => self.reason(3, reason),
-            Err(Failure::Retry(reason)) => self.reason(4, reason),
+            Ok(Decision::Pass) => self.0.push(2),
+            Err(Failure::Reject(reason)) => self.text(3, reason),
+            Err(Failure::Retry(reason)) => self.text(4, reason),
         }
-    }
-
-    fn reason(&mut self, result: u8, reason: &str) {
-        self.0.push(result);
-        self.bytes(reason.as_bytes());
     }
 
     fn u32(&mut self, number: usize) {
@@ -126,71 +121,99 @@ impl Results {
     }
 
     #[inline]
-    fn bytes(&mut self, bytes: &[u8]) {
+    fn bytes(&mut self, case: u8, bytes: &[u8]) {
+        self.0.push(case);
         self.u32(bytes.len());
         self.0.extend_from_slice(bytes);
     }
 
     #[inline]
+    fn text(&mut self, case: u8, text: &str) {
+        self.bytes(case, text.as_bytes());
+    }
+
+    #[inline]
     fn output(&mut self, output: &Output) {
-        let Output { to, topic, payload, qos, retain, properties } = output;
-        let target = match to {
-            Destination::Onward => None,
-            Destination::Target(name) => Some(name),
-        };
-        let has = [
-            target.is_some(),
-            topic.is_some(),
-            payload.is_some(),
-            qos.is_some(),
-            retain.is_some(),
-            *retain == Some(true),
-            properties.is_some(),
-        ];
-        self.0.push(bits(&has));
-        self.0.push(match qos {
-            None | Some(Qos::AtMostOnce) => 0,
-            Some(Qos::AtLeastOnce) => 1,
-            Some(Qos::ExactlyOnce) => 2,
-        });
-        for text in [target, topic.as_ref()].into_iter().flatten() {
-            self.bytes(text.as_bytes());
+        let Output { to, topic, payload, qos, retain, properties, user, key } = output;
+        match to {
+            Destination::Target(name) => self.text(0, name),
+            Destination::Onward => self.0.push(1),
+        }
+        let count_at = self.0.len();
+        self.u32(0);
+        let mut count = 0;
+        if let Some(topic) = topic {
+            self.text(0, topic);
+            count += 1;
         }
         if let Some(payload) = payload {
-            self.bytes(payload);
+            self.bytes(1, payload);
+            count += 1;
+        }
+        if let Some(qos) = qos {
+            self.0.extend_from_slice(&[2, *qos as u8]);
+            count += 1;
+        }
+        if let Some(retain) = retain {
+            self.0.extend_from_slice(&[3, u8::from(*retain)]);
+            count += 1;
         }
         if let Some(properties) = properties {
-            self.properties(properties);
+            count += self.properties(properties);
         }
+        for (name, value) in user {
+            self.user_property(name, value);
+            count += 1;
+        }
+        if let Some(key) = key {
+            self.text(11, key);
+            count += 1;
+        }
+        self.0[count_at..count_at + 4].copy_from_slice(&u32::to_le_bytes(count));
     }
 
-    fn properties(&mut self, properties: &Properties) {
-        let Properties { content_type, response_topic, correlation_data, message_expiry_seconds, .. } = properties;
-        let has = [
-            content_type.is_some(),
-            response_topic.is_some(),
-            correlation_data.is_some(),
-            message_expiry_seconds.is_some(),
-            properties.payload_is_utf8,
-        ];
-        self.0.push(bits(&has));
-        for text in [content_type, response_topic].into_iter().flatten() {
-            self.bytes(text.as_bytes());
+    /// Returns how many changes these are.
+    #[cold]
+    fn properties(&mut self, properties: &Properties) -> u32 {
+        let Properties {
+            content_type,
+            response_topic,
+            correlation_data,
+            message_expiry_seconds,
+            payload_is_utf8,
+            user,
+        } = properties;
+        self.0.extend_from_slice(&[10, 0]); // without every property that came
+        let mut count = 1;
+        for (case, text) in [(4, content_type), (5, response_topic)] {
+            if let Some(text) = text {
+                self.text(case, text);
+                count += 1;
+            }
         }
         if let Some(data) = correlation_data {
-            self.bytes(data);
+            self.bytes(6, data);
+            count += 1;
         }
         if let Some(seconds) = message_expiry_seconds {
-            self.0.extend_from_slice(&seconds.to_le_bytes());
+            self.0.push(7);
+            self.0.extend_from_slice(&f64::from(*seconds).to_le_bytes());
+            count += 1;
         }
-        self.u32(properties.user.len());
-        for (name, value) in &properties.user {
-            self.bytes(name.as_bytes());
-            self.bytes(value.as_bytes());
+        if *payload_is_utf8 {
+            self.0.extend_from_slice(&[8, 1]);
+            count += 1;
         }
+        for (name, value) in user {
+            self.user_property(name, value);
+            count += 1;
+        }
+        count
     }
-}
 
-fn bits(has: &[bool]) -> u8 {
-    has.iter().rev().fold(0, |bits, has| bits << 1 | u8::from(*has))
+    fn user_property(&mut self, name: &str, value: &str) {
+        self.text(9, name);
+        self.u32(value.len());
+        self.0.extend_from_slice(value.as_bytes());
+    }
 }

@@ -203,6 +203,7 @@ pub(crate) fn message(number: u64, pad: usize, rich: bool) -> Message {
             message_expiry_seconds: Some((number as u32).wrapping_mul(1000)),
             payload_is_utf8: number.is_multiple_of(2),
             user: vec![(ByteString::from_static("a"), ByteString::from(number.to_string())); 2],
+            key: number.is_multiple_of(3).then(|| ByteString::from(format!("key {number}"))),
         }));
     }
     message

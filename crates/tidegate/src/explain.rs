@@ -4,7 +4,7 @@ use crate::own_cache::own_cache;
 use crate::{Failure, check, logs};
 use std::path::PathBuf;
 use tidegate_gateway::Sample;
-use tidegate_message::{Message, QoS, Topic};
+use tidegate_message::{Message, Properties, QoS, Topic};
 
 /// Of `tidegate explain`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,12 @@ pub(crate) struct Arguments {
     /// It is a retained message.
     #[arg(long, short)]
     retain: bool,
+    /// A user property of it; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = user_property)]
+    user_property: Vec<(String, String)>,
+    /// Its content type.
+    #[arg(long, value_name = "TEXT")]
+    content_type: Option<String>,
 }
 
 /// Prints the explanation to stdout.
@@ -45,9 +51,19 @@ pub(crate) fn explain(arguments: Arguments, log_format: logs::Format) -> Result<
         None => arguments.payload.into_bytes(),
     };
     let qos = QoS::from_u8(arguments.qos).unwrap_or_default();
-    let message = Message { retain: arguments.retain, ..Message::new(topic, payload, qos) };
+    let mut message = Message { retain: arguments.retain, ..Message::new(topic, payload, qos) };
+    if !arguments.user_property.is_empty() || arguments.content_type.is_some() {
+        let user = arguments.user_property.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let content_type = arguments.content_type.map(Into::into);
+        message.properties = Some(Box::new(Properties { content_type, user, ..Properties::default() }));
+    }
     let sample = Sample { broker: arguments.broker, message };
     let explanation = tidegate_gateway::explain(&config, &sample, own_cache().as_deref())?;
     print!("{explanation}");
     Ok(())
+}
+
+fn user_property(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("wants NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

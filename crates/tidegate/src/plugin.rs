@@ -1,13 +1,12 @@
-//! `tidegate plugin state`: what plugins remember, of a running gateway through its admin listener, of a stopped one from
-//! its disk.
+//! `tidegate plugin`: for the authors of plugins, and what plugins remember.
 
-use crate::{Failure, admin_client, check, spool};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use tidegate_config::Config;
-use tidegate_spool::Editor;
+mod state;
+mod try_samples;
+
+use crate::own_cache::own_cache;
+use crate::{Failure, check};
+use std::path::PathBuf;
+use tidegate_plugin::{Host, HostConfig};
 
 /// Of `tidegate plugin`.
 #[derive(Debug, clap::Args)]
@@ -20,77 +19,34 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Say what a component is, what it imports, exports and takes.
+    Inspect {
+        /// The component.
+        component: PathBuf,
+    },
+    /// Try samples: messages that come in, and what a plugin must make of them.
+    Test(try_samples::Arguments),
     /// What plugins remember.
     State {
         #[command(subcommand)]
-        what: State,
+        what: state::State,
     },
 }
 
-#[derive(Debug, clap::Subcommand)]
-enum State {
-    /// All keys, or those of one plugin, with the length of their values in bytes.
-    List { plugin: Option<String> },
-    /// The value of a key, as it is.
-    Get { plugin: String, key: String },
-    /// Forget a key. The gateway must be stopped: a plugin may be using it.
-    Delete { plugin: String, key: String },
-}
-
-type States = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
-
-/// Asks, or reads, or changes what is on disk.
+/// Does what it is asked for.
 pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
-    let config = arguments.config.load()?;
-    let What::State { what } = arguments.what;
-    match what {
-        State::List { plugin } => {
-            for (name, keys) in states(&config)? {
-                if plugin.as_ref().is_none_or(|wanted| *wanted == name) {
-                    keys.iter().for_each(|(key, value)| println!("{name}\t{key}\t{}", value.len()));
-                }
-            }
+    match arguments.what {
+        What::Inspect { component } => {
+            let told = tidegate_workbench::inspect(&host()?, &component).map_err(Failure::Config)?;
+            print!("{told}");
             Ok(())
         }
-        State::Get { plugin, key } => {
-            let mut states = states(&config)?;
-            let value = states.get_mut(&plugin).and_then(|keys| keys.remove(&key));
-            let value = value.ok_or_else(|| unknown(&plugin, &key))?;
-            std::io::Write::write_all(&mut std::io::stdout(), &value)
-                .map_err(|error| Failure::Disk(format!("standard output: {error}")))
-        }
-        State::Delete { plugin, key } => delete(&config, &plugin, &key),
+        What::Test(arguments) => try_samples::try_samples(&arguments),
+        What::State { what } => state::state(&arguments.config.load()?, what),
     }
 }
 
-fn unknown(plugin: &str, key: &str) -> Failure {
-    Failure::Usage(format!("plugin `{plugin}` remembers nothing under `{key}`: see tidegate plugin state list"))
-}
-
-fn states(config: &Config) -> Result<States, Failure> {
-    match spool::open(config) {
-        Ok(disk) => {
-            let editor = Editor::open(Arc::new(disk)).map_err(spool::disk_failure)?;
-            let of = |plugin: String| editor.state(&plugin).cloned().map(|keys| (plugin, keys));
-            Ok(editor.plugins().into_iter().filter_map(of).collect())
-        }
-        Err(Failure::Unavailable(_)) => {
-            let answer = admin_client::ask(config, "GET", "/state")?;
-            let coded: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(&answer)
-                .map_err(|error| Failure::Unavailable(format!("the gateway answers something else: {error}")))?;
-            let decode = |keys: BTreeMap<String, String>| {
-                keys.into_iter().map(|(key, value)| (key, BASE64.decode(value).unwrap_or_default())).collect()
-            };
-            Ok(coded.into_iter().map(|(plugin, keys)| (plugin, decode(keys))).collect())
-        }
-        Err(other) => Err(other),
-    }
-}
-
-fn delete(config: &Config, plugin: &str, key: &str) -> Result<(), Failure> {
-    let mut editor = Editor::open(Arc::new(spool::open(config)?)).map_err(spool::disk_failure)?;
-    if !editor.delete_state(plugin, key) {
-        return Err(unknown(plugin, key));
-    }
-    editor.save().map_err(|error| Failure::Disk(error.to_string()))
+/// As a gateway has it, with a cache of one's own.
+fn host() -> Result<Host, Failure> {
+    Host::new(&HostConfig { cache_dir: own_cache() }).map_err(|error| Failure::Unavailable(error.to_string()))
 }

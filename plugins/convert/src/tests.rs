@@ -66,7 +66,7 @@ fn what_does_not_fit_goes_where_it_is_told() {
             |on_missing: &str| convert(&CELSIUS.replace('}', &format!(r#", "on_missing": "{on_missing}"}}"#)), payload);
         assert_eq!(convert(CELSIUS, payload), payload);
         assert_eq!(with("drop"), format!("drop: {word}"), "a reason to count by has no place");
-        assert_eq!(with("reject"), format!("Failure::Reject({reason:?})"));
+        assert_eq!(with("reject"), format!("Reject({reason:?})"));
     }
 }
 

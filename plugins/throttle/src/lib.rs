@@ -149,9 +149,7 @@ impl Throttle {
         window.opened_by = message.id;
         self.kept_bytes -= size_of(&message);
         let Message { topic, payload, qos, retain, properties, .. } = message;
-        let mut output = Output::onward().topic(topic).payload(payload).qos(qos).retain(retain);
-        output.properties = properties;
-        Some(output)
+        Some(Output::onward().topic(topic).payload(payload).qos(qos).retain(retain).properties(properties))
     }
 
     /// Whether another key may be kept. Room is looked for at most once an interval, so that a flood of keys costs little.
@@ -201,11 +199,10 @@ fn hold_back(window: &mut Window, message: Message, kept_bytes: &mut usize) -> &
 
 /// What a message takes, roughly.
 fn size_of(message: &Message) -> usize {
-    let user = message.properties.as_ref().map_or(0, |properties| {
-        let texts: usize = properties.user.iter().map(|(name, value)| name.len() + value.len()).sum();
-        texts + properties.correlation_data.as_ref().map_or(0, Vec::len)
-    });
-    std::mem::size_of::<Message>() + message.topic.len() + message.payload.len() + user
+    let properties = &message.properties;
+    let texts: usize = properties.user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let data = properties.correlation_data.as_ref().map_or(0, Vec::len);
+    std::mem::size_of::<Message>() + message.topic.len() + message.payload.len() + texts + data
 }
 
 tidegate_sdk::plugin!(Throttle, timer);

@@ -3,7 +3,7 @@
 //! The version is `TIDEGATE_PLUGIN_VERSION` at build time (`dev` without it): two builds differ in their digest too.
 
 use serde::Deserialize;
-use tidegate_sdk::{Decision, Failure, Message, Output, Plugin, Problems, Properties};
+use tidegate_sdk::{Decision, Failure, Message, Output, Plugin, Problems};
 
 const VERSION: &str = match option_env!("TIDEGATE_PLUGIN_VERSION") {
     Some(version) => version,
@@ -55,11 +55,7 @@ impl Plugin for Versioned {
                 Output::onward().payload(message.payload)
             }
             Mark::Topic => Output::onward().topic([self.version.as_str(), "/", &message.topic].concat()),
-            Mark::Property => {
-                let mut properties = message.properties.unwrap_or_else(Properties::none);
-                properties.user.push(("version".to_owned(), self.version.clone()));
-                Output::onward().properties(properties)
-            }
+            Mark::Property => Output::onward().user_property("version", self.version.clone()),
         };
         Ok(output.into())
     }
@@ -80,7 +76,7 @@ mod tests {
         };
         assert_eq!(mark("{}").payload.as_deref(), Some(format!("1 {VERSION}").as_bytes()));
         assert_eq!(mark(r#"{"mark": "topic", "tag": "-x"}"#).topic, Some(format!("{VERSION}-x/a")));
-        let properties = mark(r#"{"mark": "property"}"#).properties.unwrap();
-        assert_eq!(properties.user, [("version".to_owned(), VERSION.to_owned())]);
+        let output = mark(r#"{"mark": "property"}"#);
+        assert_eq!(output.user, [("version".to_owned(), VERSION.to_owned())]);
     }
 }

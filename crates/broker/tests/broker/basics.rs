@@ -63,6 +63,7 @@ fn all_properties_travel() {
                 message_expiry_seconds: Some(100),
                 payload_is_utf8: true,
                 user: vec![("a".into(), "1".into()), ("a".into(), "2".into())],
+                key: None,
             }));
             publisher.publish(sent.clone()).await;
             assert_eq!(subscriber.next().await, sent);

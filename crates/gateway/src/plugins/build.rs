@@ -1,7 +1,9 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
 use super::chain::{NewStage, Stage, Swap};
+use super::compile::{self, File};
 use crate::counters::StageCounters;
+use crate::plugin_check::small_memory;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,6 +87,7 @@ impl Preparer {
         config: &Config,
         running: &HashMap<String, Vec<StageKey>>,
     ) -> Result<Vec<Prepared>, Vec<String>> {
+        self.compile(config);
         let (mut ready, mut wrong) = (Vec::new(), Vec::new());
         for route in &config.routes {
             let before = running.get(&route.name).map_or(&[][..], Vec::as_slice);
@@ -138,7 +141,10 @@ impl Preparer {
                 };
                 match self.instances(name, settings, &component, allow_control_characters, workers.count) {
                     Ok(built) => {
-                        changed.push(format!("{name}@{}", short(component.digest())));
+                        if let Some(words) = small_memory(&component, &settings.limits) {
+                            tracing::warn!(plugin = %name, "{words}");
+                        }
+                        changed.extend(built.first().map(|(one, _)| format!("{name}@{}", version(one.plugin()))));
                         for (swap, built) in swaps.iter_mut().zip(built) {
                             swap.stages.push(NewStage::Fresh(Box::new(fresh(built))));
                         }
@@ -171,9 +177,30 @@ impl Preparer {
         (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
     }
 
+    /// Compiles side by side what the routes need. A file that cannot be read or is no component is told when it is needed.
+    fn compile(&mut self, config: &Config) {
+        let mut files: Vec<File> = Vec::new();
+        for name in config.routes.iter().flat_map(|route| &route.plugins) {
+            let Some(plugin) = config.plugins.get(name) else { continue };
+            if files.iter().any(|file| file.path == plugin.path) {
+                continue;
+            }
+            let known = self.components.get(&plugin.path).map(|known| known.bytes_hash);
+            if let Ok(bytes) = std::fs::read(&plugin.path)
+                && known != Some(hash(&bytes))
+            {
+                files.push(File { plugin: name.clone(), path: plugin.path.clone(), bytes });
+            }
+        }
+        for (at, component) in compile::compile(&self.host, &files) {
+            let File { path, bytes, .. } = &files[at];
+            self.components.insert(path.clone(), Compiled { bytes_hash: hash(bytes), component });
+        }
+    }
+
     fn component(&mut self, path: &Path, pinned: Option<&str>) -> Result<Component, String> {
         let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let bytes_hash = ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(&bytes);
+        let bytes_hash = hash(&bytes);
         let component = match self.components.get(path).filter(|known| known.bytes_hash == bytes_hash) {
             Some(known) => known.component.clone(),
             None => {
@@ -189,6 +216,19 @@ impl Preparer {
             )),
             _ => Ok(component),
         }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(bytes)
+}
+
+/// What a plugin is, for people: the first digits of its digest, and the contract that it was built for if that is an old one.
+pub(crate) fn version(plugin: &tidegate_plugin::Plugin) -> String {
+    let (digest, contract) = (short(plugin.digest()), plugin.contract());
+    match contract.split_once('.') {
+        Some(("0", _)) => format!("{digest}, contract {contract}"),
+        _ => digest.to_owned(),
     }
 }
 

@@ -28,6 +28,7 @@ fn every_property() -> Properties {
         message_expiry_seconds: Some(u32::MAX),
         payload_is_utf8: true,
         user: vec![("k".into(), "v".into()), ("k".into(), "".into()), ("".into(), "w".into())],
+        key: None,
     }
 }
 

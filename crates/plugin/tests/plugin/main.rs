@@ -14,6 +14,7 @@
 
 mod borrowed;
 mod cache;
+mod contract;
 mod failures;
 mod guest;
 mod imports;

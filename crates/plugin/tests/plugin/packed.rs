@@ -8,9 +8,9 @@ const RETOPIC: &[u8] = include_bytes!("../../../../plugins/dist/retopic.wasm");
 const CONVERT: &[u8] = include_bytes!("../../../../plugins/dist/convert.wasm");
 const CHOOSE: &[u8] = include_bytes!("../../../../plugins/dist/route-by-field.wasm");
 
-const NAME: &[u8] = b"tidegate:gateway/packed@0.1.0";
+const NAME: &[u8] = b"tidegate:gateway/packed@1.0.0";
 /// As long, and nobody's.
-const OTHER: &[u8] = b"tidegate:gateway/pocket@0.1.0";
+const OTHER: &[u8] = b"tidegate:gateway/pocket@1.0.0";
 
 fn without_packed(component: &[u8]) -> Vec<u8> {
     let mut other = component.to_vec();
@@ -32,7 +32,7 @@ fn instance(host: &Host, component: &[u8], config_json: &str) -> Instance {
     Plugin::new(host, &component, spec).unwrap().instantiate().unwrap()
 }
 
-fn messages() -> Vec<Message> {
+pub(crate) fn messages() -> Vec<Message> {
     let rich = Properties {
         content_type: Some("application/json".into()),
         response_topic: Some(Topic::new("answers").unwrap()),
@@ -40,6 +40,7 @@ fn messages() -> Vec<Message> {
         message_expiry_seconds: Some(60),
         payload_is_utf8: true,
         user: vec![("a".into(), "1".into()), ("a".into(), "".into())],
+        key: None,
     };
     let topics = ["dev/1", "site/a", "dev/ä", "x"];
     let payloads: [&[u8]; 6] =
@@ -54,7 +55,7 @@ fn messages() -> Vec<Message> {
     (0..420).map(one).collect()
 }
 
-fn decided(instance: &mut Instance, messages: &[Message]) -> Vec<Outcome> {
+pub(crate) fn decided(instance: &mut Instance, messages: &[Message]) -> Vec<Outcome> {
     let input = |(id, message)| Input { id, message, received_ms: 1_700_000_000_000, redelivered: id % 2 == 0 };
     let inputs: Vec<Input<'_>> = (1..).zip(messages).map(input).collect();
     let mut outcomes = Vec::new();

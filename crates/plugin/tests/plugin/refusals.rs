@@ -24,7 +24,7 @@ fn what_is_no_component_is_told_apart() {
 
 #[test]
 fn a_component_for_another_world_is_refused_by_the_missing_export() {
-    assert!(refusal(&guest::wrong_world()).contains("does not export `tidegate:gateway/handler@0.1.0`"));
+    assert!(refusal(&guest::wrong_world()).contains("does not export `tidegate:gateway/handler@1.0.0`"));
     let text = refusal(&guest::wrong_types());
     assert!(text.contains("`configure`") && text.contains("not as in the contract"), "{text}");
 }

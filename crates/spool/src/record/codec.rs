@@ -268,7 +268,8 @@ fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
         | u8::from(properties.response_topic.is_some()) << 1
         | u8::from(properties.correlation_data.is_some()) << 2
         | u8::from(properties.message_expiry_seconds.is_some()) << 3
-        | u8::from(properties.payload_is_utf8) << 4;
+        | u8::from(properties.payload_is_utf8) << 4
+        | u8::from(properties.key.is_some()) << 5;
     out.push(there);
     if let Some(text) = &properties.content_type {
         put_bytes(out, text.as_bytes());
@@ -286,6 +287,9 @@ fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
     for (name, value) in &properties.user {
         put_bytes(out, name.as_bytes());
         put_bytes(out, value.as_bytes());
+    }
+    if let Some(key) = &properties.key {
+        put_bytes(out, key.as_bytes());
     }
 }
 
@@ -359,6 +363,7 @@ impl Input<'_> {
             message_expiry_seconds: if has(3) { Some(self.small()?) } else { None },
             payload_is_utf8: has(4),
             user: (0..self.number()?).map(|_| Some((self.text()?, self.text()?))).collect::<Option<_>>()?,
+            key: if has(5) { Some(self.text()?) } else { None },
         })
     }
 }

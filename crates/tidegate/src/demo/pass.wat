@@ -1,9 +1,9 @@
 ;; The smallest plugin: it lets every message pass, and takes any configuration. The demo's `plugins/spare/pass.wasm`.
 ;;
-;; Two functions that answer with zeros, which mean `ok(pass)` and `ok` in the canonical ABI of wit/gateway.wit. The binary
+;; Two functions that answer with the numbers of `pass` and `accepted` in the canonical ABI of wit/gateway.wit. The binary
 ;; beside this file is made of it, which a test in demo.rs checks, and does when TIDEGATE_WRITE_GOLDEN is set.
 (component
-    (import "tidegate:gateway/types@0.1.0" (instance $types
+    (import "tidegate:gateway/types@1.0.0" (instance $types
         (type $qos' (enum "at-most-once" "at-least-once" "exactly-once"))
         (export "qos" (type $qos (eq $qos')))
         (type $properties' (record
@@ -13,25 +13,33 @@
         (export "properties" (type $properties (eq $properties')))
         (type $message' (record
             (field "id" u64) (field "topic" string) (field "payload" (list u8)) (field "qos" $qos)
-            (field "retain" bool) (field "properties" (option $properties)) (field "received-ms" u64)
+            (field "retain" bool) (field "properties" $properties) (field "received-ms" u64)
             (field "redelivered" bool)))
         (export "message" (type $message (eq $message')))
-        (type $destination' (variant (case "onward") (case "target" string)))
+        (type $destination' (variant (case "target" string) (case "onward")))
         (export "destination" (type $destination (eq $destination')))
-        (type $output' (record
-            (field "to" $destination) (field "topic" (option string)) (field "payload" (option (list u8)))
-            (field "qos" (option $qos)) (field "retain" (option bool)) (field "properties" (option $properties))))
+        (type $property' (enum
+            "every" "content-type" "response-topic" "correlation-data" "message-expiry" "payload-is-utf8" "user"))
+        (export "property" (type $property (eq $property')))
+        (type $change' (variant
+            (case "topic" string) (case "payload" (list u8)) (case "qos" $qos) (case "retain" bool)
+            (case "content-type" string) (case "response-topic" string) (case "correlation-data" (list u8))
+            (case "message-expiry-seconds" f64) (case "payload-is-utf8" bool)
+            (case "user-property" (tuple string string)) (case "remove" $property) (case "key" string)))
+        (export "change" (type $change (eq $change')))
+        (type $output' (record (field "to" $destination) (field "changes" (list $change))))
         (export "output" (type $output (eq $output')))
-        (type $decision' (variant (case "pass") (case "forward" (list $output)) (case "drop" string)))
+        (type $decision' (variant
+            (case "drop" string) (case "forward" (list $output)) (case "pass") (case "reject" string)
+            (case "retry" string)))
         (export "decision" (type $decision (eq $decision')))
-        (type $failure' (variant (case "reject" string) (case "retry" string)))
-        (export "failure" (type $failure (eq $failure')))
         (type $diagnostic' (record (field "at" string) (field "message" string)))
-        (export "diagnostic" (type $diagnostic (eq $diagnostic')))))
+        (export "diagnostic" (type $diagnostic (eq $diagnostic')))
+        (type $verdict' (variant (case "refused" (list $diagnostic)) (case "accepted")))
+        (export "verdict" (type $verdict (eq $verdict')))))
     (alias export $types "message" (type $message))
     (alias export $types "decision" (type $decision))
-    (alias export $types "failure" (type $failure))
-    (alias export $types "diagnostic" (type $diagnostic))
+    (alias export $types "verdict" (type $verdict))
 
     (core module $main'
         (memory (export "memory") 1)
@@ -50,27 +58,35 @@
             (global.set $heap (local.get $end))
             (local.get $at))
 
-        ;; `ok`, a discriminant of 0, from 32.
+        ;; `accepted`, a discriminant of 1, at 32.
+        (data (i32.const 32) "\01")
         (func (export "configure") (param i32 i32) (result i32)
             (global.set $heap (i32.const 64))
             (i32.const 32))
 
-        ;; A list of as many `ok(pass)` as there are messages, 16 bytes of zeros each.
-        (func (export "handle") (param i32 i32) (param i32) (param $count i32) (result i32) (local $results i32)
-            (local.set $results (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
-                (i32.mul (local.get $count) (i32.const 16))))
-            (memory.fill (local.get $results) (i32.const 0) (i32.mul (local.get $count) (i32.const 16)))
-            (i32.store (i32.const 16) (local.get $results))
+        ;; A list of as many `pass` as there are messages, 12 bytes each, of which the first, the discriminant, is 2.
+        (func (export "handle") (param i32 i32) (param i32) (param $count i32) (result i32)
+            (local $decisions i32) (local $at i32) (local $end i32)
+            (local.set $decisions (call $realloc (i32.const 0) (i32.const 0) (i32.const 8)
+                (i32.mul (local.get $count) (i32.const 12))))
+            (local.set $at (local.get $decisions))
+            (local.set $end (i32.add (local.get $at) (i32.mul (local.get $count) (i32.const 12))))
+            (block $done (loop $next
+                (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+                (i32.store8 (local.get $at) (i32.const 2))
+                (local.set $at (i32.add (local.get $at) (i32.const 12)))
+                (br $next)))
+            (i32.store (i32.const 16) (local.get $decisions))
             (i32.store (i32.const 20) (local.get $count))
             ;; The host reads the answer before it calls again.
             (global.set $heap (i32.const 64))
             (i32.const 16)))
     (core instance $main (instantiate $main'))
 
-    (func $configure (param "config" string) (result (result (error (list $diagnostic))))
+    (func $configure (param "config" string) (result $verdict)
         (canon lift (core func $main "configure") (memory (core memory $main "memory")) (realloc (core func $main "realloc"))))
     (func $handle (param "source" string) (param "messages" (list $message))
-        (result (list (result $decision (error $failure))))
+        (result (list $decision))
         (canon lift (core func $main "handle") (memory (core memory $main "memory")) (realloc (core func $main "realloc"))))
     (instance $handler (export "configure" (func $configure)) (export "handle" (func $handle)))
-    (export "tidegate:gateway/handler@0.1.0" (instance $handler)))
+    (export "tidegate:gateway/handler@1.0.0" (instance $handler)))

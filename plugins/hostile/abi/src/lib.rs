@@ -36,14 +36,15 @@ pub enum Lie {
     NotUtf8,
     /// The 250th kind of decision.
     NoSuchVariant,
-    /// A list of 4,294,967,295 results.
+    /// A list of 4,294,967,295 decisions.
     EndlessList,
 }
 
 const ALIASED_BYTES: usize = 4 << 20;
 const ALIASED_OUTPUTS: usize = 10_000;
-const RESULT_SIZE: usize = 16;
-const OUTPUT_SIZE: usize = 100;
+const DECISION_SIZE: usize = 12;
+const OUTPUT_SIZE: usize = 20;
+const CHANGE_SIZE: usize = 24;
 
 std::thread_local! {
     static LIE: std::cell::Cell<Lie> = const { std::cell::Cell::new(Lie::Alias) };
@@ -71,7 +72,7 @@ impl Block {
 }
 
 /// `configure`: finds the lie by its name.
-#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "tidegate:gateway/handler@0.1.0#configure"))]
+#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "tidegate:gateway/handler@1.0.0#configure"))]
 extern "C" fn configure(config: *const u8, len: usize) -> usize {
     // SAFETY: the host wrote `len` bytes there by `cabi_realloc`.
     let config = unsafe { std::slice::from_raw_parts(config, len) };
@@ -79,41 +80,46 @@ extern "C" fn configure(config: *const u8, len: usize) -> usize {
     if let Some((_, lie)) = LIES.iter().find(|(name, _)| config.contains(name)) {
         LIE.set(*lie);
     }
-    Block::new(12).address() // `ok`: all zeroes
+    let mut verdict = Block::new(12);
+    verdict.byte(0, 1); // accepted
+    verdict.address()
 }
 
-/// `handle`: as many results as messages, but for the lie.
-#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "tidegate:gateway/handler@0.1.0#handle"))]
+/// `handle`: as many decisions as messages, but for the lie.
+#[cfg_attr(target_arch = "wasm32", unsafe(export_name = "tidegate:gateway/handler@1.0.0#handle"))]
 extern "C" fn handle(_source: *const u8, _source_len: usize, _messages: *const u8, count: usize) -> usize {
     let lie = LIE.get();
     let outputs_count = if matches!(lie, Lie::Alias) { ALIASED_OUTPUTS } else { 1 };
     let payload = Block::new(if matches!(lie, Lie::Alias) { ALIASED_BYTES } else { 4 });
-    let mut outputs = Block::new(outputs_count * OUTPUT_SIZE);
-    for output in (0..outputs_count).map(|i| i * OUTPUT_SIZE) {
-        match lie {
-            Lie::NotUtf8 => {
-                outputs.byte(output + 12, 1); // topic: some
-                let mut topic = Block::new(4);
-                topic.word(0, 0xffff_ffff);
-                outputs.word(output + 16, topic.address());
-                outputs.word(output + 20, 4);
-            }
-            _ => {
-                outputs.byte(output + 24, 1); // payload: some
-                let at = if matches!(lie, Lie::OutOfBounds) { 0xffff_0000 } else { payload.address() };
-                outputs.word(output + 28, at);
-                outputs.word(output + 32, payload.0.len());
-            }
+    // One change, which all outputs point at: case, then pointer and length at 8.
+    let mut change = Block::new(CHANGE_SIZE);
+    match lie {
+        Lie::NotUtf8 => {
+            let mut topic = Block::new(4);
+            topic.word(0, 0xffff_ffff);
+            change.word(8, topic.address());
+            change.word(12, 4);
+        }
+        _ => {
+            change.byte(0, 1); // payload
+            change.word(8, if matches!(lie, Lie::OutOfBounds) { 0xffff_0000 } else { payload.address() });
+            change.word(12, payload.0.len());
         }
     }
-    let mut results = Block::new(count * RESULT_SIZE);
-    for result in (0..count).map(|i| i * RESULT_SIZE) {
-        results.byte(result + 4, if matches!(lie, Lie::NoSuchVariant) { 250 } else { 1 }); // forward
-        results.word(result + 8, outputs.address());
-        results.word(result + 12, outputs_count);
+    let mut outputs = Block::new(outputs_count * OUTPUT_SIZE);
+    for output in (0..outputs_count).map(|i| i * OUTPUT_SIZE) {
+        outputs.byte(output, 1); // onward
+        outputs.word(output + 12, change.address());
+        outputs.word(output + 16, 1);
+    }
+    let mut decisions = Block::new(count * DECISION_SIZE);
+    for decision in (0..count).map(|i| i * DECISION_SIZE) {
+        decisions.byte(decision, if matches!(lie, Lie::NoSuchVariant) { 250 } else { 1 }); // forward
+        decisions.word(decision + 4, outputs.address());
+        decisions.word(decision + 8, outputs_count);
     }
     let mut list = Block::new(8);
-    list.word(0, results.address());
+    list.word(0, decisions.address());
     list.word(4, if matches!(lie, Lie::EndlessList) { usize::MAX } else { count });
     list.address()
 }

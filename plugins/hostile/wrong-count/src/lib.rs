@@ -2,7 +2,8 @@
 #![cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only a component uses it"))]
 
 use tidegate_sdk::bindings::exports::tidegate::gateway::handler::Guest;
-use tidegate_sdk::{Decision, Diagnostic, Failure, Message};
+use tidegate_sdk::bindings::tidegate::gateway::types::{Decision, Verdict};
+use tidegate_sdk::{Diagnostic, Message};
 
 /// The plugin's `config` table.
 #[derive(serde::Deserialize)]
@@ -23,15 +24,18 @@ std::thread_local! {
 struct WrongCount;
 
 impl Guest for WrongCount {
-    fn configure(config: String) -> Result<(), Vec<Diagnostic>> {
-        let config: Config = serde_json::from_str(&config)
-            .map_err(|error| vec![Diagnostic { at: String::new(), message: error.to_string() }])?;
-        SURPLUS.set(config.surplus);
-        Ok(())
+    fn configure(config: String) -> Verdict {
+        match serde_json::from_str::<Config>(&config) {
+            Ok(config) => {
+                SURPLUS.set(config.surplus);
+                Verdict::Accepted
+            }
+            Err(error) => Verdict::Refused(vec![Diagnostic { at: String::new(), message: error.to_string() }]),
+        }
     }
 
-    fn handle(_source: String, messages: Vec<Message>) -> Vec<Result<Decision, Failure>> {
-        vec![Ok(Decision::Pass); messages.len().saturating_add_signed(SURPLUS.get())]
+    fn handle(_source: String, messages: Vec<Message>) -> Vec<Decision> {
+        vec![Decision::Pass; messages.len().saturating_add_signed(SURPLUS.get())]
     }
 }
 

@@ -1,0 +1,108 @@
+//! `tidegate plugin test`: samples, tried in the host that a gateway has.
+
+use super::host;
+use crate::Failure;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use tidegate_workbench::Coverage;
+
+/// How often files are looked at with `--watch`.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Of `tidegate plugin test`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The component.
+    component: PathBuf,
+    /// Files of samples, or folders of them (`*.toml`).
+    #[arg(required = true)]
+    samples: Vec<PathBuf>,
+    /// Try again whenever one of the files is saved, until interrupted.
+    #[arg(long)]
+    watch: bool,
+    /// Print what the plugin says of samples that are good, too.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Prints what does not hold, and a count.
+pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
+    let mut seen = None;
+    loop {
+        let files = files(&arguments.samples)?;
+        let now = saved(&files, &arguments.component);
+        if seen.as_ref() != Some(&now) {
+            seen = Some(now);
+            let all_good = once(arguments, &files);
+            if !arguments.watch {
+                return if all_good? { Ok(()) } else { Err(Failure::Found) };
+            }
+            if let Err(failure) = all_good {
+                println!("{}", failure.words().unwrap_or_default());
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn once(arguments: &Arguments, files: &[PathBuf]) -> Result<bool, Failure> {
+    let path = &arguments.component;
+    let bytes = std::fs::read(path).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
+    let host = host()?;
+    let component = host.compile(&bytes).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
+    let (mut good, mut bad, mut coverage) = (0, 0, Coverage::new());
+    for file in files {
+        match tidegate_workbench::try_file(&host, &component, file) {
+            Ok(report) => {
+                good += report.good;
+                bad += report.bad.len();
+                report.coverage.iter().for_each(|(word, count)| *coverage.entry(word).or_default() += count);
+                if arguments.verbose || !report.bad.is_empty() {
+                    report.lines.iter().for_each(|line| println!("  it said: {line}"));
+                }
+                report.bad.iter().for_each(|words| println!("{words}"));
+            }
+            Err(words) => {
+                bad += 1;
+                println!("{words}");
+            }
+        }
+    }
+    let met: Vec<String> = coverage.iter().map(|(word, count)| format!("{word} {count}")).collect();
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    println!(
+        "{}: {good} good, {bad} not, of {} file{}; decisions: {}",
+        path.display(),
+        files.len(),
+        plural(files.len()),
+        if met.is_empty() { "none".to_owned() } else { met.join(", ") }
+    );
+    Ok(bad == 0)
+}
+
+/// The files that are named, and those in folders that are, by name.
+fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let wrong = |error: std::io::Error| Failure::Config(format!("{}: {error}", path.display()));
+        let entries = std::fs::read_dir(path).map_err(wrong)?.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let mut inside: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        inside.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+        if inside.is_empty() {
+            return Err(Failure::Config(format!("{}: there is no file *.toml in it", path.display())));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+/// When each was saved last.
+fn saved(files: &[PathBuf], component: &Path) -> Vec<Option<(PathBuf, SystemTime)>> {
+    let all = files.iter().map(PathBuf::as_path).chain([component]);
+    all.map(|path| Some((path.to_owned(), path.metadata().ok()?.modified().ok()?))).collect()
+}
