@@ -8,6 +8,7 @@
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `hostile` | every hostile plugin beside an honest route |
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk; `plugin state` |
+//! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `check` | what `check` finds, where it says so, in which form |
@@ -24,6 +25,7 @@ mod embedded;
 mod fixture;
 mod hostile;
 mod kills;
+mod languages;
 mod links;
 mod reload;
 mod spool;

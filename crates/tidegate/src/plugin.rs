@@ -7,6 +7,7 @@ use crate::own_cache::own_cache;
 use crate::{Failure, check};
 use std::path::PathBuf;
 use tidegate_plugin::{Host, HostConfig};
+use tidegate_workbench::{Language, Project};
 
 /// Of `tidegate plugin`.
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,23 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// Make a folder with a rule to begin with, samples and the contract; nothing is fetched.
+    New {
+        /// The folder, and by its name the plugin.
+        name: PathBuf,
+        /// What it is written in.
+        #[arg(long, value_enum)]
+        lang: Lang,
+    },
+    /// Make a component of a folder, by the compiler of its language.
+    Build {
+        /// The plugin's folder.
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Without WASI: smaller, and exceptions have fewer words.
+        #[arg(long)]
+        release: bool,
+    },
     /// Say what a component is, what it imports, exports and takes.
     Inspect {
         /// The component.
@@ -33,9 +51,33 @@ enum What {
     },
 }
 
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Lang {
+    Javascript,
+    Python,
+}
+
 /// Does what it is asked for.
 pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
     match arguments.what {
+        What::New { name, lang } => {
+            let language = match lang {
+                Lang::Javascript => Language::Javascript,
+                Lang::Python => Language::Python,
+            };
+            let written = tidegate_workbench::write(&name, language).map_err(Failure::Usage)?;
+            written.iter().for_each(|path| println!("{}", path.display()));
+            println!("begin with {}", name.join("README.md").display());
+            Ok(())
+        }
+        What::Build { folder, release } => {
+            let project = Project::load(&folder).map_err(Failure::Config)?;
+            let component = tidegate_workbench::build(&project, release).map_err(Failure::Unavailable)?;
+            let told = tidegate_workbench::inspect(&host()?, &component).map_err(Failure::Config)?;
+            print!("{told}");
+            println!("made {}", component.display());
+            Ok(())
+        }
         What::Inspect { component } => {
             let told = tidegate_workbench::inspect(&host()?, &component).map_err(Failure::Config)?;
             print!("{told}");

@@ -298,8 +298,8 @@ fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>)
     lines.push(format!("  topic     {}", message.topic.as_str()));
     let json = as_json.then(|| serde_json::from_slice::<serde_json::Value>(&message.payload).ok()).flatten();
     lines.push(match json {
-        // Keys in order, numbers as values: however it was written.
-        Some(value) => format!("  json      {value}"),
+        // Keys in order, numbers by their values: however it was written.
+        Some(value) => format!("  json      {}", plain(value)),
         None => format!("  payload   {}", text(&message.payload)),
     });
     let retained = if message.retain { ", retained" } else { "" };
@@ -317,6 +317,21 @@ fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>)
         property("user", Some(format!("{name} = {value}")));
     }
     property("key", own.key.as_deref().map(str::to_owned));
+}
+
+/// Whole numbers without a fraction: 60.0 is 60.
+fn plain(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Array(all) => Value::Array(all.into_iter().map(plain).collect()),
+        Value::Object(all) => Value::Object(all.into_iter().map(|(key, value)| (key, plain(value))).collect()),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < EXACT => Value::from(float as i64),
+            _ => Value::Number(number),
+        },
+        other => other,
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@ use super::host;
 use crate::Failure;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-use tidegate_workbench::Coverage;
+use tidegate_workbench::{Coverage, Project};
 
 /// How often files are looked at with `--watch`.
 const LOOK: Duration = Duration::from_millis(300);
@@ -12,10 +12,10 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Of `tidegate plugin test`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The component.
-    component: PathBuf,
+    /// The component; or the folder of a plugin, whose component and `samples` are meant.
+    #[arg(default_value = ".")]
+    plugin: PathBuf,
     /// Files of samples, or folders of them (`*.toml`).
-    #[arg(required = true)]
     samples: Vec<PathBuf>,
     /// Try again whenever one of the files is saved, until interrupted.
     #[arg(long)]
@@ -27,13 +27,24 @@ pub(crate) struct Arguments {
 
 /// Prints what does not hold, and a count.
 pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
+    let (mut component, mut samples) = (arguments.plugin.clone(), arguments.samples.clone());
+    if component.is_dir() {
+        let project = Project::load(&component).map_err(Failure::Config)?;
+        component = project.component();
+        if samples.is_empty() {
+            samples.push(project.samples());
+        }
+    }
+    if samples.is_empty() {
+        return Err(Failure::Usage("name files of samples, or a folder of them".to_owned()));
+    }
     let mut seen = None;
     loop {
-        let files = files(&arguments.samples)?;
-        let now = saved(&files, &arguments.component);
+        let files = files(&samples)?;
+        let now = saved(&files, &component);
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
-            let all_good = once(arguments, &files);
+            let all_good = once(&component, arguments.verbose, &files);
             if !arguments.watch {
                 return if all_good? { Ok(()) } else { Err(Failure::Found) };
             }
@@ -45,8 +56,7 @@ pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn once(arguments: &Arguments, files: &[PathBuf]) -> Result<bool, Failure> {
-    let path = &arguments.component;
+fn once(path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bool, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
     let host = host()?;
     let component = host.compile(&bytes).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
@@ -57,7 +67,7 @@ fn once(arguments: &Arguments, files: &[PathBuf]) -> Result<bool, Failure> {
                 good += report.good;
                 bad += report.bad.len();
                 report.coverage.iter().for_each(|(word, count)| *coverage.entry(word).or_default() += count);
-                if arguments.verbose || !report.bad.is_empty() {
+                if verbose || !report.bad.is_empty() {
                     report.lines.iter().for_each(|line| println!("  it said: {line}"));
                 }
                 report.bad.iter().for_each(|words| println!("{words}"));
