@@ -155,7 +155,7 @@ def _text(value, what):
 class Rule:
     """What the gateway calls, of a module with `decide` and perhaps `configure`."""
 
-    # Of the class: the runtime makes a new object for each call.
+    # Of the class: the runtime makes an object for each of the two functions below.
     config = None
 
     def __init__(self, rule):
