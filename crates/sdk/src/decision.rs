@@ -46,7 +46,7 @@ pub struct Output {
     /// Its RETAIN flag.
     pub retain: Option<bool>,
     /// All its MQTT 5 properties, in place of those that came.
-    pub properties: Option<Properties>,
+    pub properties: Option<Box<Properties>>,
     /// More user properties, behind those that are there.
     pub user: Vec<(String, String)>,
     /// By what a set of policy `balance` chooses its member, in place of the topic.
@@ -191,7 +191,7 @@ impl Output {
     /// With these MQTT 5 properties in place of those that came in.
     #[must_use]
     pub fn properties(mut self, properties: Properties) -> Self {
-        self.properties = Some(properties);
+        self.properties = Some(Box::new(properties));
         self
     }
 
@@ -219,14 +219,21 @@ impl Output {
         changes.extend(qos.map(Change::Qos));
         changes.extend(retain.map(Change::Retain));
         if let Some(properties) = properties {
-            let Properties { content_type, response_topic, correlation_data, message_expiry_seconds, .. } = properties;
+            let Properties {
+                content_type,
+                response_topic,
+                correlation_data,
+                message_expiry_seconds,
+                payload_is_utf8,
+                user,
+            } = *properties;
             changes.push(Change::Remove(wit::Property::Every));
             changes.extend(content_type.map(Change::ContentType));
             changes.extend(response_topic.map(Change::ResponseTopic));
             changes.extend(correlation_data.map(Change::CorrelationData));
             changes.extend(message_expiry_seconds.map(|seconds| Change::MessageExpirySeconds(f64::from(seconds))));
-            changes.extend(properties.payload_is_utf8.then_some(Change::PayloadIsUtf8(true)));
-            changes.extend(properties.user.into_iter().map(Change::UserProperty));
+            changes.extend(payload_is_utf8.then_some(Change::PayloadIsUtf8(true)));
+            changes.extend(user.into_iter().map(Change::UserProperty));
         }
         changes.extend(user.into_iter().map(Change::UserProperty));
         changes.extend(key.map(Change::Key));

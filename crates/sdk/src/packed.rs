@@ -4,6 +4,15 @@
 
 use crate::{Decision, Destination, Failure, Message, Output, Properties, Qos};
 
+const NONE: Properties = Properties {
+    content_type: None,
+    response_topic: None,
+    correlation_data: None,
+    message_expiry_seconds: None,
+    payload_is_utf8: false,
+    user: Vec::new(),
+};
+
 /// The messages of a block, one after the other.
 pub struct Messages {
     block: Vec<u8>,
@@ -73,7 +82,7 @@ impl Iterator for Messages {
             payload: self.bytes(),
             qos: [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::ExactlyOnce][usize::from(flags & 3)],
             retain: has(2),
-            properties: if has(4) { self.properties() } else { Properties::none() },
+            properties: if has(4) { self.properties() } else { NONE },
             received_ms,
             redelivered: has(3),
         })

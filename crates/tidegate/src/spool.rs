@@ -175,6 +175,7 @@ fn write_out(disk: &Disk) -> Result<(), Failure> {
                 "message_expiry_seconds": properties.message_expiry_seconds,
                 "payload_is_utf8": properties.payload_is_utf8,
                 "user": user,
+                "key": properties.key.as_deref(),
             });
         }
         failed = writeln!(out, "{line}").err();
