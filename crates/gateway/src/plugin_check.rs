@@ -1,6 +1,7 @@
 //! The third look at a configuration: its plugins, compiled, linked and configured as for a start.
 
-use crate::plugins::build::{allows_control_characters, spec};
+use crate::plugins::build::allows_control_characters;
+use crate::plugins::compile::{File, compile};
 use crate::{Error, compile_cache};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -20,19 +21,20 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
     }
     let cache_dir = compile_cache::beside(&config.gateway.data_dir, cache);
     let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.into()))?;
-    let (mut components, mut plugins, mut found) = (HashMap::new(), BTreeMap::new(), Vec::new());
+    let (mut plugins, mut found) = (BTreeMap::new(), Vec::new());
     let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in &config.routes {
         for plugin in &route.plugins {
             sources.entry(plugin).or_default().insert(&route.from.broker);
         }
     }
+    let components = components(&host, config);
     for (name, settings) in &config.plugins {
-        let component = components.entry(&settings.path).or_insert_with(|| component(&host, &settings.path));
+        let component = &components[settings.path.as_path()];
         let plugin = component.as_ref().map_err(Clone::clone).and_then(|component| {
             let spec = Spec {
                 allow_control_characters: allows_control_characters(config),
-                ..spec(name, settings, StateStore::default())
+                ..Spec::configured(name, settings, StateStore::default())
             };
             let plugin = Plugin::new(&host, component, spec).map_err(wrong)?;
             plugin.instantiate().map_err(wrong)?;
@@ -50,7 +52,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
             Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
             Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
         }
-        if let Ok(component) = &components[&settings.path]
+        if let Ok(component) = component
             && let Some(words) = small_memory(component, &settings.limits)
         {
             found.push(places.plugin_problem(Severity::Warning, name, "limits", &words));
@@ -91,10 +93,21 @@ pub(crate) fn small_memory(component: &Component, limits: &config::Limits) -> Op
     })
 }
 
-fn component(host: &Host, path: &Path) -> Result<Component, Wrong> {
-    let bytes =
-        std::fs::read(path).map_err(|error| Wrong::Path(error.to_string(), "let the gateway's user read it"))?;
-    host.compile(&bytes).map_err(wrong)
+/// Every file that a plugin names, compiled side by side.
+fn components<'a>(host: &Host, config: &'a config::Config) -> HashMap<&'a Path, Result<Component, Wrong>> {
+    let (mut components, mut files) = (HashMap::new(), Vec::new());
+    let paths: BTreeMap<_, _> = config.plugins.iter().map(|(name, plugin)| (plugin.path.as_path(), name)).collect();
+    for (path, plugin) in paths {
+        match std::fs::read(path) {
+            Ok(bytes) => files.push(File { plugin, path, bytes }),
+            Err(error) => {
+                components.insert(path, Err(Wrong::Path(error.to_string(), "let the gateway's user read it")));
+            }
+        }
+    }
+    let compiled = compile(host, &files);
+    components.extend(files.iter().zip(compiled).map(|(file, compiled)| (file.path, compiled.map_err(wrong))));
+    components
 }
 
 fn wrong(error: tidegate_plugin::Error) -> Wrong {

@@ -19,7 +19,7 @@
 
 pub(crate) mod build;
 mod chain;
-mod compile;
+pub(crate) mod compile;
 mod crew;
 mod fold;
 mod mailbox;

@@ -3,10 +3,12 @@
 //! In: inputs, or the block that a guest has answered with. Out: the block for the guest, or what the typed call would have
 //! returned; so everything behind is the same for both.
 
-use crate::answer::{Decision, Edit, Output, Property, To};
+use crate::answer::{Decision, Output, To};
+use crate::contract::v0::tidegate::gateway::types as old;
+use crate::contract::v1::tidegate::gateway::types as wit;
 use crate::instance::Input;
 use crate::outcome::Fault;
-use tidegate_message::{Properties, QoS};
+use tidegate_message::Properties;
 
 /// Changes of one output: each is as small as two bytes, and takes more in memory.
 const CHANGES_MAX: usize = 1024;
@@ -166,10 +168,6 @@ impl<'a> Rest<'a> {
         self.case("truth value", &[false, true])
     }
 
-    fn qos(&mut self) -> Result<QoS, String> {
-        self.case("QoS", &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce])
-    }
-
     fn decision(&mut self, outputs_max: usize) -> Result<Decision, String> {
         let (at, case) = (self.at, self.u8()?);
         Ok(match case {
@@ -206,55 +204,39 @@ impl<'a> Rest<'a> {
             return Err(format!("{count} changes of one output, at most {CHANGES_MAX} are allowed"));
         }
         for _ in 0..count {
-            self.change(&mut output)?;
+            output.change(self.change()?);
         }
         Ok(output)
     }
 
     /// In the order of the cases in the contract.
-    fn change(&mut self, output: &mut Output) -> Result<(), String> {
-        const PROPERTIES: [Property; 7] = [
-            Property::Every,
-            Property::ContentType,
-            Property::ResponseTopic,
-            Property::CorrelationData,
-            Property::MessageExpiry,
-            Property::PayloadIsUtf8,
-            Property::User,
+    fn change(&mut self) -> Result<wit::Change, String> {
+        const QOS: [wit::Qos; 3] = [wit::Qos::AtMostOnce, wit::Qos::AtLeastOnce, wit::Qos::ExactlyOnce];
+        const PROPERTIES: [wit::Property; 7] = [
+            wit::Property::Every,
+            wit::Property::ContentType,
+            wit::Property::ResponseTopic,
+            wit::Property::CorrelationData,
+            wit::Property::MessageExpiry,
+            wit::Property::PayloadIsUtf8,
+            wit::Property::User,
         ];
         let (at, case) = (self.at, self.u8()?);
-        let edit = match case {
-            0 => {
-                output.topic = Some(self.text()?);
-                return Ok(());
-            }
-            1 => {
-                output.payload = Some(self.bytes()?);
-                return Ok(());
-            }
-            2 => {
-                output.qos = Some(self.qos()?);
-                return Ok(());
-            }
-            3 => {
-                output.retain = Some(self.bool()?);
-                return Ok(());
-            }
-            4 => Edit::ContentType(self.text()?),
-            5 => Edit::ResponseTopic(self.text()?),
-            6 => Edit::CorrelationData(self.bytes()?),
-            7 => Edit::ExpirySeconds(self.f64()?),
-            8 => Edit::PayloadIsUtf8(self.bool()?),
-            9 => Edit::User(self.text()?, self.text()?),
-            10 => Edit::Remove(self.case("property", &PROPERTIES)?),
-            11 => {
-                output.key = Some(self.text()?);
-                return Ok(());
-            }
+        Ok(match case {
+            0 => wit::Change::Topic(self.text()?),
+            1 => wit::Change::Payload(self.bytes()?),
+            2 => wit::Change::Qos(self.case("QoS", &QOS)?),
+            3 => wit::Change::Retain(self.bool()?),
+            4 => wit::Change::ContentType(self.text()?),
+            5 => wit::Change::ResponseTopic(self.text()?),
+            6 => wit::Change::CorrelationData(self.bytes()?),
+            7 => wit::Change::MessageExpirySeconds(self.f64()?),
+            8 => wit::Change::PayloadIsUtf8(self.bool()?),
+            9 => wit::Change::UserProperty((self.text()?, self.text()?)),
+            10 => wit::Change::Remove(self.case("property", &PROPERTIES)?),
+            11 => wit::Change::Key(self.text()?),
             other => return Err(format!("{other} at byte {at} is no change")),
-        };
-        output.edits.push(edit);
-        Ok(())
+        })
     }
 
     fn old_decision(&mut self, outputs_max: usize) -> Result<Decision, String> {
@@ -270,47 +252,37 @@ impl<'a> Rest<'a> {
     }
 
     fn old_output(&mut self) -> Result<Output, String> {
+        const QOS: [old::Qos; 3] = [old::Qos::AtMostOnce, old::Qos::AtLeastOnce, old::Qos::ExactlyOnce];
         let has = self.u8()?;
         let has = |bit: u8| has >> bit & 1 != 0;
         let qos = match has(3) {
-            true => Some(self.qos()?),
+            true => Some(self.case("QoS", &QOS)?),
             false => self.u8().map(|_| None)?,
         };
-        Ok(Output {
-            to: if has(0) { To::Target(self.text()?) } else { To::Onward },
+        Ok(Output::from(old::Output {
+            to: if has(0) { old::Destination::Target(self.text()?) } else { old::Destination::Onward },
             topic: has(1).then(|| self.text()).transpose()?,
             payload: has(2).then(|| self.bytes()).transpose()?,
             qos,
             retain: has(4).then(|| has(5)),
-            edits: if has(6) { self.old_properties()? } else { Vec::new() },
-            key: None,
-        })
+            properties: has(6).then(|| self.old_properties()).transpose()?,
+        }))
     }
 
-    /// All of them, in place of those that came.
-    fn old_properties(&mut self) -> Result<Vec<Edit>, String> {
+    fn old_properties(&mut self) -> Result<old::PropertiesResult, String> {
         let has = self.u8()?;
         let has = |bit: u8| has >> bit & 1 != 0;
-        let mut edits = vec![Edit::Remove(Property::Every)];
-        if has(0) {
-            edits.push(Edit::ContentType(self.text()?));
-        }
-        if has(1) {
-            edits.push(Edit::ResponseTopic(self.text()?));
-        }
-        if has(2) {
-            edits.push(Edit::CorrelationData(self.bytes()?));
-        }
-        if has(3) {
-            edits.push(Edit::ExpirySeconds(self.u32()? as f64));
-        }
-        if has(4) {
-            edits.push(Edit::PayloadIsUtf8(true));
-        }
-        for _ in 0..self.u32()? {
-            edits.push(Edit::User(self.text()?, self.text()?));
-        }
-        Ok(edits)
+        Ok(old::PropertiesResult {
+            content_type: has(0).then(|| self.text()).transpose()?,
+            response_topic: has(1).then(|| self.text()).transpose()?,
+            correlation_data: has(2).then(|| self.bytes()).transpose()?,
+            message_expiry_seconds: has(3).then(|| self.u32().map(|seconds| seconds as u32)).transpose()?,
+            payload_is_utf8: has(4),
+            user: {
+                let count = self.u32()?;
+                (0..count).map(|_| Ok((self.text()?, self.text()?))).collect::<Result<_, String>>()?
+            },
+        })
     }
 }
 

@@ -39,6 +39,17 @@ impl Spec {
             state: StateStore::default(),
         }
     }
+
+    /// A plugin as its section of a configuration says.
+    pub fn configured(name: &str, settings: &tidegate_config::Plugin, state: StateStore) -> Self {
+        Self {
+            config_json: settings.config.to_string(),
+            grants: settings.grants.clone(),
+            limits: settings.limits.clone(),
+            state,
+            ..Self::new(name)
+        }
+    }
 }
 
 /// The shortest deadline that can be kept within twice its length.

@@ -26,7 +26,7 @@ enum What {
         name: PathBuf,
         /// What it is written in.
         #[arg(long, value_enum)]
-        lang: Lang,
+        lang: Language,
     },
     /// Make a component of a folder, by the compiler of its language.
     Build {
@@ -51,21 +51,11 @@ enum What {
     },
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Lang {
-    Javascript,
-    Python,
-}
-
 /// Does what it is asked for.
 pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
     match arguments.what {
         What::New { name, lang } => {
-            let language = match lang {
-                Lang::Javascript => Language::Javascript,
-                Lang::Python => Language::Python,
-            };
-            let written = tidegate_workbench::write(&name, language).map_err(Failure::Usage)?;
+            let written = tidegate_workbench::write(&name, lang).map_err(Failure::Usage)?;
             written.iter().for_each(|path| println!("{}", path.display()));
             println!("begin with {}", name.join("README.md").display());
             Ok(())

@@ -15,9 +15,6 @@ use tidegate_plugin::{
 /// 2023-11-14T22:13:20Z, for messages that say no time of their own.
 const RECEIVED_MS: u64 = 1_700_000_000_000;
 
-/// How many bytes of a payload that is no text are shown.
-const BYTES_SHOWN: usize = 64;
-
 /// How often each kind of decision was met.
 pub type Coverage = BTreeMap<&'static str, usize>;
 
@@ -41,10 +38,7 @@ pub struct Report {
 pub fn try_file(host: &Host, component: &Component, path: &Path) -> Result<Report, String> {
     let samples = Samples::load(path)?;
     let here = |words: String| format!("{}: {words}", path.display());
-    let mut spec = spec(&samples).map_err(here)?;
-    spec.state = StateStore::restored(
-        samples.state.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes())).collect(),
-    );
+    let spec = spec(&samples).map_err(here)?;
     let state = spec.state.clone();
     let plugin = Plugin::new(host, component, spec).map_err(|error| here(error.to_string()))?;
     let mut report = Report::default();
@@ -120,13 +114,8 @@ fn spec(samples: &Samples) -> Result<Spec, String> {
         errors.map(|problem| format!("{}; {}", problem.what, problem.hint)).collect::<Vec<_>>().join("\n")
     })?;
     let settings = config.plugins.get("plugin").ok_or("the plugin is gone from its own configuration")?;
-    Ok(Spec {
-        config_json: settings.config.to_string(),
-        grants: settings.grants.clone(),
-        limits: settings.limits.clone(),
-        keeps_lines: true,
-        ..Spec::new("plugin")
-    })
+    let state = samples.state.iter().map(|(key, value)| (key.clone(), value.clone().into_bytes())).collect();
+    Ok(Spec { keeps_lines: true, ..Spec::configured("plugin", settings, StateStore::restored(state)) })
 }
 
 /// What must come and what came, as lines.
@@ -137,6 +126,7 @@ struct Tried {
 
 fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> Result<Tried, String> {
     let targets = instance.plugin().spec().grants.targets.clone();
+    let as_json = |at: usize| step.forward.as_ref().and_then(|all| all.get(at)).is_some_and(|one| one.json.is_some());
     let to = |output: &Output| match output.to {
         Destination::Onward => "onward".to_owned(),
         Destination::Target(at) => targets.get(usize::from(at)).map_or_else(String::new, Clone::clone),
@@ -152,10 +142,8 @@ fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> 
             Ok(outputs) => {
                 for (at, output) in outputs.into_iter().enumerate() {
                     let to = to(&output);
-                    let as_json =
-                        step.forward.as_ref().and_then(|all| all.get(at)).is_some_and(|one| one.json.is_some());
                     let message = output.by_itself().ok_or("an output without a topic")?;
-                    lines_of(&to, &message, as_json, got);
+                    lines_of(&to, &message, as_json(at), got);
                 }
             }
             Err(fault) => ended("fails", &fault.to_string(), step.fails.as_deref(), expected, got),
@@ -181,8 +169,7 @@ fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> 
         Outcome::Forward(outputs) => {
             for (at, output) in outputs.into_iter().enumerate() {
                 let to = to(&output);
-                let as_json = step.forward.as_ref().and_then(|all| all.get(at)).is_some_and(|one| one.json.is_some());
-                lines_of(&to, &output.applied_to(&message), as_json, &mut got);
+                lines_of(&to, &output.applied_to(&message), as_json(at), &mut got);
             }
             "forward"
         }
@@ -314,7 +301,7 @@ fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>)
     property("expiry", own.message_expiry_seconds.map(|seconds| format!("{seconds} s")));
     property("is UTF-8", own.payload_is_utf8.then(|| "true".to_owned()));
     for (name, value) in &own.user {
-        property("user", Some(format!("{name} = {value}")));
+        property("user", Some(format!("{name:?} = {value:?}")));
     }
     property("key", own.key.as_deref().map(str::to_owned));
 }
@@ -334,13 +321,11 @@ fn plain(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
+/// What is compared as it is shown: other bytes are another text.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"),
-        Err(_) => {
-            let more = if bytes.len() > BYTES_SHOWN { "..." } else { "" };
-            format!("{} bytes, base64 {}{more}", bytes.len(), BASE64.encode(&bytes[..bytes.len().min(BYTES_SHOWN)]))
-        }
+        Err(_) => format!("{} bytes, base64 {}", bytes.len(), BASE64.encode(bytes)),
     }
 }
 

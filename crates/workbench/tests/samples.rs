@@ -85,6 +85,20 @@ fn every_part_of_an_output_is_held_against_what_came() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_held_to_the_last() {
+    let good = |last: &str| {
+        // 99 bytes of 0xff, and one that is 0xfe.
+        let coded = |last: &str| format!("{}{last}", "/".repeat(132));
+        let (came, must) = (coded("/g=="), coded(last));
+        let step = format!(
+            "[[step]]\ntopic = 'a'\npayload_base64 = '{came}'\nforward = [{{ topic = 'site/a', payload_base64 = '{must}' }}]\n"
+        );
+        tried("retopic", &format!("{RETOPIC}{step}")).unwrap().bad.is_empty()
+    };
+    assert!(good("/g==") && !good("/Q=="));
+}
+
+#[test]
 fn what_a_plugin_remembers_is_given_and_looked_at() {
     // It imports no state, so it has none.
     let samples = "grants = { state = true }\nstate = { a = '1' }\nstate_after = { a = '1' }\nconfig = { prefix = 'x' }\n\

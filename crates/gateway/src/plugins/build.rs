@@ -1,10 +1,10 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
 use super::chain::{NewStage, Stage, Swap};
-use super::compile::{self, File};
+use super::compile::{File, compile};
 use crate::counters::StageCounters;
 use crate::plugin_check::small_memory;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_config as config;
@@ -87,7 +87,7 @@ impl Preparer {
         config: &Config,
         running: &HashMap<String, Vec<StageKey>>,
     ) -> Result<Vec<Prepared>, Vec<String>> {
-        self.compile(config);
+        self.read(config);
         let (mut ready, mut wrong) = (Vec::new(), Vec::new());
         for route in &config.routes {
             let before = running.get(&route.name).map_or(&[][..], Vec::as_slice);
@@ -113,12 +113,8 @@ impl Preparer {
         let (on_failure, retry) = (route.on_failure, route.retry);
         for name in &route.plugins {
             // The configuration was checked: the name is there.
-            let Some(settings) = config.plugins.get(name) else { continue };
-            if !self.read.contains_key(name) {
-                let component = self.component(&settings.path, settings.digest.as_deref());
-                self.read.insert(name.clone(), component);
-            }
-            let component = match &self.read[name] {
+            let (Some(settings), Some(found)) = (config.plugins.get(name), self.read.get(name)) else { continue };
+            let component = match found {
                 Ok(component) => component.clone(),
                 Err(error) => {
                     wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display()));
@@ -171,51 +167,60 @@ impl Preparer {
     ) -> Result<Vec<Built>, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
         let keeps_lines = self.keeps_lines;
-        let spec = Spec { allow_control_characters, keeps_lines, ..spec(name, settings, state) };
+        let spec = Spec { allow_control_characters, keeps_lines, ..Spec::configured(name, settings, state) };
         let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, component, spec)?;
         (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
     }
 
-    /// Compiles side by side what the routes need. A file that cannot be read or is no component is told when it is needed.
-    fn compile(&mut self, config: &Config) {
-        let mut files: Vec<File> = Vec::new();
-        for name in config.routes.iter().flat_map(|route| &route.plugins) {
-            let Some(plugin) = config.plugins.get(name) else { continue };
-            if files.iter().any(|file| file.path == plugin.path) {
+    /// Reads the components that the routes need, each file once, and compiles side by side those that are not as they were.
+    fn read(&mut self, config: &Config) {
+        let names = config.routes.iter().flat_map(|route| &route.plugins);
+        let used: BTreeMap<&String, &config::Plugin> =
+            names.filter_map(|name| Some((name, config.plugins.get(name)?))).collect();
+        let (mut found, mut files) = (HashMap::<&Path, Result<Component, String>>::new(), Vec::new());
+        for (name, plugin) in &used {
+            let path = plugin.path.as_path();
+            if found.contains_key(path) || files.iter().any(|file: &File<'_>| file.path == path) {
                 continue;
             }
-            let known = self.components.get(&plugin.path).map(|known| known.bytes_hash);
-            if let Ok(bytes) = std::fs::read(&plugin.path)
-                && known != Some(hash(&bytes))
-            {
-                files.push(File { plugin: name.clone(), path: plugin.path.clone(), bytes });
+            match std::fs::read(path) {
+                Ok(bytes) => match self.components.get(path) {
+                    Some(known) if known.bytes_hash == hash(&bytes) => {
+                        found.insert(path, Ok(known.component.clone()));
+                    }
+                    _ => files.push(File { plugin: name, path, bytes }),
+                },
+                Err(error) => {
+                    found.insert(path, Err(error.to_string()));
+                }
             }
         }
-        for (at, component) in compile::compile(&self.host, &files) {
-            let File { path, bytes, .. } = &files[at];
-            self.components.insert(path.clone(), Compiled { bytes_hash: hash(bytes), component });
+        for (File { path, bytes, .. }, compiled) in files.iter().zip(compile(&self.host, &files)) {
+            if let Ok(component) = &compiled {
+                let known = Compiled { bytes_hash: hash(bytes), component: component.clone() };
+                self.components.insert(path.to_path_buf(), known);
+            }
+            found.insert(path, compiled.map_err(|error| error.to_string()));
         }
+        self.read = used
+            .into_iter()
+            .map(|(name, plugin)| {
+                let component = found[plugin.path.as_path()].clone();
+                (name.clone(), component.and_then(|component| pinned(plugin, component)))
+            })
+            .collect();
     }
+}
 
-    fn component(&mut self, path: &Path, pinned: Option<&str>) -> Result<Component, String> {
-        let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-        let bytes_hash = hash(&bytes);
-        let component = match self.components.get(path).filter(|known| known.bytes_hash == bytes_hash) {
-            Some(known) => known.component.clone(),
-            None => {
-                let component = self.host.compile(&bytes).map_err(|error| error.to_string())?;
-                self.components.insert(path.to_owned(), Compiled { bytes_hash, component: component.clone() });
-                component
-            }
-        };
-        match pinned {
-            Some(pinned) if !pinned.eq_ignore_ascii_case(component.digest()) => Err(format!(
-                "its SHA-256 is {}, the configuration pins {pinned}: update `digest` if you trust the file",
-                component.digest()
-            )),
-            _ => Ok(component),
-        }
+/// The component, unless the configuration pins another.
+fn pinned(plugin: &config::Plugin, component: Component) -> Result<Component, String> {
+    match &plugin.digest {
+        Some(pinned) if !pinned.eq_ignore_ascii_case(component.digest()) => Err(format!(
+            "its SHA-256 is {}, the configuration pins {pinned}: update `digest` if you trust the file",
+            component.digest()
+        )),
+        _ => Ok(component),
     }
 }
 
@@ -235,16 +240,4 @@ pub(crate) fn version(plugin: &tidegate_plugin::Plugin) -> String {
 /// The first digits of a digest, enough for people to tell versions apart.
 pub(crate) fn short(digest: &str) -> &str {
     digest.get(..8).unwrap_or(digest)
-}
-
-/// A plugin as it is configured, in the words of its host.
-pub(crate) fn spec(name: &str, settings: &config::Plugin, state: StateStore) -> Spec {
-    Spec {
-        name: name.to_owned(),
-        config_json: settings.config.to_string(),
-        grants: settings.grants.clone(),
-        limits: settings.limits.clone(),
-        state,
-        ..Spec::new(name)
-    }
 }

@@ -1,11 +1,11 @@
 //! Components compiled side by side, with a line for each that takes its time: seven of interpreters take minutes.
 
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tidegate_plugin::{Component, Host};
+use tidegate_plugin::{Component, Error, Host};
 
 /// More than these at a time take much memory, and disk from whoever else is on the machine.
 const THREADS_MAX: usize = 4;
@@ -15,23 +15,22 @@ const LARGE_BYTES: usize = 1 << 20;
 const LONG: Duration = Duration::from_secs(1);
 
 /// A component that is not compiled yet.
-pub(super) struct File {
+pub(crate) struct File<'a> {
     /// One of the plugins that are made of it.
-    pub(super) plugin: String,
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) plugin: &'a str,
+    pub(crate) path: &'a Path,
+    pub(crate) bytes: Vec<u8>,
 }
 
-/// Compiles each, those that can be; of the others nothing comes back, for who needs them finds out why.
-pub(super) fn compile(host: &Host, files: &[File]) -> Vec<(usize, Component)> {
+/// Compiles each; a result for each, in their order.
+pub(crate) fn compile(host: &Host, files: &[File<'_>]) -> Vec<Result<Component, Error>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(files.len())));
     let work = || {
-        while let Some((at, file)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, files.get(at)?)))
-        {
-            if let Some(component) = one(host, file) {
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((at, component));
-            }
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(at) else { break };
+            let compiled = one(host, file);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((at, compiled));
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -43,18 +42,20 @@ pub(super) fn compile(host: &Host, files: &[File]) -> Vec<(usize, Component)> {
         }
         work();
     });
-    done.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, compiled)| compiled).collect()
 }
 
-fn one(host: &Host, File { plugin, path, bytes }: &File) -> Option<Component> {
+fn one(host: &Host, File { plugin, path, bytes }: &File<'_>) -> Result<Component, Error> {
     let mib = bytes.len() as f64 / LARGE_BYTES as f64;
     if bytes.len() >= LARGE_BYTES {
         tracing::info!(%plugin, path = %path.display(), "compiling {mib:.0} MiB, unless it is in the cache");
     }
     let began = Instant::now();
-    let component = host.compile(bytes).ok()?;
+    let component = host.compile(bytes)?;
     if began.elapsed() >= LONG {
         tracing::info!(%plugin, "compiled in {:.1} s", began.elapsed().as_secs_f64());
     }
-    Some(component)
+    Ok(component)
 }

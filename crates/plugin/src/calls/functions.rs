@@ -1,9 +1,9 @@
 //! What the calls of each version have in common.
 
 /// The functions of a guest and how they are found, over the types that are generated from one version of the contract. Whoever
-/// says it adds `Calls::configure` and `lower`, in which the versions differ.
+/// says it adds `Calls::configure` and `properties`, in which the versions differ.
 macro_rules! calls {
-    ($bindings:ident, $version:literal, $layout:ident, configure: $verdict:ty, handle: $decisions:ty) => {
+    ($bindings:ident, $version:literal, $layout:ident, configure: $verdict:ty, handle: $decisions:ty, properties: $properties:ident) => {
         use super::{Decided, Verdict, check_function, counted, keep_little, user_properties, wrong_world};
         use crate::answer::{Decision, Output};
         use crate::contract::$bindings::exports::tidegate::gateway::{handler, packed, timer};
@@ -13,7 +13,7 @@ macro_rules! calls {
         use crate::instance::Input;
         use crate::packed::{self as block, Layout};
         use crate::{Diagnostic, Error};
-        use tidegate_message::QoS;
+        use tidegate_message::{Properties, QoS};
         use wasmtime::Store;
         use wasmtime::component::{HasSelf, Instance, InstancePre, Linker};
 
@@ -105,6 +105,38 @@ macro_rules! calls {
         fn recycle<'a>(mut messages: Vec<wit::Message<'_>>) -> Vec<wit::Message<'a>> {
             messages.clear();
             messages.into_iter().map(|_| unreachable!("cleared")).collect()
+        }
+
+        /// What crosses the boundary borrows from the message; only the guest gets a copy.
+        fn lower<'a>(input: &Input<'a>, users: &mut &'a [(&'a str, &'a str)]) -> wit::Message<'a> {
+            let message = input.message;
+            wit::Message {
+                id: input.id,
+                topic: message.topic.as_str(),
+                payload: &message.payload,
+                qos: match message.qos {
+                    QoS::AtMostOnce => wit::Qos::AtMostOnce,
+                    QoS::AtLeastOnce => wit::Qos::AtLeastOnce,
+                    QoS::ExactlyOnce => wit::Qos::ExactlyOnce,
+                },
+                retain: message.retain,
+                properties: properties(message.properties.as_deref().map(|own| filled(own, users))),
+                received_ms: input.received_ms,
+                redelivered: input.redelivered,
+            }
+        }
+
+        fn filled<'a>(own: &'a Properties, users: &mut &'a [(&'a str, &'a str)]) -> wit::$properties<'a> {
+            let (user, rest) = users.split_at(own.user.len());
+            *users = rest;
+            wit::$properties {
+                content_type: own.content_type.as_deref(),
+                response_topic: own.response_topic.as_ref().map(|topic| topic.as_str()),
+                correlation_data: own.correlation_data.as_deref(),
+                message_expiry_seconds: own.message_expiry_seconds,
+                payload_is_utf8: own.payload_is_utf8,
+                user,
+            }
         }
 
         fn own(from: wit::Diagnostic) -> Diagnostic {

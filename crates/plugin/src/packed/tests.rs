@@ -1,5 +1,7 @@
 use super::*;
+use crate::answer::{Edit, Property};
 use proptest::prelude::*;
+use tidegate_message::QoS;
 
 /// A block that is good, in this layout.
 type Good = (Layout, fn() -> Vec<u8>);
@@ -39,7 +41,7 @@ fn new() -> Vec<u8> {
 
 #[test]
 fn messages_are_laid_out_as_documented() {
-    use tidegate_message::{Message, QoS, Topic};
+    use tidegate_message::{Message, Topic};
     let mut rich = Message::new(Topic::new("a").unwrap(), "xy", QoS::ExactlyOnce);
     rich.retain = true;
     rich.properties = Some(Box::new(Properties {

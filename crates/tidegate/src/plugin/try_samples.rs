@@ -4,6 +4,7 @@ use super::host;
 use crate::Failure;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use tidegate_plugin::Host;
 use tidegate_workbench::{Coverage, Project};
 
 /// How often files are looked at with `--watch`.
@@ -38,13 +39,13 @@ pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
     if samples.is_empty() {
         return Err(Failure::Usage("name files of samples, or a folder of them".to_owned()));
     }
-    let mut seen = None;
+    let (host, mut seen) = (host()?, None);
     loop {
         let files = files(&samples)?;
         let now = saved(&files, &component);
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
-            let all_good = once(&component, arguments.verbose, &files);
+            let all_good = once(&host, &component, arguments.verbose, &files);
             if !arguments.watch {
                 return if all_good? { Ok(()) } else { Err(Failure::Found) };
             }
@@ -56,13 +57,12 @@ pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn once(path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bool, Failure> {
+fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bool, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
-    let host = host()?;
     let component = host.compile(&bytes).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
     let (mut good, mut bad, mut coverage) = (0, 0, Coverage::new());
     for file in files {
-        match tidegate_workbench::try_file(&host, &component, file) {
+        match tidegate_workbench::try_file(host, &component, file) {
             Ok(report) => {
                 good += report.good;
                 bad += report.bad.len();
