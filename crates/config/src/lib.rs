@@ -41,6 +41,7 @@ pub use problem::{Problem, Problems, Severity};
 pub use rules::{Ring, rings};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
 pub use topics::{FilterTree, Pattern};
+pub use values::is_name;
 
 use crate::tree::Context;
 use std::io::Read;

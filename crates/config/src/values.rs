@@ -37,7 +37,7 @@ pub(crate) fn why_and_hint(error: &dyn std::error::Error, hint: &str) -> (String
 }
 
 /// Whether something may be called so: `[A-Za-z0-9][A-Za-z0-9_-]{0,63}`.
-pub(crate) fn is_name(text: &str) -> bool {
+pub fn is_name(text: &str) -> bool {
     let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     text.len() <= bounds::MAX_NAME_BYTES
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())

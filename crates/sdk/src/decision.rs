@@ -102,7 +102,7 @@ impl Message {
 impl Properties {
     /// No properties at all; add with the fields.
     #[must_use]
-    pub fn none() -> Self {
+    pub const fn none() -> Self {
         Self {
             content_type: None,
             response_topic: None,
@@ -209,40 +209,106 @@ impl Output {
         self
     }
 
-    /// As the contract has it: the differences to the message that came in.
-    pub(crate) fn into_wit(self) -> wit::Output {
-        use wit::Change;
-        let Self { to, topic, payload, qos, retain, properties, user, key } = self;
-        let mut changes = Vec::new();
-        changes.extend(topic.map(Change::Topic));
-        changes.extend(payload.map(Change::Payload));
-        changes.extend(qos.map(Change::Qos));
-        changes.extend(retain.map(Change::Retain));
-        if let Some(properties) = properties {
-            let Properties {
-                content_type,
-                response_topic,
-                correlation_data,
-                message_expiry_seconds,
-                payload_is_utf8,
-                user,
-            } = *properties;
-            changes.push(Change::Remove(wit::Property::Every));
-            changes.extend(content_type.map(Change::ContentType));
-            changes.extend(response_topic.map(Change::ResponseTopic));
-            changes.extend(correlation_data.map(Change::CorrelationData));
-            changes.extend(message_expiry_seconds.map(|seconds| Change::MessageExpirySeconds(f64::from(seconds))));
-            changes.extend(payload_is_utf8.then_some(Change::PayloadIsUtf8(true)));
-            changes.extend(user.into_iter().map(Change::UserProperty));
+    /// Each difference to the message that came in, in the order of the contract's list.
+    #[inline]
+    pub(crate) fn changes(&self, mut say: impl FnMut(Change<'_>)) {
+        let Self { to: _, topic, payload, qos, retain, properties, user, key } = self;
+        if let Some(topic) = topic {
+            say(Change::Topic(topic));
         }
-        changes.extend(user.into_iter().map(Change::UserProperty));
-        changes.extend(key.map(Change::Key));
+        if let Some(payload) = payload {
+            say(Change::Payload(payload));
+        }
+        if let Some(qos) = qos {
+            say(Change::Qos(*qos));
+        }
+        if let Some(retain) = retain {
+            say(Change::Retain(*retain));
+        }
+        if let Some(properties) = properties {
+            properties.instead(&mut say);
+        }
+        for (name, value) in user {
+            say(Change::UserProperty(name, value));
+        }
+        if let Some(key) = key {
+            say(Change::Key(key));
+        }
+    }
+
+    /// As the contract has it.
+    pub(crate) fn into_wit(self) -> wit::Output {
+        let mut changes = Vec::new();
+        self.changes(|change| changes.push(change.into_wit()));
         wit::Output {
-            to: match to {
+            to: match self.to {
                 Destination::Onward => wit::Destination::Onward,
                 Destination::Target(name) => wit::Destination::Target(name),
             },
             changes,
+        }
+    }
+}
+
+/// A difference to the message that came in.
+pub(crate) enum Change<'a> {
+    Topic(&'a str),
+    Payload(&'a [u8]),
+    Qos(Qos),
+    Retain(bool),
+    ContentType(&'a str),
+    ResponseTopic(&'a str),
+    CorrelationData(&'a [u8]),
+    MessageExpirySeconds(f64),
+    PayloadIsUtf8(bool),
+    UserProperty(&'a str, &'a str),
+    RemoveEvery,
+    Key(&'a str),
+}
+
+impl Change<'_> {
+    fn into_wit(self) -> wit::Change {
+        match self {
+            Self::Topic(topic) => wit::Change::Topic(topic.to_owned()),
+            Self::Payload(payload) => wit::Change::Payload(payload.to_vec()),
+            Self::Qos(qos) => wit::Change::Qos(qos),
+            Self::Retain(retain) => wit::Change::Retain(retain),
+            Self::ContentType(text) => wit::Change::ContentType(text.to_owned()),
+            Self::ResponseTopic(topic) => wit::Change::ResponseTopic(topic.to_owned()),
+            Self::CorrelationData(data) => wit::Change::CorrelationData(data.to_vec()),
+            Self::MessageExpirySeconds(seconds) => wit::Change::MessageExpirySeconds(seconds),
+            Self::PayloadIsUtf8(is) => wit::Change::PayloadIsUtf8(is),
+            Self::UserProperty(name, value) => wit::Change::UserProperty((name.to_owned(), value.to_owned())),
+            Self::RemoveEvery => wit::Change::Remove(wit::Property::Every),
+            Self::Key(key) => wit::Change::Key(key.to_owned()),
+        }
+    }
+}
+
+impl Properties {
+    /// All of them, in place of those that came.
+    #[cold]
+    fn instead(&self, say: &mut impl FnMut(Change<'_>)) {
+        let Self { content_type, response_topic, correlation_data, message_expiry_seconds, payload_is_utf8, user } =
+            self;
+        say(Change::RemoveEvery);
+        if let Some(text) = content_type {
+            say(Change::ContentType(text));
+        }
+        if let Some(topic) = response_topic {
+            say(Change::ResponseTopic(topic));
+        }
+        if let Some(data) = correlation_data {
+            say(Change::CorrelationData(data));
+        }
+        if let Some(seconds) = message_expiry_seconds {
+            say(Change::MessageExpirySeconds(f64::from(*seconds)));
+        }
+        if *payload_is_utf8 {
+            say(Change::PayloadIsUtf8(true));
+        }
+        for (name, value) in user {
+            say(Change::UserProperty(name, value));
         }
     }
 }

@@ -2,16 +2,8 @@
 //!
 //! The gateway wrote the block, so that it is laid out right is its promise; if it is not, the plugin panics, which traps.
 
+use crate::decision::Change;
 use crate::{Decision, Destination, Failure, Message, Output, Properties, Qos};
-
-const NONE: Properties = Properties {
-    content_type: None,
-    response_topic: None,
-    correlation_data: None,
-    message_expiry_seconds: None,
-    payload_is_utf8: false,
-    user: Vec::new(),
-};
 
 /// The messages of a block, one after the other.
 pub struct Messages {
@@ -82,7 +74,7 @@ impl Iterator for Messages {
             payload: self.bytes(),
             qos: [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::ExactlyOnce][usize::from(flags & 3)],
             retain: has(2),
-            properties: if has(4) { self.properties() } else { NONE },
+            properties: if has(4) { self.properties() } else { Properties::none() },
             received_ms,
             redelivered: has(3),
         })
@@ -143,86 +135,43 @@ impl Results {
 
     #[inline]
     fn output(&mut self, output: &Output) {
-        let Output { to, topic, payload, qos, retain, properties, user, key } = output;
-        match to {
+        match &output.to {
             Destination::Target(name) => self.text(0, name),
             Destination::Onward => self.0.push(1),
         }
         let count_at = self.0.len();
         self.u32(0);
-        let mut count = 0;
-        if let Some(topic) = topic {
-            self.text(0, topic);
+        let mut count = 0_u32;
+        output.changes(|change| {
+            self.change(change);
             count += 1;
-        }
-        if let Some(payload) = payload {
-            self.bytes(1, payload);
-            count += 1;
-        }
-        if let Some(qos) = qos {
-            self.0.extend_from_slice(&[2, *qos as u8]);
-            count += 1;
-        }
-        if let Some(retain) = retain {
-            self.0.extend_from_slice(&[3, u8::from(*retain)]);
-            count += 1;
-        }
-        if let Some(properties) = properties {
-            count += self.properties(properties);
-        }
-        for (name, value) in user {
-            self.user_property(name, value);
-            count += 1;
-        }
-        if let Some(key) = key {
-            self.text(11, key);
-            count += 1;
-        }
-        self.0[count_at..count_at + 4].copy_from_slice(&u32::to_le_bytes(count));
+        });
+        self.0[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
     }
 
-    /// Returns how many changes these are.
-    #[cold]
-    fn properties(&mut self, properties: &Properties) -> u32 {
-        let Properties {
-            content_type,
-            response_topic,
-            correlation_data,
-            message_expiry_seconds,
-            payload_is_utf8,
-            user,
-        } = properties;
-        self.0.extend_from_slice(&[10, 0]); // without every property that came
-        let mut count = 1;
-        for (case, text) in [(4, content_type), (5, response_topic)] {
-            if let Some(text) = text {
-                self.text(case, text);
-                count += 1;
+    /// By the number of its case in the contract.
+    #[inline]
+    fn change(&mut self, change: Change<'_>) {
+        match change {
+            Change::Topic(topic) => self.text(0, topic),
+            Change::Payload(payload) => self.bytes(1, payload),
+            Change::Qos(qos) => self.0.extend_from_slice(&[2, qos as u8]),
+            Change::Retain(retain) => self.0.extend_from_slice(&[3, u8::from(retain)]),
+            Change::ContentType(text) => self.text(4, text),
+            Change::ResponseTopic(topic) => self.text(5, topic),
+            Change::CorrelationData(data) => self.bytes(6, data),
+            Change::MessageExpirySeconds(seconds) => {
+                self.0.push(7);
+                self.0.extend_from_slice(&seconds.to_le_bytes());
             }
+            Change::PayloadIsUtf8(is) => self.0.extend_from_slice(&[8, u8::from(is)]),
+            Change::UserProperty(name, value) => {
+                self.text(9, name);
+                self.u32(value.len());
+                self.0.extend_from_slice(value.as_bytes());
+            }
+            Change::RemoveEvery => self.0.extend_from_slice(&[10, 0]),
+            Change::Key(key) => self.text(11, key),
         }
-        if let Some(data) = correlation_data {
-            self.bytes(6, data);
-            count += 1;
-        }
-        if let Some(seconds) = message_expiry_seconds {
-            self.0.push(7);
-            self.0.extend_from_slice(&f64::from(*seconds).to_le_bytes());
-            count += 1;
-        }
-        if *payload_is_utf8 {
-            self.0.extend_from_slice(&[8, 1]);
-            count += 1;
-        }
-        for (name, value) in user {
-            self.user_property(name, value);
-            count += 1;
-        }
-        count
-    }
-
-    fn user_property(&mut self, name: &str, value: &str) {
-        self.text(9, name);
-        self.u32(value.len());
-        self.0.extend_from_slice(value.as_bytes());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::project::Language;
 use std::path::{Path, PathBuf};
+use tidegate_config::is_name;
 
 const CONTRACT: &str = include_str!("../../../wit/gateway.wit");
 
@@ -35,8 +36,7 @@ const PYTHON: [(&str, &str); 5] = [
 /// The name cannot be one, the folder is there, or cannot be written, in words.
 pub fn write(name: &Path, language: Language) -> Result<Vec<PathBuf>, String> {
     let plugin = name.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if !plugin.starts_with(|c: char| c.is_ascii_alphanumeric()) || !plugin.chars().all(is_good) || plugin.len() > 64 {
+    if !is_name(plugin) {
         return Err(format!(
             "`{plugin}` cannot name a plugin: letters, digits, `-` and `_`, at most 64, the first one no sign"
         ));

@@ -32,15 +32,19 @@ const COMPONENTIZE_PY: Tool = Tool {
            macOS, untested: brew install python), then: python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1",
 };
 
-/// Builds the component of a folder; where it is. `is_release` leaves WASI out.
-///
-/// # Errors
-/// A compiler is missing, or does not like the source: in its words.
-pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
-    let (tool, arguments): (&Tool, &[&str]) = match (project.language, project.engine) {
-        (Language::Javascript, Engine::Quickjs) => (
-            &JCO,
-            &[
+/// How a language becomes a component.
+struct Compiler {
+    tool: &'static Tool,
+    arguments: &'static [&'static str],
+    /// What leaves WASI out, on top.
+    without_wasi: &'static [&'static str],
+}
+
+const fn compiler(project: &Project) -> Compiler {
+    match (project.language, project.engine) {
+        (Language::Javascript, Engine::Quickjs) => Compiler {
+            tool: &JCO,
+            arguments: &[
                 "componentize",
                 "plugin.js",
                 "--wit",
@@ -51,20 +55,28 @@ pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
                 "qjs",
                 "--backend-qjs-disable-async",
             ],
-        ),
-        (Language::Javascript, Engine::Starlingmonkey) => {
-            (&COMPONENTIZE_JS, &["plugin.js", "--wit", "wit", "-n", "plugin"])
-        }
-        (Language::Python, _) => (&COMPONENTIZE_PY, &["-d", "wit", "-w", "plugin", "componentize", "app"]),
-    };
-    let without_wasi: &[&str] = match (is_release, project.language, project.engine) {
-        (false, ..) => &[],
-        (true, Language::Python, _) => &["--stub-wasi"],
-        (true, Language::Javascript, Engine::Quickjs) => &["--backend-qjs-stub-wasi"],
-        (true, Language::Javascript, Engine::Starlingmonkey) => {
-            &["-d", "stdio", "random", "clocks", "http", "fetch-event"]
-        }
-    };
+            without_wasi: &["--backend-qjs-stub-wasi"],
+        },
+        (Language::Javascript, Engine::Starlingmonkey) => Compiler {
+            tool: &COMPONENTIZE_JS,
+            arguments: &["plugin.js", "--wit", "wit", "-n", "plugin"],
+            without_wasi: &["-d", "stdio", "random", "clocks", "http", "fetch-event"],
+        },
+        (Language::Python, _) => Compiler {
+            tool: &COMPONENTIZE_PY,
+            arguments: &["-d", "wit", "-w", "plugin", "componentize", "app"],
+            without_wasi: &["--stub-wasi"],
+        },
+    }
+}
+
+/// Builds the component of a folder; where it is. `is_release` leaves WASI out.
+///
+/// # Errors
+/// A compiler is missing, or does not like the source: in its words.
+pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
+    let Compiler { tool, arguments, without_wasi } = compiler(project);
+    let without_wasi = if is_release { without_wasi } else { &[] };
     let cache = project.folder.join("__pycache__");
     let had_cache = cache.exists();
     let name = format!("{}.wasm", project.name);
