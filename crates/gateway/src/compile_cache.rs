@@ -32,6 +32,18 @@ pub(crate) fn beside(data_dir: &Path, own: Option<&Path>) -> Option<PathBuf> {
     Some(own.to_owned())
 }
 
+/// Whether what this user writes to the cache of a data directory is the gateway's own; in words if it is not.
+pub(crate) fn is_ours(data_dir: &Path) -> Result<(), String> {
+    let us = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(data_dir) {
+        Ok(found) if found.uid() != us => {
+            Err(format!("{} belongs to user {}, and this is user {us}: run it as the gateway's user", data_dir.display(), found.uid()))
+        }
+        // What is not there is made by whoever comes first.
+        _ => Ok(()),
+    }
+}
+
 /// Whether only this user and root can write there.
 fn is_safe(directory: &Path) -> bool {
     const OTHERS_WRITE: u32 = 0o022;

@@ -46,7 +46,7 @@ mod watch;
 
 pub use compare::{Comparison, compare, running_key};
 pub use explain::{Explanation, Sample, explain};
-pub use plugin_check::check_plugins;
+pub use plugin_check::{check_plugins, compile_plugins};
 pub use preflight::{Finding, preflight};
 pub use report::{Changes, LastReloads, REASONS_MAX, touched_json};
 pub use running::{Gateway, Left};

@@ -63,6 +63,29 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
     Ok(found)
 }
 
+/// Compiles every plugin into the gateway's own cache, so that its next start, or a reload, has nothing to compile. A gateway may
+/// run meanwhile. Returns what is in the cache now, and in words what could not be compiled.
+///
+/// # Errors
+/// This is not the gateway's user, whose cache must hold nothing of others; or the engine does not start.
+pub fn compile_plugins(config: &config::Config) -> Result<(usize, Vec<String>), Error> {
+    let data_dir = &config.gateway.data_dir;
+    compile_cache::is_ours(data_dir).map_err(|words| Error::Engine(words.into()))?;
+    let host = Host::new(&HostConfig { cache_dir: Some(data_dir.join("cache")) })
+        .map_err(|error| Error::Engine(error.into()))?;
+    let components = components(&host, config);
+    let told = |(path, error): (&Path, Wrong)| match error {
+        Wrong::Path(words, hint) => format!("{}: {words}; {hint}", path.display()),
+        Wrong::Key(_, words) | Wrong::NotThePlugin(words) => format!("{}: {words}", path.display()),
+        Wrong::Config(_) => path.display().to_string(),
+    };
+    let all = components.len();
+    let mut wrong: Vec<String> =
+        components.into_iter().filter_map(|(path, compiled)| Some((path, compiled.err()?))).map(told).collect();
+    wrong.sort();
+    Ok((all - wrong.len(), wrong))
+}
+
 /// Why there is no plugin, by what is to be mended.
 #[derive(Debug, Clone)]
 enum Wrong {
@@ -268,6 +291,23 @@ mod tests {
         let table = "[plugins.c.config]\nfield = \"temp\"\nfrom = \"fahrenheit\"\nto = \"celsius\"\nround = \"one\"";
         assert_one(&with(table), "gw.toml:14:1: plugin `c`", &["it refuses its configuration", "round"]);
         assert_one(&with(""), "gw.toml:8:10: plugin `c`", &["it refuses its configuration"]);
+    }
+
+    #[test]
+    fn what_was_compiled_beforehand_is_found_by_the_next_start() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::copy(shipped("throttle.wasm"), place.path().join("throttle.wasm")).unwrap();
+        std::fs::write(place.path().join("text.wasm"), "no component").unwrap();
+        let file = place.path().join("gw.toml");
+        let text = "[plugins.t]\npath = \"throttle.wasm\"\nconfig = { every = \"5s\" }\n[plugins.c]\npath = \"text.wasm\"\n";
+        std::fs::write(&file, format!("{HEAD}{text}{}{}", route("t", ""), route("c", "").replace("\"r\"", "\"s\""))).unwrap();
+        let config = tidegate_config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
+        let (compiled, wrong) = compile_plugins(&config).unwrap();
+        assert_eq!((compiled, wrong.len()), (1, 1), "{wrong:?}");
+        assert!(wrong[0].contains("text.wasm: not a component"), "{wrong:?}");
+        let host = Host::new(&HostConfig { cache_dir: Some(place.path().join("data/cache")) }).unwrap();
+        host.compile(&std::fs::read(shipped("throttle.wasm")).unwrap()).unwrap();
+        assert_eq!(host.cache_hits_and_misses(), (1, 0));
     }
 
     #[test]

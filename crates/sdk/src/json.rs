@@ -66,6 +66,12 @@ impl Field {
             other => String::from_utf8_lossy(other),
         }
     }
+
+    /// A copy of the payload in which the value is this text.
+    #[must_use]
+    pub fn replaced(&self, payload: &[u8], value: &str) -> Vec<u8> {
+        [&payload[..self.value.start], value.as_bytes(), &payload[self.value.end..]].concat()
+    }
 }
 
 /// The payload is not JSON.

@@ -10,6 +10,25 @@ pub use crate::bindings::tidegate::gateway::state::{delete, get, keys, set};
 #[cfg(not(target_arch = "wasm32"))]
 pub use native::{delete, get, keys, set};
 
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The value of this key as JSON of this type.
+///
+/// # Errors
+/// If it is something else.
+pub fn read<Value: DeserializeOwned>(key: &str) -> Result<Option<Value>, serde_json::Error> {
+    get(key).map(|text| serde_json::from_slice(&text)).transpose()
+}
+
+/// Sets the value of this key, as JSON.
+///
+/// # Errors
+/// If JSON has no such value, such as a map whose keys are no texts.
+pub fn write<Value: Serialize>(key: &str, value: &Value) -> Result<(), serde_json::Error> {
+    set(key, &serde_json::to_vec(value)?);
+    Ok(())
+}
+
 #[cfg(not(target_arch = "wasm32"))]
 mod native {
     use std::{cell::RefCell, collections::BTreeMap};
@@ -41,5 +60,18 @@ mod native {
             let from_prefix = state.range(prefix.to_owned()..);
             from_prefix.map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_remembered_by_its_type() {
+        write("count", &(3, "three")).unwrap();
+        assert_eq!(read::<(u8, String)>("count").unwrap(), Some((3, "three".to_owned())));
+        assert_eq!(read::<u8>("none").unwrap(), None);
+        assert!(read::<bool>("count").is_err());
     }
 }

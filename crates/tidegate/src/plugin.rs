@@ -4,8 +4,8 @@ mod state;
 mod try_samples;
 
 use crate::own_cache::own_cache;
-use crate::{Failure, check};
-use std::path::PathBuf;
+use crate::{Failure, check, logs};
+use std::path::{Path, PathBuf};
 use tidegate_plugin::{Host, HostConfig};
 use tidegate_workbench::{Language, Project};
 
@@ -42,6 +42,19 @@ enum What {
         /// The component.
         component: PathBuf,
     },
+    /// Measure what a message costs, by the messages of a file of samples, and memory over many.
+    Bench {
+        /// The component; or the folder of a plugin.
+        #[arg(default_value = ".")]
+        plugin: PathBuf,
+        /// The file of samples; in a plugin's folder the first one that decides messages.
+        samples: Option<PathBuf>,
+        /// So many messages are decided to see what memory does; 0 leaves that out.
+        #[arg(long, default_value_t = 100_000)]
+        messages: u64,
+    },
+    /// Compile every plugin of a configuration into the gateway's cache, for its next start. Run it as the gateway's user.
+    Compile,
     /// Try samples: messages that come in, and what a plugin must make of them.
     Test(try_samples::Arguments),
     /// What plugins remember.
@@ -73,9 +86,33 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
             print!("{told}");
             Ok(())
         }
+        What::Bench { plugin, samples, messages } => bench(&plugin, samples, messages),
+        What::Compile => {
+            logs::init(logs::Format::Text, "info,wasmtime_internal_cache=off");
+            let (compiled, wrong) = tidegate_gateway::compile_plugins(&arguments.config.load()?)?;
+            println!("{compiled} compiled, {} not", wrong.len());
+            if wrong.is_empty() { Ok(()) } else { Err(Failure::Config(wrong.join("\n"))) }
+        }
         What::Test(arguments) => try_samples::try_samples(&arguments),
         What::State { what } => state::state(&arguments.config.load()?, what),
     }
+}
+
+fn bench(plugin: &Path, samples: Option<PathBuf>, messages: u64) -> Result<(), Failure> {
+    let (component, samples) = match (plugin.is_dir(), samples) {
+        (false, None) => return Err(Failure::Usage("name a file of samples, whose messages are decided".to_owned())),
+        (false, Some(samples)) => (plugin.to_owned(), samples),
+        (true, samples) => {
+            let project = Project::load(plugin).map_err(Failure::Config)?;
+            (project.component(), samples.map_or_else(|| project.first_samples(), Ok).map_err(Failure::Config)?)
+        }
+    };
+    let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", component.display()));
+    let host = host()?;
+    let bytes = std::fs::read(&component).map_err(|error| wrong(&error))?;
+    let compiled = host.compile(&bytes).map_err(|error| wrong(&error))?;
+    tidegate_workbench::bench(&host, &compiled, &samples, messages, &mut |line| println!("{line}"))
+        .map_err(Failure::Config)
 }
 
 /// As a gateway has it, with a cache of one's own.

@@ -1,5 +1,5 @@
 //! What the authors of plugins need, without a gateway: [`samples`] that say what a plugin must decide and are tried in the
-//! same host, under the same limits; a look into a component ([`inspect()`]); folders to begin with ([`write()`]) and the
+//! same host, under the same limits; a look into a component ([`inspect()`]) and what it costs ([`bench()`]); folders to begin with ([`write()`]) and the
 //! compilers that make a component of them ([`build()`]).
 //!
 //! Nothing here sends anything or touches what a gateway keeps. What is printed is made here, as text; who prints it is the
@@ -7,6 +7,8 @@
 //!
 //! Start reading at [`samples`].
 
+mod bench;
+mod encode;
 mod inspect;
 mod project;
 pub mod samples;
@@ -14,8 +16,9 @@ mod template;
 mod toolchain;
 mod trial;
 
+pub use bench::bench;
 pub use inspect::inspect;
-pub use project::{Engine, Language, Project};
+pub use project::{Engine, Language, Project, World};
 pub use template::write;
 pub use toolchain::build;
 pub use trial::{Coverage, Report, try_file};

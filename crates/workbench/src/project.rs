@@ -1,5 +1,6 @@
 //! A plugin's folder: what `plugin.toml` says of it.
 
+use crate::samples::Samples;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -7,10 +8,20 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
+    /// Rust, on the SDK.
+    Rust,
+    /// TypeScript, by the engines of JavaScript.
+    Typescript,
     /// JavaScript, by one of two engines.
     Javascript,
     /// Python, by componentize-py.
     Python,
+    /// Go.
+    Go,
+    /// C, by clang.
+    C,
+    /// Zig.
+    Zig,
 }
 
 /// An engine of JavaScript.
@@ -24,6 +35,33 @@ pub enum Engine {
     Starlingmonkey,
 }
 
+/// A world of the contract: what a component exports, and may import.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    /// Decides messages.
+    #[default]
+    Plugin,
+    /// With durable state.
+    Stateful,
+    /// With a timer.
+    Timed,
+    /// With both.
+    StatefulTimed,
+}
+
+impl World {
+    /// As the contract calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin",
+            Self::Stateful => "stateful",
+            Self::Timed => "timed",
+            Self::StatefulTimed => "stateful-timed",
+        }
+    }
+}
+
 /// A folder with a `plugin.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,9 +70,12 @@ pub struct Project {
     pub name: String,
     /// What it is written in.
     pub language: Language,
-    /// Of JavaScript.
+    /// Of JavaScript and TypeScript.
     #[serde(default)]
     pub engine: Engine,
+    /// Of the contract. In Rust the source says it.
+    #[serde(default)]
+    pub world: World,
     /// The folder itself.
     #[serde(skip)]
     pub folder: PathBuf,
@@ -54,6 +95,9 @@ impl Project {
             )
         })?;
         let mut project: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        if !tidegate_config::is_name(&project.name) {
+            return Err(format!("{}: `{}` cannot name a plugin", path.display(), project.name));
+        }
         project.folder = folder.to_owned();
         Ok(project)
     }
@@ -66,5 +110,30 @@ impl Project {
     /// Where its samples are.
     pub fn samples(&self) -> PathBuf {
         self.folder.join("samples")
+    }
+
+    /// The first of its files of samples, by name, that has messages to decide.
+    ///
+    /// # Errors
+    /// There is none, or one before it is no file of samples.
+    pub fn first_samples(&self) -> Result<PathBuf, String> {
+        let folder = self.samples();
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+            .collect();
+        files.sort();
+        for path in files {
+            if Samples::load(&path)?.steps.iter().any(|step| step.tick.is_none()) {
+                return Ok(path);
+            }
+        }
+        Err(format!("{}: no file of samples has a message", folder.display()))
+    }
+
+    /// Where its copy of the contract is.
+    pub fn wit(&self) -> PathBuf {
+        self.folder.join("wit")
     }
 }

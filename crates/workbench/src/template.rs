@@ -4,31 +4,23 @@ use crate::project::Language;
 use std::path::{Path, PathBuf};
 use tidegate_config::is_name;
 
+// Of build.rs: `FILES`, the template that each file belongs to, its path and its text.
+include!(concat!(env!("OUT_DIR"), "/files.rs"));
+
 const CONTRACT: &str = include_str!("../../../wit/gateway.wit");
 
-/// What every folder has: path and text.
-const COMMON: [(&str, &str); 3] = [
-    ("samples/celsius.toml", include_str!("../templates/samples/celsius.toml")),
-    ("samples/misspelt.toml", include_str!("../templates/samples/misspelt.toml")),
-    ("wit/gateway.wit", CONTRACT),
-];
-
-const JAVASCRIPT: [(&str, &str); 6] = [
-    ("README.md", include_str!("../templates/javascript/README.md")),
-    ("package.json", include_str!("../templates/javascript/package.json")),
-    ("plugin.js", include_str!("../templates/javascript/plugin.js")),
-    ("rule.js", include_str!("../templates/javascript/rule.js")),
-    ("tidegate.js", include_str!("../templates/javascript/tidegate.js")),
-    ("plugin.toml", "name = \"NAME\"\nlanguage = \"javascript\"\nengine = \"quickjs\"    # or \"starlingmonkey\"\n"),
-];
-
-const PYTHON: [(&str, &str); 5] = [
-    ("README.md", include_str!("../templates/python/README.md")),
-    ("app.py", include_str!("../templates/python/app.py")),
-    ("rule.py", include_str!("../templates/python/rule.py")),
-    ("tidegate.py", include_str!("../templates/python/tidegate.py")),
-    ("plugin.toml", "name = \"NAME\"\nlanguage = \"python\"\n"),
-];
+/// What a language's folder is made of, and the memory that its samples try it with.
+const fn parts(language: Language) -> (&'static [&'static str], &'static str) {
+    match language {
+        Language::Rust => (&["common", "rust", "sdk"], "2MiB"),
+        Language::Typescript => (&["common", "typescript"], "8MiB"),
+        Language::Javascript => (&["common", "javascript"], "8MiB"),
+        Language::Python => (&["common", "python"], "128MiB"),
+        Language::Go => (&["common", "go"], "32MiB"),
+        Language::C => (&["common", "c-helper", "c"], "1MiB"),
+        Language::Zig => (&["common", "c-helper", "zig"], "1MiB"),
+    }
+}
 
 /// Writes a folder of this name for a plugin in this language; what was written.
 ///
@@ -44,18 +36,22 @@ pub fn write(name: &Path, language: Language) -> Result<Vec<PathBuf>, String> {
     if name.exists() {
         return Err(format!("{} is there already; name another folder", name.display()));
     }
-    let own: &[(&str, &str)] = match language {
-        Language::Javascript => &JAVASCRIPT,
-        Language::Python => &PYTHON,
-    };
+    let (parts, memory) = parts(language);
     let mut written = Vec::new();
-    for (path, text) in own.iter().chain(&COMMON) {
+    let files = FILES.iter().filter(|(template, _, _)| parts.contains(template)).map(|(_, path, text)| (*path, *text));
+    for (path, text) in files.chain([("wit/gateway.wit", CONTRACT)]) {
+        let text = match path {
+            // The same source, at another place.
+            "sdk/src/bindings.rs" => text.replace("\"../../wit\"", "\"../wit\""),
+            _ if path.starts_with("sdk/") || path.starts_with("wit/") || path.starts_with("contract/") => text.to_owned(),
+            _ => text.replace("NAME", plugin).replace("MEMORY", memory),
+        };
         let path = name.join(path);
         let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(wrong)?;
         }
-        std::fs::write(&path, text.replace("NAME", plugin)).map_err(wrong)?;
+        std::fs::write(&path, text).map_err(wrong)?;
         written.push(path);
     }
     Ok(written)

@@ -88,7 +88,7 @@ pub fn try_file(host: &Host, component: &Component, path: &Path) -> Result<Repor
 }
 
 /// Grants and limits have the grammar of a configuration: one is written around them, and read as any other.
-fn spec(samples: &Samples) -> Result<Spec, String> {
+pub(crate) fn spec(samples: &Samples) -> Result<Spec, String> {
     let mut brokers = toml::Table::new();
     let granted = samples.grants.get("targets").and_then(toml::Value::as_array).into_iter().flatten();
     for name in granted.filter_map(toml::Value::as_str).chain([samples.source.as_str()]) {
@@ -223,7 +223,7 @@ fn topic(text: &str) -> Result<Topic, String> {
     Topic::new(text.to_owned()).map_err(|error| format!("topic `{text}`: {error}"))
 }
 
-fn message(step: &Step) -> Result<Message, String> {
+pub(crate) fn message(step: &Step) -> Result<Message, String> {
     let payload = payload(step.payload.as_deref(), step.payload_base64.as_deref(), step.json.as_ref())?;
     let qos = QoS::from_u8(step.qos.unwrap_or(1)).ok_or("`qos` is 0, 1 or 2")?;
     let mut message = Message::new(topic(step.topic.as_deref().unwrap_or_default())?, payload.unwrap_or_default(), qos);
