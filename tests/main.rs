@@ -13,6 +13,7 @@
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
 //! | `check` | what `check` finds, where it says so, in which form |
 //! | `clients` | `pub` and `sub` against mosquitto and the own broker, and the demo on a terminal |
+//! | `cookbook` | docs/plugins/cookbook.md: each rule does what it says there |
 //! | `command` | `explain`, `demo`, `parked`, exit codes |
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -20,6 +21,8 @@ mod architecture;
 mod check;
 mod clients;
 mod command;
+mod cookbook;
+
 mod delivery;
 mod embedded;
 mod fixture;

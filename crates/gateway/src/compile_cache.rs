@@ -36,9 +36,11 @@ pub(crate) fn beside(data_dir: &Path, own: Option<&Path>) -> Option<PathBuf> {
 pub(crate) fn is_ours(data_dir: &Path) -> Result<(), String> {
     let us = rustix::process::geteuid().as_raw();
     match std::fs::metadata(data_dir) {
-        Ok(found) if found.uid() != us => {
-            Err(format!("{} belongs to user {}, and this is user {us}: run it as the gateway's user", data_dir.display(), found.uid()))
-        }
+        Ok(found) if found.uid() != us => Err(format!(
+            "{} belongs to user {}, and this is user {us}: run it as the gateway's user",
+            data_dir.display(),
+            found.uid()
+        )),
         // What is not there is made by whoever comes first.
         _ => Ok(()),
     }

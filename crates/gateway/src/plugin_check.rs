@@ -299,8 +299,10 @@ mod tests {
         std::fs::copy(shipped("throttle.wasm"), place.path().join("throttle.wasm")).unwrap();
         std::fs::write(place.path().join("text.wasm"), "no component").unwrap();
         let file = place.path().join("gw.toml");
-        let text = "[plugins.t]\npath = \"throttle.wasm\"\nconfig = { every = \"5s\" }\n[plugins.c]\npath = \"text.wasm\"\n";
-        std::fs::write(&file, format!("{HEAD}{text}{}{}", route("t", ""), route("c", "").replace("\"r\"", "\"s\""))).unwrap();
+        let text =
+            "[plugins.t]\npath = \"throttle.wasm\"\nconfig = { every = \"5s\" }\n[plugins.c]\npath = \"text.wasm\"\n";
+        std::fs::write(&file, format!("{HEAD}{text}{}{}", route("t", ""), route("c", "").replace("\"r\"", "\"s\"")))
+            .unwrap();
         let config = tidegate_config::load(&file).unwrap_or_else(|problems| panic!("{problems}")).config;
         let (compiled, wrong) = compile_plugins(&config).unwrap();
         assert_eq!((compiled, wrong.len()), (1, 1), "{wrong:?}");

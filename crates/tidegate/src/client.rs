@@ -11,7 +11,7 @@ mod print;
 pub(crate) mod publish;
 pub(crate) mod session;
 pub(crate) mod subscribe;
-mod words;
+pub(crate) mod words;
 
 use crate::{Failure, duration};
 use session::{Options, Version};
@@ -64,7 +64,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Failure::Usage`], with what to do.
-    fn options(&self) -> Result<Options, Failure> {
+    pub(crate) fn options(&self) -> Result<Options, Failure> {
         let usage = |words: String| Failure::Usage(words);
         if self.url.contains('@') {
             return Err(usage("--url takes no user name; use --username, and --password-file for the password".into()));

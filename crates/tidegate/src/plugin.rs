@@ -1,12 +1,13 @@
 //! `tidegate plugin`: for the authors of plugins, and what plugins remember.
 
+mod develop;
 mod state;
 mod try_samples;
 
 use crate::own_cache::own_cache;
 use crate::{Failure, check, logs};
 use std::path::{Path, PathBuf};
-use tidegate_plugin::{Host, HostConfig};
+use tidegate_plugin::{Component, Host, HostConfig};
 use tidegate_workbench::{Language, Project};
 
 /// Of `tidegate plugin`.
@@ -53,8 +54,25 @@ enum What {
         #[arg(long, default_value_t = 100_000)]
         messages: u64,
     },
+    /// Let two components decide the same messages, and tell where they differ: another version, or another language.
+    Compare {
+        /// A component, or the folder of a plugin.
+        one: PathBuf,
+        /// The other.
+        other: PathBuf,
+        /// The file of samples, whose messages, configuration, grants and limits are taken.
+        samples: PathBuf,
+        /// So many messages are generated from those of the samples: odd numbers, nesting, escapes, what is no JSON.
+        #[arg(long, default_value_t = 10_000)]
+        generated: usize,
+        /// The same messages for the same seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Compile every plugin of a configuration into the gateway's cache, for its next start. Run it as the gateway's user.
     Compile,
+    /// Build at each save, try the samples, and show what the newest build decides of live messages.
+    Dev(develop::Arguments),
     /// Try samples: messages that come in, and what a plugin must make of them.
     Test(try_samples::Arguments),
     /// What plugins remember.
@@ -87,15 +105,42 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         What::Bench { plugin, samples, messages } => bench(&plugin, samples, messages),
+        What::Compare { one, other, samples, generated, seed } => compare(&one, &other, &samples, generated, seed),
         What::Compile => {
             logs::init(logs::Format::Text, "info,wasmtime_internal_cache=off");
             let (compiled, wrong) = tidegate_gateway::compile_plugins(&arguments.config.load()?)?;
             println!("{compiled} compiled, {} not", wrong.len());
             if wrong.is_empty() { Ok(()) } else { Err(Failure::Config(wrong.join("\n"))) }
         }
+        What::Dev(arguments) => develop::develop(&arguments),
         What::Test(arguments) => try_samples::try_samples(&arguments),
         What::State { what } => state::state(&arguments.config.load()?, what),
     }
+}
+
+fn compare(one: &Path, other: &Path, samples: &Path, generated: usize, seed: u64) -> Result<(), Failure> {
+    let host = host()?;
+    let (one, other) = (compiled(&host, &component_of(one)?)?, compiled(&host, &component_of(other)?)?);
+    let compared =
+        tidegate_workbench::compare(&host, [&one, &other], samples, generated, seed).map_err(Failure::Config)?;
+    compared.firsts.iter().for_each(|words| println!("{words}"));
+    for (kind, (differ, of)) in &compared.differ {
+        println!("{kind}: {differ} of {of} differ");
+    }
+    let differ: usize = compared.differ.values().map(|(differ, _)| differ).sum();
+    println!("{} messages decided, {differ} differ", compared.messages);
+    if differ == 0 { Ok(()) } else { Err(Failure::Found) }
+}
+
+/// A folder's component, or the file itself.
+fn component_of(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_dir() { Ok(Project::load(path).map_err(Failure::Config)?.component()) } else { Ok(path.to_owned()) }
+}
+
+fn compiled(host: &Host, path: &Path) -> Result<Component, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", path.display()));
+    let bytes = std::fs::read(path).map_err(|error| wrong(&error))?;
+    host.compile(&bytes).map_err(|error| wrong(&error))
 }
 
 fn bench(plugin: &Path, samples: Option<PathBuf>, messages: u64) -> Result<(), Failure> {
@@ -107,10 +152,8 @@ fn bench(plugin: &Path, samples: Option<PathBuf>, messages: u64) -> Result<(), F
             (project.component(), samples.map_or_else(|| project.first_samples(), Ok).map_err(Failure::Config)?)
         }
     };
-    let wrong = |error: &dyn std::fmt::Display| Failure::Config(format!("{}: {error}", component.display()));
     let host = host()?;
-    let bytes = std::fs::read(&component).map_err(|error| wrong(&error))?;
-    let compiled = host.compile(&bytes).map_err(|error| wrong(&error))?;
+    let compiled = compiled(&host, &component)?;
     tidegate_workbench::bench(&host, &compiled, &samples, messages, &mut |line| println!("{line}"))
         .map_err(Failure::Config)
 }

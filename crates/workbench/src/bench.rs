@@ -28,17 +28,13 @@ pub fn bench(
 ) -> Result<(), String> {
     let samples = Samples::load(path)?;
     let here = |words: String| format!("{}: {words}", path.display());
-    let came: Vec<Message> = samples
-        .steps
-        .iter()
-        .filter(|step| step.tick.is_none())
-        .map(message)
-        .collect::<Result<_, _>>()
-        .map_err(here)?;
+    let came: Vec<Message> =
+        samples.steps.iter().filter(|step| step.tick.is_none()).map(message).collect::<Result<_, _>>().map_err(here)?;
     if came.is_empty() || samples.refused.is_some() {
         return Err(here("there is no message in it that a plugin could decide".to_owned()));
     }
-    let plugin = Plugin::new(host, component, spec(&samples).map_err(here)?).map_err(|error| here(error.to_string()))?;
+    let plugin =
+        Plugin::new(host, component, spec(&samples).map_err(here)?).map_err(|error| here(error.to_string()))?;
     let mut bench = Bench {
         instance: plugin.instantiate().map_err(|error| here(error.to_string()))?,
         came,

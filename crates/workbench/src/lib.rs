@@ -8,8 +8,11 @@
 //! Start reading at [`samples`].
 
 mod bench;
+mod compare;
 mod encode;
+mod generate;
 mod inspect;
+mod live;
 mod project;
 pub mod samples;
 mod template;
@@ -17,7 +20,9 @@ mod toolchain;
 mod trial;
 
 pub use bench::bench;
+pub use compare::{Compared, compare};
 pub use inspect::inspect;
+pub use live::Live;
 pub use project::{Engine, Language, Project, World};
 pub use template::write;
 pub use toolchain::build;

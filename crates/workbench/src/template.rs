@@ -43,7 +43,9 @@ pub fn write(name: &Path, language: Language) -> Result<Vec<PathBuf>, String> {
         let text = match path {
             // The same source, at another place.
             "sdk/src/bindings.rs" => text.replace("\"../../wit\"", "\"../wit\""),
-            _ if path.starts_with("sdk/") || path.starts_with("wit/") || path.starts_with("contract/") => text.to_owned(),
+            _ if path.starts_with("sdk/") || path.starts_with("wit/") || path.starts_with("contract/") => {
+                text.to_owned()
+            }
             _ => text.replace("NAME", plugin).replace("MEMORY", memory),
         };
         let path = name.join(path);

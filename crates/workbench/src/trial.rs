@@ -127,10 +127,6 @@ struct Tried {
 fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> Result<Tried, String> {
     let targets = instance.plugin().spec().grants.targets.clone();
     let as_json = |at: usize| step.forward.as_ref().and_then(|all| all.get(at)).is_some_and(|one| one.json.is_some());
-    let to = |output: &Output| match output.to {
-        Destination::Onward => "onward".to_owned(),
-        Destination::Target(at) => targets.get(usize::from(at)).map_or_else(String::new, Clone::clone),
-    };
     if let Some(now_ms) = step.tick {
         let mut ticked = Tried { expected: Vec::new(), got: ("tick", Vec::new()) };
         let (expected, got) = (&mut ticked.expected, &mut ticked.got.1);
@@ -141,12 +137,17 @@ fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> 
         match run_here(instance.tick(now_ms)) {
             Ok(outputs) => {
                 for (at, output) in outputs.into_iter().enumerate() {
-                    let to = to(&output);
+                    let to = destination(&output, &targets);
                     let message = output.by_itself().ok_or("an output without a topic")?;
                     lines_of(&to, &message, as_json(at), got);
                 }
             }
-            Err(fault) => ended("fails", &fault.to_string(), step.fails.as_deref(), expected, got),
+            Err(fault) => {
+                got.push(format!("fails, \"{fault}\""));
+                if let Some(part) = &step.fails {
+                    met(part, got, expected);
+                }
+            }
         }
         return Ok(ticked);
     }
@@ -159,47 +160,53 @@ fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> 
     };
     let mut outcomes = Vec::with_capacity(1);
     run_here(instance.handle(&samples.source, &[input], &mut outcomes));
+    let outcome = outcomes.pop().ok_or("no answer, which is a bug of the gateway")?;
     let mut expected = expected(step, &message)?;
-    let mut got = Vec::new();
-    let word = match outcomes.pop().ok_or("no answer, which is a bug of the gateway")? {
-        Outcome::Pass => {
-            got.push("pass".to_owned());
-            "pass"
-        }
-        Outcome::Forward(outputs) => {
-            for (at, output) in outputs.into_iter().enumerate() {
-                let to = to(&output);
-                lines_of(&to, &output.applied_to(&message), as_json(at), &mut got);
-            }
-            "forward"
-        }
-        Outcome::Drop(reason) => {
-            got.push(format!("drop, \"{reason}\""));
-            "drop"
-        }
-        Outcome::Reject(reason) => {
-            ended("reject", &reason, step.reject.as_deref(), &mut expected, &mut got);
-            "reject"
-        }
-        Outcome::Retry(reason) => {
-            ended("retry", &reason, step.retry.as_deref(), &mut expected, &mut got);
-            "retry"
-        }
-        Outcome::Fault(fault) => {
-            ended("fails", &fault.to_string(), step.fails.as_deref(), &mut expected, &mut got);
-            "fails"
-        }
-    };
+    let (word, got) = told(outcome, &message, &targets, as_json);
+    let part = [("reject", &step.reject), ("retry", &step.retry), ("fails", &step.fails)];
+    if let Some((_, Some(part))) = part.iter().find(|(kind, _)| *kind == word) {
+        met(part, &got, &mut expected);
+    }
     Ok(Tried { expected, got: (word, got) })
 }
 
-/// A reason of which only a part must be as it is said.
-fn ended(word: &str, reason: &str, wanted: Option<&str>, expected: &mut Vec<String>, got: &mut Vec<String>) {
-    let line = format!("{word}, \"{reason}\"");
-    if wanted.is_some_and(|part| reason.contains(part)) {
-        *expected = vec![line.clone()];
+/// What became of a message: its word, and lines. Payloads of the outputs that `as_json` names are told as values.
+pub(crate) fn told(
+    outcome: Outcome,
+    came: &Message,
+    targets: &[String],
+    as_json: impl Fn(usize) -> bool,
+) -> (&'static str, Vec<String>) {
+    let ended = |word: &'static str, reason: &str| (word, vec![format!("{word}, \"{reason}\"")]);
+    match outcome {
+        Outcome::Pass => ("pass", vec!["pass".to_owned()]),
+        Outcome::Forward(outputs) => {
+            let mut lines = Vec::new();
+            for (at, output) in outputs.into_iter().enumerate() {
+                let to = destination(&output, targets);
+                lines_of(&to, &output.applied_to(came), as_json(at), &mut lines);
+            }
+            ("forward", lines)
+        }
+        Outcome::Drop(reason) => ended("drop", &reason),
+        Outcome::Reject(reason) => ended("reject", &reason),
+        Outcome::Retry(reason) => ended("retry", &reason),
+        Outcome::Fault(fault) => ended("fails", &fault.to_string()),
     }
-    got.push(line);
+}
+
+fn destination(output: &Output, targets: &[String]) -> String {
+    match output.to {
+        Destination::Onward => "onward".to_owned(),
+        Destination::Target(at) => targets.get(usize::from(at)).map_or_else(String::new, Clone::clone),
+    }
+}
+
+/// Of a reason only a part must be as it is said.
+fn met(part: &str, got: &[String], expected: &mut Vec<String>) {
+    if got.iter().all(|line| line.contains(part)) {
+        *expected = got.to_vec();
+    }
 }
 
 fn expected(step: &Step, came: &Message) -> Result<Vec<String>, String> {
@@ -306,7 +313,7 @@ fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>)
     property("key", own.key.as_deref().map(str::to_owned));
 }
 
-/// Whole numbers without a fraction: 60.0 is 60.
+/// Whole numbers without a fraction: 60.0 is 60. Beyond 2^53 a float is a float, and digits are digits.
 fn plain(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     const EXACT: f64 = 9_007_199_254_740_992.0;

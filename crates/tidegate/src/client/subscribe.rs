@@ -63,7 +63,7 @@ pub(crate) fn subscribe(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// Ends at the first SIGINT or SIGTERM.
-fn signals() -> Result<impl Future<Output = ()>, Failure> {
+pub(crate) fn signals() -> Result<impl Future<Output = ()>, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::Unavailable(format!("no signals: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {

@@ -57,7 +57,7 @@ pub(crate) fn try_samples(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bool, Failure> {
+pub(super) fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bool, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
     let component = host.compile(&bytes).map_err(|error| Failure::Config(format!("{}: {error}", path.display())))?;
     let (mut good, mut bad, mut coverage) = (0, 0, Coverage::new());
@@ -91,7 +91,7 @@ fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -> Result<bo
 }
 
 /// The files that are named, and those in folders that are, by name.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {

@@ -1,7 +1,7 @@
 //! The compilers, and what each is told for a language.
 
-use super::{in_between, rust};
 use super::tool::{Step, Tool};
+use super::{in_between, rust};
 use crate::project::{Engine, Language, Project};
 use std::path::Path;
 
@@ -57,7 +57,10 @@ pub(super) struct Plan {
 pub(super) enum Made {
     Component(String),
     /// To be made a component for this world; without one the module says it.
-    Module { path: String, world: Option<&'static str> },
+    Module {
+        path: String,
+        world: Option<&'static str>,
+    },
 }
 
 /// How this folder is built.
@@ -102,7 +105,7 @@ pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> 
             module(
                 CLANG
                     .step(folder, &["rule.c", "tidegate.c", "json.c", "contract/plugin.c", "-o", &made])?
-                    .and(&["--sysroot", sysroot, "--target", target, "-mexec-model=reactor", "-std=gnu17"])
+                    .and(&["--sysroot", sysroot, "-target", target, "-mexec-model=reactor", "-std=gnu17"])
                     .and(&["-Wall", "-Wl,--stack-first", "-Wl,-z,stack-size=131072", "-Wl,-s"])
                     .and(choose(&["-O1"], &["-O2", "-flto"])),
             )

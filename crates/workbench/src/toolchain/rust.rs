@@ -8,8 +8,11 @@ use std::process::Command;
 const HINT: &str = "with rustup: rustup target add wasm32-wasip2; without its targets, on Debian and Ubuntu: apt-get install \
                     rustc-web cargo-web rust-web-src; Fedora, untested: dnf install rust cargo rust-std-static-wasm32-unknown-unknown";
 
-const CARGO: Tool =
-    Tool { names: &["cargo"], local: &[], hint: "Rust 1.90 or later from rustup, then: rustup target add wasm32-wasip2" };
+const CARGO: Tool = Tool {
+    names: &["cargo"],
+    local: &[],
+    hint: "Rust 1.90 or later from rustup, then: rustup target add wasm32-wasip2",
+};
 
 /// Debian's, which knows where its own library's source is.
 const DEBIAN: &str = "/usr/bin/cargo";
@@ -21,7 +24,8 @@ const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
 /// No toolchain for WebAssembly is there.
 pub(super) fn plan(folder: &Path) -> Result<Plan, String> {
     let sysroot = sysroot();
-    let has = |target: &str| sysroot.as_ref().is_some_and(|root| root.join("lib/rustlib").join(target).join("lib").exists());
+    let has =
+        |target: &str| sysroot.as_ref().is_some_and(|root| root.join("lib/rustlib").join(target).join("lib").exists());
     let target_dir = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let made = |target: &str| format!("{target_dir}/{target}/release/rule.wasm");
     let cargo = |target: &str| CARGO.step(folder, &["build", "--release", "--target", target]);
@@ -52,6 +56,6 @@ fn sysroot() -> Option<PathBuf> {
 /// The one that every toolchain of rustup ships; without one, what the compiler itself finds.
 fn linker(sysroot: Option<&Path>) -> Option<String> {
     let hosts = std::fs::read_dir(sysroot?.join("lib/rustlib")).ok()?;
-    let linkers = hosts.filter_map(Result::ok).map(|host| host.path().join("bin/gcc-ld/wasm-ld"));
+    let linkers = hosts.filter_map(Result::ok).map(|host| host.path().join("bin/rust-lld"));
     linkers.into_iter().find(|linker| linker.exists()).map(|linker| linker.display().to_string())
 }

@@ -35,9 +35,8 @@ impl Tool {
             }
         }
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).find_map(|folder| {
-            self.names.iter().map(|name| folder.join(name)).find(|program| program.is_file())
-        });
+        let found = std::env::split_paths(&path)
+            .find_map(|folder| self.names.iter().map(|name| folder.join(name)).find(|program| program.is_file()));
         found.ok_or_else(|| {
             let local = self.local.first().map(|local| format!("{} and in ", folder.join(local).display()));
             format!("{} is missing, in {}PATH: {}", self.names[0], local.unwrap_or_default(), self.hint)

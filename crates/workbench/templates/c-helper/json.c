@@ -1,5 +1,6 @@
 // JSON as RFC 8259 has it, read in place: no tree is built. Nothing here is to be changed.
 #include "tidegate.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static int hex4(cursor *c) {
   return unit;
 }
 
-// The character of an escape, behind its backslash; a lone half of a surrogate pair is none.
+// The character of an escape, behind its backslash, or -1. Half a surrogate pair is JSON, and no character: U+FFFD.
 static int escaped(cursor *c) {
   int byte = peek(c);
   c->at++;
@@ -56,9 +57,11 @@ static int escaped(cursor *c) {
   case 'u': {
     int unit = hex4(c);
     if (unit < 0xd800 || unit > 0xdfff) return unit;
-    if (unit > 0xdbff || !take(c, '\\') || !take(c, 'u')) return -1;
-    int low = hex4(c);
-    return low < 0xdc00 || low > 0xdfff ? -1 : 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+    cursor rest = *c;
+    int low = unit < 0xdc00 && take(&rest, '\\') && take(&rest, 'u') ? hex4(&rest) : -1;
+    if (low < 0xdc00 || low > 0xdfff) return 0xfffd;
+    *c = rest;
+    return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
   }
   default: return -1;
   }
@@ -237,6 +240,7 @@ bool tg_json_next(tg_text json, tg_member *member) {
   member->raw = between(start, c.at);
   // It ends before what is no digit: the text is terminated by what follows in the object.
   if (member->kind == TG_JSON_NUMBER) member->number = strtod(start, NULL);
+  if (isinf(member->number)) member->kind = TG_JSON_HUGE;
   return true;
 }
 

@@ -131,6 +131,7 @@ typedef enum {
   TG_JSON_TEXT,
   TG_JSON_ARRAY,
   TG_JSON_OBJECT,
+  TG_JSON_HUGE,  // a number that no double holds
 } tg_json_kind;
 
 // A member of an object. To begin with it is {0}.

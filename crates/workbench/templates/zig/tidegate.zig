@@ -314,7 +314,8 @@ pub const state = struct {
 
 /// JSON read in place. For trees there is `std.json`, with `allocator`.
 pub const json = struct {
-    pub const Value = union(enum) { null, boolean: bool, number: f64, text: []const u8, array, object };
+    /// `huge` is a number that no f64 holds.
+    pub const Value = union(enum) { null, boolean: bool, number: f64, text: []const u8, array, object, huge };
     pub const Member = struct { name: []const u8, raw: []const u8, value: Value, found: c.Member };
     pub const Members = struct {
         text: Text,
@@ -353,6 +354,7 @@ pub const json = struct {
             4 => .{ .text = found.text.slice() },
             5 => .array,
             6 => .object,
+            7 => .huge,
             else => .null,
         };
         return .{ .name = found.name.slice(), .raw = found.raw.slice(), .value = value, .found = found };

@@ -1,0 +1,112 @@
+//! The rule of all languages is one rule: the same decisions, and swapped for each other under traffic nothing is lost.
+
+use super::*;
+use crate::fixture::{PATIENCE, assert_balanced, broker, route};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tidegate_testkit::{Client, ClientOptions, Mosquitto, Version};
+
+const ALL: [&Language; 6] = [&C, &ZIG, &GO, &JAVASCRIPT, &PYTHON, &RUST];
+
+/// What a language does otherwise than Rust, by the kinds of messages that `plugin compare` makes, and why. The table for
+/// people is in docs/plugins/languages.md.
+const ALLOWED: [(&str, &[&str]); 6] =
+    [("c", &[]), ("zig", &[]), ("go", &[]), ("javascript", &[]), ("python", &[]), ("rust", &[])];
+
+#[test]
+fn all_languages_decide_alike_and_are_swapped_under_traffic() {
+    let dir = TempDir::new().expect("a folder");
+    let components: Vec<(&str, PathBuf)> =
+        ALL.iter().map(|language| (language.name, made(dir.path(), language))).collect();
+    let allowed: BTreeMap<_, _> = ALLOWED.into();
+    let mut wrong = Vec::new();
+    let samples = dir.path().join("python/samples/celsius.toml"); // with the memory that the largest needs
+    let rust = dir.path().join("rust/rust.wasm");
+    for (name, component) in &components {
+        let arguments = ["plugin", "compare", path(&rust), path(component), path(&samples)];
+        let output = with_compilers(dir.path(), &arguments);
+        let said = text(&output);
+        assert!(said.contains("10004 messages decided"), "{name}: {said}");
+        let kinds = said.lines().filter_map(|line| line.split_once(": ").filter(|(_, rest)| rest.ends_with(" differ")));
+        for (kind, _) in kinds.filter(|(kind, _)| !allowed[name].contains(kind)) {
+            wrong.push(format!("{name} differs in `{kind}`:\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    swapped_under_traffic(&components);
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// Every language in turn, twice, while messages flow at QoS 1: all come, each once, in their order, whoever decided them.
+fn swapped_under_traffic(components: &[(&str, PathBuf)]) {
+    let [home, office, alarms] = [Mosquitto::start(), Mosquitto::start(), Mosquitto::start()];
+    let brokers: String = [("home", &home), ("office", &office), ("alarms", &alarms)]
+        .map(|(name, at)| broker(name, &at.url(), ""))
+        .concat();
+    let plugin = "[plugins.rule]\npath = \"rule.wasm\"\nconfig = { above = 50 }\n\
+                  grants = { targets = [\"alarms\"], topics = [\"alarm/#\"] }\n\
+                  limits = { memory = \"128MiB\", configure_deadline = \"10s\", deadline = \"1s\" }\n";
+    let route = route("home", &["dev/#"], &["office"], "plugins = [\"rule\"]");
+    let bytes: Vec<_> = components.iter().map(|(_, path)| std::fs::read(path).expect("a component")).collect();
+    let builder = Tidegate::builder(&format!("{brokers}{plugin}{route}")).file("rule.wasm", bytes[0].clone());
+    let tidegate = builder.start();
+    let connect = |at: &Mosquitto, name: &str| {
+        Client::connect(at.port(), &ClientOptions::new(Version::V5, name)).expect("it connects")
+    };
+    let (mut readings, mut alarmed) = (connect(&office, "readings"), connect(&alarms, "alarmed"));
+    readings.subscribe(&[("dev/#", 1)]).expect("subscribed");
+    alarmed.subscribe(&[("alarm/#", 1)]).expect("subscribed");
+    let mut sender = connect(&home, "sender");
+    let (mut sent, mut came, mut alarms_came) = (0u64, Vec::new(), 0u64);
+    let mut turn = |sender: &mut Client| {
+        // Every third is hot.
+        let payload = format!("{{\"seq\": {sent}, \"temp\": {}}}", if sent % 3 == 0 { 150 } else { 70 });
+        sender.publish(&format!("dev/{}", sent % 4), payload.as_bytes(), 1, false).expect("published");
+        sent += 1;
+        sent
+    };
+    let mut drain = |wait: Duration| {
+        while let Some(message) = readings.receive(wait).expect("connected") {
+            readings.ack(&message);
+            came.push((message.topic.clone(), message.payload.clone()));
+        }
+        while let Some(message) = alarmed.receive(wait).expect("connected") {
+            alarmed.ack(&message);
+            alarms_came += 1;
+        }
+        (came.len() as u64, alarms_came)
+    };
+    let mut total = 0;
+    for (swap, bytes) in (1..).zip(bytes.iter().cycle().take(2 * bytes.len())) {
+        tidegate.replace_file("rule.wasm", bytes);
+        let swapped = || tidegate.metrics().get("tidegate_reloads_total", &[]) >= Some(f64::from(swap));
+        let until = Instant::now() + COMPILES;
+        while !swapped() && Instant::now() < until {
+            total = turn(&mut sender);
+            drain(Duration::from_millis(1));
+        }
+        assert!(swapped(), "swap {swap}: {}", tidegate.log());
+        for _ in 0..50 {
+            total = turn(&mut sender);
+        }
+    }
+    let until = Instant::now() + PATIENCE;
+    let hot = total.div_ceil(3);
+    while Instant::now() < until && drain(Duration::from_millis(100)) < (total, hot) {}
+    assert_eq!(drain(Duration::from_millis(300)), (total, hot), "all of them, each once: {}", tidegate.log());
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (topic, payload) in came {
+        let reading: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
+        let seq = reading["seq"].as_u64().expect("a number");
+        assert!(last.insert(topic, seq).is_none_or(|before| before < seq), "in order: {reading}");
+        assert_eq!(reading["temp"], if seq % 3 == 0 { 65.6 } else { 21.1 });
+    }
+    assert_balanced(&tidegate);
+}
+
+/// A component that is not in the cache is compiled first, while the version before it decides.
+const COMPILES: Duration = Duration::from_secs(180);
