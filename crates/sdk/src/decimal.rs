@@ -112,6 +112,14 @@ impl Decimal {
         (number.exponent.abs() <= EXPONENT_MAX).then_some((number, is_exact))
     }
 
+    /// The number that a whole payload says: as JSON, or with a sign or a point that JSON has not (`+21.5`, `.5`), with white space
+    /// around it. Digits beyond those that are held are cut.
+    #[must_use]
+    pub fn of_payload(payload: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(payload.trim_ascii()).ok()?;
+        Self::parse_cut(text).or_else(|| Self::of_f64(text.parse().ok()?)).filter(|number| number.fits_f64())
+    }
+
     /// The number that the shortest text of an `f64` says, which is how somebody wrote it. `None` if it is not finite.
     #[must_use]
     pub fn of_f64(number: f64) -> Option<Self> {
@@ -189,6 +197,15 @@ impl Decimal {
     pub fn distance(self, other: Self) -> Option<Self> {
         let difference = self.minus(other)?;
         Some(Self { digits: difference.digits.abs(), ..difference })
+    }
+}
+
+impl std::fmt::Display for Decimal {
+    /// As JSON, with all of its digits.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let mut text = Vec::new();
+        write(*self, &mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -373,8 +390,8 @@ fn gcd(mut a: i128, mut b: i128) -> i128 {
     a
 }
 
-/// As JSON: plain, but for very large and very small numbers.
-fn write(number: Decimal, to: &mut Vec<u8>) {
+/// Writes it as JSON, with all of its digits: plain, but for very large and very small numbers.
+pub fn write(number: Decimal, to: &mut Vec<u8>) {
     let Decimal { digits, exponent } = number;
     if digits < 0 {
         to.push(b'-');

@@ -8,12 +8,14 @@
 //! A native tree (`serde_json::Value`) of 200 bytes, read and written, costs as much as everything else the gateway does
 //! with a message; this costs a tenth.
 
+mod elements;
 mod path;
 #[cfg(test)]
 mod tests;
 mod text;
 mod walk;
 
+pub use elements::elements;
 pub use path::Path;
 pub use text::write_string;
 

@@ -55,13 +55,16 @@ mod decision;
 #[doc(hidden)]
 pub mod export;
 pub mod json;
+pub mod ledger;
 pub mod log;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
 mod message_key;
 #[doc(hidden)]
 pub mod packed;
+pub mod size;
 pub mod state;
+pub mod template;
 pub mod testing;
 
 #[doc(hidden)]

@@ -122,3 +122,16 @@ proptest! {
         prop_assert_eq!(of(a).partial_cmp(&of(b)), Some(a.cmp(&b)));
     }
 }
+
+#[test]
+fn a_number_is_shown_as_it_is_read() {
+    for text in ["0", "-21.5", "0.001", "12345678901234567890.12345", "1e-30", "1.5e40"] {
+        assert_eq!(Decimal::parse(text).unwrap().to_string(), text);
+    }
+    for (payload, shown) in [(" 21.50\n", "21.5"), ("+.5", "0.5"), ("5.", "5"), ("-0", "0")] {
+        assert_eq!(Decimal::of_payload(payload.as_bytes()).unwrap().to_string(), shown);
+    }
+    for none in ["", "x", "NaN", "inf", "1e400", "1 2", "\"1\"", "{}"] {
+        assert_eq!(Decimal::of_payload(none.as_bytes()), None, "{none}");
+    }
+}

@@ -38,6 +38,13 @@ impl Path {
     }
 }
 
+impl std::fmt::Display for Path {
+    /// Its keys, with dots between them.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
 impl<'de> Deserialize<'de> for Path {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Visitor;

@@ -204,7 +204,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn open(&mut self, depth: usize) -> Result<(), NotJson> {
+    pub(super) fn open(&mut self, depth: usize) -> Result<(), NotJson> {
         if depth == MAX_DEPTH {
             return Err(self.wrong());
         }
@@ -214,7 +214,7 @@ impl Walk<'_> {
     }
 
     /// After a member: whether another follows, or the end.
-    fn more(&mut self, end: u8) -> Result<bool, NotJson> {
+    pub(super) fn more(&mut self, end: u8) -> Result<bool, NotJson> {
         self.space();
         if self.take(b',') {
             self.space();
@@ -223,7 +223,7 @@ impl Walk<'_> {
         if self.take(end) { Ok(false) } else { Err(self.wrong()) }
     }
 
-    fn take(&mut self, byte: u8) -> bool {
+    pub(super) fn take(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
