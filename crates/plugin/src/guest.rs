@@ -25,8 +25,8 @@ pub(crate) struct Guest {
     log: Arc<PluginLog>,
     state: StateStore,
     pub(crate) overlay: Overlay,
-    /// What calls that returned have written, for the owner to make durable.
-    pub(crate) written: Vec<Write>,
+    /// What calls that returned have written, for the owner to make durable, and what stood there before.
+    pub(crate) written: Vec<(Write, Option<Vec<u8>>)>,
     pub(crate) wasi: Wasi,
     memory_bytes: usize,
     table_elements: usize,

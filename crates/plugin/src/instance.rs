@@ -68,8 +68,8 @@ pub struct Instance {
     lost: Duration,
     /// Calls cut at their deadline within the `handle` in progress.
     cut: u32,
-    /// What calls have written into the plugin's state and nobody has taken yet.
-    written: Vec<Write>,
+    /// What calls have written into the plugin's state and nobody has taken yet, and what stood there before.
+    written: Vec<(Write, Option<Vec<u8>>)>,
     /// Why guests were thrown away since this was asked last.
     lost_guests: Vec<Fault>,
     topics: GrantedTopics,
@@ -119,7 +119,16 @@ impl Instance {
 
     /// What calls have written into the plugin's state since this was asked last, in order.
     pub fn take_written(&mut self) -> Vec<Write> {
-        std::mem::take(&mut self.written)
+        self.written.drain(..).map(|(write, _)| write).collect()
+    }
+
+    /// Takes back what calls have written since it was asked for last: their decisions will never be. The guest goes too if there
+    /// was any, for what it holds in memory stands beside a state that is no more; the next call has a fresh one.
+    pub fn take_back_written(&mut self) {
+        if !self.written.is_empty() {
+            self.plugin.spec().state.take_back(self.written.drain(..));
+            self.live = None;
+        }
     }
 
     /// Why guests were thrown away since this was asked last: one for each call that failed as a whole, whether or not a second

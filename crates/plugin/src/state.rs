@@ -24,6 +24,21 @@ struct Entries {
     bytes: usize,
 }
 
+impl Entries {
+    /// Sets a key, or deletes it; what stood there.
+    fn put(&mut self, key: &str, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let before = match value {
+            Some(value) => {
+                self.bytes += key.len() + value.len();
+                self.map.insert(key.to_owned(), value)
+            }
+            None => self.map.remove(key),
+        };
+        self.bytes -= before.as_ref().map_or(0, |old| key.len() + old.len());
+        before
+    }
+}
+
 impl StateStore {
     /// An empty state.
     pub fn new() -> Self {
@@ -61,20 +76,22 @@ impl StateStore {
         self.lock().map.get(key).cloned()
     }
 
-    /// Makes what a call wrote visible, all at once, and files it in `written`.
-    fn apply(&self, overlay: &mut Overlay, written: &mut Vec<Write>) {
+    /// Makes what a call wrote visible, all at once, and files it in `written`, each with what stood there before.
+    fn apply(&self, overlay: &mut Overlay, written: &mut Vec<(Write, Option<Vec<u8>>)>) {
         let mut entries = self.lock();
         while let Some((key, value)) = overlay.writes.pop_first() {
-            written.push((key.clone(), value.clone()));
-            let key_bytes = key.len();
-            let before = match value {
-                Some(value) => {
-                    entries.bytes += key_bytes + value.len();
-                    entries.map.insert(key, value)
-                }
-                None => entries.map.remove(&key),
-            };
-            entries.bytes -= before.map_or(0, |old| key_bytes + old.len());
+            let before = entries.put(&key, value.clone());
+            written.push(((key, value), before));
+        }
+    }
+
+    /// Takes back what [`Self::apply`] has made visible. What somebody else has written over meanwhile stays.
+    pub(crate) fn take_back(&self, written: impl DoubleEndedIterator<Item = (Write, Option<Vec<u8>>)>) {
+        let mut entries = self.lock();
+        for ((key, value), before) in written.rev() {
+            if entries.map.get(&key) == value.as_ref() {
+                entries.put(&key, before);
+            }
         }
     }
 
@@ -135,7 +152,7 @@ impl Overlay {
         keys
     }
 
-    pub(crate) fn commit(&mut self, store: &StateStore, written: &mut Vec<Write>) {
+    pub(crate) fn commit(&mut self, store: &StateStore, written: &mut Vec<(Write, Option<Vec<u8>>)>) {
         if !self.writes.is_empty() {
             store.apply(self, written);
         }
@@ -146,6 +163,25 @@ impl Overlay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_back_never_was_but_for_what_others_wrote_over_it() {
+        let store = StateStore::restored([("a".to_owned(), vec![1]), ("b".to_owned(), vec![2])].into());
+        let (mut call, mut written) = (Overlay::default(), Vec::new());
+        for (key, value) in [("a", Some(vec![9; 9])), ("b", None), ("c", Some(vec![3])), ("d", Some(vec![4]))] {
+            assert!(call.set(&store, 100, key.into(), value));
+        }
+        call.commit(&store, &mut written);
+        assert!(call.set(&store, 100, "a".into(), Some(vec![8])));
+        call.commit(&store, &mut written);
+        let mut other = Overlay::default();
+        assert!(other.set(&store, 100, "d".into(), Some(vec![7, 7])));
+        other.commit(&store, &mut Vec::new());
+        store.take_back(written.into_iter());
+        let left = [("a", vec![1]), ("b", vec![2]), ("d", vec![7, 7])].map(|(key, value)| (key.to_owned(), value));
+        assert_eq!(store.snapshot(), left.into());
+        assert_eq!(store.bytes(), 7);
+    }
 
     #[test]
     fn writes_are_seen_by_their_own_call_at_once_and_by_others_after_it() {

@@ -105,6 +105,11 @@ impl Chain {
         written.filter(|(_, writes)| !writes.is_empty()).map(|(name, writes)| (name.clone(), writes))
     }
 
+    /// Takes back what plugins have written since then: what they decided with it is asked anew.
+    pub(super) fn take_back_written(&mut self) {
+        self.stages.iter_mut().for_each(|stage| stage.instance.take_back_written());
+    }
+
     /// For the fold, with what the chain cannot do itself: to let time pass, and to tell of a failure that ends a
     /// message: the stage, the message and the reason.
     pub(super) fn asked<'a>(

@@ -40,8 +40,8 @@ pub(crate) struct Worker {
     said: Vec<Said>,
     /// Of the lines about what was refused of its ticks.
     refused: LogLimit,
-    /// What plugins have written into their state in calls whose decisions a swap has interrupted.
-    interrupted: Vec<Decided>,
+    /// What plugins have written into their state on a tick, before what they said has gone through the plugins behind.
+    ticked: Vec<Decided>,
     /// Kept for its allocation between batches; always empty.
     folded: Vec<Folded>,
 }
@@ -109,7 +109,11 @@ impl Decides for Worker {
         {
             let inputs: Vec<Input<'_>> = jobs.iter().map(input).collect();
             let wait = |wait| self.inbox.sleep(wait);
-            fold(&mut self.chain.asked(&wait, &mut |_, _, _| ()), 0, &inputs, &mut self.folded).await?;
+            let folded = fold(&mut self.chain.asked(&wait, &mut |_, _, _| ()), 0, &inputs, &mut self.folded).await;
+            if let Err(interrupted) = folded {
+                self.chain.take_back_written();
+                return Err(interrupted);
+            }
         }
         let verdict = |(mut job, folded): (Parcel, Folded)| {
             let verdict = folded.into_verdict(&mut job.message);
@@ -133,7 +137,7 @@ impl Worker {
             next_tick: None,
             said: Vec::new(),
             refused: LogLimit::default(),
-            interrupted: Vec::new(),
+            ticked: Vec::new(),
             folded: Vec::new(),
         }
     }
@@ -170,8 +174,6 @@ impl Worker {
     }
 
     fn change(&mut self, swap: Swap) {
-        // Of calls whose decisions the swap has interrupted: it is recorded with the next decisions, or not at all.
-        self.interrupted = self.written();
         let Swap { source, tick, stages } = swap;
         self.chain.change(source, stages);
         if self.tick != tick {
@@ -182,7 +184,7 @@ impl Worker {
 
     /// What plugins have written into their state, to go into the record of the decisions behind it.
     fn written(&mut self) -> Vec<Decided> {
-        let mut all = std::mem::take(&mut self.interrupted);
+        let mut all = std::mem::take(&mut self.ticked);
         all.extend(self.chain.written().map(|(plugin, writes)| Decided::Remember(plugin, writes)));
         all
     }
@@ -239,6 +241,8 @@ impl Worker {
         if said.messages.is_empty() {
             return Ok(());
         }
+        // What it said is kept, so what it wrote with that is.
+        self.ticked = self.written();
         let mut folded = Vec::new();
         let done = {
             let open = said.messages.iter().filter(|(_, target)| target.is_none());
@@ -264,6 +268,7 @@ impl Worker {
             run_here(fold(&mut self.chain.asked(&wait, &mut failed), first, &inputs, &mut folded))
         };
         if done.is_err() {
+            self.chain.take_back_written();
             said.messages.iter_mut().for_each(|(job, _)| job.redelivered = true);
             self.said.push(said);
             return done;

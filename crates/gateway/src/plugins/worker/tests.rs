@@ -4,11 +4,12 @@ use super::*;
 use crate::plugins::{NewStage, Stage};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::{QoS, Topic, TopicFilter};
-use tidegate_plugin::{Host, HostConfig, Plugin, Spec};
+use tidegate_plugin::{Host, HostConfig, Plugin, Spec, StateGrant};
 use tidegate_router::Parking;
 
 const THROTTLE: &[u8] = include_bytes!("../../../../../plugins/dist/throttle.wasm");
 const CONVERT: &[u8] = include_bytes!("../../../../../plugins/dist/convert.wasm");
+const ALARM: &[u8] = include_bytes!("../../../../../plugins/dist/alarm.wasm");
 const CHOOSE: &[u8] = include_bytes!("../../../../../plugins/dist/route-by-field.wasm");
 
 const CELSIUS: &str = r#"{"field": "temp", "from": "fahrenheit", "to": "celsius", "round": 0}"#;
@@ -28,7 +29,8 @@ impl Workshop {
 
     fn fresh(&self, name: &str, component: &[u8], config_json: &str, on_failure: OnFailure) -> NewStage {
         let mut spec = Spec { config_json: config_json.to_owned(), ..Spec::new(name) };
-        spec.grants.topics = vec![TopicFilter::new("dev/#").unwrap()];
+        spec.grants.topics = vec![TopicFilter::new("dev/#").unwrap(), TopicFilter::new("alarm/#").unwrap()];
+        spec.grants.state = StateGrant::Granted;
         // A busy machine is not what these tests are about.
         spec.limits.deadline = Duration::from_secs(10);
         spec.limits.configure_deadline = Duration::from_secs(10);
@@ -132,6 +134,31 @@ fn what_a_swap_interrupts_goes_on_with_the_plugins_that_were_ahead() {
     let (job, verdict) = one_tick(shop.decided());
     assert_eq!((&job.message.payload[..], verdict), (&br#"{"temp": 100}"#[..], Verdict::Onward));
     assert!(job.redelivered);
+}
+
+#[test]
+fn what_a_swap_interrupts_has_written_nothing() {
+    let mut shop = Workshop::new();
+    let alarm = shop.fresh("alarm", ALARM, r#"{"field": "temp", "above": 50}"#, OnFailure::Park);
+    let nowhere = shop.fresh("choose", CHOOSE, NOWHERE, OnFailure::Block);
+    shop.swap(vec![alarm, nowhere]);
+    let message = Message::new(Topic::new("dev/1").unwrap(), r#"{"temp": 70}"#, QoS::AtLeastOnce);
+    let job = Parcel { message, debt: None, id: 1, received_ms: 1_000, received_us: 1_000_000, redelivered: false };
+    let mut jobs = [job].into();
+    let state = |shop: &Workshop| shop.worker.chain.stages()[0].instance.plugin().spec().state.snapshot();
+    shop.worker.inbox.swap(Swap { source: "home".into(), tick: None, stages: vec![keep("alarm")] });
+    assert!(run_here(shop.worker.decide(&mut jobs)).is_err(), "the one behind blocks until the swap");
+    assert_eq!(state(&shop), Default::default());
+    let inbox = shop.worker.inbox.clone();
+    let Turn::Do(worker, Next::Swap(swap)) = inbox.take(shop.worker, &mut Vec::new(), None) else { panic!("no swap") };
+    shop.worker = worker;
+    shop.worker.change(swap);
+    let decided = run_here(shop.worker.decide(&mut jobs)).unwrap();
+    let [Decided::Remember(plugin, _), Decided::Parcel(_, Verdict::Outputs(outputs))] = &decided[..] else {
+        panic!("{decided:?}")
+    };
+    assert_eq!((&**plugin, outputs.len()), ("alarm", 2), "the event, and the reading");
+    assert_ne!(state(&shop), Default::default());
 }
 
 #[test]
