@@ -13,9 +13,9 @@ const CONTRACT: &str = include_str!("../../../wit/gateway.wit");
 const fn parts(language: Language) -> (&'static [&'static str], &'static str) {
     match language {
         Language::Rust => (&["common", "rust", "sdk"], "2MiB"),
-        Language::Typescript => (&["common", "typescript"], "8MiB"),
-        Language::Javascript => (&["common", "javascript"], "8MiB"),
-        Language::Python => (&["common", "python"], "128MiB"),
+        Language::Typescript => (&["common", "packed", "javascript-helper", "typescript"], "8MiB"),
+        Language::Javascript => (&["common", "packed", "javascript-helper", "javascript"], "8MiB"),
+        Language::Python => (&["common", "packed", "python"], "256MiB"),
         Language::Go => (&["common", "go"], "32MiB"),
         Language::C => (&["common", "c-helper", "c"], "1MiB"),
         Language::Zig => (&["common", "c-helper", "zig"], "1MiB"),

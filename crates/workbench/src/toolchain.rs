@@ -5,8 +5,8 @@ mod rust;
 mod tool;
 
 use crate::encode::encode;
-use crate::project::Project;
-use plan::{Made, Plan, plan};
+use crate::project::{Project, World};
+use plan::{BUNDLE, Made, Plan, plan};
 use std::path::PathBuf;
 
 /// What a compiler writes, where it can be told.
@@ -27,7 +27,8 @@ pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
         // Of the Python within the component, for which no variable is set.
         let _ = std::fs::remove_dir_all(cache);
     }
-    ran?;
+    let _ = std::fs::remove_file(project.folder.join(BUNDLE));
+    ran.map_err(|words| format!("{words}{}", hint_of_world(project, &words)))?;
     let read = |path: &str| {
         let path = project.folder.join(path);
         std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -44,4 +45,14 @@ pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
         .and_then(|()| std::fs::rename(&aside, &to))
         .map_err(|error| format!("{}: {error}", to.display()))?;
     Ok(to)
+}
+
+/// What a compiler says of an import that the world has not, none of them says so that it helps.
+fn hint_of_world(project: &Project, words: &str) -> String {
+    let wants = ["gateway/state", "tidegate_gateway_state", "imports.state", "import state", "'state'"];
+    if matches!(project.world, World::Plugin | World::Timed) && wants.iter().any(|name| words.contains(name)) {
+        "\nfor durable state say `world = \"stateful\"` or \"stateful-timed\" in plugin.toml".to_owned()
+    } else {
+        String::new()
+    }
 }

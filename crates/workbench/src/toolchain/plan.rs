@@ -12,6 +12,14 @@ const JCO: Tool = Tool {
            with dnf install nodejs, macOS with brew install node), then: npm install",
 };
 
+const TSC: Tool = Tool {
+    names: &["tsc"],
+    local: &["node_modules/.bin/tsc"],
+    hint: "install Node.js 20 or later with npm (see README.md), then: npm install",
+};
+
+const ESBUILD: Tool = Tool { names: &["esbuild"], local: &["node_modules/.bin/esbuild"], hint: TSC.hint };
+
 const COMPONENTIZE_JS: Tool = Tool {
     names: &["componentize-js"],
     local: &["node_modules/.bin/componentize-js"],
@@ -70,6 +78,8 @@ pub(super) enum Made {
 pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> {
     let folder = project.folder.as_path();
     let world = project.world.name();
+    // In these languages a batch is handed over as one block of bytes: see wit/packed.wit in the folder.
+    let packed = format!("{world}-packed");
     let made = in_between(project);
     let component = |step: Step| Plan { steps: vec![step], made: Made::Component(made.clone()) };
     let module = |step: Step| Plan { steps: vec![step], made: Made::Module { path: made.clone(), world: Some(world) } };
@@ -78,19 +88,19 @@ pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> 
     };
     Ok(match (project.language, project.engine) {
         (Language::Rust, _) => rust::plan(folder)?,
-        (Language::Javascript | Language::Typescript, Engine::Quickjs) => component(
-            JCO.step(folder, &["componentize", "plugin.js", "--wit", "wit", "-n", world, "-o", &made])?
-                .and(&["--backend", "qjs", "--backend-qjs-disable-async"])
-                .and(choose(&[], &["--backend-qjs-stub-wasi"])),
-        ),
-        (Language::Javascript | Language::Typescript, Engine::Starlingmonkey) => component(
-            COMPONENTIZE_JS
-                .step(folder, &["plugin.js", "--wit", "wit", "-n", world, "-o", &made])?
-                .and(choose(&[], &["-d", "stdio", "random", "clocks", "http", "fetch-event"])),
-        ),
+        (Language::Javascript, engine) => component(script(folder, "plugin.js", engine, &packed, is_release, &made)?),
+        (Language::Typescript, engine) => {
+            let bundle = ["plugin.ts", "--bundle", "--format=esm", "--target=es2022", "--external:tidegate:*"];
+            let steps = vec![
+                TSC.step(folder, &["-p", "."])?,
+                ESBUILD.step(folder, &bundle)?.and(&["--log-level=warning", &format!("--outfile={BUNDLE}")]),
+                script(folder, BUNDLE, engine, &packed, is_release, &made)?,
+            ];
+            Plan { steps, made: Made::Component(made) }
+        }
         (Language::Python, _) => component(
             COMPONENTIZE_PY
-                .step(folder, &["-d", "wit", "-w", world, "componentize", "app", "-o", &made])?
+                .step(folder, &["-d", "wit", "-w", &packed, "componentize", "app", "-o", &made])?
                 .and(choose(&[], &["--stub-wasi"])),
         ),
         (Language::Go, _) => module(
@@ -117,6 +127,24 @@ pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> 
                 .and(choose(&["-OReleaseSafe"], &["-OReleaseFast"])),
         ),
     })
+}
+
+/// What esbuild writes; where the compiler looks for it, in the folder itself.
+pub(super) const BUNDLE: &str = "plugin.bundle.js";
+
+fn script(folder: &Path, source: &str, engine: Engine, world: &str, is_release: bool, made: &str) -> Result<Step, String> {
+    let (step, without_wasi): (_, &[&str]) = match engine {
+        Engine::Quickjs => (
+            JCO.step(folder, &["componentize", source, "--wit", "wit", "-n", world, "-o", made])?
+                .and(&["--backend", "qjs", "--backend-qjs-disable-async"]),
+            &["--backend-qjs-stub-wasi"],
+        ),
+        Engine::Starlingmonkey => (
+            COMPONENTIZE_JS.step(folder, &[source, "--wit", "wit", "-n", world, "-o", made])?,
+            &["-d", "stdio", "random", "clocks", "http", "fetch-event"],
+        ),
+    };
+    Ok(if is_release { step.and(without_wasi) } else { step })
 }
 
 fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {

@@ -1,5 +1,5 @@
 // Joins the rule to the gateway's contract. Nothing here is to be changed.
-import { makeHandler } from "./tidegate.js";
+import { join } from "./tidegate.js";
 import * as rule from "./rule.js";
 
-export const handler = makeHandler(rule);
+export const { handler, packed, timer } = join(rule);

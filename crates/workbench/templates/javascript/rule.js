@@ -11,7 +11,7 @@ export function configure({ field = "temp", above = 50, ...others }) {
 /** From a message to a decision: `pass()`, `drop(why)`, `reject(why)`, `retry(why)`, an output or a list of outputs. */
 export function decide(message, { field, above }) {
   const reading = message.json();
-  if (typeof reading?.[field] !== "number") return drop("no such field");
+  if (!Number.isFinite(reading?.[field])) return drop("no such field");
   const celsius = Math.round(((reading[field] - 32) * 50) / 9) / 10;
   const converted = onward().json({ ...reading, [field]: celsius });
   if (celsius <= above) return converted;

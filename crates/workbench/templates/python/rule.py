@@ -1,5 +1,7 @@
 """Fahrenheit becomes Celsius; what is hotter than `above` goes to the target `alarms` as well."""
 
+import math
+
 from tidegate import Problem, drop, onward, target
 
 
@@ -19,7 +21,9 @@ def decide(message, config):
     value = reading.get(field) if isinstance(reading, dict) else None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return drop("no such field")
-    celsius = round((value - 32) * 5 / 9, 1)
+    if not math.isfinite(value):
+        return drop("no such field")  # 1e400 is JSON, and no number that a float holds
+    celsius = math.floor((float(value) - 32) * 50 / 9 + 0.5) / 10
     converted = onward().json(reading | {field: celsius})
     if celsius <= config["above"]:
         return converted
