@@ -41,6 +41,14 @@ const JAVASCRIPT: Language = Language {
     leaves_wasi_out: true,
 };
 
+const TYPESCRIPT: Language = Language {
+    name: "typescript",
+    source: "rule.ts",
+    wrong: ("const celsius =", "const none = reading as any; none.no.such;\n  const celsius ="),
+    told: &["exception: TypeError", "decide"],
+    leaves_wasi_out: true,
+};
+
 const PYTHON: Language = Language {
     name: "python",
     source: "rule.py",
@@ -73,19 +81,23 @@ const ZIG: Language = Language {
     leaves_wasi_out: false,
 };
 
-/// Runs the binary with the compilers that the test command has installed in its path.
-#[track_caller]
-fn with_compilers(dir: &Path, args: &[&str]) -> Output {
+/// Where programs are, and before all others the compilers that the test command has installed.
+pub(crate) fn compilers_path() -> std::ffi::OsString {
     let variable = |name: &str| std::env::var_os(name).unwrap_or_else(|| panic!("{name}: run scripts/test"));
     let python = Path::new(&variable("TIDEGATE_TEST_PYTHON")).parent().expect("a folder").to_owned();
     let node = Path::new(&variable("TIDEGATE_TEST_NODE_MODULES")).join(".bin");
     let own = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths([python, node].into_iter().chain(std::env::split_paths(&own))).expect("a path");
+    std::env::join_paths([python, node].into_iter().chain(std::env::split_paths(&own))).expect("a path")
+}
+
+/// Runs the binary with them.
+#[track_caller]
+fn with_compilers(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.args(["-k", "1", &PATIENCE.as_secs().to_string()]).arg(Tidegate::binary()).args(args);
     // Rust's own library is compiled once for all tests, and for the next run.
     command.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-env/rust"));
-    command.current_dir(dir).env("PATH", path).env_remove("RUST_LOG").output().expect("timeout runs")
+    command.current_dir(dir).env("PATH", compilers_path()).env_remove("RUST_LOG").output().expect("timeout runs")
 }
 
 fn text(output: &Output) -> String {
@@ -149,6 +161,55 @@ fn a_rule_in_rust() {
 #[test]
 fn a_rule_in_javascript() {
     a_folder_is_built_and_tried(&JAVASCRIPT);
+}
+
+#[test]
+fn a_rule_in_typescript() {
+    a_folder_is_built_and_tried(&TYPESCRIPT);
+}
+
+/// Those in `plugins` that were begun with `plugin new`, and the templates that their files are of.
+const EXAMPLES: [(&str, &[&str]); 2] = [
+    ("home-assistant-discovery", &["javascript-helper", "typescript", "packed"]),
+    ("daily-budget", &["python", "packed"]),
+];
+
+#[test]
+fn plugins_made_of_templates_are_built_and_their_samples_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let own = ["README.md", "plugin.toml", "rule.ts", "rule.py"];
+    for (name, templates) in EXAMPLES {
+        let dir = TempDir::new().expect("a folder");
+        let mut copy = Command::new("cp");
+        copy.arg("-r").arg(root.join("plugins").join(name)).arg(dir.path());
+        assert!(copy.status().expect("cp runs").success());
+        let folder = dir.path().join(name);
+        for template in templates {
+            let template = root.join("crates/workbench/templates").join(template);
+            for file in files_below(&template).into_iter().filter(|file| !own.contains(&file.as_str())) {
+                let read = |folder: &Path| {
+                    std::fs::read(folder.join(&file)).unwrap_or_else(|error| panic!("{name}/{file}: {error}"))
+                };
+                assert!(read(&folder) == read(&template), "plugins/{name}/{file} is not as the template has it");
+            }
+        }
+        good(dir.path(), &["plugin", "build", name, "--release"]);
+        let tried = good(dir.path(), &["plugin", "test", name]);
+        assert!(tried.contains(" good, 0 not"), "{tried}");
+    }
+}
+
+/// By their paths below the folder.
+fn files_below(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match entry.path().is_dir() {
+            true => files.extend(files_below(&entry.path()).into_iter().map(|file| format!("{name}/{file}"))),
+            false => files.push(name),
+        }
+    }
+    files
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
+//! | `tutorial` | docs/plugins/tutorial.md, in each language |
 //! | `check` | what `check` finds, where it says so, in which form |
 //! | `clients` | `pub` and `sub` against mosquitto and the own broker, and the demo on a terminal |
 //! | `cookbook` | docs/plugins/cookbook.md: each rule does what it says there |
@@ -32,3 +33,4 @@ mod languages;
 mod links;
 mod reload;
 mod spool;
+mod tutorial;

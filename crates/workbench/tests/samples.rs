@@ -33,6 +33,9 @@ fn the_samples_of_the_shipped_plugins_hold() {
     for plugin in std::fs::read_dir(root().join("plugins")).unwrap() {
         let folder = plugin.unwrap().path();
         let Ok(samples) = std::fs::read_dir(folder.join("samples")) else { continue };
+        if folder.join("plugin.toml").exists() {
+            continue; // built where its compiler is: tests/languages.rs of the end-to-end tests
+        }
         let component = shipped(&host, folder.file_name().unwrap().to_str().unwrap());
         for sample in samples {
             let path = sample.unwrap().path();
@@ -42,7 +45,7 @@ fn the_samples_of_the_shipped_plugins_hold() {
             files += 1;
         }
     }
-    assert!(files >= 7, "only {files}");
+    assert!(files >= 30, "only {files}");
 }
 
 const RETOPIC: &str = "config = { prefix = \"site/\" }\ngrants = { topics = [\"site/#\"] }\n";

@@ -132,11 +132,21 @@ pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> 
 /// What esbuild writes; where the compiler looks for it, in the folder itself.
 pub(super) const BUNDLE: &str = "plugin.bundle.js";
 
-fn script(folder: &Path, source: &str, engine: Engine, world: &str, is_release: bool, made: &str) -> Result<Step, String> {
+fn script(
+    folder: &Path,
+    source: &str,
+    engine: Engine,
+    world: &str,
+    is_release: bool,
+    made: &str,
+) -> Result<Step, String> {
     let (step, without_wasi): (_, &[&str]) = match engine {
         Engine::Quickjs => (
-            JCO.step(folder, &["componentize", source, "--wit", "wit", "-n", world, "-o", made])?
-                .and(&["--backend", "qjs", "--backend-qjs-disable-async"]),
+            JCO.step(folder, &["componentize", source, "--wit", "wit", "-n", world, "-o", made])?.and(&[
+                "--backend",
+                "qjs",
+                "--backend-qjs-disable-async",
+            ]),
             &["--backend-qjs-stub-wasi"],
         ),
         Engine::Starlingmonkey => (
