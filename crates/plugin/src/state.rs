@@ -194,7 +194,7 @@ mod tests {
         let mut written = Vec::new();
         call.commit(&store, &mut written);
         assert_eq!((store.len(), store.bytes()), (3, 10));
-        let map = written.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let map = written.into_iter().filter_map(|((key, value), _)| Some((key, value?))).collect();
         let again = StateStore::restored(map);
         assert_eq!((again.get("a/2"), again.bytes()), (Some(vec![2]), 10), "what was written makes the same state");
 
