@@ -3,6 +3,7 @@
 use crate::samples::Samples;
 use crate::trial::{message, spec};
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
@@ -41,6 +42,7 @@ pub fn bench(
         source: samples.source,
         decided: 0,
         failed: None,
+        lost: Lost::new(),
     };
     for batch in BATCHES {
         let (began, cpu, before) = (Instant::now(), thread_cpu(), bench.decided);
@@ -56,8 +58,8 @@ pub fn bench(
             bench.decide(LONG_BATCH);
         }
         if messages > 0 {
-            let (memory, restarts) = (bench.instance.memory_bytes() >> 10, bench.instance.stats().restarts);
-            tell(format!("{:>9} messages   {memory:>7} KiB   {restarts} started anew", bench.decided - done));
+            let memory = bench.instance.memory_bytes() >> 10;
+            tell(format!("{:>9} messages   {memory:>7} KiB   {}", bench.decided - done, bench.anew()));
         }
     }
     if messages > 0 {
@@ -71,6 +73,9 @@ pub fn bench(
     Ok(())
 }
 
+/// Calls that failed as a whole, by the kind of their fault; a second chance may have healed each.
+type Lost = BTreeMap<&'static str, u64>;
+
 struct Bench {
     instance: Instance,
     came: Vec<Message>,
@@ -78,9 +83,18 @@ struct Bench {
     decided: u64,
     /// The first that it failed on.
     failed: Option<String>,
+    lost: Lost,
 }
 
 impl Bench {
+    fn anew(&self) -> String {
+        let kinds: Vec<String> = self.lost.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        match kinds[..] {
+            [] => "0 started anew".to_owned(),
+            _ => format!("{} started anew: {}", self.instance.stats().restarts, kinds.join(", ")),
+        }
+    }
+
     fn decide(&mut self, batch: usize) {
         let inputs: Vec<Input<'_>> = (self.decided..)
             .zip(self.came.iter().cycle())
@@ -94,6 +108,9 @@ impl Bench {
             && let Some(Outcome::Fault(fault)) = outcomes.iter().find(|outcome| matches!(outcome, Outcome::Fault(_)))
         {
             self.failed = Some(fault.to_string());
+        }
+        for fault in self.instance.take_lost_guests() {
+            *self.lost.entry(fault.kind()).or_default() += 1;
         }
         // What it says is not read, and must not gather.
         self.instance.plugin().take_lines();
