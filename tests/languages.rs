@@ -169,15 +169,16 @@ fn a_rule_in_typescript() {
 }
 
 /// Those in `plugins` that were begun with `plugin new`, and the templates that their files are of.
-const EXAMPLES: [(&str, &[&str]); 2] = [
+const EXAMPLES: [(&str, &[&str]); 3] = [
     ("home-assistant-discovery", &["javascript-helper", "typescript", "packed"]),
     ("daily-budget", &["python", "packed"]),
+    ("quiet-hours", &["go"]),
 ];
 
 #[test]
 fn plugins_made_of_templates_are_built_and_their_samples_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let own = ["README.md", "plugin.toml", "rule.ts", "rule.py"];
+    let own = ["README.md", "plugin.toml", "rule.ts", "rule.py", "rule.go"];
     for (name, templates) in EXAMPLES {
         let dir = TempDir::new().expect("a folder");
         let mut copy = Command::new("cp");

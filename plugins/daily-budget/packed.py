@@ -1,7 +1,24 @@
 """The block of bytes that a batch of messages comes as: docs/plugins/packed.md of Tidegate; and JSON as text that is UTF-8."""
 
 import json
+import re
 from struct import Struct, pack
+
+# JSON of more levels is none: Python recurses for each, and would end the plugin for want of a stack.
+_LEVELS = 128
+_ALL_BUT_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[^\[\]{}"]+', re.DOTALL)
+
+
+def _is_deep(text):
+    if len(text) <= _LEVELS or text.count("[") + text.count("{") <= _LEVELS:
+        return False
+    levels = 0
+    for bracket in _ALL_BUT_BRACKETS.sub("", text):
+        levels += 1 if bracket in "[{" else -1
+        if levels > _LEVELS:
+            return True
+    return False
+
 
 # `json.loads` and `json.dumps` with options make a decoder or an encoder for each call.
 
@@ -131,7 +148,8 @@ class Message:
         """The payload as JSON; None if it is none. NaN and Infinity are no JSON. Do not change what it returns: make a new one."""
         if self._json is _NOT_READ:
             try:
-                self._json = _decode(str(self.payload, "utf-8"))
+                text = str(self.payload, "utf-8")
+                self._json = None if _is_deep(text) else _decode(text)
             except (ValueError, RecursionError):
                 self._json = None
         return self._json

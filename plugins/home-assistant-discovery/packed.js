@@ -1,5 +1,5 @@
 // The block of bytes that a batch of messages comes as, and the one that its decisions go as: docs/plugins/packed.md of Tidegate.
-import { decode, encode, encodeInto } from "./text.js";
+import { decode, encode, encodeInto, isDeep } from "./text.js";
 
 const FIRST_BYTES = 4096;
 /** A buffer larger than this is not kept from one call to the next. */
@@ -56,12 +56,12 @@ export class Message {
   text() {
     return decode(this.payload);
   }
-  /** The payload as JSON; undefined if it is none. Do not change what it returns: make a new one. */
+  /** The payload as JSON; undefined if it is none, or has more than 128 levels. Do not change what it returns: make a new one. */
   json() {
     if (this._json === undefined) {
       const text = this.text();
       try {
-        this._json = { value: text === undefined ? undefined : JSON.parse(text) };
+        this._json = { value: text === undefined || isDeep(text) ? undefined : JSON.parse(text) };
       } catch {
         this._json = { value: undefined };
       }

@@ -13,6 +13,21 @@ export function encode(text) {
 /** Text into an array that has room for it; how many bytes. Undefined in an engine that cannot. */
 export const encodeInto = encoder && ((text, bytes) => encoder.encodeInto(text, bytes).written);
 
+/** JSON of more levels is none: an engine recurses for each, and would end for want of a stack. */
+const LEVELS = 128;
+const ALL_BUT_BRACKETS = /"(?:[^"\\]|\\.)*"|[^[\]{}"]+/gs;
+
+/** Whether JSON has more levels than a plugin has a stack for. */
+export function isDeep(text) {
+  if (text.length <= LEVELS || text.split("[").length + text.split("{").length - 2 <= LEVELS) return false;
+  let levels = 0;
+  for (const bracket of text.replace(ALL_BUT_BRACKETS, "")) {
+    levels += bracket === "[" || bracket === "{" ? 1 : -1;
+    if (levels > LEVELS) return true;
+  }
+  return false;
+}
+
 /** Bytes as text; undefined if they are not UTF-8. */
 export function decode(bytes) {
   try {

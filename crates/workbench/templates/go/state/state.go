@@ -5,22 +5,24 @@ package state
 import (
 	"encoding/json"
 	"rule/contract/state"
+	"strconv"
+	"unicode/utf8"
 )
 
 // Get is what is remembered under this key.
 func Get(key string) (value []byte, found bool) {
-	remembered := state.Get(key)
+	remembered := state.Get(checked(key))
 	return remembered.SomeOr(nil), remembered.IsSome()
 }
 
 // Set remembers.
-func Set(key string, value []byte) { state.Set(key, value) }
+func Set(key string, value []byte) { state.Set(checked(key), value) }
 
 // Delete forgets.
-func Delete(key string) { state.Delete(key) }
+func Delete(key string) { state.Delete(checked(key)) }
 
 // Keys are those that begin with this.
-func Keys(prefix string) []string { return state.Keys(prefix) }
+func Keys(prefix string) []string { return state.Keys(checked(prefix)) }
 
 // Read is what is remembered under this key as JSON of this type; found is false where there is none, or another.
 func Read[Value any](key string) (value Value, found bool) {
@@ -35,4 +37,12 @@ func Write[Value any](key string, value Value) {
 		panic(err)
 	}
 	Set(key, text)
+}
+
+// What is not UTF-8 would end the instance, with all messages of the call.
+func checked(key string) string {
+	if !utf8.ValidString(key) {
+		panic("a key of the state is not UTF-8: " + strconv.Quote(key))
+	}
+	return key
 }

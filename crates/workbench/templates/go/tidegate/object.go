@@ -20,10 +20,10 @@ type member struct {
 // Object is the payload as a JSON object, nil if it is none; a nil Object has no members.
 func (message *Message) Object() *Object { return ReadObject(message.Payload) }
 
-// ReadObject is a text as a JSON object, nil if it is none.
+// ReadObject is a text as a JSON object, nil if it is none or has more than 128 levels.
 func ReadObject(text []byte) *Object {
 	at := skipSpace(text, 0)
-	if at == len(text) || text[at] != '{' || !utf8.Valid(text) || !json.Valid(text) {
+	if at == len(text) || text[at] != '{' || !utf8.Valid(text) || !json.Valid(text) || isDeep(text) {
 		return nil
 	}
 	// It is valid, so nothing below runs beyond its end.
@@ -42,6 +42,25 @@ func ReadObject(text []byte) *Object {
 		}
 	}
 	return object
+}
+
+const maxLevels = 128
+
+// Of a text that is valid.
+func isDeep(text []byte) bool {
+	for at, levels := 0, 0; at < len(text); at++ {
+		switch text[at] {
+		case '"':
+			at = skipText(text, at) - 1
+		case '[', '{':
+			if levels++; levels > maxLevels {
+				return true
+			}
+		case ']', '}':
+			levels--
+		}
+	}
+	return false
 }
 
 func unquoted(quoted, inside []byte) string {
@@ -95,8 +114,11 @@ func (object *Object) Decode(name string, value any) error {
 	return json.Unmarshal(object.Raw(name), value)
 }
 
-// Set is a copy of the text in which the value of this name is this; it stands at the end if there was none.
+// Set is a copy of the text in which the value of this name is this; it stands at the end if there was none. Of a nil Object: a panic.
 func (object *Object) Set(name string, value any) []byte {
+	if object == nil {
+		panic("Set wants a JSON object, and the payload is none")
+	}
 	var written []byte
 	if number, isNumber := value.(float64); isNumber {
 		written = []byte(Format(number))

@@ -4,7 +4,6 @@ package tidegate
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +11,7 @@ import (
 	"rule/contract/log"
 	"rule/contract/timer"
 	"rule/contract/types"
+	witRuntime "rule/contract/wit/runtime"
 	wit "rule/contract/wit/types"
 	"runtime"
 	"runtime/debug"
@@ -56,8 +56,15 @@ func Plugin[Config any](rule Rule[Config]) {
 	}
 	handler.Handle = func(source string, messages []types.Message) []types.Decision {
 		decisions := make([]types.Decision, len(messages))
+		read := 0
 		for at := range messages {
-			decisions[at] = decide(rule.Decide, &Message{source: source, came: &messages[at], Topic: messages[at].Topic, Payload: messages[at].Payload}, config)
+			came := &messages[at]
+			decisions[at] = decide(rule.Decide, &Message{source: source, came: came, Topic: came.Topic, Payload: came.Payload}, config)
+			// Trees of JSON are many times as large as their text.
+			if read += len(came.Payload); read > collectAfterRead {
+				collect()
+				read = 0
+			}
 		}
 		collect()
 		return decisions
@@ -77,7 +84,7 @@ func decide[Config any](rule func(*Message, *Config) Decision, message *Message,
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			Error(fmt.Sprintf("panic: %v\n%s", panicked, debug.Stack()))
-			decision = types.MakeDecisionReject(fmt.Sprintf("panic: %v", panicked))
+			decision = types.MakeDecisionReject(cleaned(fmt.Sprintf("panic: %v", panicked)))
 		}
 	}()
 	decision = types.Decision(rule(message, config))
@@ -87,7 +94,10 @@ func decide[Config any](rule func(*Message, *Config) Decision, message *Message,
 	return decision
 }
 
-const collectAfter = 4 << 20
+const (
+	collectAfter     = 4 << 20
+	collectAfterRead = 128 << 10
+)
 
 var (
 	allocated = []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
@@ -95,46 +105,13 @@ var (
 )
 
 func collect() {
+	// What the state answered is pinned until the next messages; where only the timer is called none come.
+	witRuntime.Unpin()
 	metrics.Read(allocated)
 	if now := allocated[0].Value.Uint64(); now-collected > collectAfter {
 		runtime.GC()
 		collected = now
 	}
-}
-
-func decode(text string, config any) error {
-	reader := json.NewDecoder(strings.NewReader(text))
-	reader.DisallowUnknownFields()
-	err := reader.Decode(config)
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return Problem{wrong.Field, "must be a " + wrong.Type.String() + ", not a " + wrong.Value}
-	}
-	if err != nil {
-		said := strings.TrimPrefix(err.Error(), "json: ")
-		if name, isUnknown := strings.CutPrefix(said, "unknown field "); isUnknown {
-			return Problem{strings.Trim(name, `"`), "unknown key"}
-		}
-		return errors.New(said)
-	}
-	return nil
-}
-
-// Problem is an error of the configuration.
-type Problem struct {
-	// At is a path into it.
-	At      string
-	Message string
-}
-
-func (problem Problem) Error() string { return problem.Message }
-
-func refused(err error) types.Verdict {
-	var problem Problem
-	if !errors.As(err, &problem) {
-		problem.Message = err.Error()
-	}
-	return types.MakeVerdictRefused([]types.Diagnostic{{At: problem.At, Message: problem.Message}})
 }
 
 // Message is a message as it came.
@@ -243,23 +220,43 @@ type Decision types.Decision
 func Pass() Decision { return Decision(types.MakeDecisionPass()) }
 
 // Drop is nowhere, for this reason; counted under it, so let there be few.
-func Drop(reason string) Decision { return Decision(types.MakeDecisionDrop(reason)) }
+func Drop(reason string) Decision { return Decision(types.MakeDecisionDrop(cleaned(reason))) }
 
 // Reject says that it will never be decided: the route's `on_failure`.
-func Reject(reason string) Decision { return Decision(types.MakeDecisionReject(reason)) }
+func Reject(reason string) Decision { return Decision(types.MakeDecisionReject(cleaned(reason))) }
 
 // Retry says not now: try again later.
-func Retry(reason string) Decision { return Decision(types.MakeDecisionRetry(reason)) }
+func Retry(reason string) Decision { return Decision(types.MakeDecisionRetry(cleaned(reason))) }
 
 // Forward is each of these, in this order.
-func Forward(outputs ...*Output) Decision { return Decision(types.MakeDecisionForward(list(outputs))) }
+func Forward(outputs ...*Output) Decision {
+	if len(outputs) == 0 {
+		panic("Forward wants an output; Drop(why) is none")
+	}
+	return Decision(types.MakeDecisionForward(list(outputs)))
+}
 
 func list(outputs []*Output) []types.Output {
 	made := make([]types.Output, len(outputs))
 	for at, output := range outputs {
+		if output == nil || output.made.To == (types.Destination{}) {
+			panic("an output is made by Onward() or Target(name)")
+		}
 		made[at] = output.made
 	}
 	return made
+}
+
+// What the gateway takes is UTF-8; anything else would end the instance, with all messages of the call. In words for people `\uFFFD`
+// stands in for it.
+func cleaned(words string) string { return strings.ToValidUTF8(words, "\uFFFD") }
+
+// In what goes out it is refused.
+func checked(what, text string) string {
+	if !utf8.ValidString(text) {
+		panic(what + " is not UTF-8: " + strconv.Quote(text))
+	}
+	return text
 }
 
 // Output is the message that came in, but for the changes that are said.
@@ -269,7 +266,9 @@ type Output struct{ made types.Output }
 func Onward() *Output { return &Output{types.Output{To: types.MakeDestinationOnward()}} }
 
 // Target is an output straight to this broker or target set, which must be granted.
-func Target(name string) *Output { return &Output{types.Output{To: types.MakeDestinationTarget(name)}} }
+func Target(name string) *Output {
+	return &Output{types.Output{To: types.MakeDestinationTarget(checked("the target", name))}}
+}
 
 func (output *Output) change(change types.Change) *Output {
 	output.made.Changes = append(output.made.Changes, change)
@@ -277,7 +276,9 @@ func (output *Output) change(change types.Change) *Output {
 }
 
 // Topic sets the topic.
-func (output *Output) Topic(topic string) *Output { return output.change(types.MakeChangeTopic(topic)) }
+func (output *Output) Topic(topic string) *Output {
+	return output.change(types.MakeChangeTopic(checked("the topic", topic)))
+}
 
 // Payload sets the payload.
 func (output *Output) Payload(payload []byte) *Output {
@@ -302,7 +303,12 @@ func marshal(value any) []byte {
 }
 
 // QoS sets 0, 1 or 2.
-func (output *Output) QoS(level uint8) *Output { return output.change(types.MakeChangeQos(level)) }
+func (output *Output) QoS(level uint8) *Output {
+	if level > types.Qos_ExactlyOnce {
+		panic("QoS is 0, 1 or 2")
+	}
+	return output.change(types.MakeChangeQos(level))
+}
 
 // Retain sets the retain flag.
 func (output *Output) Retain(retained bool) *Output {
@@ -311,12 +317,12 @@ func (output *Output) Retain(retained bool) *Output {
 
 // ContentType sets the content type.
 func (output *Output) ContentType(text string) *Output {
-	return output.change(types.MakeChangeContentType(text))
+	return output.change(types.MakeChangeContentType(checked("the content type", text)))
 }
 
 // ResponseTopic sets the response topic.
 func (output *Output) ResponseTopic(topic string) *Output {
-	return output.change(types.MakeChangeResponseTopic(topic))
+	return output.change(types.MakeChangeResponseTopic(checked("the response topic", topic)))
 }
 
 // CorrelationData sets the correlation data.
@@ -324,14 +330,18 @@ func (output *Output) CorrelationData(data []byte) *Output {
 	return output.change(types.MakeChangeCorrelationData(data))
 }
 
-// Expiry sets the message expiry, in seconds.
+// Expiry sets the message expiry, in seconds: at least 1.
 func (output *Output) Expiry(seconds uint32) *Output {
+	if seconds == 0 {
+		panic("an expiry of 0 is a message that is gone: Drop(why)")
+	}
 	return output.change(types.MakeChangeMessageExpirySeconds(float64(seconds)))
 }
 
 // UserProperty adds one more, behind those that are there.
 func (output *Output) UserProperty(name, value string) *Output {
-	return output.change(types.MakeChangeUserProperty(wit.Tuple2[string, string]{F0: name, F1: value}))
+	property := wit.Tuple2[string, string]{F0: checked("the user property's name", name), F1: checked("the user property", value)}
+	return output.change(types.MakeChangeUserProperty(property))
 }
 
 // A Property is what Remove takes away.
@@ -350,20 +360,25 @@ const (
 
 // Remove leaves this property out.
 func (output *Output) Remove(property Property) *Output {
+	if property > User {
+		panic("Remove wants one of the properties above")
+	}
 	return output.change(types.MakeChangeRemove(uint8(property)))
 }
 
 // Key is what a set of policy `balance` chooses its member by.
-func (output *Output) Key(key string) *Output { return output.change(types.MakeChangeKey(key)) }
+func (output *Output) Key(key string) *Output {
+	return output.change(types.MakeChangeKey(checked("the key", key)))
+}
 
 // Debug is a line in the gateway's log.
-func Debug(line string) { log.Log(log.Level_Debug, line) }
+func Debug(line string) { log.Log(log.Level_Debug, cleaned(line)) }
 
 // Info is a line in the gateway's log.
-func Info(line string) { log.Log(log.Level_Info, line) }
+func Info(line string) { log.Log(log.Level_Info, cleaned(line)) }
 
 // Warn is a line in the gateway's log.
-func Warn(line string) { log.Log(log.Level_Warn, line) }
+func Warn(line string) { log.Log(log.Level_Warn, cleaned(line)) }
 
 // Error is a line in the gateway's log.
-func Error(line string) { log.Log(log.Level_Error, line) }
+func Error(line string) { log.Log(log.Level_Error, cleaned(line)) }

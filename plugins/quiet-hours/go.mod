@@ -1,0 +1,3 @@
+module rule
+
+go 1.25
