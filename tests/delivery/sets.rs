@@ -1,7 +1,7 @@
 //! Several brokers under one name.
 
 use super::last_of_all;
-use crate::fixture::{PATIENCE, assert_balanced, broker, route};
+use crate::fixture::{PATIENCE, assert_balanced, broker, plugin, route};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_testkit::{
     Client, ClientOptions, Ledger, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
@@ -21,6 +21,12 @@ struct Set {
 /// Everything under `dev` goes from `home` to the set of `office` and `backup`.
 #[track_caller]
 fn set(policy: &str) -> Set {
+    set_behind(policy, "")
+}
+
+/// The same, behind this script if it says anything.
+#[track_caller]
+fn set_behind(policy: &str, script: &str) -> Set {
     // What the members have taken over outlives them.
     let start = || Mosquitto::builder().persistence(true).line("autosave_interval 0").start();
     let (home, office, backup) = (start(), start(), start());
@@ -28,8 +34,12 @@ fn set(policy: &str) -> Set {
     let mut config = broker("home", &home.url(), "");
     config += &(broker("office", &office.url(), fast) + &broker("backup", &backup.url(), fast));
     config += &format!("[targets.upstream]\n{policy}\nmembers = [\"office\", \"backup\"]\n");
-    config += &route("home", &["dev/#"], &["upstream"], "");
-    let tidegate = Tidegate::start(&config);
+    let plugins = if script.is_empty() { "" } else { "plugins = [\"script\"]" };
+    config += &route("home", &["dev/#"], &["upstream"], plugins);
+    if !script.is_empty() {
+        config += &format!("[plugins.script]\npath = \"script.wasm\"\nconfig = {{ script = '{script}' }}\n");
+    }
+    let tidegate = Tidegate::builder(&config).file("script.wasm", plugin("script")).start();
     Set { home, office, backup, tidegate }
 }
 
@@ -100,6 +110,29 @@ fn balance_keeps_a_topic_on_one_member() {
     for numbers in topics.iter().flat_map(BTreeMap::values) {
         assert!(numbers.len() == 5 && numbers.is_sorted(), "{topics:?}");
     }
+}
+
+#[test]
+fn balance_by_a_key_that_a_plugin_says_keeps_a_key_on_one_member() {
+    const KEYS: u64 = 20;
+    let script = "onward().key(message.json.site)";
+    let Set { home, office, backup, tidegate } = set_behind("policy = \"balance\"", script);
+    let subs = [&office, &backup].map(|member| MosquittoSub::start(member.port(), &["-q", "1", "-t", "dev/#"]));
+    let mut client = Client::connect(home.port(), &ClientOptions::new(Version::V5, "publisher")).unwrap();
+    // Each site on every topic, so that topics alone would scatter it.
+    for n in 0..KEYS * TOPICS {
+        let payload = format!("{{\"site\":\"s{}\"}}", n % KEYS);
+        client.publish(&format!("dev/{}/temp", n / KEYS), payload.as_bytes(), 1, false).unwrap();
+    }
+    let all = || subs.iter().map(|sub| sub.lines().len()).sum::<usize>();
+    eventually("everything arrives", PATIENCE, || all() >= (KEYS * TOPICS) as usize);
+    assert_balanced(&tidegate);
+    let sites = subs.map(|sub| {
+        let payload = |line: &String| line.rsplit(' ').next().unwrap_or_default().to_owned();
+        sub.lines().iter().map(payload).collect::<BTreeSet<String>>()
+    });
+    assert!(sites.iter().all(|sites| !sites.is_empty()), "both members are used: {sites:?}");
+    assert_eq!(sites[0].len() + sites[1].len(), KEYS as usize, "each site is on one member: {sites:?}");
 }
 
 #[test]
