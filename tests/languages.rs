@@ -168,49 +168,19 @@ fn a_rule_in_typescript() {
     a_folder_is_built_and_tried(&TYPESCRIPT);
 }
 
-/// Those in `plugins` that were begun with `plugin new`, and the templates that their files are of.
-const EXAMPLES: [(&str, &[&str]); 3] = [
-    ("home-assistant-discovery", &["javascript-helper", "typescript", "packed"]),
-    ("daily-budget", &["python", "packed"]),
-    ("quiet-hours", &["go"]),
-];
-
 #[test]
 fn plugins_made_of_templates_are_built_and_their_samples_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let own = ["README.md", "plugin.toml", "rule.ts", "rule.py", "rule.go"];
-    for (name, templates) in EXAMPLES {
+    for name in ["home-assistant-discovery", "daily-budget", "quiet-hours"] {
         let dir = TempDir::new().expect("a folder");
+        // They are kept without what joins a rule to the contract: the build writes it.
         let mut copy = Command::new("cp");
         copy.arg("-r").arg(root.join("plugins").join(name)).arg(dir.path());
         assert!(copy.status().expect("cp runs").success());
-        let folder = dir.path().join(name);
-        for template in templates {
-            let template = root.join("crates/workbench/templates").join(template);
-            for file in files_below(&template).into_iter().filter(|file| !own.contains(&file.as_str())) {
-                let read = |folder: &Path| {
-                    std::fs::read(folder.join(&file)).unwrap_or_else(|error| panic!("{name}/{file}: {error}"))
-                };
-                assert!(read(&folder) == read(&template), "plugins/{name}/{file} is not as the template has it");
-            }
-        }
         good(dir.path(), &["plugin", "build", name, "--release"]);
         let tried = good(dir.path(), &["plugin", "test", name]);
         assert!(tried.contains(" good, 0 not"), "{tried}");
     }
-}
-
-/// By their paths below the folder.
-fn files_below(folder: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        match entry.path().is_dir() {
-            true => files.extend(files_below(&entry.path()).into_iter().map(|file| format!("{name}/{file}"))),
-            false => files.push(name),
-        }
-    }
-    files
 }
 
 #[test]

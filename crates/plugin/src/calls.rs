@@ -40,10 +40,11 @@ impl Contract {
         }
     }
 
-    /// By the name of its `handler`, and the version that stands there.
+    /// By the name of its `handler`, and the version that stands there; of several the one that is served as 1.
     pub(crate) fn of(component: &Component) -> Result<(Self, String), Error> {
         let exports = component.exports();
-        let Some(version) = exports.iter().find_map(|name| name.strip_prefix(HANDLER)) else {
+        let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(HANDLER)).collect();
+        let Some(version) = versions.iter().find(|version| version.starts_with("1.")).or(versions.first()) else {
             return Err(Error::WrongWorld(format!("it does not export `{HANDLER}{}`", Self::V1.version())));
         };
         // Within a major version, and below 1 within a minor one, what is newer is served as what is known of it.
@@ -55,7 +56,7 @@ impl Contract {
                 return Err(Error::WrongWorld(problem));
             }
         };
-        Ok((contract, version.to_owned()))
+        Ok((contract, (*version).to_owned()))
     }
 
     /// What may be imported whatever was granted, and what is granted by `state`, by the beginnings of their names.

@@ -1,6 +1,6 @@
 //! Folders to begin with: a rule of a few lines, what joins it to the contract, samples. Nothing is fetched.
 
-use crate::project::Language;
+use crate::project::{Language, Project};
 use std::path::{Path, PathBuf};
 use tidegate_config::is_name;
 
@@ -36,25 +36,56 @@ pub fn write(name: &Path, language: Language) -> Result<Vec<PathBuf>, String> {
     if name.exists() {
         return Err(format!("{} is there already; name another folder", name.display()));
     }
-    let (parts, memory) = parts(language);
     let mut written = Vec::new();
-    let files = FILES.iter().filter(|(template, _, _)| parts.contains(template)).map(|(_, path, text)| (*path, *text));
-    for (path, text) in files.chain([("wit/gateway.wit", CONTRACT)]) {
+    for (path, text) in files(plugin, language) {
+        written.push(put(name, &path, &text)?);
+    }
+    Ok(written)
+}
+
+/// Writes what a folder lacks of what joins its rule to the contract; what is there stays as it is.
+///
+/// # Errors
+/// It cannot be written, in words.
+pub(crate) fn complete(project: &Project) -> Result<(), String> {
+    let is_authors = |path: &str| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        ["README.md", "plugin.toml", ".gitignore"].contains(&name)
+            || name.starts_with("rule.")
+            || path.starts_with("samples/")
+            || path.starts_with("src/")
+    };
+    let lacking = files(&project.name, project.language)
+        .filter(|(path, _)| !is_authors(path) && !project.folder.join(path).exists());
+    for (path, text) in lacking {
+        put(&project.folder, &path, &text)?;
+    }
+    Ok(())
+}
+
+/// A language's files, with the plugin's name in them.
+fn files(plugin: &str, language: Language) -> impl Iterator<Item = (String, String)> + use<> {
+    let (parts, memory) = parts(language);
+    let plugin = plugin.to_owned();
+    let files =
+        FILES.iter().filter(move |(template, _, _)| parts.contains(template)).map(|(_, path, text)| (*path, *text));
+    files.chain([("wit/gateway.wit", CONTRACT)]).map(move |(path, text)| {
         let text = match path {
             // The same source, at another place.
             "sdk/src/bindings.rs" => text.replace("\"../../wit\"", "\"../wit\""),
-            _ if path.starts_with("sdk/") || path.starts_with("wit/") || path.starts_with("contract/") => {
-                text.to_owned()
-            }
-            _ => text.replace("NAME", plugin).replace("MEMORY", memory),
+            _ if ["sdk/", "wit/", "contract/"].iter().any(|of_ours| path.starts_with(of_ours)) => text.to_owned(),
+            _ => text.replace("NAME", &plugin).replace("MEMORY", memory),
         };
-        let path = name.join(path);
-        let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(wrong)?;
-        }
-        std::fs::write(&path, text).map_err(wrong)?;
-        written.push(path);
+        (path.to_owned(), text)
+    })
+}
+
+fn put(folder: &Path, path: &str, text: &str) -> Result<PathBuf, String> {
+    let path = folder.join(path);
+    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(wrong)?;
     }
-    Ok(written)
+    std::fs::write(&path, text).map_err(wrong)?;
+    Ok(path)
 }

@@ -6,6 +6,7 @@ mod tool;
 
 use crate::encode::encode;
 use crate::project::{Project, World};
+use crate::template::complete;
 use plan::{BUNDLE, Made, Plan, plan};
 use std::path::PathBuf;
 
@@ -14,11 +15,13 @@ fn in_between(project: &Project) -> String {
     format!("{}.wasm.made", project.name)
 }
 
-/// Builds the component of a folder; where it is. `is_release` makes it small and fast, and leaves out what is for developing.
+/// Builds the component of a folder; where it is. What the folder lacks of what joins its rule to the contract is written first, so
+/// that a rule can be kept without it. `is_release` makes it small and fast, and leaves out what is for developing.
 ///
 /// # Errors
 /// A compiler is missing, or does not like the source: in its words.
 pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
+    complete(project)?;
     let Plan { steps, made } = plan(project, is_release)?;
     let cache = project.folder.join("__pycache__");
     let had_cache = cache.exists();

@@ -1,3 +1,0 @@
-module rule
-
-go 1.25
