@@ -8,6 +8,7 @@ use crate::state::{Overlay, StateStore, Write};
 use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::ticks;
 use crate::wasi::Wasi;
+use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::Limits;
@@ -15,6 +16,9 @@ use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
 
 /// A call keeps a borrowed thread at least this long, and [`TICK`](crate::ticker::TICK) longer at most.
 const SLICE_LEAST: Duration = Duration::from_micros(500);
+
+/// So many deadlines a call may take that waits for a core.
+const PATIENCE: u32 = 20;
 
 /// Core modules, memories and tables in one component, each; an interpreter's component has dozens.
 const PARTS_MAX: usize = 100;
@@ -34,11 +38,19 @@ pub(crate) struct Guest {
     refused: bool,
     started: Instant,
     deadline: Duration,
+    /// The call in progress was looked at beyond its deadline: how long it had taken, and how much of a core its thread had had.
+    looked: Option<(Duration, Duration)>,
     /// Lines that wait for a thread that may write them.
     lines: Vec<(Level, Line)>,
     /// Of the call in progress: standard error, which becomes one line of the log at its end, and what was logged as errors.
     printed: LastWords,
     errors: LastWords,
+}
+
+/// How much of a core this thread has had.
+fn thread_cpu() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// Carries a fault of ours through wasmtime's error out of an import.
@@ -60,6 +72,7 @@ impl Guest {
             table_elements: 0,
             refused: false,
             started: Instant::now(),
+            looked: None,
             lines: Vec::new(),
             printed: LastWords::default(),
             errors: LastWords::default(),
@@ -70,6 +83,7 @@ impl Guest {
     pub(crate) fn begin(&mut self, deadline: Duration) {
         self.started = Instant::now();
         self.deadline = deadline;
+        self.looked = None;
         self.refused = false;
         self.printed.clear();
         self.errors.clear();
@@ -91,7 +105,7 @@ impl Guest {
     }
 
     /// The clock has cut the call in progress: it goes on elsewhere, or its deadline is over.
-    pub(crate) fn cut(&self) -> UpdateDeadline {
+    pub(crate) fn cut(&mut self) -> UpdateDeadline {
         let took = self.elapsed();
         let left = self.deadline.saturating_sub(took);
         match is_borrowed() {
@@ -100,7 +114,23 @@ impl Guest {
             true => UpdateDeadline::Yield(ticks(left)),
             // It has left a borrowed thread before the end of its slice.
             false if !left.is_zero() => UpdateDeadline::Continue(ticks(left)),
+            false if self.waits_for_a_core(took) => UpdateDeadline::Continue(1),
             false => UpdateDeadline::Interrupt,
+        }
+    }
+
+    /// Beyond its deadline: whether it is the machine that holds the call up, and not the plugin. A call is looked at twice at least, a
+    /// quarter of the deadline apart: one that has computed for less than half of the time between has waited for a core.
+    fn waits_for_a_core(&mut self, took: Duration) -> bool {
+        let had = thread_cpu();
+        match self.looked {
+            _ if took > self.deadline * PATIENCE => false,
+            Some((then, _)) if took - then < self.deadline / 4 => true,
+            Some((then, had_then)) if had.saturating_sub(had_then) > (took - then) / 2 => false,
+            _ => {
+                self.looked = Some((took, had));
+                true
+            }
         }
     }
 

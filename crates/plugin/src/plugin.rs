@@ -100,7 +100,7 @@ impl Plugin {
         let mut store =
             Store::new(host.engine(), Guest::new(spec.limits.clone(), Arc::clone(&self.inner.log), spec.state.clone()));
         store.limiter(|guest| guest);
-        store.epoch_deadline_callback(|cx| Ok(cx.data().cut()));
+        store.epoch_deadline_callback(|mut cx| Ok(cx.data_mut().cut()));
         store.set_max_component_handles(MAX_HANDLES);
         store.set_hostcall_fuel(MAX_DIAGNOSTIC_BYTES);
         let failed = |store: &mut Store<Guest>, error: wasmtime::Error| Error::Start(store.data_mut().fault(&error));

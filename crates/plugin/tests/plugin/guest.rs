@@ -10,6 +10,8 @@ pub(crate) mod does {
     pub(crate) const PASS: u8 = b'p';
     pub(crate) const TRAP: u8 = b't';
     pub(crate) const LOOP: u8 = b'l';
+    /// Computes for ten milliseconds or so, then passes.
+    pub(crate) const COUNT: u8 = b'c';
     /// Grows its memory until that is refused, then traps.
     pub(crate) const MEMORY_BOMB: u8 = b'm';
     /// Keeps a MiB for every such message, traps when there is none left.
@@ -289,6 +291,11 @@ const GUEST: &str = r#"(component
             (if (i32.and (i32.eq (local.get $do) (i32.const 49)) (i32.eqz (i32.load8_u offset=96 (local.get $message))))
                 (then unreachable))
             (if (i32.eq (local.get $do) (i32.const 108)) (then (loop $for-ever (br $for-ever))))
+            (if (i32.eq (local.get $do) (i32.const 99)) (then
+                (loop $more
+                    (local.set $n (i32.add (local.get $n) (i32.const 1)))
+                    (br_if $more (i32.lt_u (local.get $n) (i32.const 10000000))))
+                (local.set $do (i32.const 112))))
             (if (i32.eq (local.get $do) (i32.const 109)) (then
                 (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
                 unreachable))

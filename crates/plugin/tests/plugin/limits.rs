@@ -19,6 +19,23 @@ fn a_loop_is_cut_at_its_deadline() {
 }
 
 #[test]
+fn a_call_that_waits_for_a_core_is_not_cut() {
+    let mut instance = instance(Extra::None, hasty());
+    let others = 10 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+        }
+        let said: Vec<_> = (0..10).flat_map(|_| handle(&mut instance, &[COUNT])).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(said, ["pass"; 10]);
+    });
+    assert_eq!(instance.stats().failed_calls, 0);
+    assert_eq!(handle(&mut instance, &[LOOP]), ["deadline"]);
+}
+
+#[test]
 fn a_sleep_is_cut_at_its_deadline() {
     let mut instance = instance(Extra::Sleep, hasty());
     let began = Instant::now();
