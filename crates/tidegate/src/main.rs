@@ -53,7 +53,7 @@ enum Command {
     Parked(parked::Arguments),
     /// Look at what waits on disk, have it moved to another target, or discard it.
     Spool(spool::Arguments),
-    /// Look at what plugins remember.
+    /// Write plugins, try them, measure them, and look at what they remember.
     Plugin(plugin::Arguments),
 }
 

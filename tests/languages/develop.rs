@@ -1,0 +1,79 @@
+//! `plugin dev`: each save is built and tried, and live messages are decided by the newest build; a gateway takes it too.
+
+use super::*;
+use crate::fixture::PATIENCE;
+use std::io::Read;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use tidegate_testkit::{Client, ClientOptions, Mosquitto, Version, eventually};
+
+struct Developing {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Drop for Developing {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_save_is_built_tried_and_decides_what_comes() {
+    let dir = TempDir::new().expect("a folder");
+    let broker = Mosquitto::start();
+    good(dir.path(), &["plugin", "new", "celsius", "--lang", "c"]);
+    let mut command = Command::new(Tidegate::binary());
+    command.args(["plugin", "dev", "celsius", "--topic", "dev/#", "--url", &broker.url()]).current_dir(dir.path());
+    let mut child = command.env("PATH", compilers_path()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let (said, mut output) = (Arc::<Mutex<String>>::default(), child.stdout.take().expect("a pipe"));
+    let to = said.clone();
+    std::thread::spawn(move || {
+        let mut block = [0; 4096];
+        while let Ok(len @ 1..) = output.read(&mut block) {
+            to.lock().expect("no panic").push_str(&String::from_utf8_lossy(&block[..len]));
+        }
+    });
+    let developing = Developing { child, said };
+    let text = || developing.said.lock().expect("no panic").clone();
+    eventually("it is built and listens", PATIENCE, || {
+        text().contains("5 good, 0 not") && text().contains("is decided here, too")
+    });
+    let mut client = Client::connect(broker.port(), &ClientOptions::new(Version::V5, "device")).expect("it connects");
+    let mut publish = |payload: &str| client.publish("dev/1", payload.as_bytes(), 1, false).expect("published");
+    publish(r#"{"temp": 70}"#);
+    eventually("its decision is shown", PATIENCE, || text().contains(r#"payload   {"temp": 21.1}"#));
+
+    // A rule that its samples do not like decides all the same; what is no C leaves the one before.
+    let rule = dir.path().join("celsius/rule.c");
+    let good_rule = std::fs::read_to_string(&rule).expect("the rule");
+    std::fs::write(&rule, good_rule.replace("no such field", "no number there")).expect("written");
+    eventually("what differs is shown", PATIENCE, || {
+        text().contains("+ drop, \"no number there\"") && text().contains("3 good, 2 not")
+    });
+    publish("{}");
+    eventually("the new one decides", PATIENCE, || text().matches("drop, \"no number there\"").count() >= 3);
+    std::fs::write(&rule, "this is no C").expect("written");
+    eventually("the compiler's words", PATIENCE, || text().contains("clang failed"));
+    publish(r#"{"temp": 212}"#);
+    eventually("the one before decides", PATIENCE, || text().contains("alarm/dev/1"));
+}
+
+#[test]
+fn a_cache_is_filled_beforehand() {
+    let dir = TempDir::new().expect("a folder");
+    std::fs::write(dir.path().join("throttle.wasm"), crate::fixture::plugin("throttle")).expect("written");
+    let config = "[gateway]\nname = \"g\"\ndata_dir = \"data\"\n[brokers.home]\nurl = \"mqtt://127.0.0.1:1\"\n\
+                  [brokers.office]\nurl = \"mqtt://127.0.0.1:2\"\n[plugins.calm]\npath = \"throttle.wasm\"\nconfig = { every = \"5s\" }\n\
+                  grants = { topics = [\"#\"] }\n[[routes]]\nname = \"r\"\nfrom = { broker = \"home\", topics = [\"#\"] }\n\
+                  plugins = [\"calm\"]\nto = [\"office\"]\ntick = \"1s\"\n";
+    std::fs::write(dir.path().join("gateway.toml"), config).expect("written");
+    let told = good(dir.path(), &["plugin", "--config", "gateway.toml", "compile"]);
+    assert!(told.contains("1 compiled, 0 not"), "{told}");
+    assert!(dir.path().join("data/cache").exists());
+    std::fs::write(dir.path().join("throttle.wasm"), "(module)").expect("written");
+    let wrong = with_compilers(dir.path(), &["plugin", "--config", "gateway.toml", "compile"]);
+    assert_eq!(wrong.status.code(), Some(78));
+    assert!(text(&wrong).contains("throttle.wasm: not a component"), "{}", text(&wrong));
+}
