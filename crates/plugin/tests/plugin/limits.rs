@@ -25,7 +25,11 @@ fn a_call_that_waits_for_a_core_is_not_cut() {
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..others {
-            scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let said: Vec<_> = (0..10).flat_map(|_| handle(&mut instance, &[COUNT])).collect();
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
