@@ -205,6 +205,30 @@ fn a_rule_in_zig() {
 }
 
 #[test]
+fn a_world_that_is_too_small_is_told() {
+    let dir = TempDir::new().expect("a folder");
+    for (language, source, place, instead) in [
+        ("c", "rule.c", "  tg_member reading", "  tg_state_set(tg_from(\"a\"), tg_from(\"b\"));\n  tg_member reading"),
+        ("python", "rule.py", "import math", "import math\nimport state"),
+        ("javascript", "rule.js", "import {", "import \"./state.js\";\nimport {"),
+    ] {
+        good(dir.path(), &["plugin", "new", language, "--lang", language]);
+        let path = dir.path().join(language).join(source);
+        let rule = std::fs::read_to_string(&path).expect("the rule");
+        assert!(rule.contains(place), "{rule}");
+        std::fs::write(&path, rule.replacen(place, instead, 1)).expect("written");
+        let built = with_compilers(dir.path(), &["plugin", "build", language]);
+        assert_eq!(built.status.code(), Some(69), "{language}");
+        assert!(text(&built).contains("say `world = \"stateful\"`"), "{language}: {}", text(&built));
+        assert!(!text(&built).contains("install"), "nothing is missing: {}", text(&built));
+        let toml = dir.path().join(language).join("plugin.toml");
+        let text = std::fs::read_to_string(&toml).expect("what it says of itself");
+        std::fs::write(&toml, text.replace("world = \"plugin\"", "world = \"stateful\"")).expect("written");
+        assert!(good(dir.path(), &["plugin", "build", language]).contains("grants     state = true"), "{language}");
+    }
+}
+
+#[test]
 fn what_is_missing_or_wrong_is_told() {
     let dir = TempDir::new().expect("a folder");
     let folder = dir.path().join("celsius");

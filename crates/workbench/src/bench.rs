@@ -1,13 +1,13 @@
 //! What a plugin costs: CPU time of a message by the size of its batch, and memory over many messages.
 
 use crate::samples::Samples;
-use crate::trial::{message, spec};
+use crate::trial::{RECEIVED_MS, messages as messages_of, started};
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
-use tidegate_plugin::{Component, Host, Input, Instance, Outcome, Plugin, run_here};
+use tidegate_plugin::{Component, Host, Input, Instance, Outcome, run_here};
 
 const BATCHES: [usize; 4] = [1, 8, 32, 128];
 const ROUND: Duration = Duration::from_secs(1);
@@ -29,15 +29,12 @@ pub fn bench(
 ) -> Result<(), String> {
     let samples = Samples::load(path)?;
     let here = |words: String| format!("{}: {words}", path.display());
-    let came: Vec<Message> =
-        samples.steps.iter().filter(|step| step.tick.is_none()).map(message).collect::<Result<_, _>>().map_err(here)?;
+    let came = messages_of(&samples).map_err(here)?;
     if came.is_empty() || samples.refused.is_some() {
         return Err(here("there is no message in it that a plugin could decide".to_owned()));
     }
-    let plugin =
-        Plugin::new(host, component, spec(&samples).map_err(here)?).map_err(|error| here(error.to_string()))?;
     let mut bench = Bench {
-        instance: plugin.instantiate().map_err(|error| here(error.to_string()))?,
+        instance: started(host, component, &samples).map_err(here)?,
         came,
         source: samples.source,
         decided: 0,
@@ -52,7 +49,7 @@ pub fn bench(
         let each = (thread_cpu() - cpu).as_secs_f64() * 1e6 / (bench.decided - before) as f64;
         tell(format!("batch {batch:>4}   {each:>9.2} µs of CPU a message"));
     }
-    let (started, done) = (bench.instance.memory_bytes(), bench.decided);
+    let (before, done) = (bench.instance.memory_bytes(), bench.decided);
     for line in 1..=LINES {
         while bench.decided - done < messages * line / LINES {
             bench.decide(LONG_BATCH);
@@ -63,7 +60,7 @@ pub fn bench(
         }
     }
     if messages > 0 {
-        let grew = bench.instance.memory_bytes().saturating_sub(started) >> 10;
+        let grew = bench.instance.memory_bytes().saturating_sub(before) >> 10;
         tell(format!("memory     {grew} KiB more than before these messages"));
     }
     match bench.failed {
@@ -97,9 +94,9 @@ impl Bench {
 
     fn decide(&mut self, batch: usize) {
         let inputs: Vec<Input<'_>> = (self.decided..)
-            .zip(self.came.iter().cycle())
+            .zip(self.came.iter().cycle().skip(self.decided as usize % self.came.len()))
             .take(batch)
-            .map(|(id, message)| Input { id, message, received_ms: 1_700_000_000_000 + id, redelivered: false })
+            .map(|(id, message)| Input { id, message, received_ms: RECEIVED_MS + id, redelivered: false })
             .collect();
         let mut outcomes = Vec::with_capacity(batch);
         run_here(self.instance.handle(&self.source, &inputs, &mut outcomes));

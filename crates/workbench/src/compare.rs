@@ -2,18 +2,15 @@
 
 use crate::generate::Generator;
 use crate::samples::Samples;
-use crate::trial::{message, spec, told};
+use crate::trial::{RECEIVED_MS, messages, started, told};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use tidegate_message::Message;
-use tidegate_plugin::{Component, Host, Input, Instance, Outcome, Plugin, run_here};
+use tidegate_plugin::{Component, Host, Input, Instance, Outcome, run_here};
 
 /// From here on an f64 has whole numbers only, and not all of them: 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
-
-/// 2023-11-14T22:13:20Z.
-const RECEIVED_MS: u64 = 1_700_000_000_000;
 
 /// What two components made of the same messages.
 #[derive(Debug)]
@@ -39,14 +36,9 @@ pub fn compare(
 ) -> Result<Compared, String> {
     let samples = Samples::load(path)?;
     let here = |words: String| format!("{}: {words}", path.display());
-    let start = |component: &Component| {
-        let plugin =
-            Plugin::new(host, component, spec(&samples).map_err(here)?).map_err(|error| here(error.to_string()))?;
-        plugin.instantiate().map_err(|error| here(error.to_string()))
-    };
+    let start = |component: &Component| started(host, component, &samples).map_err(here);
     let mut instances = [start(components[0])?, start(components[1])?];
-    let came: Vec<Message> =
-        samples.steps.iter().filter(|step| step.tick.is_none()).map(message).collect::<Result<_, _>>().map_err(here)?;
+    let came = messages(&samples).map_err(here)?;
     let plain = came.iter().map(|message| ("as it is", message.clone()));
     let mut compared = Compared { messages: 0, differ: BTreeMap::new(), firsts: Vec::new() };
     for (kind, message) in plain.chain(Generator::new(&came, seed).take(generated)) {

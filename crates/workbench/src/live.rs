@@ -1,10 +1,10 @@
 //! A component that decides messages as they come, with the configuration, grants and limits of a file of samples.
 
 use crate::samples::Samples;
-use crate::trial::{spec, told};
+use crate::trial::{started, told};
 use std::path::Path;
 use tidegate_message::Message;
-use tidegate_plugin::{Component, Host, Input, Instance, Plugin, run_here};
+use tidegate_plugin::{Component, Host, Input, Instance, run_here};
 
 /// One instance, and what it has decided.
 #[derive(Debug)]
@@ -21,10 +21,7 @@ impl Live {
     /// The file is no file of samples, or the plugin does not start, in words.
     pub fn start(host: &Host, component: &Component, path: &Path) -> Result<Self, String> {
         let samples = Samples::load(path)?;
-        let here = |words: String| format!("{}: {words}", path.display());
-        let plugin =
-            Plugin::new(host, component, spec(&samples).map_err(here)?).map_err(|error| here(error.to_string()))?;
-        let instance = plugin.instantiate().map_err(|error| here(error.to_string()))?;
+        let instance = started(host, component, &samples).map_err(|words| format!("{}: {words}", path.display()))?;
         Ok(Self { instance, source: samples.source, decided: 0 })
     }
 

@@ -15,12 +15,20 @@ fn in_between(project: &Project) -> String {
     format!("{}.wasm.made", project.name)
 }
 
+/// Builds the component of a folder, as [`made`] does, and says what to do where the world is too small.
+///
+/// # Errors
+/// As there.
+pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
+    made(project, is_release).map_err(|words| format!("{words}{}", hint_of_world(project, &words)))
+}
+
 /// Builds the component of a folder; where it is. What the folder lacks of what joins its rule to the contract is written first, so
 /// that a rule can be kept without it. `is_release` makes it small and fast, and leaves out what is for developing.
 ///
 /// # Errors
 /// A compiler is missing, or does not like the source: in its words.
-pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
+fn made(project: &Project, is_release: bool) -> Result<PathBuf, String> {
     complete(project)?;
     let Plan { steps, made } = plan(project, is_release)?;
     let cache = project.folder.join("__pycache__");
@@ -31,7 +39,7 @@ pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
         let _ = std::fs::remove_dir_all(cache);
     }
     let _ = std::fs::remove_file(project.folder.join(BUNDLE));
-    ran.map_err(|words| format!("{words}{}", hint_of_world(project, &words)))?;
+    ran?;
     let read = |path: &str| {
         let path = project.folder.join(path);
         std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -50,12 +58,12 @@ pub fn build(project: &Project, is_release: bool) -> Result<PathBuf, String> {
     Ok(to)
 }
 
-/// What a compiler says of an import that the world has not, none of them says so that it helps.
-fn hint_of_world(project: &Project, words: &str) -> String {
-    let wants = ["gateway/state", "tidegate_gateway_state", "imports.state", "import state", "'state'"];
-    if matches!(project.world, World::Plugin | World::Timed) && wants.iter().any(|name| words.contains(name)) {
-        "\nfor durable state say `world = \"stateful\"` or \"stateful-timed\" in plugin.toml".to_owned()
+/// No compiler says of an import that the world has not what is to be done about it.
+fn hint_of_world(project: &Project, words: &str) -> &'static str {
+    let has_no_state = matches!(project.world, World::Plugin | World::Timed);
+    if has_no_state && ["gateway/state@", "import state"].iter().any(|name| words.contains(name)) {
+        "\nfor durable state say `world = \"stateful\"` or `\"stateful-timed\"` in plugin.toml"
     } else {
-        String::new()
+        ""
     }
 }

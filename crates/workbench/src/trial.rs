@@ -13,7 +13,7 @@ use tidegate_plugin::{
 };
 
 /// 2023-11-14T22:13:20Z, for messages that say no time of their own.
-const RECEIVED_MS: u64 = 1_700_000_000_000;
+pub(crate) const RECEIVED_MS: u64 = 1_700_000_000_000;
 
 /// How often each kind of decision was met.
 pub type Coverage = BTreeMap<&'static str, usize>;
@@ -87,8 +87,19 @@ pub fn try_file(host: &Host, component: &Component, path: &Path) -> Result<Repor
     Ok(report)
 }
 
+/// One instance of a component, with the configuration, grants, limits and state of samples.
+pub(crate) fn started(host: &Host, component: &Component, samples: &Samples) -> Result<Instance, String> {
+    let plugin = Plugin::new(host, component, spec(samples)?).map_err(|error| error.to_string())?;
+    plugin.instantiate().map_err(|error| error.to_string())
+}
+
+/// The messages of samples, without what must become of them.
+pub(crate) fn messages(samples: &Samples) -> Result<Vec<Message>, String> {
+    samples.steps.iter().filter(|step| step.tick.is_none()).map(message).collect()
+}
+
 /// Grants and limits have the grammar of a configuration: one is written around them, and read as any other.
-pub(crate) fn spec(samples: &Samples) -> Result<Spec, String> {
+fn spec(samples: &Samples) -> Result<Spec, String> {
     let mut brokers = toml::Table::new();
     let granted = samples.grants.get("targets").and_then(toml::Value::as_array).into_iter().flatten();
     for name in granted.filter_map(toml::Value::as_str).chain([samples.source.as_str()]) {
@@ -230,7 +241,7 @@ fn topic(text: &str) -> Result<Topic, String> {
     Topic::new(text.to_owned()).map_err(|error| format!("topic `{text}`: {error}"))
 }
 
-pub(crate) fn message(step: &Step) -> Result<Message, String> {
+fn message(step: &Step) -> Result<Message, String> {
     let payload = payload(step.payload.as_deref(), step.payload_base64.as_deref(), step.json.as_ref())?;
     let qos = QoS::from_u8(step.qos.unwrap_or(1)).ok_or("`qos` is 0, 1 or 2")?;
     let mut message = Message::new(topic(step.topic.as_deref().unwrap_or_default())?, payload.unwrap_or_default(), qos);

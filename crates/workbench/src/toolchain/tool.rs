@@ -72,7 +72,8 @@ impl Step {
     /// What it said.
     pub(super) fn run(&self, folder: &Path) -> Result<(), String> {
         let mut command = Command::new(&self.program);
-        command.current_dir(folder).args(&self.arguments);
+        // Where a compiler itself was when it had to say that something is wrong with the rule helps nobody.
+        command.current_dir(folder).args(&self.arguments).env("RUST_BACKTRACE", "0");
         for (name, value) in &self.variables {
             command.env(name, value);
         }
@@ -82,11 +83,11 @@ impl Step {
         }
         let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
         let name = self.program.file_name().unwrap_or_default().to_string_lossy();
-        Err(format!(
-            "{name} failed ({}):\n{}\nif something of it is missing: {}",
-            output.status,
-            said.trim_end(),
-            self.hint
-        ))
+        let mut words = format!("{name} failed ({}):\n{}", output.status, said.trim_end());
+        // Of a compiler that is only half there; of what is wrong with the rule the compiler says enough.
+        if ["file not found", "cannot open", "unable to find", "No such file"].iter().any(|half| said.contains(half)) {
+            words += &format!("\nif something of it is missing: {}", self.hint);
+        }
+        Err(words)
     }
 }
