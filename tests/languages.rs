@@ -200,6 +200,25 @@ fn a_rule_in_c() {
 }
 
 #[test]
+fn a_rule_in_c_of_several_files() {
+    let dir = TempDir::new().expect("a folder");
+    good(dir.path(), &["plugin", "new", "celsius", "--lang", "c"]);
+    let folder = dir.path().join("celsius");
+    let rule = std::fs::read_to_string(folder.join("rule.c")).expect("the rule");
+    let formula = "floor((reading.number - 32) * 50 / 9 + 0.5) / 10";
+    assert!(rule.contains(formula), "{rule}");
+    let rule = format!("double to_celsius(double);\n{}", rule.replace(formula, "to_celsius(reading.number)"));
+    std::fs::write(folder.join("rule.c"), rule).expect("written");
+    let more = format!(
+        "#include <math.h>\ndouble to_celsius(double f) {{ return {}; }}\n",
+        formula.replace("reading.number", "f")
+    );
+    std::fs::write(folder.join("units.c"), more).expect("written");
+    good(dir.path(), &["plugin", "build", "celsius"]);
+    assert!(good(dir.path(), &["plugin", "test", "celsius"]).contains("5 good, 0 not"));
+}
+
+#[test]
 fn a_rule_in_zig() {
     a_folder_is_built_and_tried(&ZIG);
 }

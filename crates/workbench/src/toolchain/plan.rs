@@ -114,7 +114,8 @@ pub(super) fn plan(project: &Project, is_release: bool) -> Result<Plan, String> 
             let (sysroot, target) = c_library();
             module(
                 CLANG
-                    .step(folder, &["rule.c", "tidegate.c", "json.c", "contract/plugin.c", "-o", &made])?
+                    .step(folder, &["contract/plugin.c", "-o", &made])?
+                    .and(&c_sources(folder)?.iter().map(String::as_str).collect::<Vec<_>>())
                     .and(&["--sysroot", sysroot, "-target", target, "-mexec-model=reactor", "-std=gnu17"])
                     .and(&["-Wall", "-Wl,--stack-first", "-Wl,-z,stack-size=131072", "-Wl,-s"])
                     .and(choose(&["-O1"], &["-O2", "-flto"])),
@@ -159,6 +160,15 @@ fn script(
 
 fn owned((name, value): (&'static str, &str)) -> (&'static str, String) {
     (name, value.to_owned())
+}
+
+/// Every source of C in the folder itself: a rule may have several.
+fn c_sources(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = std::fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut sources: Vec<String> = names.filter(|name| name.ends_with(".c")).collect();
+    sources.sort();
+    Ok(sources)
 }
 
 /// Where the C library for WebAssembly is, and what it calls its target.
