@@ -172,8 +172,10 @@ mod tests {
             let is_json = std::str::from_utf8(&message.payload).is_ok()
                 && serde_json::from_slice::<serde::de::IgnoredAny>(&message.payload).is_ok();
             let must = match name {
-                "a number beyond an f64" | "half a surrogate pair" | "cut off" | "a byte that is another" => continue,
-                "no number of JSON" | "deep, beyond 200" | "something behind" | "a comma too many" => false,
+                // Parsers differ in these, or chance decides.
+                "a number beyond an f64" | "half a surrogate pair" | "deep, beyond 200" => continue,
+                "cut off" | "a byte that is another" => continue,
+                "no number of JSON" | "something behind" | "a comma too many" => false,
                 _ => true,
             };
             assert_eq!(is_json, must, "{name}: {:?}", message.payload);
