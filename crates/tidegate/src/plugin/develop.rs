@@ -82,7 +82,10 @@ async fn go_on(host: &Host, project: &Project, mut session: Option<Session>, fil
             built = join(&mut building) => {
                 building = None;
                 // The old one goes on deciding where there is no new one.
-                live = built.or(live);
+                if built.is_some() {
+                    live = built;
+                    println!("this build decides from here on");
+                }
             }
             _ = look.tick(), if building.is_none() => {
                 let now = last_saved(&project.folder);
