@@ -12,13 +12,13 @@ use tidegate_testkit::{Tidegate, free_port};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shell in the reader's folder, and what it has printed so far.
-struct Terminal {
+pub(crate) struct Terminal {
     child: Child,
     printed: Arc<Mutex<String>>,
 }
 
 impl Terminal {
-    fn run(dir: &Path, line: &str) -> Self {
+    pub(crate) fn run(dir: &Path, line: &str) -> Self {
         let binary = Tidegate::binary();
         let own = binary.parent().expect("a folder").to_owned();
         let path =
@@ -38,7 +38,7 @@ impl Terminal {
         Self { child, printed }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.printed.lock().expect("no panic").clone()
     }
 

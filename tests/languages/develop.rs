@@ -2,41 +2,17 @@
 
 use super::*;
 use crate::fixture::PATIENCE;
-use std::io::Read;
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
+use crate::tutorial::Terminal;
 use tidegate_testkit::{Client, ClientOptions, Mosquitto, Version, eventually};
-
-struct Developing {
-    child: Child,
-    said: Arc<Mutex<String>>,
-}
-
-impl Drop for Developing {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn a_save_is_built_tried_and_decides_what_comes() {
     let dir = TempDir::new().expect("a folder");
     let broker = Mosquitto::start();
     good(dir.path(), &["plugin", "new", "celsius", "--lang", "c"]);
-    let mut command = Command::new(Tidegate::binary());
-    command.args(["plugin", "dev", "celsius", "--topic", "dev/#", "--url", &broker.url()]).current_dir(dir.path());
-    let mut child = command.env("PATH", compilers_path()).stdout(Stdio::piped()).spawn().expect("it runs");
-    let (said, mut output) = (Arc::<Mutex<String>>::default(), child.stdout.take().expect("a pipe"));
-    let to = said.clone();
-    std::thread::spawn(move || {
-        let mut block = [0; 4096];
-        while let Ok(len @ 1..) = output.read(&mut block) {
-            to.lock().expect("no panic").push_str(&String::from_utf8_lossy(&block[..len]));
-        }
-    });
-    let developing = Developing { child, said };
-    let text = || developing.said.lock().expect("no panic").clone();
+    let line = format!("exec tidegate plugin dev celsius --topic 'dev/#' --url {}", broker.url());
+    let developing = Terminal::run(dir.path(), &line);
+    let text = || developing.text();
     let builds = || text().matches("this build decides from here on").count();
     eventually("it is built and listens", PATIENCE, || builds() == 1 && text().contains("is decided here, too"));
     assert!(text().contains("5 good, 0 not"), "{}", text());
