@@ -23,7 +23,7 @@ pub use bench::bench;
 pub use compare::{Compared, compare};
 pub use inspect::inspect;
 pub use live::Live;
-pub use project::{Engine, Language, Project, World};
+pub use project::{Engine, Language, Project, World, sample_files};
 pub use template::write;
 pub use toolchain::build;
 pub use trial::{Coverage, Report, try_file};

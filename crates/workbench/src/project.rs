@@ -118,12 +118,7 @@ impl Project {
     /// There is none, or one before it is no file of samples.
     pub fn first_samples(&self) -> Result<PathBuf, String> {
         let folder = self.samples();
-        let mut files: Vec<_> = std::fs::read_dir(&folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
-            .collect();
-        files.sort();
+        let files = sample_files(&folder)?;
         for path in files {
             if Samples::load(&path)?.steps.iter().any(|step| step.tick.is_none()) {
                 return Ok(path);
@@ -136,4 +131,20 @@ impl Project {
     pub fn wit(&self) -> PathBuf {
         self.folder.join("wit")
     }
+}
+
+/// The files of samples in a folder, by name.
+///
+/// # Errors
+/// It cannot be read, or there is none.
+pub fn sample_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let entries = std::fs::read_dir(folder).map_err(wrong)?.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    if files.is_empty() {
+        return Err(format!("{}: there is no file *.toml in it", folder.display()));
+    }
+    files.sort();
+    Ok(files)
 }

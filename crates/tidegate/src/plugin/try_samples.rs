@@ -5,7 +5,7 @@ use crate::Failure;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tidegate_plugin::Host;
-use tidegate_workbench::{Coverage, Project};
+use tidegate_workbench::{Coverage, Project, sample_files};
 
 /// How often files are looked at with `--watch`.
 const LOOK: Duration = Duration::from_millis(300);
@@ -94,19 +94,11 @@ pub(super) fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -
 pub(super) fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in named {
-        if !path.is_dir() {
+        if path.is_dir() {
+            files.extend(sample_files(path).map_err(Failure::Config)?);
+        } else {
             files.push(path.clone());
-            continue;
         }
-        let wrong = |error: std::io::Error| Failure::Config(format!("{}: {error}", path.display()));
-        let entries = std::fs::read_dir(path).map_err(wrong)?.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-        let mut inside: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
-        inside.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
-        if inside.is_empty() {
-            return Err(Failure::Config(format!("{}: there is no file *.toml in it", path.display())));
-        }
-        inside.sort();
-        files.append(&mut inside);
     }
     Ok(files)
 }
