@@ -1,6 +1,7 @@
 //! Folders that `plugin new` makes are built and tried, in each language, as their README says; and the seven rules are one rule.
 
 mod develop;
+mod late;
 mod same_rule;
 
 use crate::fixture::run;

@@ -16,6 +16,7 @@
 //! | `hello` | `auto` finds a way in; all addresses of a name |
 //! | `capabilities` | what a broker cannot do is said once |
 //! | `refusals` | what a target refuses is told |
+//! | `members` | members of sets that are there and do nothing: when others take over, and when not |
 //! | `files` | `check` finds what `run` would refuse |
 //! | `small_plants` | certificates, tokens, headers, births, `$SYS` of small set-ups |
 //! | `conversations` | random conversations end drained, or with a reason in `/ready` |
@@ -28,6 +29,7 @@ mod doors;
 mod files;
 mod handshakes;
 mod hello;
+mod members;
 mod personas;
 mod refusals;
 mod refused;

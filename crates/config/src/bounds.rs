@@ -114,6 +114,12 @@ pub(crate) const DRAIN_RATE: Number = number(1, 1, 1_000_000);
 pub(crate) const MARK_LATE: Period = span(SECOND, SECOND, 10 * YEAR);
 
 // Target sets.
+pub(crate) const TAKEOVER_AFTER: Period = span(10 * SECOND, SECOND, HOUR);
+pub(crate) const WEIGHT: Number = number(1, 1, 1000);
+/// The default is never used: without the key there is no bound. As many as a queue keeps in memory.
+pub(crate) const RELIEF_QUEUE: Number = number(1000, 1, 1_000_000);
+/// As above.
+pub(crate) const RELIEF_LATENCY: Period = span(SECOND, 1, HOUR);
 pub(crate) const FAILBACK: Period = Period { zero: true, ..span(30 * SECOND, 1, DAY) };
 
 // Plugins. The least memory is a page of WebAssembly, the least deadline what an epoch can keep.

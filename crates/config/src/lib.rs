@@ -33,8 +33,8 @@ pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
     Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, OnFailure, Plugin, Policy,
-    Priority, Reconnect, Remap, RemapError, Retain, Retry, Route, Scheme, Source, SpoolSettings, StateGrant, TargetSet,
-    Tls, Version, WhenFull, Will, Workers,
+    Priority, Reconnect, Relief, Remap, RemapError, Retain, Retry, Route, Scheme, Source, SpoolSettings, StateGrant,
+    TargetSet, Tls, Version, WhenFull, Will, Workers,
 };
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};

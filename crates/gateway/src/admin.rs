@@ -350,6 +350,10 @@ fn ready(gateway: &Gateway) -> Answer {
         is_ready = false;
         words.push_str(&format!("route {route}: paused, it feeds itself\n"));
     }
+    for route in &snapshot.waiting_routes {
+        is_ready = false;
+        words.push_str(&format!("route {route}: its plugins are being compiled\n"));
+    }
     if is_ready {
         (StatusCode::OK, TEXT, format!("ready\n{words}"))
     } else {

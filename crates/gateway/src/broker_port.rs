@@ -96,7 +96,9 @@ impl Port for BrokerPort {
                     path.router.forgotten(self.broker);
                 }
                 path.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
-                path.return_to_members(now);
+                let moment = path.moment(now);
+                path.router.look_at_sets(moment);
+                path.end_mut(self.broker).attempt_failed = false;
             }
             Status::SessionLost { republished } => {
                 path.end_mut(self.broker).sessions_lost += 1;
@@ -122,6 +124,7 @@ impl Port for BrokerPort {
                     tracing::warn!(broker, error = words, retry_in = ?retry_in, "not connected");
                 }
                 end.last_error = Some(words);
+                end.attempt_failed = !was_up;
                 path.went_down(self.broker);
             }
         }

@@ -102,6 +102,12 @@ pub(crate) enum Kind {
 pub(crate) struct End {
     pub(crate) kind: Kind,
     pub(crate) last_error: Option<String>,
+    /// Connecting failed, too, since it was up.
+    pub(crate) attempt_failed: bool,
+    /// Since when it is seen to have messages that it has not acknowledged.
+    pub(crate) waits_since: Option<Instant>,
+    /// Why sets do without it, while they do.
+    pub(crate) given_up_for: Option<String>,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
     pub(crate) version: Option<String>,
     pub(crate) connects: u64,
@@ -200,6 +206,18 @@ impl DataPath {
         }
     }
 
+    /// What comes for a route waits for its plugins: they are not compiled yet.
+    pub(crate) fn hold_plugins(&mut self, of: RouteId, workers: Workers) {
+        self.pipeline(of);
+        let Self { router, pipelines, outbox, .. } = self;
+        pipelines[of.at()].crew.hold(workers, Post { route: of, name: &router.route(of).name, outbox });
+    }
+
+    /// Whether what comes for a route waits for its plugins.
+    pub(crate) fn holds_plugins(&self, of: RouteId) -> bool {
+        self.pipelines.get(of.at()).is_some_and(|pipeline| pipeline.crew.is_held())
+    }
+
     /// Lets workers take over whose predecessors have left.
     fn take_over(&mut self) {
         let Self { router, pipelines, outbox, leaving, .. } = self;
@@ -218,7 +236,17 @@ impl DataPath {
         let at = self.router.add_broker(name, link.is_some());
         self.router.sessions_mut().set(at, link);
         let troubles = Troubles::default();
-        self.ends.push(End { kind, last_error: None, version: None, connects: 0, sessions_lost: 0, troubles });
+        self.ends.push(End {
+            kind,
+            last_error: None,
+            attempt_failed: false,
+            waits_since: None,
+            given_up_for: None,
+            version: None,
+            connects: 0,
+            sessions_lost: 0,
+            troubles,
+        });
         if let Kind::Link(handle) = &self.ends[at.at()].kind
             && let Some(memory) = self.router.memory_of(at)
         {
@@ -372,28 +400,6 @@ impl DataPath {
             self.disk_failed.cancel();
         }
         self.flush(now);
-    }
-
-    /// A broker has been away for too long: what waits for it goes to other members of its sets. Returns how many messages.
-    pub(crate) fn give_up(&mut self, broker: BrokerId, now: Instant) -> usize {
-        let movable = self.router.movable(broker);
-        let unfinished = match &self.ends[broker.at()].kind {
-            // What was sent and not acknowledged may have arrived: at least once is what is left of QoS 2 here.
-            Kind::Link(handle) => handle.take_back(|key| movable(Ticket::from_key(key))),
-            Kind::Embedded { .. } | Kind::Gone => Vec::new(),
-        };
-        let unfinished = unfinished.into_iter().map(|(key, message)| (Ticket::from_key(key), message)).collect();
-        let moment = self.moment(now);
-        let moved = self.router.give_up(broker, unfinished, moment);
-        self.flush(now);
-        moved
-    }
-
-    /// A member came up: what waits for members that were given up can go to it.
-    pub(crate) fn return_to_members(&mut self, now: Instant) {
-        for broker in self.router.stranded() {
-            self.give_up(broker, now);
-        }
     }
 
     /// A parked message enters its route again, or goes to a target.

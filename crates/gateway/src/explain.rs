@@ -57,7 +57,7 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
     let alone = |route: &config::Route| config::Route { workers: config::Workers::default(), ..route.clone() };
     let routes = config.routes.iter().filter(|route| matching(route)).map(alone).collect();
     let concerned = Config { routes, ..config.clone() };
-    let prepared = preparer.prepare(&concerned, &HashMap::new()).map_err(Error::Config)?;
+    let prepared = preparer.prepare(&concerned, &HashMap::new(), &[]).map_err(Error::Config)?;
     let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
     out.say(0, format!("message on `{}` from broker `{}`", topic(&sample.message), sample.broker));
     let is_own = matches!(config.brokers.get(&sample.broker), Some(config::Broker::Embedded(_)));

@@ -26,6 +26,7 @@ mod held;
 mod link_reports;
 mod link_sessions;
 mod listeners;
+mod members;
 mod metrics;
 mod next_start;
 mod observe;

@@ -21,7 +21,7 @@ pub(crate) struct Troubles {
     skipped_lines: LogLimit,
     refused_lines: LogLimit,
     /// Why it is left alone for a while, in words.
-    refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
     /// What was said of it at connecting.
     pub(crate) notes: Vec<String>,
 }

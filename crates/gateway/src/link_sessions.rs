@@ -26,6 +26,10 @@ impl Sessions for LinkSessions {
         self.0.get(broker.at()).is_some_and(|link| link.as_ref().is_some_and(|link| link.takes(message)))
     }
 
+    fn unfinished(&self, broker: BrokerId) -> Vec<u64> {
+        self.0.get(broker.at()).and_then(Option::as_ref).map(LinkHandle::unfinished).unwrap_or_default()
+    }
+
     #[inline]
     fn publish(&mut self, broker: BrokerId, key: u64, message: Message) -> Result<Published, DropReason<'static>> {
         let Some(Some(link)) = self.0.get(broker.at()) else { return Err(DropReason::TargetRemoved) };

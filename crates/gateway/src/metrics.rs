@@ -226,6 +226,27 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    (
+        "tidegate_broker_acknowledge_seconds",
+        "gauge",
+        "How long the slowest message in a hundred took of late to be acknowledged by the broker.",
+        |s, out| {
+            for (broker, slowest) in s.brokers.iter().filter_map(|b| Some((b, b.slowest_s?))) {
+                out.add(&[("broker", &broker.name)], slowest);
+            }
+        },
+    ),
+    ("tidegate_set_share", "gauge", "How much of all topics of a set each member gets, from 0 to 1.", |s, out| {
+        for (set, member) in s.sets.iter().flat_map(|set| set.members.iter().map(move |member| (set, member))) {
+            out.add(&[("target", &set.name), ("broker", &member.broker)], member.share);
+        }
+    }),
+    ("tidegate_set_changes_total", "counter", "How often members of a set have got another share.", |s, out| {
+        s.sets.iter().for_each(|set| out.add(&[("target", &set.name)], set.changes as f64));
+    }),
+    ("tidegate_routes_waiting", "gauge", "Routes that wait for their plugins to be compiled.", |s, out| {
+        out.add(&[], s.waiting_routes.len() as f64);
+    }),
     ("tidegate_routes_paused", "gauge", "Routes that are paused because they feed themselves.", |s, out| {
         out.add(&[], s.paused_routes.len() as f64);
     }),

@@ -3,9 +3,12 @@
 use crate::counters::StageCounters;
 use crate::data_path::{DataPath, Kind};
 use crate::plugins::build::{PluginInfo, short};
-use crate::snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
+use crate::snapshot::{
+    BrokerSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
+};
 use std::time::Instant;
-use tidegate_router::{Broker, BrokerId, Route, RouteId, Target};
+use tidegate_config::Policy;
+use tidegate_router::{Broker, BrokerId, Member, Route, RouteId, Set, Target};
 use tidegate_spool::DiskStatus;
 
 impl DataPath {
@@ -26,6 +29,11 @@ impl DataPath {
             routes: routes().map(|(at, route)| self.route_snapshot(at, route)).collect(),
             brokers: live.map(|(at, broker)| self.broker_snapshot(at, broker)).collect(),
             paused_routes: routes().filter(|(_, r)| r.paused).map(|(_, r)| r.name.to_string()).collect(),
+            waiting_routes: routes()
+                .filter(|(at, _)| self.holds_plugins(*at))
+                .map(|(_, r)| r.name.to_string())
+                .collect(),
+            sets: router.sets().map(|(name, set)| self.set_snapshot(name, set)).collect(),
             sets_down: self.sets_down(),
             parked_now: router.spool().parked().len(),
             queues: queues.collect(),
@@ -48,6 +56,21 @@ impl DataPath {
             name: route.name.to_string(),
             account: route.account.clone(),
             plugins: self.plugins(at).iter().map(plugin_snapshot).collect(),
+        }
+    }
+
+    fn set_snapshot(&self, name: &str, set: &Set) -> SetSnapshot {
+        let shares: f64 = set.members().iter().map(Member::share).sum();
+        let member = |member: &Member| MemberSnapshot {
+            broker: self.router.broker(member.broker()).name.to_string(),
+            share: if set.policy() == Policy::All { 1.0 } else { member.share() / shares.max(f64::MIN_POSITIVE) },
+            is_out: member.is_out(),
+            relieved_to: member.relieved_to(),
+        };
+        SetSnapshot {
+            name: name.to_owned(),
+            members: set.members().iter().map(member).collect(),
+            changes: set.changes(),
         }
     }
 
@@ -98,6 +121,7 @@ impl DataPath {
             copies: broker.copies,
             queued,
             queued_bytes,
+            slowest_s: broker.slowest(Instant::now()).map(|slowest| slowest.as_secs_f64()),
             connects: end.connects,
             sessions_lost: end.sessions_lost,
             bytes_in,
@@ -109,7 +133,7 @@ impl DataPath {
     fn is_needed(&self, broker: BrokerId) -> bool {
         let mut routes = self.router.routes().filter(|(_, route)| !route.removed);
         let alone = Target::Broker(broker);
-        let in_set = self.router.sets().any(|(_, members)| members.contains(&broker));
+        let in_set = self.router.sets().any(|(_, set)| set.members().iter().any(|member| member.broker() == broker));
         !in_set
             || !matches!(self.end(broker).kind, Kind::Link(_))
             || routes.any(|(_, route)| route.source == broker || route.targets().any(|target| target == alone))
@@ -117,9 +141,9 @@ impl DataPath {
 
     /// Target sets of which no member takes messages.
     fn sets_down(&self) -> Vec<String> {
-        let takes = |member: &BrokerId| self.router.broker(*member).health.up_since.is_some();
-        let is_down = |members: &[BrokerId]| !members.is_empty() && !members.iter().any(takes);
-        let sets = self.router.sets().filter(|(_, members)| is_down(members));
+        let takes = |member: &Member| self.router.broker(member.broker()).health.up_since.is_some();
+        let is_down = |set: &Set| !set.members().is_empty() && !set.members().iter().any(takes);
+        let sets = self.router.sets().filter(|(_, set)| is_down(set));
         let mut sets: Vec<String> = sets.map(|(name, _)| name.to_owned()).collect();
         sets.sort_unstable();
         sets

@@ -1,10 +1,13 @@
 //! A running gateway: started, asked, drained.
 //!
-//! What a configuration makes of it is in `apply`, what becomes of one broker in `brokers`.
+//! What a configuration makes of it is in `apply`, what becomes of one broker in `brokers`, and in `late` what happens while
+//! the components of some plugins are still compiled.
 
 mod apply;
 mod brokers;
+mod late;
 
+use self::late::Late;
 use crate::Error;
 use crate::compare;
 use crate::data_path::DataPath;
@@ -65,6 +68,9 @@ struct Inner {
     reloads_refused: Cell<u64>,
     last_reloads: RefCell<LastReloads>,
     reloading: tokio::sync::Mutex<()>,
+    /// What came too late to keep it from starting, and ends it.
+    failed: Cell<Option<Error>>,
+    has_failed: tokio::sync::Notify,
 }
 
 struct BrokerTask {
@@ -88,6 +94,9 @@ pub struct Left {
 impl Gateway {
     /// Builds everything and connects. Must be called on a `LocalSet` of a current-thread runtime.
     ///
+    /// Routes whose plugins take long to compile hold what comes for them until that is done; the others carry. What is
+    /// wrong with those plugins comes out of [`failed`](Self::failed) then.
+    ///
     /// A broker whose files or secrets cannot be used keeps only itself from starting: it is held back and tried again. So
     /// is an address to listen on that this machine has not yet.
     ///
@@ -104,6 +113,7 @@ impl Gateway {
             Some((plugin, state))
         });
         let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.into()))?;
+        let late = Late::begin(preparer.host(), &config).await;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
         let empty = Config {
@@ -132,14 +142,19 @@ impl Gateway {
                 reloads_refused: Cell::new(0),
                 last_reloads: RefCell::default(),
                 reloading: tokio::sync::Mutex::new(()),
+                failed: Cell::new(None),
+                has_failed: tokio::sync::Notify::new(),
             }),
         };
         tokio::task::spawn_local(collect(path.clone(), outbox));
         tokio::task::spawn_local(maintain(path.clone()));
-        gateway.apply(config, Patience::Hold).await?;
+        gateway.apply_alone(config, Patience::Hold, late.paths()).await?;
         tokio::task::spawn_local(gateway.clone().try_held_again());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
+        if !late.paths().is_empty() {
+            tokio::task::spawn_local(gateway.clone().take_late(late));
+        }
         Ok(gateway)
     }
 

@@ -61,6 +61,10 @@ pub async fn serve(
             };
             return Err(Error::Disk(error));
         }
+        error = gateway.failed() => {
+            gateway.drain(drain_deadline).await;
+            return Err(error);
+        }
     }
     tracing::info!("draining");
     let left = gateway.drain(drain_deadline).await;

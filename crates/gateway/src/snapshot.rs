@@ -12,6 +12,10 @@ pub struct Snapshot {
     pub brokers: Vec<BrokerSnapshot>,
     /// Routes that would feed themselves, and are paused.
     pub paused_routes: Vec<String>,
+    /// Routes that hold what comes for them, for their plugins are still being compiled.
+    pub waiting_routes: Vec<String>,
+    /// Target sets.
+    pub sets: Vec<SetSnapshot>,
     /// Target sets of which no member takes messages.
     pub sets_down: Vec<String>,
     /// Messages kept aside now.
@@ -90,6 +94,30 @@ pub struct QueueSnapshot {
     pub oldest_s: f64,
 }
 
+/// One target set.
+#[derive(Debug, Clone, Default)]
+pub struct SetSnapshot {
+    /// Its name.
+    pub name: String,
+    /// In order of preference.
+    pub members: Vec<MemberSnapshot>,
+    /// How often members have got another share.
+    pub changes: u64,
+}
+
+/// One member of a target set.
+#[derive(Debug, Clone, Default)]
+pub struct MemberSnapshot {
+    /// The broker's name.
+    pub broker: String,
+    /// How much it gets of all topics, from 0 to 1.
+    pub share: f64,
+    /// It was given up, and has not been well for long enough since.
+    pub is_out: bool,
+    /// How much of its weight it gets: less than 1 while it is strained.
+    pub relieved_to: f64,
+}
+
 /// One broker.
 #[derive(Debug, Clone, Default)]
 pub struct BrokerSnapshot {
@@ -132,6 +160,8 @@ pub struct BrokerSnapshot {
     pub queued: usize,
     /// The same in bytes.
     pub queued_bytes: usize,
+    /// How long the slowest message in a hundred took of late to be acknowledged, in seconds.
+    pub slowest_s: Option<f64>,
     /// Connections that reached CONNACK.
     pub connects: u64,
     /// Times it had forgotten our session.

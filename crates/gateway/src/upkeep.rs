@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::caught_up::Behind;
 use crate::data_path::DataPath;
+use crate::members::LOOK;
 use crate::plugins::Outbox;
 use crate::told::Told;
 use std::cell::RefCell;
@@ -11,10 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::Config;
 use tidegate_spool::{Disk, Spool};
-
-/// How long a broker must have been away before it is given up: the other members of its sets then get the messages
-/// that wait for it. A shorter absence moves nothing, so that messages keep their order.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 
 /// Looks at least this often whether a source may be read again or a broker is to be given up.
 const MAINTENANCE: Duration = Duration::from_millis(500);
@@ -81,15 +78,18 @@ pub(crate) async fn collect(path: Rc<RefCell<DataPath>>, outbox: Arc<Outbox>) {
     }
 }
 
-/// Reads on from sources that were held back, gives brokers up that stay away, and says which targets have caught up.
+/// Reads on from sources that were held back, looks after the members of sets, and says which targets have caught up.
 pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
     let wake = path.borrow().look.clone();
-    let (mut next, mut told, mut behind, mut more_to_tell) = (None, Told::default(), Behind::default(), false);
+    let (mut next, mut told, mut behind) = (None, Told::default(), Behind::default());
+    let (mut settles, mut more_to_tell) = (true, false);
     loop {
-        let wait =
-            next.map_or(MAINTENANCE, |at: Instant| at.saturating_duration_since(Instant::now()).min(MAINTENANCE));
+        let longest = if settles { LOOK } else { MAINTENANCE };
+        let wait = next.map_or(longest, |at: Instant| at.saturating_duration_since(Instant::now()).min(longest));
         let idle = next.is_none()
+            && !settles
             && !more_to_tell
+            && !path.borrow().router.has_choices()
             && path.borrow().router.brokers().all(|(_, broker)| broker.down_since.is_none());
         if idle {
             wake.notified().await;
@@ -99,17 +99,7 @@ pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
         let now = Instant::now();
         let mut path = path.borrow_mut();
         next = path.router.read_on(now);
-        let is_lost = |broker: &tidegate_router::Broker<_>| {
-            broker.down_since.is_some_and(|since| now - since >= GIVE_UP_AFTER) && !broker.health.given_up
-        };
-        let lost: Vec<_> = path.router.brokers().filter(|(_, b)| is_lost(b)).map(|(at, _)| at).collect();
-        for broker in lost {
-            let name = path.router.broker(broker).name.clone();
-            let moved = path.give_up(broker, now);
-            if moved > 0 && path.router.has_stand_in(broker) {
-                tracing::warn!(broker = &*name, messages = moved, "still away: its messages go to the other members");
-            }
-        }
+        settles = path.look_at_members(now);
         more_to_tell = told.tell(&path, now);
         more_to_tell |= behind.tell(path.router.backlogs(), now, path.moment(now).us / 1000);
         path.tell();

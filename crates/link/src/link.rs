@@ -124,6 +124,16 @@ impl LinkHandle {
         self.shared.session.borrow().in_flight()
     }
 
+    /// The keys of what the session has at QoS 1 and 2: see [`ClientSession::unfinished`](tidegate_mqtt::ClientSession::unfinished).
+    pub fn unfinished(&self) -> Vec<u64> {
+        self.shared.session.borrow().unfinished().collect()
+    }
+
+    /// Whether it may be a message of ours that ends the connections: one was unanswered when the last one ended.
+    pub fn suspects_a_message(&self) -> bool {
+        !self.shared.suspicion.borrow().is_idle()
+    }
+
     /// A link that carries on with the same session under other settings. Run it when the one before has ended.
     pub fn with_settings(&self, settings: Settings) -> Link {
         Link { settings, shared: self.shared.clone() }

@@ -130,6 +130,11 @@ impl Message {
         key.unwrap_or(self.topic.as_str())
     }
 
+    /// Whether a plugin has said what [`key`](Self::key) is.
+    pub fn has_key(&self) -> bool {
+        self.properties.as_ref().is_some_and(|properties| properties.key.is_some())
+    }
+
     /// What the message weighs in memory, in bytes, near enough for a quota.
     #[inline]
     pub fn weight_bytes(&self) -> usize {

@@ -1,10 +1,11 @@
 //! What the router knows of one broker, as a source and as a target.
 
 use crate::debt::Ack;
-use crate::lane::Lane;
+use crate::lane::{Entry, Lane};
 use crate::pressure::Rest;
 use crate::ring::Echo;
 use crate::set::Health;
+use crate::strain::Pulse;
 use crate::topic_routes::TopicRoutes;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,6 +54,9 @@ pub struct Broker<A> {
     /// A backlog waits for `pace`.
     pub(crate) paced: bool,
     pub(crate) rest: Rest,
+    pub(crate) pulse: Pulse,
+    /// Messages of sets that it has refused for good, as long as it is not known whether it refuses all.
+    pub(crate) aside: Vec<Entry>,
     pub(crate) echo: Echo,
     /// Its owner has not been told of something new.
     pub(crate) dirty: bool,
@@ -82,6 +86,8 @@ impl<A: Ack> Broker<A> {
             pace: None,
             paced: false,
             rest: Rest::default(),
+            pulse: Pulse::default(),
+            aside: Vec::new(),
             echo: Echo::default(),
             dirty: false,
         }

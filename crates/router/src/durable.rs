@@ -157,7 +157,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let spooled = self.queues.iter().enumerate().map(|(at, queue)| {
             let waits = match queue.target {
                 Some(Target::Broker(broker)) => up(broker),
-                Some(Target::Set(set)) => self.sets[set.at()].members.iter().any(|member| up(*member)),
+                Some(Target::Set(set)) => self.sets[set.at()].brokers().any(up),
                 None => false,
             };
             if waits { self.spool.pending(QueueId::new(at).spool()).0 } else { 0 }

@@ -7,6 +7,7 @@ use crate::lane::Entry;
 use crate::queue::{Leaving, Queue, class_of};
 use crate::route::Target;
 use crate::sessions::Sessions;
+use crate::set::Set;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use smallvec::smallvec;
@@ -25,21 +26,12 @@ pub enum MoveError {
     Same,
 }
 
-/// Where the messages of a set go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GoesTo {
-    /// Nowhere: every member was given up.
-    Nobody,
-    /// To this member, by its place in the set.
-    Member(usize),
-}
-
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// Messages with such a ticket go to other members of a set when this one is given up.
     pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A, S> {
         let others = |set: &SetId| {
             let set = &self.sets[set.at()];
-            set.choice.policy != Policy::All && set.members.len() > 1 && set.members.contains(&broker)
+            set.policy != Policy::All && set.members.len() > 1 && set.brokers().any(|member| member == broker)
         };
         let sets: Vec<SetId> = (0..self.sets.len()).map(SetId::new).filter(others).collect();
         let of_queue = |queue: &crate::queue::Queue| match queue.target {
@@ -53,53 +45,59 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// A broker has been away for too long: what waits for it as a member of a set goes to the others, `unfinished` first:
-    /// what its session had and the broker may have. At least once is what is left of QoS 2 for those. Returns how many
-    /// messages moved.
+    /// A broker has been away for too long, or does not do what it is there for: what waits for it as a member of a set goes
+    /// to the others, `unfinished` first: what its session had and the broker may have. At least once is what is left of
+    /// QoS 2 for those. Returns how many messages that are.
     pub fn give_up(&mut self, broker: BrokerId, unfinished: Vec<(Ticket, Message)>, now: Moment) -> usize {
-        self.brokers[broker.at()].health.given_up = true;
-        let mut moved: Vec<Entry> =
-            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message, now)).collect();
-        let movable = self.movable(broker);
-        moved.extend(self.brokers[broker.at()].lane.take(movable));
-        let count = moved.len();
-        for entry in moved {
-            self.place_again(entry, now);
+        let health = &mut self.brokers[broker.at()].health;
+        health.given_up = true;
+        if health.up_since.is_some() {
+            // It is there, and has to prove itself from here on.
+            health.up_since = Some(now.at);
+        }
+        self.brokers[broker.at()].pulse.forget();
+        let mut unfinished = self.entries_of(broker, unfinished, now);
+        let mut count = 0;
+        for at in 0..self.sets.len() {
+            let set = SetId::new(at);
+            if self.sets[at].policy == Policy::All || !self.sets[at].put_out(broker, now.at) {
+                continue;
+            }
+            let (its_own, others) = unfinished.into_iter().partition(|entry| self.set_of(entry.ticket) == Some(set));
+            unfinished = others;
+            count += self.deal_anew(set, Some(broker), its_own, now);
+        }
+        // Of no set that it was in: back where they were.
+        for entry in unfinished.into_iter().rev() {
+            self.brokers[broker.at()].lane.push_front(entry);
         }
         count
     }
 
+    /// What a broker was sent and is to go elsewhere, in order.
+    fn entries_of(&mut self, broker: BrokerId, unfinished: Vec<(Ticket, Message)>, now: Moment) -> Vec<Entry> {
+        let mut entries = std::mem::take(&mut self.brokers[broker.at()].aside);
+        entries.extend(unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message, now)));
+        entries
+    }
+
+    /// Ends what brokers have refused for good a while ago, and nothing else since: whether they refuse all will not be known.
+    pub(crate) fn end_refused(&mut self, now: Moment) {
+        for at in 0..self.brokers.len() {
+            let Some(since) = self.brokers[at].pulse.aside_since else { continue };
+            if self.takeover_after(BrokerId::new(at)).is_none_or(|patience| now.at >= since + patience) {
+                let refused = std::mem::take(&mut self.brokers[at].aside);
+                self.brokers[at].pulse.aside_since = None;
+                refused.into_iter().for_each(|entry| self.drop_ticket(entry.ticket, DropReason::RefusedByTarget));
+            }
+        }
+    }
+
     /// Whether what waits for this broker as a member of a set has another member to go to.
     pub fn has_stand_in(&self, broker: BrokerId) -> bool {
-        let is_up = |member: &BrokerId| self.brokers[member.at()].health.up_since.is_some();
-        let sets = self.sets.iter().filter(|set| set.choice.policy != Policy::All && set.members.contains(&broker));
-        sets.flat_map(|set| &set.members).any(|member| *member != broker && is_up(member))
-    }
-
-    /// Where the next message of a set would go, of policy `balance` or `all` to the first as long as any member is there;
-    /// `None` if there is no such set.
-    pub fn goes_to(&self, set: &str, now: std::time::Instant) -> Option<GoesTo> {
-        let Some(Target::Set(set)) = self.targets.get(set) else { return None };
-        let set = &self.sets[set.at()];
-        let health = |at: usize| self.brokers[set.members[at].at()].health;
-        let count = set.members.len();
-        if count > 0 && (0..count).all(|at| health(at).given_up) {
-            return Some(GoesTo::Nobody);
-        }
-        Some(GoesTo::Member(match set.choice.policy {
-            // Only a look: the choice itself is made when there is a message.
-            Policy::Failover => set.choice.clone().choose(count, health, 0, now),
-            Policy::Balance | Policy::All => 0,
-        }))
-    }
-
-    /// Members that were given up with messages that still wait for them: to be given up again when another comes.
-    pub fn stranded(&self) -> Vec<BrokerId> {
-        let stranded = |at: &BrokerId| {
-            let broker = &self.brokers[at.at()];
-            broker.health.given_up && !broker.lane.is_empty()
-        };
-        (0..self.brokers.len()).map(BrokerId::new).filter(stranded).collect()
+        let is_up = |member: BrokerId| self.brokers[member.at()].health.up_since.is_some();
+        let has_it = |set: &&Set| set.policy != Policy::All && set.brokers().any(|member| member == broker);
+        self.sets.iter().filter(has_it).flat_map(Set::brokers).any(|member| member != broker && is_up(member))
     }
 
     /// A broker is no longer configured. What is durable waits for one of that name, or goes to others of its set; the rest
@@ -113,16 +111,27 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.targets.get(&name) == Some(&Target::Broker(at)) {
             self.targets.remove(&name);
         }
-        for set in &mut self.sets {
-            set.members.retain(|member| *member != at);
-        }
         for queue in self.queues.iter_mut().filter(|queue| queue.target == Some(Target::Broker(at))) {
             queue.target = None;
         }
         self.queue_ids.retain(|(target, _), _| *target != Target::Broker(at));
-        let unfinished: Vec<Entry> =
-            unfinished.into_iter().map(|(ticket, message)| self.entry(ticket, message, now)).collect();
-        for entry in unfinished.into_iter().chain(lane) {
+        let unfinished = self.entries_of(at, unfinished, now);
+        let mut waiting: Vec<Entry> = unfinished.into_iter().chain(lane).collect();
+        for set in (0..self.sets.len()).map(SetId::new) {
+            let (its_own, others) = waiting.into_iter().partition(|entry| self.set_of(entry.ticket) == Some(set));
+            waiting = others;
+            let before = self.sets[set.at()].shares();
+            self.sets[set.at()].members.retain(|member| member.broker != at);
+            if before.members().any(|member| member == at) {
+                let Self { sets, brokers, .. } = self;
+                sets[set.at()].look(|broker| brokers[broker.at()].health, now.at);
+                self.deal_after(set, &before, true, Some(at), its_own, now);
+            } else {
+                // It was there as a member that is none any more.
+                its_own.into_iter().for_each(|entry| self.place_in_set(set, entry, now));
+            }
+        }
+        for entry in waiting {
             self.place_again(entry, now);
         }
         for ticket in done {
@@ -130,17 +139,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// A message that waited for a broker that is not to get it goes where messages of its target go now.
+    /// A message that waited for a broker that is gone waits in its queue for another of the name, if it has one.
     fn place_again(&mut self, entry: Entry, now: Moment) {
-        let set = match entry.ticket {
-            Ticket::Spooled { queue, .. } => return self.place(queue, entry, now),
-            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set,
-        };
-        // The other members of a set that gives to all have their own copies.
-        let set = set.filter(|set| self.sets[set.at()].choice.policy != Policy::All);
-        match set.and_then(|set| self.choose(set, entry.message.key(), now)) {
-            Some((broker, _)) => self.push(broker, entry, now),
-            None => self.drop_ticket(entry.ticket, DropReason::TargetRemoved),
+        match entry.ticket {
+            Ticket::Spooled { queue, .. } => self.place(queue, entry, now),
+            ticket => self.drop_ticket(ticket, DropReason::TargetRemoved),
         }
     }
 

@@ -197,11 +197,16 @@ impl Lane {
 
     /// Takes out what is wanted, in the order of arrival.
     pub(crate) fn take(&mut self, wanted: impl Fn(Ticket) -> bool) -> Vec<Entry> {
+        self.take_entries(|entry| wanted(entry.ticket))
+    }
+
+    /// The same.
+    pub(crate) fn take_entries(&mut self, wanted: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         let Self { held, held_bytes, loose, loose_bytes, .. } = self;
         let mut sift = |queue: &mut VecDeque<Waiting>, bytes: &mut usize| {
             for waiting in std::mem::take(queue) {
-                if wanted(waiting.entry.ticket) {
+                if wanted(&waiting.entry) {
                     *bytes -= waiting.weight_bytes;
                     taken.push(waiting);
                 } else {

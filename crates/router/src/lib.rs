@@ -48,6 +48,7 @@ mod draft;
 mod durable;
 mod exactly_once;
 mod give_up;
+mod handover;
 mod ids;
 mod lane;
 mod moment;
@@ -68,6 +69,7 @@ mod sessions;
 mod set;
 mod stash;
 mod straight;
+mod strain;
 mod ticket;
 mod topic_routes;
 mod trace;
@@ -77,7 +79,7 @@ pub use broker::Broker;
 pub use debt::Ack;
 pub use decide::{Decided, Parking, To, Verdict, Written};
 pub use exactly_once::Sent;
-pub use give_up::{GoesTo, MoveError};
+pub use give_up::MoveError;
 pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
 pub use parcel::Parcel;
@@ -88,7 +90,7 @@ pub use release::Refused;
 pub use resolve::Shape;
 pub use route::{Route, Target};
 pub use sessions::{Published, Sessions};
-pub use set::Health;
+pub use set::{Health, Member, Set};
 pub use ticket::Ticket;
 
 use crate::debt::{Debts, Owed};
@@ -97,7 +99,6 @@ use crate::notice::Notices;
 use crate::queue::Queue;
 use crate::ring::Ring;
 use crate::route::Part;
-use crate::set::Set;
 use crate::trace::Trace;
 use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;
@@ -235,10 +236,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.routes.iter().enumerate().map(|(at, route)| (RouteId::new(at), route))
     }
 
-    /// The members of every set, by its name.
-    pub fn sets(&self) -> impl Iterator<Item = (&str, &[BrokerId])> {
+    /// Every set, by its name.
+    pub fn sets(&self) -> impl Iterator<Item = (&str, &Set)> {
         self.targets.iter().filter_map(|(name, target)| match target {
-            Target::Set(set) => Some((&**name, self.sets[set.at()].members.as_slice())),
+            Target::Set(set) => Some((&**name, &self.sets[set.at()])),
             Target::Broker(_) => None,
         })
     }

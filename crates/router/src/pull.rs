@@ -41,8 +41,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.brokers[to.at()].sent += 1;
                 self.complete(ticket, now);
             }
-            Ok(Published::InFlight { serial: Some(serial) }) => self.sent(to, ticket, serial),
-            Ok(Published::InFlight { serial: None }) => {}
+            Ok(Published::InFlight { serial }) => {
+                self.brokers[to.at()].pulse.sent(ticket.key(), now.at);
+                if let Some(serial) = serial {
+                    self.sent(to, ticket, serial);
+                }
+            }
             Err(reason) => self.drop_ticket(ticket, reason),
         }
         self.touch(to);
@@ -88,7 +92,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.wants_look = true;
             }
             match self.leaves(from, &mut entry, now) {
-                Ok(()) => return Some((entry.ticket, entry.message)),
+                Ok(()) => {
+                    if entry.message.qos > QoS::AtMostOnce {
+                        self.brokers[from.at()].pulse.sent(entry.ticket.key(), now.at);
+                    }
+                    return Some((entry.ticket, entry.message));
+                }
                 Err(reason) => self.drop_ticket(entry.ticket, reason),
             }
         }

@@ -3,7 +3,7 @@
 use crate::Router;
 use crate::account::DropReason;
 use crate::debt::Ack;
-use crate::ids::{BrokerId, QueueId, RouteId};
+use crate::ids::{QueueId, RouteId};
 use crate::lane::Entry;
 use crate::route::Target;
 use crate::sessions::Sessions;
@@ -139,15 +139,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Into the lane of the broker that a durable message is for, or of the member that is to get it.
     #[inline(always)]
     pub(crate) fn place(&mut self, queue: QueueId, entry: Entry, now: Moment) {
-        let broker = match self.queues[queue.at()].target {
-            None => None,
-            Some(Target::Broker(broker)) => Some(broker),
+        match self.queues[queue.at()].target {
+            Some(Target::Broker(broker)) if !self.brokers[broker.at()].is_gone => self.push(broker, entry, now),
             // Of a set whose members all get everything, each has a queue of its own.
-            Some(Target::Set(set)) => self.choose(set, entry.message.key(), now).map(|(broker, _)| broker),
-        };
-        match broker.filter(|broker| !self.brokers[broker.at()].is_gone) {
-            Some(broker) => self.push(broker, entry, now),
-            None => self.queues[queue.at()].orphans.push_back(entry),
+            Some(Target::Set(set)) => self.place_in_set(set, entry, now),
+            Some(Target::Broker(_)) | None => self.queues[queue.at()].orphans.push_back(entry),
         }
     }
 
@@ -230,19 +226,5 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
         }
         all
-    }
-
-    /// The members of a set that get a message: one, or one and all others; `None` without any that is configured.
-    pub(crate) fn choose(&mut self, set: ids::SetId, key: &str, now: Moment) -> Option<(BrokerId, Vec<BrokerId>)> {
-        let Self { sets, brokers, hasher, .. } = self;
-        let set = &mut sets[set.at()];
-        let (first, others) = set.members.split_first()?;
-        if set.choice.policy == tidegate_config::Policy::All {
-            return Some((*first, others.to_vec()));
-        }
-        let health = |at: usize| brokers[set.members[at].at()].health;
-        let hash = hasher.hash_one(key);
-        let at = set.choice.choose(set.members.len(), health, hash, now.at);
-        set.members.get(at).map(|broker| (*broker, Vec::new()))
     }
 }

@@ -9,7 +9,7 @@ use crate::resolve::Shape;
 use crate::ring::Ring;
 use crate::route::{Route, RouteTarget, Target};
 use crate::sessions::Sessions;
-use crate::set::{Choice, Set};
+use crate::set::Set;
 use crate::{Broker, Moment, Router};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub fn configure(&mut self, config: &Config, now: Moment) {
         let names = config.brokers.keys().chain(config.targets.keys());
         self.spool_settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
-        self.set_sets(config);
+        self.set_sets(config, now);
         self.set_paces(config, now);
         self.set_routes(config);
         self.find_rings(config);
@@ -53,7 +53,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.place_stranded(now);
     }
 
-    fn set_sets(&mut self, config: &Config) {
+    fn set_sets(&mut self, config: &Config, now: Moment) {
         let gone: Vec<(Arc<str>, SetId)> = self
             .targets
             .iter()
@@ -66,20 +66,24 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.targets.remove(&name);
             self.sets[at.at()].members.clear();
         }
-        for (name, set) in &config.targets {
-            let members: Vec<BrokerId> = set.members.iter().filter_map(|member| self.broker_named(member)).collect();
-            if let Some(Target::Set(at)) = self.targets.get(name.as_str()).copied() {
-                let slot = &mut self.sets[at.at()];
-                if slot.choice.policy != set.policy || slot.members != members {
-                    slot.choice = Choice::new(set.policy, set.failback);
+        for (name, configured) in &config.targets {
+            let named = |member: &String| Some((self.broker_named(member)?, member.clone()));
+            let members: Vec<_> = configured.members.iter().filter_map(named).collect();
+            let at = match self.targets.get(name.as_str()) {
+                Some(Target::Set(at)) => *at,
+                _ => {
+                    let at = SetId::new(self.sets.len());
+                    self.sets.push(Set::new());
+                    self.targets.insert(name.as_str().into(), Target::Set(at));
+                    at
                 }
-                slot.choice.failback = set.failback;
-                slot.members = members;
-            } else {
-                let at = SetId::new(self.sets.len());
-                self.sets.push(Set { choice: Choice::new(set.policy, set.failback), members });
-                self.targets.insert(name.as_str().into(), Target::Set(at));
-            }
+            };
+            let before = self.sets[at.at()].shares();
+            self.sets[at.at()].configure(configured, members.into_iter());
+            let Self { sets, brokers, .. } = self;
+            sets[at.at()].look(|broker| brokers[broker.at()].health, now.at);
+            let is_other = before != self.sets[at.at()].shares();
+            self.deal_after(at, &before, is_other, None, Vec::new(), now);
         }
     }
 
@@ -166,7 +170,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 let broker = BrokerId::new(at);
                 brokers[at].lane.take(|ticket| match ticket {
                     crate::Ticket::Spooled { queue, .. } => match queues[queue.at()].target {
-                        Some(Target::Set(set)) => !sets[set.at()].members.contains(&broker),
+                        Some(Target::Set(set)) => !sets[set.at()].brokers().any(|member| member == broker),
                         Some(Target::Broker(target)) => target != broker,
                         None => true,
                     },

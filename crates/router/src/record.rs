@@ -76,34 +76,57 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         {
             self.settle_decided(debt);
         }
-        let (first, others, set) = match target.to {
-            Target::Broker(broker) => (broker, Vec::new(), None),
-            Target::Set(set) => match self.choose(set, message.key(), now) {
-                Some((first, others)) => (first, others, Some(set)),
-                None => return self.end(part, DropReason::TargetRemoved),
-            },
-        };
-        if !others.is_empty() {
-            self.copies(part, others.len() + 1);
-        }
-        let ticket = Ticket::new(part.debt, part.route, set);
+        let ticket = Ticket::new(part.debt, part.route, target.to.set());
         let (received_us, class) = (part.received_us, self.routes[part.route.at()].class);
-        for other in others {
-            self.pass(other, Entry { message: message.clone(), ticket, received_us, class }, now);
+        let entry = |message| Entry { message, ticket, received_us, class };
+        match target.to {
+            Target::Broker(broker) => {
+                self.hand_over_debt(ticket);
+                self.pass(broker, entry(message), now);
+            }
+            Target::Set(set) if self.sets[set.at()].policy == Policy::All => {
+                let members: SmallVec<[BrokerId; 4]> = self.sets[set.at()].brokers().collect();
+                let Some((last, others)) = members.split_last() else {
+                    return self.end(part, DropReason::TargetRemoved);
+                };
+                if !others.is_empty() {
+                    self.copies(part, members.len());
+                }
+                for other in others {
+                    self.hand_over_debt(ticket);
+                    self.pass(*other, entry(message.clone()), now);
+                }
+                self.hand_over_debt(ticket);
+                self.pass(*last, entry(message), now);
+            }
+            Target::Set(set) if self.sets[set.at()].members.is_empty() => self.end(part, DropReason::TargetRemoved),
+            Target::Set(set) => {
+                self.hand_over_debt(ticket);
+                let entry = entry(message);
+                if self.trace.is_on()
+                    && let Some(broker) = self.sets[set.at()].owner_of(&entry.message)
+                {
+                    self.trace_passed(broker, &entry);
+                }
+                self.place_in_set(set, entry, now);
+            }
         }
-        self.pass(first, Entry { message, ticket, received_us, class }, now);
     }
 
-    /// Into a lane; the source, if one waits, waits for the delivery from here on.
+    /// The source, if one waits, waits for the delivery from here on.
+    fn hand_over_debt(&mut self, ticket: Ticket) {
+        if let Some(debt) = ticket.debt()
+            && self.debts.hand_over(debt) == Step::Decided
+        {
+            self.commit(debt);
+        }
+    }
+
+    /// Into a lane.
     #[inline(always)]
     fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
         if self.trace.is_on() {
             self.trace_passed(broker, &entry);
-        }
-        if let Some(debt) = entry.ticket.debt()
-            && self.debts.hand_over(debt) == Step::Decided
-        {
-            self.commit(debt);
         }
         self.push(broker, entry, now);
     }
@@ -117,8 +140,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut queues: SmallVec<[Option<QueueId>; 2]> = SmallVec::new();
         for target in targets {
             match target.to {
-                Target::Set(set) if self.sets[set.at()].choice.policy == Policy::All => {
-                    let members = self.sets[set.at()].members.clone();
+                Target::Set(set) if self.sets[set.at()].policy == Policy::All => {
+                    let members: SmallVec<[BrokerId; 4]> = self.sets[set.at()].brokers().collect();
                     queues.extend(members.iter().map(|member| self.queue_for(Target::Broker(*member), part.route)));
                     if members.is_empty() {
                         queues.push(None);

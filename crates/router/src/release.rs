@@ -28,10 +28,20 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// false if the target acknowledged with an error (a reason code from 0x80 on, MQTT 5.0 section 3.4.2.1), and the
     /// message is dropped then.
     pub fn completed(&mut self, by: BrokerId, done: impl Iterator<Item = (Ticket, bool)>, now: Moment) {
-        self.brokers[by.at()].rest.end();
+        let broker = &mut self.brokers[by.at()];
+        broker.rest.end();
+        broker.pulse.answered_at = Some(now.at);
         let mut count = 0;
         for (ticket, taken) in done {
             count += 1;
+            let pulse = &mut self.brokers[by.at()].pulse;
+            pulse.answered(ticket.key(), now.at);
+            if taken {
+                (pulse.refuses_since, pulse.aside_since) = (None, None);
+                // Those that it refused it refused for what they are.
+                let refused = std::mem::take(&mut self.brokers[by.at()].aside);
+                refused.into_iter().for_each(|entry| self.drop_ticket(entry.ticket, DropReason::RefusedByTarget));
+            }
             if self.trace.is_on() {
                 self.trace_completed(by, ticket, taken);
             }
@@ -42,6 +52,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
         }
         self.brokers[by.at()].sent += count;
+        self.has_answered(by, now);
     }
 
     /// One delivery is done.
@@ -97,23 +108,33 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Returns for how long the target is left alone, if it is.
     pub fn refused(&mut self, by: BrokerId, refused: impl Iterator<Item = Refused>, now: Moment) -> Option<Duration> {
         let mut again = Vec::new();
+        let pulse = &mut self.brokers[by.at()].pulse;
+        pulse.answered_at = Some(now.at);
         for Refused { ticket, message, for_now } in refused {
+            self.brokers[by.at()].pulse.answered(ticket.key(), now.at);
             if for_now && ticket.is_spooled() {
+                self.brokers[by.at()].pulse.refuses_since.get_or_insert(now.at);
                 again.push(self.entry(ticket, message, now));
+            } else if self.set_of(ticket).is_some() && self.has_stand_in(by) {
+                // Another member may take it, if it is not the message.
+                let entry = self.entry(ticket, message, now);
+                let broker = &mut self.brokers[by.at()];
+                broker.pulse.aside_since.get_or_insert(now.at);
+                broker.aside.push(entry);
             } else {
                 self.brokers[by.at()].sent += 1;
                 self.drop_ticket(ticket, DropReason::RefusedByTarget);
             }
         }
-        if again.is_empty() {
-            return None;
-        }
+        let refuses = !again.is_empty() || self.brokers[by.at()].refuses_all();
+        let again = self.follow_topics(by, again, now);
+        self.has_answered(by, now);
         let broker = &mut self.brokers[by.at()];
         // In front of what was not sent yet, in the old order.
         for entry in again.into_iter().rev() {
             broker.lane.push_front(entry);
         }
-        Some(broker.rest.begin(now.at))
+        refuses.then(|| broker.rest.begin(now.at))
     }
 
     /// A message that was in a session, as an entry again. What nobody waits for counts as received now.

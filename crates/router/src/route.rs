@@ -21,6 +21,16 @@ pub enum Target {
     Set(SetId),
 }
 
+impl Target {
+    /// The set, if it is one.
+    pub(crate) const fn set(self) -> Option<SetId> {
+        match self {
+            Self::Broker(_) => None,
+            Self::Set(set) => Some(set),
+        }
+    }
+}
+
 /// Where a route's messages go.
 #[derive(Debug, Clone)]
 pub(crate) struct RouteTarget {

@@ -23,6 +23,9 @@ pub trait Sessions {
     /// [`pull`](crate::Router::pull) has taken the last.
     fn takes(&self, broker: BrokerId, message: &Message) -> bool;
 
+    /// The keys of all messages that went into the session of a broker at QoS 1 and 2, and have not come out of it.
+    fn unfinished(&self, broker: BrokerId) -> Vec<u64>;
+
     /// Writes a message that can be, under this key of its ticket.
     ///
     /// # Errors

@@ -1,10 +1,21 @@
-//! A name for several brokers: which of them a message goes to.
+//! A name for several brokers: which of them a message goes to. Pure: no messages, no I/O.
+//!
+//! Each member has a *share*: how much of all topics it gets. With `failover` one has all of it, with `balance` each has its
+//! weight. A topic, or another key, belongs to the member with the best score for it (rendezvous hashing: Thaler and
+//! Ravishankar, 1998; weighted as by Mosharaf et al.), so that another share of one member moves topics to or from that
+//! member only. A message is dealt out by shares alone; they change when somebody looks at the members ([`Set::look`]).
+//!
+//! A member that was given up is *out* until it has been well for `failback`, and for twice as long if it was given up soon
+//! after the last time, and so on.
 
 use crate::ids::BrokerId;
+use crate::strain::Strain;
+use ahash::RandomState;
 use std::time::{Duration, Instant};
-use tidegate_config::Policy;
+use tidegate_config::{Policy, Relief, TargetSet};
+use tidegate_message::Message;
 
-/// Where a member stands.
+/// How a broker is doing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Health {
     /// Since when it takes messages; `None` while it does not.
@@ -13,110 +24,407 @@ pub struct Health {
     pub given_up: bool,
 }
 
+/// A member that is given up before it has been in for this many times `failback` has to be well for longer the next time.
+const SOON: u32 = 10;
+/// How often that doubles at most.
+const DOUBLINGS: u32 = 6;
+
+/// One member of a set.
+#[derive(Debug, Clone)]
+pub struct Member {
+    pub(crate) broker: BrokerId,
+    /// Of its name: its scores are the same in every run.
+    seed: u64,
+    weight: f64,
+    strain: Strain,
+    /// How much of all topics it gets; 0: none.
+    share: f64,
+    /// It was given up, and gets nothing.
+    is_out: bool,
+    /// Since when it is in after it was out.
+    in_since: Option<Instant>,
+    /// How often in a row it was given up soon.
+    lapses: u32,
+}
+
 /// A target set.
 #[derive(Debug)]
-pub(crate) struct Set {
-    pub(crate) choice: Choice,
-    pub(crate) members: Vec<BrokerId>,
-}
-
-/// The choice among members, without any I/O.
-#[derive(Debug, Clone)]
-pub(crate) struct Choice {
+pub struct Set {
     pub(crate) policy: Policy,
-    /// How long an earlier member must have been up before it takes over again.
-    pub(crate) failback: Duration,
-    active: usize,
+    /// How long a member that was given up must have been well before it is in again.
+    failback: Duration,
+    /// The level of the topic that is the key.
+    level: Option<usize>,
+    relief: Option<Relief>,
+    pub(crate) takeover_after: Duration,
+    /// How often shares were others.
+    changes: u64,
+    pub(crate) members: Vec<Member>,
+    /// Topics that are on their way from one member to others.
+    pub(crate) moves: Vec<crate::handover::Move>,
 }
 
-impl Choice {
-    pub(crate) const fn new(policy: Policy, failback: Duration) -> Self {
-        Self { policy, failback, active: 0 }
+/// What each member gets, at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Shares(Vec<(BrokerId, u64, f64)>);
+
+impl Shares {
+    /// Whose a key is; `None` if nobody has a share.
+    #[inline]
+    pub(crate) fn owner(&self, key: u64) -> Option<BrokerId> {
+        best(self.0.iter().copied(), key)
     }
 
-    /// The place of the member for a topic whose hash this is, of `count` members. Not for [`Policy::All`].
-    ///
-    /// A member that is down keeps its messages until it is given up, so that their order is kept when they move.
-    pub(crate) fn choose(
-        &mut self,
-        count: usize,
-        health: impl Fn(usize) -> Health,
-        topic_hash: u64,
-        now: Instant,
-    ) -> usize {
-        if count == 0 {
-            return 0;
+    /// One has it all.
+    pub(crate) fn all_of(member: BrokerId) -> Self {
+        Self(vec![(member, 0, 1.0)])
+    }
+
+    /// All members, with a share or without.
+    pub(crate) fn members(&self) -> impl Iterator<Item = BrokerId> {
+        self.0.iter().map(|(broker, ..)| *broker)
+    }
+}
+
+/// Of members with a share, the one with the best score for a key.
+#[inline]
+fn best(mut members: impl Iterator<Item = (BrokerId, u64, f64)> + Clone, key: u64) -> Option<BrokerId> {
+    let mut with_share = members.clone().filter(|(.., share)| *share > 0.0);
+    let first = with_share.next()?;
+    if with_share.next().is_none() {
+        return Some(first.0);
+    }
+    let mut best: Option<(BrokerId, f64)> = None;
+    for (broker, seed, share) in members.by_ref().filter(|(.., share)| *share > 0.0) {
+        let score = score(seed, key) / share;
+        if best.is_none_or(|(_, least)| score < least) {
+            best = Some((broker, score));
         }
-        self.active = self.active.min(count - 1);
+    }
+    best.map(|(broker, _)| broker)
+}
+
+/// Exponentially distributed: the least of several, each divided by a weight, is each one's as often as its weight says.
+fn score(seed: u64, key: u64) -> f64 {
+    /// So many bits a float holds exactly.
+    const BITS: u32 = 53;
+    let hash = RandomState::with_seeds(seed, 2, 3, 4).hash_one(key);
+    let even = ((hash >> (u64::BITS - BITS)) + 1) as f64 / (1u64 << BITS) as f64;
+    -even.ln()
+}
+
+/// What a key of a message is for sets: the same in every run.
+#[inline]
+pub(crate) fn key_hash(key: &str) -> u64 {
+    RandomState::with_seeds(5, 6, 7, 8).hash_one(key)
+}
+
+impl Member {
+    /// Which broker it is.
+    pub const fn broker(&self) -> BrokerId {
+        self.broker
+    }
+
+    /// How much of all topics it gets now, measured against the others; 0: none.
+    pub const fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// How much of its weight it gets: less than 1 while it is strained.
+    pub const fn relieved_to(&self) -> f64 {
+        self.strain.share
+    }
+
+    /// It was given up, and has not been well for long enough since.
+    pub const fn is_out(&self) -> bool {
+        self.is_out
+    }
+}
+
+impl Set {
+    /// Which members get a message.
+    pub const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// In order of preference.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// How often members have got another share.
+    pub const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Without members.
+    pub(crate) fn new() -> Self {
+        Self {
+            policy: Policy::Failover,
+            failback: Duration::ZERO,
+            level: None,
+            relief: None,
+            takeover_after: Duration::ZERO,
+            changes: 0,
+            members: Vec::new(),
+            moves: Vec::new(),
+        }
+    }
+
+    /// As configured now, with the members there are. Those that were there stay as they are.
+    pub(crate) fn configure(&mut self, configured: &TargetSet, members: impl Iterator<Item = (BrokerId, String)>) {
+        let known = std::mem::take(&mut self.members);
+        let is_other = self.policy != configured.policy;
+        (self.policy, self.failback) = (configured.policy, configured.failback);
+        (self.level, self.relief, self.takeover_after) =
+            (configured.level, configured.relief, configured.takeover_after);
+        self.members = members
+            .map(|(broker, name)| {
+                let weight = configured.weight_of(&name);
+                let fresh = || Member {
+                    broker,
+                    seed: key_hash(&name),
+                    weight,
+                    strain: Strain::default(),
+                    share: 0.0,
+                    is_out: false,
+                    in_since: None,
+                    lapses: 0,
+                };
+                let known = known.iter().find(|known| known.broker == broker && !is_other);
+                known.map_or_else(fresh, |known| Member { weight, ..known.clone() })
+            })
+            .collect();
+    }
+
+    /// Its members in order of preference.
+    pub(crate) fn brokers(&self) -> impl Iterator<Item = BrokerId> {
+        self.members.iter().map(|member| member.broker)
+    }
+
+    /// What each member gets.
+    pub(crate) fn shares(&self) -> Shares {
+        Shares(self.members.iter().map(|member| (member.broker, member.seed, member.share)).collect())
+    }
+
+    /// By what the member that gets a message is chosen.
+    #[inline]
+    pub(crate) fn key<'a>(&self, message: &'a Message) -> &'a str {
+        let key = message.key();
+        match self.level {
+            // What a plugin says comes first.
+            Some(level) if !message.has_key() => key.split('/').nth(level).unwrap_or(key),
+            _ => key,
+        }
+    }
+
+    /// The member that a key belongs to; `None` without members. Not for [`Policy::All`].
+    #[inline]
+    pub(crate) fn owner(&self, key: u64) -> Option<BrokerId> {
+        best(self.members.iter().map(|member| (member.broker, member.seed, member.share)), key)
+    }
+
+    /// The member that a message belongs to; `None` without members.
+    #[inline]
+    pub(crate) fn owner_of(&self, message: &Message) -> Option<BrokerId> {
+        self.owner(key_hash(self.key(message)))
+    }
+
+    /// A broker was given up at this moment. Returns whether it is a member.
+    pub(crate) fn put_out(&mut self, broker: BrokerId, now: Instant) -> bool {
+        let failback = self.failback;
+        let Some(member) = self.members.iter_mut().find(|member| member.broker == broker) else { return false };
+        if !std::mem::replace(&mut member.is_out, true) {
+            let is_soon = member.in_since.is_some_and(|since| now < since + failback * SOON);
+            member.lapses = if is_soon { (member.lapses + 1).min(DOUBLINGS) } else { 0 };
+        }
+        true
+    }
+
+    /// Lets members in that have been well for long enough, and gives each its share. True if a share is another now.
+    pub(crate) fn look(&mut self, health: impl Fn(BrokerId) -> Health, now: Instant) -> bool {
+        for member in self.members.iter_mut().filter(|member| member.is_out) {
+            let patience = self.failback * (1 << member.lapses);
+            if health(member.broker).up_since.is_some_and(|since| now >= since + patience) {
+                (member.is_out, member.in_since) = (false, Some(now));
+            }
+        }
+        let before: Vec<f64> = self.members.iter().map(|member| member.share).collect();
+        let is_up = |member: &Member| health(member.broker).up_since.is_some();
+        // A member that is away for a moment keeps its messages, so that their order is kept.
+        let mut is_in: Vec<bool> = self.members.iter().map(|member| !member.is_out).collect();
+        if !is_in.contains(&true) {
+            // Who has only just come is better than nobody.
+            is_in = self.members.iter().map(is_up).collect();
+            if !is_in.contains(&true) {
+                // With nobody there, messages wait where they are.
+                is_in = before.iter().map(|share| *share > 0.0).collect();
+            }
+        }
         match self.policy {
-            Policy::Balance => {
-                let well = (0..count).filter(|at| !health(*at).given_up).count();
-                let nth = topic_hash as usize % if well == 0 { count } else { well };
-                (0..count).filter(|at| well == 0 || !health(*at).given_up).nth(nth).unwrap_or(0)
-            }
             Policy::Failover | Policy::All => {
-                if health(self.active).given_up {
-                    let next = (0..count).find(|at| health(*at).up_since.is_some());
-                    self.active = next.unwrap_or(self.active);
-                } else if self.active > 0 {
-                    let steady = |member: Health| member.up_since.is_some_and(|since| now - since >= self.failback);
-                    if let Some(earlier) = (0..self.active).find(|at| steady(health(*at))) {
-                        self.active = earlier;
-                    }
+                let active = before.iter().position(|share| *share > 0.0);
+                let first = is_in.iter().position(|is_in| *is_in);
+                let first_up = (0..is_in.len()).find(|at| is_in[*at] && is_up(&self.members[*at]));
+                let to = match active {
+                    // Back to an earlier one, if that is there.
+                    Some(active) if is_in[active] => first_up.filter(|at| *at < active).unwrap_or(active),
+                    _ => first_up.or(first).or(active).unwrap_or(0),
+                };
+                self.members
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(at, member)| member.share = f64::from(u8::from(at == to)));
+            }
+            Policy::Balance => {
+                for (member, is_in) in self.members.iter_mut().zip(&is_in) {
+                    member.share = if *is_in { member.weight * member.strain.share } else { 0.0 };
                 }
-                self.active
             }
         }
+        let is_other = self.members.iter().zip(&before).any(|(member, before)| member.share != *before);
+        // The first time is no change.
+        self.changes += u64::from(is_other && before.iter().any(|share| *share > 0.0));
+        is_other
+    }
+
+    /// Looks which members are strained. To be called before [`look`](Self::look), and with what a broker's `strain` says.
+    pub(crate) fn look_at_strain(&mut self, of: impl Fn(BrokerId) -> (usize, Option<Duration>, bool), now: Instant) {
+        for member in &mut self.members {
+            match self.relief {
+                Some(bounds) => member.strain.look(bounds, of(member.broker), self.failback, now),
+                None => member.strain = Strain::default(),
+            }
+        }
+    }
+
+    /// Whether its shares may change with time alone.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.relief.is_some() || self.members.iter().any(|member| member.is_out)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    const FAILBACK: Duration = Duration::from_secs(30);
+    const NAMES: [&str; 10] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
 
     fn up(since: Instant) -> Health {
         Health { up_since: Some(since), given_up: false }
     }
-    const LOST: Health = Health { up_since: None, given_up: true };
     const DOWN: Health = Health { up_since: None, given_up: false };
 
-    fn choose(choice: &mut Choice, health: &[Health], hash: u64, now: Instant) -> usize {
-        choice.choose(health.len(), |at| health[at], hash, now)
+    fn set(policy: Policy, count: usize, weights: &[(&str, u32)]) -> Set {
+        let configured = TargetSet {
+            policy,
+            members: NAMES[..count].iter().map(|name| (*name).to_owned()).collect(),
+            failback: FAILBACK,
+            takeover_after: Duration::from_secs(10),
+            weights: weights.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect(),
+            level: None,
+            relief: None,
+            spool: tidegate_config::SpoolSettings::default(),
+        };
+        let mut set = Set::new();
+        set.configure(&configured, (0..count).map(|at| (BrokerId::new(at), NAMES[at].to_owned())));
+        set
+    }
+
+    fn owner(set: &Set, key: u64) -> usize {
+        set.owner(key_hash(&format!("dev/{key}/temp"))).expect("a member").at()
+    }
+
+    fn owners(set: &Set) -> Vec<usize> {
+        (0..10_000).map(|key| owner(set, key)).collect()
     }
 
     #[test]
     fn failover_takes_the_first_that_is_well_and_goes_back_when_it_has_been_well_for_long() {
         let start = Instant::now();
-        let mut choice = Choice::new(Policy::Failover, Duration::from_secs(30));
-        let mut chosen = |health: &[Health], now| choose(&mut choice, health, 0, now);
-        assert_eq!(chosen(&[up(start), up(start)], start), 0);
-        assert_eq!(chosen(&[DOWN, up(start)], start), 0, "a short absence moves nothing");
-        assert_eq!(chosen(&[LOST, up(start)], start), 1);
-        let back = start + Duration::from_secs(10);
-        assert_eq!(chosen(&[up(back), up(start)], back + Duration::from_secs(29)), 1);
-        assert_eq!(chosen(&[up(back), up(start)], back + Duration::from_secs(30)), 0);
-        assert_eq!(chosen(&[LOST, LOST], start), 0, "with nobody well, wait where we are");
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut set = set(Policy::Failover, 2, &[]);
+        let mut looked = |set: &mut Set, health: [Health; 2], seconds| {
+            set.look(|broker| health[broker.at()], at(seconds));
+            owner(set, 7)
+        };
+        assert_eq!(looked(&mut set, [DOWN, DOWN], 0), 0, "before anybody is there, the preferred one");
+        assert_eq!(looked(&mut set, [DOWN, up(start)], 1), 0, "a short absence moves nothing");
+        set.put_out(BrokerId::new(0), at(3));
+        assert_eq!(looked(&mut set, [DOWN, up(start)], 3), 1);
+        assert_eq!(looked(&mut set, [up(at(10)), up(start)], 39), 1);
+        assert_eq!(looked(&mut set, [up(at(10)), up(start)], 40), 0);
+        // Given up again soon after, it has to be well for twice as long.
+        set.put_out(BrokerId::new(0), at(50));
+        assert_eq!(looked(&mut set, [up(at(50)), up(start)], 50), 1);
+        assert_eq!(looked(&mut set, [up(at(50)), up(start)], 109), 1);
+        assert_eq!(looked(&mut set, [up(at(50)), up(start)], 110), 0);
+        // Long after, it is as at first.
+        set.put_out(BrokerId::new(0), at(1_000));
+        assert_eq!(looked(&mut set, [up(at(1_000)), up(start)], 1_000), 1);
+        assert_eq!(looked(&mut set, [up(at(1_000)), up(start)], 1_030), 0);
     }
 
     #[test]
-    fn the_last_of_many_members_is_one_too() {
-        let now = Instant::now();
-        let mut health = vec![LOST; 40];
-        health[39] = up(now);
-        assert_eq!(choose(&mut Choice::new(Policy::Failover, Duration::ZERO), &health, 0, now), 39);
-        assert_eq!(choose(&mut Choice::new(Policy::Balance, Duration::ZERO), &health, 7, now), 39);
+    fn with_nobody_well_messages_wait_where_they_are_and_go_to_whoever_comes_first() {
+        let start = Instant::now();
+        for policy in [Policy::Failover, Policy::Balance] {
+            let mut set = set(policy, 3, &[]);
+            set.look(|_| up(start), start);
+            let before = owners(&set);
+            (0..3).for_each(|at| assert!(set.put_out(BrokerId::new(at), start)));
+            set.look(|_| DOWN, start);
+            assert_eq!(owners(&set), before, "{policy:?}");
+            let came = start + Duration::from_secs(1);
+            set.look(|broker| if broker.at() == 2 { up(came) } else { DOWN }, came);
+            assert!(owners(&set).iter().all(|owner| *owner == 2), "{policy:?}");
+        }
     }
 
     #[test]
-    fn balance_keeps_a_topic_on_one_member_and_leaves_out_the_lost() {
+    fn balance_is_even_and_by_weight() {
         let now = Instant::now();
-        let mut choice = Choice::new(Policy::Balance, Duration::ZERO);
-        let all = [up(now), up(now), up(now)];
-        let spread: Vec<_> = (0..6).map(|hash| choose(&mut choice, &all, hash, now)).collect();
-        assert_eq!(spread, [0, 1, 2, 0, 1, 2]);
-        let two = [up(now), LOST, up(now)];
-        let spread: Vec<_> = (0..4).map(|hash| choose(&mut choice, &two, hash, now)).collect();
-        assert_eq!(spread, [0, 2, 0, 2]);
-        assert_eq!(choose(&mut choice, &[LOST, LOST], 1, now), 1);
+        let mut four = set(Policy::Balance, 4, &[]);
+        four.look(|_| up(now), now);
+        let mut counts = BTreeMap::<usize, usize>::new();
+        owners(&four).iter().for_each(|owner| *counts.entry(*owner).or_default() += 1);
+        assert!(counts.values().all(|count| (2_250..=2_750).contains(count)), "{counts:?}");
+        let mut weighted = set(Policy::Balance, 3, &[("b", 3)]);
+        weighted.look(|_| up(now), now);
+        let of_b = owners(&weighted).iter().filter(|owner| **owner == 1).count();
+        assert!((5_700..6_300).contains(&of_b), "three of five: {of_b}");
+    }
+
+    #[test]
+    fn only_the_topics_of_a_member_that_leaves_move_and_only_they_come_back() {
+        let start = Instant::now();
+        let mut ten = set(Policy::Balance, 10, &[]);
+        ten.look(|_| up(start), start);
+        let before = owners(&ten);
+        ten.put_out(BrokerId::new(4), start);
+        assert!(ten.look(|_| up(start), start), "another share");
+        let without = owners(&ten);
+        let moved = before.iter().zip(&without).filter(|(before, after)| before != after);
+        let moved: Vec<_> = moved.collect();
+        assert!(moved.iter().all(|(before, after)| **before == 4 && **after != 4));
+        assert!((900..1_100).contains(&moved.len()), "a tenth: {}", moved.len());
+        assert!(ten.look(|_| up(start), start + FAILBACK));
+        assert_eq!(owners(&ten), before);
+        assert!(!ten.look(|_| up(start), start + FAILBACK), "nothing is new");
+    }
+
+    #[test]
+    fn a_level_of_the_topic_is_the_key_unless_a_plugin_says_one() {
+        use tidegate_message::{Properties, QoS, Topic};
+        let mut set = set(Policy::Balance, 2, &[]);
+        set.level = Some(1);
+        let mut message = Message::new(Topic::new("site/7/temp").unwrap(), "", QoS::AtMostOnce);
+        assert_eq!(set.key(&message), "7");
+        message.properties = Some(Box::new(Properties { key: Some("k/9".into()), ..Properties::default() }));
+        assert_eq!(set.key(&message), "k/9");
+        let short = Message::new(Topic::new("site").unwrap(), "", QoS::AtMostOnce);
+        assert_eq!(set.key(&short), "site");
     }
 }

@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, Plugin, Reconnect, Remap, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet, Tls, Version,
-    Will, Workers,
+    LinkBroker, Plugin, Reconnect, Relief, Remap, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet, Tls,
+    Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -223,10 +223,19 @@ impl Keys {
     }
 
     fn target_set(&mut self, set: &TargetSet) {
-        let TargetSet { policy, members, failback, spool } = set;
+        let TargetSet { policy, members, failback, takeover_after, weights, level, relief, spool } = set;
         self.word("policy", policy);
         self.list("members", members);
         self.time("failback", *failback);
+        self.time("takeover_after", *takeover_after);
+        self.section("weights", |keys| weights.iter().for_each(|(name, weight)| keys.told(name, weight)));
+        level.iter().for_each(|level| self.told("level", level));
+        if let Some(Relief { queue, latency }) = relief {
+            self.section("relief", |keys| {
+                queue.iter().for_each(|queue| keys.told("queue", queue));
+                latency.iter().for_each(|latency| keys.time("latency", *latency));
+            });
+        }
         self.section("spool", |keys| keys.spool(spool));
     }
 

@@ -91,10 +91,35 @@ pub struct TargetSet {
     pub policy: Policy,
     /// Broker names in order of preference; at least one, all different.
     pub members: Vec<String>,
-    /// How long a preferred member must be well before it takes over again.
+    /// How long a member that was given up must be well before it gets messages again.
     pub failback: Duration,
+    /// How long a member that is connected may acknowledge nothing, or refuse all, before it is given up.
+    pub takeover_after: Duration,
+    /// With policy `balance`: of members that are not to get as much as others. At least 1.
+    pub weights: BTreeMap<String, u32>,
+    /// With policy `balance`: the level of the topic that is the key, from 0; the whole topic without one, and where the
+    /// topic has no such level.
+    pub level: Option<usize>,
+    /// With policy `balance`: from where on a member is strained, and gets less. `None`: never.
+    pub relief: Option<Relief>,
     /// What waits for the set. The default with policy `all`: there the members have theirs.
     pub spool: SpoolSettings,
+}
+
+impl TargetSet {
+    /// How much a member gets, measured against the others.
+    pub fn weight_of(&self, member: &str) -> f64 {
+        self.weights.get(member).copied().map_or(1.0, f64::from)
+    }
+}
+
+/// From where on a member of a set is strained. One key at least is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Relief {
+    /// Messages that wait for it in memory.
+    pub queue: Option<usize>,
+    /// How long it takes to acknowledge a message, the slowest in a hundred.
+    pub latency: Option<Duration>,
 }
 
 /// Which members of a target set get a message.

@@ -10,8 +10,8 @@ pub use broker::{
     ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Retain, Retry, Route,
-    Source, StateGrant, TargetSet, Workers,
+    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,
+    Route, Source, StateGrant, TargetSet, Workers,
 };
 pub use remap::{Remap, RemapError};
 pub use spool::{SpoolSettings, WhenFull};

@@ -3,8 +3,10 @@
 use super::lists::{names, values_of};
 use super::spool::read_spool;
 use crate::bounds;
-use crate::model::{Policy, SpoolSettings, TargetSet};
-use crate::tree::{At, Section};
+use crate::model::{Policy, Relief, SpoolSettings, TargetSet};
+use crate::tree::{At, Section, Value};
+use crate::values;
+use std::collections::BTreeMap;
 
 /// Makes a section into a target set; its members as they are written beside it.
 pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSet, Vec<At<String>>) {
@@ -18,7 +20,20 @@ pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSe
     }
     let written = names(section.context, "members", members.unwrap_or_default());
     let members = values_of(&written);
+    let mut of_balance = |key: &'static str| {
+        let value = section.take(key)?;
+        if policy == Policy::Balance {
+            return Some(value);
+        }
+        let what = format!("`{key}` is for sets of policy \"balance\"");
+        value.error(what, "write `policy = \"balance\"`, or leave it out");
+        None
+    };
+    let weights = of_balance("weights").map(|value| read_weights(&value, &members));
+    let level = of_balance("level").and_then(|value| value.number(bounds::LEVEL));
+    let relief = of_balance("relief").and_then(|value| read_relief(&value));
     let failback = section.duration("failback", bounds::FAILBACK);
+    let takeover_after = section.duration("takeover_after", bounds::TAKEOVER_AFTER);
     let spool_at = section.take("spool");
     let mut spool = read_spool(spool_at.as_ref());
     if policy == Policy::All
@@ -30,5 +45,36 @@ pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSe
         spool = SpoolSettings::default();
     }
     section.finish();
-    (TargetSet { policy, members, failback, spool }, written)
+    let weights = weights.unwrap_or_default();
+    let level = level.map(|level| level as usize); // the bounds keep it within
+    (TargetSet { policy, members, failback, takeover_after, weights, level, relief, spool }, written)
+}
+
+/// `weights = { office = 2 }`: of members alone.
+fn read_weights(value: &Value<'_, '_, '_, '_>, members: &[String]) -> BTreeMap<String, u32> {
+    let mut weights = BTreeMap::new();
+    for (name, weight) in value.table("weights = { office = 2 }").into_iter().flatten() {
+        let (name, at) = (name.get_ref().to_string(), name.span());
+        let weight = Value { context: value.context, key: "weights", at: weight.span(), value: weight.get_ref() };
+        if !members.contains(&name) {
+            let what = format!("`weights` names {}, which is no member", values::shown(&name));
+            value.context.error(&at, what, "name members of this set only");
+        } else if let Some(weight) = weight.number(bounds::WEIGHT) {
+            weights.insert(name, weight as u32); // the bounds keep it within
+        }
+    }
+    weights
+}
+
+fn read_relief(value: &Value<'_, '_, '_, '_>) -> Option<Relief> {
+    let mut section = value.section("relief = { queue = 1000, latency = \"1s\" }")?;
+    let queue = section.take("queue").and_then(|queue| queue.number(bounds::RELIEF_QUEUE));
+    let latency = section.take("latency").and_then(|latency| latency.duration(bounds::RELIEF_LATENCY));
+    let is_empty = !section.has("queue") && !section.has("latency");
+    section.finish();
+    if is_empty {
+        value.error("this `relief` says nothing", "write `queue`, `latency` or both");
+        return None;
+    }
+    Some(Relief { queue: queue.map(|queue| queue as usize), latency })
 }

@@ -35,9 +35,10 @@ pub(crate) struct PluginInfo {
 }
 
 /// The plugins of one route, ready to be taken over.
+#[derive(Default)]
 pub(crate) struct Prepared {
     pub(crate) route: String,
-    /// One a worker.
+    /// One a worker. None while its plugins are not compiled.
     pub(crate) swaps: Vec<Swap>,
     pub(crate) plugins: Vec<PluginInfo>,
     pub(crate) keys: Vec<StageKey>,
@@ -82,14 +83,23 @@ impl Preparer {
     }
 
     /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.
+    ///
+    /// Components in `late` are left alone, and routes with plugins of them are to wait.
     pub(crate) fn prepare(
         &mut self,
         config: &Config,
         running: &HashMap<String, Vec<StageKey>>,
+        late: &[PathBuf],
     ) -> Result<Vec<Prepared>, Vec<String>> {
-        self.read(config);
+        let is_late = |name: &String| config.plugins.get(name).is_some_and(|plugin| late.contains(&plugin.path));
+        let waits = |route: &config::Route| route.plugins.iter().any(is_late);
+        self.read(config, |route| !waits(route));
         let (mut ready, mut wrong) = (Vec::new(), Vec::new());
         for route in &config.routes {
+            if waits(route) {
+                ready.push(Prepared { route: route.name.clone(), ..Prepared::default() });
+                continue;
+            }
             let before = running.get(&route.name).map_or(&[][..], Vec::as_slice);
             match self.route(config, route, before) {
                 Ok(prepared) => ready.push(prepared),
@@ -101,6 +111,11 @@ impl Preparer {
         self.components.retain(|path, _| used.contains(&path.as_path()));
         wrong.dedup();
         if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+    }
+
+    /// What compiles.
+    pub(crate) const fn host(&self) -> &Host {
+        &self.host
     }
 
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
@@ -173,9 +188,9 @@ impl Preparer {
         (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
     }
 
-    /// Reads the components that the routes need, each file once, and compiles side by side those that are not as they were.
-    fn read(&mut self, config: &Config) {
-        let names = config.routes.iter().flat_map(|route| &route.plugins);
+    /// Reads the components that these routes need, each file once, and compiles side by side those that are not as they were.
+    fn read(&mut self, config: &Config, wanted: impl Fn(&config::Route) -> bool) {
+        let names = config.routes.iter().filter(|route| wanted(route)).flat_map(|route| &route.plugins);
         let used: BTreeMap<&String, &config::Plugin> =
             names.filter_map(|name| Some((name, config.plugins.get(name)?))).collect();
         let (mut found, mut files) = (HashMap::<&Path, Result<Component, String>>::new(), Vec::new());

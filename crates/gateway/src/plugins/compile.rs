@@ -10,7 +10,7 @@ use tidegate_plugin::{Component, Error, Host};
 /// More than these at a time take much memory, and disk from whoever else is on the machine.
 const THREADS_MAX: usize = 4;
 /// From this size on it is said beforehand: a plugin of an interpreter's language, not one of Rust or C.
-const LARGE_BYTES: usize = 1 << 20;
+pub(crate) const LARGE_BYTES: usize = 1 << 20;
 /// From here on it is said how long it took.
 const LONG: Duration = Duration::from_secs(1);
 

@@ -28,6 +28,8 @@ pub(crate) struct Crew {
     workers: Workers,
     /// Those that take over when the threads have left.
     next: Option<(Workers, Vec<Swap>)>,
+    /// Their first plugins are not there yet: parcels wait.
+    held: bool,
     stopped: bool,
     /// By worker; kept for their allocations, always empty.
     dealt: Vec<Vec<Parcel>>,
@@ -36,6 +38,7 @@ pub(crate) struct Crew {
 impl Crew {
     /// Takes over plugins, those of each worker, between two batches.
     pub(crate) fn change(&mut self, workers: Workers, swaps: Vec<Swap>, post: Post<'_>) {
+        self.held = false;
         match self.next.take() {
             Some((before, earlier)) if before == workers => {
                 let swaps = swaps.into_iter().zip(earlier).map(|(swap, earlier)| swap.after(earlier));
@@ -57,12 +60,30 @@ impl Crew {
         }
     }
 
-    fn start(&mut self, workers: Workers, swaps: Vec<Swap>, Post { route, name, outbox }: Post<'_>) {
+    /// Workers without plugins: parcels wait until some come.
+    pub(crate) fn hold(&mut self, workers: Workers, post: Post<'_>) {
+        self.held = true;
+        self.begin(workers, workers.count, Inbox::hold, post);
+    }
+
+    /// Whether parcels wait for the first plugins.
+    pub(crate) const fn is_held(&self) -> bool {
+        self.held
+    }
+
+    fn start(&mut self, workers: Workers, swaps: Vec<Swap>, post: Post<'_>) {
+        let mut swaps = swaps.into_iter();
+        self.begin(workers, swaps.len(), |inbox| swaps.next().into_iter().for_each(|swap| inbox.swap(swap)), post);
+    }
+
+    /// As many workers, each inbox made ready before its thread looks into it.
+    fn begin(&mut self, workers: Workers, count: usize, mut ready: impl FnMut(&Inbox), post: Post<'_>) {
+        let Post { route, name, outbox } = post;
         self.workers = workers;
-        self.dealt.resize_with(swaps.len(), Vec::new);
-        for swap in swaps {
+        self.dealt.resize_with(count, Vec::new);
+        for _ in 0..count {
             let inbox = Arc::new(Inbox::default());
-            inbox.swap(swap);
+            ready(&inbox);
             if let Err(error) = spawn(route, name, inbox.clone(), outbox.clone()) {
                 tracing::error!(route = name, %error, "no thread for the plugins of this route");
             }
@@ -133,6 +154,7 @@ fn place(workers: Workers, topic: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugins::Here;
     use std::collections::HashMap;
     use tidegate_message::{Message, QoS, Topic};
     use tidegate_router::Decided;
@@ -241,6 +263,45 @@ mod tests {
         });
         assert_eq!(seen[0].0, 1, "what came meanwhile is decided by those that took over");
         crew.stop();
+    }
+
+    #[test]
+    fn what_comes_before_the_first_plugins_waits_for_them() {
+        let outbox = Arc::new(Outbox::default());
+        let post = Post { route: RouteId::new(3), name: "r", outbox: &outbox };
+        for (held, then) in [(1, 1), (2, 2), (2, 3)] {
+            let [held, then] = [held, then].map(|count| Workers { count, level: None });
+            let (mut crew, mut seen) = (Crew::default(), Vec::new());
+            crew.hold(held, post);
+            let mut parcels: Vec<_> = (0..500).map(|id| parcel(id, id % 7)).collect();
+            for few in 0..3 {
+                let mut some = parcels.drain(..10 * few).collect();
+                crew.deal(&mut some, |inbox, parcels| {
+                    assert!(matches!(inbox.decide_here(parcels, || false), Here::Refused));
+                    inbox.push(parcels, usize::MAX)
+                });
+            }
+            crew.deal(&mut parcels, |inbox, parcels| inbox.push(parcels, usize::MAX));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            take(&outbox, &mut seen);
+            assert!(seen.is_empty() && crew.is_held());
+            crew.change(then, swaps(then.count), post);
+            assert!(!crew.is_held());
+            wait(|| {
+                crew.take_over(post);
+                take(&outbox, &mut seen);
+                seen.len() == 500
+            });
+            crew.stop();
+        }
+        // The end does not wait for them: sources send it again.
+        let mut crew = Crew::default();
+        crew.hold(Workers::default(), post);
+        crew.deal(&mut vec![parcel(1, 1)], |inbox, parcels| inbox.push(parcels, usize::MAX));
+        let inbox = Arc::downgrade(&crew.inboxes[0]);
+        crew.stop();
+        drop(crew);
+        wait(|| inbox.upgrade().is_none());
     }
 
     #[test]

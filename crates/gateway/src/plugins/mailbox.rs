@@ -64,6 +64,8 @@ pub(crate) struct Inbox<W> {
 struct Waiting<W> {
     jobs: VecDeque<Parcel>,
     swap: Option<Swap>,
+    /// Its first plugins are not there yet: jobs wait.
+    held: bool,
     stop: bool,
     retired: bool,
     leaving: Leaving,
@@ -124,6 +126,7 @@ impl<W> Default for Inbox<W> {
         let waiting = Waiting {
             jobs: VecDeque::new(),
             swap: None,
+            held: false,
             stop: false,
             retired: false,
             leaving: Leaving::default(),
@@ -141,7 +144,7 @@ impl<W> Waiting<W> {
     /// Whether the thread has something to do besides ending what was begun.
     fn is_due(&self) -> bool {
         let is_ending = self.stop || self.retired || self.leaving != Leaving::No;
-        !self.jobs.is_empty() || self.swap.is_some() || is_ending || self.is_time()
+        !self.jobs.is_empty() || self.swap.is_some() || self.held || is_ending || self.is_time()
     }
 
     /// Whether the worker has something to do by itself.
@@ -155,6 +158,10 @@ impl<W> Waiting<W> {
         }
         if self.leaving != Leaving::No {
             return Some(Next::Leave);
+        }
+        if self.held {
+            // Sources send again what is not decided.
+            return self.stop.then_some(Next::Stop);
         }
         if let Some(swap) = self.swap.take() {
             return Some(Next::Swap(swap));
@@ -208,8 +215,14 @@ impl<W> Inbox<W> {
         dropped
     }
 
+    /// Jobs wait until the first plugins come.
+    pub(crate) fn hold(&self) {
+        self.lock().held = true;
+    }
+
     pub(crate) fn swap(&self, swap: Swap) {
         let mut waiting = self.lock();
+        waiting.held = false;
         // A swap that was never taken is replaced, but what it built must not be lost.
         waiting.swap = Some(match waiting.swap.take() {
             Some(earlier) => swap.after(earlier),

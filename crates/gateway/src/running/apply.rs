@@ -10,6 +10,7 @@ use crate::report::{self, Changes};
 use crate::users::{self, UserFile};
 use crate::{Error, embedded, next_start, settings};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_config::Config;
@@ -27,8 +28,18 @@ impl Gateway {
     }
 
     pub(super) async fn apply(&self, written: Config, patience: Patience) -> Result<Changes, Error> {
+        let _one_at_a_time = self.inner.reloading.lock().await;
+        self.apply_alone(written, patience, &[]).await
+    }
+
+    /// While nobody else does. Routes with plugins of components in `late` hold what comes for them.
+    pub(super) async fn apply_alone(
+        &self,
+        written: Config,
+        patience: Patience,
+        late: &[PathBuf],
+    ) -> Result<Changes, Error> {
         let inner = &self.inner;
-        let _one_at_a_time = inner.reloading.lock().await;
         let before = inner.config.borrow().clone();
         let config = Arc::new(next_start::in_force(&before, &written));
         let (wanted, runs) = (config.clone(), before.clone());
@@ -56,7 +67,7 @@ impl Gateway {
         }
         // Sockets before links: who finds another gateway in its place must not have thrown out that one's clients.
         let new_brokers = embedded::open(&config, &before, patience, |name| !self.waits_for_users(name)).await?;
-        let prepared = self.prepare(&config).await.map_err(Error::Config)?;
+        let prepared = self.prepare(&config, late).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
         let mut changes = Changes::default();
@@ -103,13 +114,13 @@ impl Gateway {
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.
-    async fn prepare(&self, config: &Arc<Config>) -> Result<Vec<Prepared>, Vec<String>> {
+    async fn prepare(&self, config: &Arc<Config>, late: &[PathBuf]) -> Result<Vec<Prepared>, Vec<String>> {
         let Some(mut preparer) = self.inner.preparer.take() else {
             return Err(vec!["the plugin host is gone after a bug; restart the gateway".to_owned()]);
         };
-        let (config, keys) = (config.clone(), self.inner.keys.borrow().clone());
+        let (config, keys, late) = (config.clone(), self.inner.keys.borrow().clone(), late.to_owned());
         let built = tokio::task::spawn_blocking(move || {
-            let outcome = preparer.prepare(&config, &keys);
+            let outcome = preparer.prepare(&config, &keys, &late);
             (preparer, outcome)
         });
         match built.await {
@@ -138,6 +149,10 @@ impl Gateway {
         let mut keys = HashMap::new();
         for (route, prepared) in config.routes.iter().zip(prepared) {
             let Some(at) = path.router.route_at(&route.name) else { continue };
+            if prepared.swaps.is_empty() {
+                path.hold_plugins(at, route.workers);
+                continue;
+            }
             changes.now.extend(prepared.changed.iter().map(|what| format!("route `{}` runs {what}", route.name)));
             path.change_plugins(at, route.workers, prepared.swaps, prepared.plugins);
             keys.insert(prepared.route, prepared.keys);

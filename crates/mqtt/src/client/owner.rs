@@ -94,6 +94,11 @@ impl ClientSession {
         self.connection.flow.outgoing.take_back(wanted)
     }
 
+    /// The keys of all messages of QoS 1 and 2 that went in, and of which nothing has come out yet, in the order of sending.
+    pub fn unfinished(&self) -> impl Iterator<Item = u64> + '_ {
+        self.connection.flow.outgoing.unfinished()
+    }
+
     /// Takes back every message that the broker has not taken over, to send them elsewhere. No
     /// [`Completion`](crate::Completion) will come for anything published so far.
     ///

@@ -58,6 +58,11 @@ impl OutgoingFlow {
         })
     }
 
+    /// The keys of what is not over, in the order of sending.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.iter().filter(|entry| entry.phase != Phase::Done).filter_map(|entry| entry.key)
+    }
+
     pub(crate) const fn largest_taken(&self) -> usize {
         self.largest_taken
     }

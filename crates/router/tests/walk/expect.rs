@@ -21,6 +21,7 @@ impl Play {
         self.disk.fill(false);
         self.reload(self.setup.all());
         for name in self.ids.keys().cloned().collect::<Vec<_>>() {
+            self.slow(&name, false);
             self.up(&name);
         }
         let mut idle = 0;
@@ -42,6 +43,8 @@ impl Play {
         let now = self.now();
         self.router.spool_news(now);
         self.router.read_on(now.at);
+        self.look_at_sessions();
+        self.router.look_at_sets(now);
         let mut did = self.router.spool().durable() > durable;
         did |= self.hand_over() > 0;
         for route in self.pipelines.keys().cloned().collect::<Vec<_>>() {
@@ -55,6 +58,8 @@ impl Play {
             }
             did |= self.release(&name) > 0;
         }
+        // An answer may have let others go.
+        self.settle_sessions();
         did |= self.take_acks() > 0;
         self.router.flush_log();
         // Also what was dropped for its age, as it was read.

@@ -239,8 +239,8 @@ impl Ledger {
         let key = (
             message.topic.clone(),
             attempt.source.clone(),
-            // A set may change its mind about which member is to get the next.
-            arrival.broker.clone(),
+            // A queue of a set is in order whichever member gets the next.
+            if matches!(arrival.via, Via::Queue(_)) { String::new() } else { arrival.broker.clone() },
             arrival.via.clone(),
             message.qos,
             // What nobody waits for is held up by nobody.

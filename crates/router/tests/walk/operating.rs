@@ -28,6 +28,7 @@ impl Play {
                 .map(|(attempt, route, at)| self.ledger.arrivals[&(*attempt, route.clone())][*at].stamp);
             let stamps: Vec<Stamp> = stamps.collect();
             self.ledger.handed_back.extend(stamps);
+            self.look_at_sessions();
             self.router.remove_broker(id, unfinished, done, now);
             if *kind && after.get(name).is_none_or(|is_link| *is_link) {
                 let numbers = self.sources.get(name).into_iter().flat_map(|source| &source.sent);

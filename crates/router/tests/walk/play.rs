@@ -111,6 +111,8 @@ impl Play {
             Step::Down { broker: at } => self.down(&broker(at)),
             Step::Up { broker: at } => self.up(&broker(at)),
             Step::GiveUp { broker: at } => self.give_up(&broker(at)),
+            Step::Slow { broker: at, is_slow } => self.slow(&broker(at), is_slow),
+            Step::Look => self.router.look_at_sets(now),
             Step::Reload(ref change) => {
                 let mut setup = self.setup.clone();
                 change.apply(&mut setup);

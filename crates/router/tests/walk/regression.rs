@@ -8,7 +8,15 @@ use crate::story::{Change, Step, Story};
 fn setup(targets: &[u8]) -> Setup {
     let broker = BrokerSetup { there: true, embedded: false, spool: SpoolSetup::default() };
     let members = vec![0, 2];
-    let set = SetSetup { there: false, policy: 0, members, many: false, spool: SpoolSetup::default() };
+    let set = SetSetup {
+        there: false,
+        policy: 0,
+        members,
+        weight: 0,
+        relieves: false,
+        many: false,
+        spool: SpoolSetup::default(),
+    };
     let route = RouteSetup {
         there: false,
         source: 0,
@@ -169,4 +177,19 @@ fn what_is_replayed_is_not_lost_though_its_route_goes_past_the_log() {
     let replay = Step::Replay { pick: 0, to: Some(1) };
     let crash = Step::Crash { after: 0, choice: 0 };
     tell(setup, vec![send(2), Step::HandOver, park, Step::Work, Step::News, Step::Acks, replay, Step::Work, crash]);
+}
+
+#[test]
+fn what_goes_to_another_member_waits_for_what_the_one_before_was_sent() {
+    let mut setup = setup(&[4]);
+    (setup.sets[0].there, setup.sets[0].members) = (true, vec![1, 2]);
+    setup.routes[0].spooled = true;
+    let sent = |to| [send(1), Step::Work, Step::News, Step::Pull { target: to, count: 9 }];
+    let mut steps = vec![Step::GiveUp { broker: 1 }, Step::Slow { broker: 2, is_slow: true }];
+    steps.extend(sent(2));
+    // The first is well again, and what the second was sent is still on its way.
+    steps.extend([Step::Wait { ms: 3_000 }, Step::Look]);
+    steps.extend(sent(1));
+    steps.extend([Step::Slow { broker: 2, is_slow: false }, Step::Answer { target: 2, pick: 0 }]);
+    tell(setup, steps);
 }

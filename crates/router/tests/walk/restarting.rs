@@ -18,6 +18,7 @@ impl Play {
         self.disk = disk;
         self.buffers.0.borrow_mut().room.clear();
         self.buffers.0.borrow_mut().written.clear();
+        self.buffers.0.borrow_mut().unfinished.clear();
         self.router = Router::new(spool, self.buffers.clone(), self.now());
         self.ids.clear();
         self.sessions.clear();
@@ -68,10 +69,12 @@ impl Play {
                     arrival: None,
                 }
             });
-            let session = Session { up: false, in_flight: in_flight.collect() };
+            let session = Session { in_flight: in_flight.collect(), ..Session::default() };
             self.sessions.insert(name.clone(), session);
             taken.insert(name, packet_ids);
         }
+        self.look_at_sessions();
+        self.router.hold_for_sessions();
         self.router.spool_news(now);
         for name in self.ids.keys().cloned().collect::<Vec<_>>() {
             self.up(&name);

@@ -81,6 +81,9 @@ pub(crate) struct SetSetup {
     /// Failover, balance, all.
     pub(crate) policy: u8,
     pub(crate) members: Vec<u8>,
+    /// With policy balance: the first member has this weight, and more than one message that waits strains a member.
+    pub(crate) weight: u8,
+    pub(crate) relieves: bool,
     /// The many are members, too.
     pub(crate) many: bool,
     pub(crate) spool: SpoolSetup,
@@ -262,6 +265,10 @@ impl Setup {
             let policy = ["failover", "balance", "all"][usize::from(set.policy % 3)];
             let name = set_name(at);
             let _ = writeln!(text, "[targets.{name}]\npolicy = \"{policy}\"\nmembers = {members:?}\nfailback = \"3s\"");
+            if set.policy % 3 == 1 {
+                let _ = writeln!(text, "weights = {{ {} = {} }}", members[0], 1 + set.weight % 4);
+                text += if set.relieves { "relief = { queue = 1 }\n" } else { "" };
+            }
             if !set.gives_to_all() {
                 let _ = writeln!(text, "spool = {}", set.spool.text());
             }

@@ -72,9 +72,17 @@ pub(crate) enum Step {
     Up {
         broker: u8,
     },
+    /// It has been away for long, or answers nothing.
     GiveUp {
         broker: u8,
     },
+    /// What is written to it takes its time to arrive, or no longer.
+    Slow {
+        broker: u8,
+        is_slow: bool,
+    },
+    /// Whoever is well gets a share of its sets.
+    Look,
     Reload(Change),
     Replay {
         pick: u8,
@@ -128,6 +136,10 @@ pub(crate) enum Change {
         at: u8,
         policy: u8,
     },
+    SetWeight {
+        at: u8,
+        weight: u8,
+    },
     SetSpool {
         at: u8,
         spool: SpoolSetup,
@@ -168,6 +180,7 @@ impl Change {
             Self::Set { at } => setup.sets[set(*at)].there ^= true,
             Self::SetMembers { at, members } => setup.sets[set(*at)].members.clone_from(members),
             Self::SetPolicy { at, policy } => setup.sets[set(*at)].policy = *policy,
+            Self::SetWeight { at, weight } => setup.sets[set(*at)].weight = *weight,
             Self::SetSpool { at, spool } => setup.sets[set(*at)].spool = *spool,
             Self::Route { at } => setup.routes[route(*at)].there ^= true,
             Self::RouteAnew { at, route: anew } => setup.routes[route(*at)] = anew.clone(),
@@ -212,8 +225,17 @@ fn broker() -> impl Strategy<Value = BrokerSetup> {
 
 fn set() -> impl Strategy<Value = SetSetup> {
     let there = prop::bool::weighted(0.6);
-    (there, 0u8..3, members(), prop::bool::weighted(0.03), spool())
-        .prop_map(|(there, policy, members, many, spool)| SetSetup { there, policy, members, many, spool })
+    (there, 0u8..3, members(), (0u8..4, any::<bool>()), prop::bool::weighted(0.03), spool()).prop_map(
+        |(there, policy, members, (weight, relieves), many, spool)| SetSetup {
+            there,
+            policy,
+            members,
+            weight,
+            relieves,
+            many,
+            spool,
+        },
+    )
 }
 
 fn route() -> impl Strategy<Value = RouteSetup> {
@@ -256,6 +278,7 @@ fn change() -> impl Strategy<Value = Change> {
         3 => at().prop_map(|at| Change::Set { at }),
         3 => (at(), members()).prop_map(|(at, members)| Change::SetMembers { at, members }),
         1 => (at(), 0u8..3).prop_map(|(at, policy)| Change::SetPolicy { at, policy }),
+        3 => (at(), 0u8..4).prop_map(|(at, weight)| Change::SetWeight { at, weight }),
         2 => (at(), spool()).prop_map(|(at, spool)| Change::SetSpool { at, spool }),
         4 => at().prop_map(|at| Change::Route { at }),
         2 => (at(), route()).prop_map(|(at, route)| Change::RouteAnew { at, route }),
@@ -285,6 +308,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(route, outputs, remembers)| Step::Tick { route, outputs, remembers }),
         10 => (pick(), 1u8..5).prop_map(|(target, count)| Step::Pull { target, count }),
         12 => (pick(), pick()).prop_map(|(target, pick)| Step::Answer { target, pick }),
+        5 => Just(Step::Look),
+        4 => (pick(), prop::bool::weighted(0.6)).prop_map(|(broker, is_slow)| Step::Slow { broker, is_slow }),
         3 => prop_oneof![2 => 1u16..900, 1 => 900u16..7000].prop_map(|ms| Step::Wait { ms }),
     ];
     let trouble = prop_oneof![

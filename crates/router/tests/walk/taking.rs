@@ -23,12 +23,24 @@ impl Play {
             let name = self.router.broker(id).name.to_string();
             self.in_flight(&name, id, ticket, message, serial, true);
         }
+        self.look_at_sessions();
         let mut buffers = buffers.0.borrow_mut();
         buffers.room.clear();
         if self.goes_at_once {
             let up = self.sessions.iter().filter(|(_, session)| session.up);
             let room = up.filter_map(|(name, session)| Some((*self.ids.get(name)?, session.room())));
             buffers.room.extend(room);
+        }
+    }
+
+    /// The router knows what sessions have.
+    pub(crate) fn look_at_sessions(&self) {
+        let mut buffers = self.buffers.0.borrow_mut();
+        buffers.unfinished.clear();
+        for (name, id) in &self.ids {
+            let in_flight = self.sessions.get(name).into_iter().flat_map(|session| &session.in_flight);
+            let waits = |one: &&InFlight| one.message.as_ref().is_none_or(|message| message.qos > QoS::AtMostOnce);
+            buffers.unfinished.insert(*id, in_flight.filter(waits).map(|one| one.ticket.key()).collect());
         }
     }
 
@@ -81,7 +93,7 @@ impl Play {
             if !session.up {
                 continue;
             }
-            let (mut written, mut held) = (Vec::new(), false);
+            let (mut written, mut held) = (Vec::new(), session.slow);
             for one in &mut session.in_flight {
                 if one.stage != Stage::Buffered {
                     continue;
@@ -163,6 +175,7 @@ impl Play {
         let ticket = one.ticket;
         session.in_flight.remove(at);
         let now = self.now();
+        self.look_at_sessions();
         self.router.completed(id, [(ticket, true)].into_iter(), now);
         true
     }
@@ -191,6 +204,7 @@ impl Play {
             refused.push(Refused { ticket: one.ticket, message, for_now: true });
         }
         if !refused.is_empty() {
+            self.look_at_sessions();
             self.router.refused(id, refused.into_iter(), now);
         }
     }
@@ -203,6 +217,7 @@ impl Play {
             let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
             arrivals[*place].settled = true;
         }
+        self.look_at_sessions();
         match one.message {
             Some(message) if pick.is_multiple_of(2) => {
                 let refused = Refused { ticket: one.ticket, message, for_now: false };
@@ -220,6 +235,13 @@ impl Play {
         let now = self.now();
         if let Some(message) = one.message {
             self.router.park_ticket(name, one.ticket, message, "it hangs up".to_owned(), now);
+        }
+    }
+
+    /// What is written to a broker arrives from here on, or waits on its way.
+    pub(crate) fn slow(&mut self, name: &str, is_slow: bool) {
+        if let Some(session) = self.sessions.get_mut(name) {
+            session.slow = is_slow;
         }
     }
 
@@ -241,42 +263,25 @@ impl Play {
         let now = self.now();
         let broker = self.router.broker_mut(id);
         (broker.health, broker.down_since) = (Health { up_since: Some(now.at), given_up: false }, None);
-        self.unorder_sets_of(name);
-        // A member came up: what waits for members that were given up can go to it.
-        for stranded in self.router.stranded() {
-            let name = self.router.broker(stranded).name.to_string();
-            self.hand_to_others(&name);
-        }
+        self.router.look_at_sets(now);
     }
 
-    /// A broker has been away for too long.
+    /// A broker has been away for too long, or is there and answers nothing.
     pub(crate) fn give_up(&mut self, name: &str) {
         let Some(id) = self.ids.get(name).copied() else { return };
         let is_up = self.sessions.get(name).is_some_and(|session| session.up);
-        if !is_up && !self.router.broker(id).health.given_up {
-            self.hand_to_others(name);
+        if !is_up && self.router.broker(id).health.given_up {
+            return;
         }
-    }
-
-    fn hand_to_others(&mut self, name: &str) {
-        let (id, now) = (self.ids[name], self.now());
+        let now = self.now();
         let movable = self.router.movable(id);
         let unfinished = self.sessions.entry(name.to_owned()).or_default().take_back(movable);
         self.note_handed_back(&unfinished);
+        self.look_at_sessions();
         self.router.give_up(id, unfinished, now);
-        self.unorder_sets_of(name);
     }
 
     pub(crate) fn note_handed_back(&mut self, unfinished: &[(Ticket, Message)]) {
         self.ledger.handed_back.extend(unfinished.iter().map(|(_, message)| Stamp::of(message)));
-    }
-
-    fn unorder_sets_of(&mut self, name: &str) {
-        for at in 0..crate::setup::SETS {
-            if self.setup.members(at).is_some_and(|members| members.iter().any(|member| member == name)) {
-                self.ledger.unorder(&crate::setup::set_name(at));
-            }
-        }
-        self.ledger.unorder("set");
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct InFlight {
 #[derive(Debug, Default)]
 pub(crate) struct Session {
     pub(crate) up: bool,
+    /// What is written is on its way, and has not arrived.
+    pub(crate) slow: bool,
     pub(crate) in_flight: VecDeque<InFlight>,
 }
 
@@ -66,6 +68,8 @@ impl Session {
 /// The write buffers of links, past the lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
+    /// The keys of what their sessions have, of QoS 1 and 2.
+    pub(crate) unfinished: BTreeMap<BrokerId, Vec<u64>>,
     /// How many messages of QoS 1 and 2 go into each; none of any QoS into those that are not here.
     pub(crate) room: BTreeMap<BrokerId, usize>,
     /// What went into them since the story looked, with its serial at QoS 2.
@@ -91,6 +95,10 @@ impl Sessions for Shared {
         buffers.room.get(&broker).is_some_and(|room| *room > 0 || message.qos == QoS::AtMostOnce)
     }
 
+    fn unfinished(&self, broker: BrokerId) -> Vec<u64> {
+        self.0.borrow().unfinished.get(&broker).cloned().unwrap_or_default()
+    }
+
     fn publish(&mut self, broker: BrokerId, key: u64, message: Message) -> Result<Published, DropReason<'static>> {
         let mut buffers = self.0.borrow_mut();
         let serial = (message.qos == QoS::ExactlyOnce).then(|| buffers.serial());
@@ -100,6 +108,7 @@ impl Sessions for Shared {
             return Ok(Published::Written);
         }
         *buffers.room.entry(broker).or_insert(1) -= 1;
+        buffers.unfinished.entry(broker).or_default().push(key);
         Ok(Published::InFlight { serial })
     }
 }

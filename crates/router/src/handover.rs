@@ -1,0 +1,249 @@
+//! Topics of a set go from one member to another, in their order: what was sent to the one is waited for before anything
+//! goes to the other.
+//!
+//! When shares change, what waits in lanes is dealt out anew. What is in the session of a member that may have lost topics
+//! stays there, and until the last of it is answered, or taken back because the member was given up, messages of topics that
+//! have left this member are *held*. Topics that stay where they are are not held up by any of this.
+
+use crate::Moment;
+use crate::Router;
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::{BrokerId, SetId};
+use crate::lane::Entry;
+use crate::route::Target;
+use crate::sessions::Sessions;
+use crate::set::{Set, Shares, key_hash};
+use crate::ticket::Ticket;
+use ahash::AHashSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+use tidegate_config::Policy;
+
+/// Topics that leave one member of a set.
+#[derive(Debug)]
+pub(crate) struct Move {
+    from: BrokerId,
+    /// Whose topics were whose, before.
+    before: Shares,
+    /// What its session had then and has still, by the keys of its tickets.
+    draining: AHashSet<u64>,
+    /// Messages of topics that were its own.
+    held: VecDeque<Entry>,
+}
+
+impl<A: Ack, S: Sessions> Router<A, S> {
+    /// Looks who of every set is well, and gives each member its share: to be called when a broker comes, and now and then
+    /// while [`is_settling`](Self::is_settling) says so.
+    pub fn look_at_sets(&mut self, now: Moment) {
+        for at in 0..self.sets.len() {
+            let set = SetId::new(at);
+            self.deal_anew(set, None, Vec::new(), now);
+            self.end_moves(set, now);
+        }
+        self.end_refused(now);
+        let is_out = |broker: BrokerId| {
+            self.sets.iter().flat_map(|set| &set.members).any(|member| member.broker == broker && member.is_out())
+        };
+        let is_well = |at: &usize| {
+            let health = self.brokers[*at].health;
+            health.given_up && health.up_since.is_some() && !is_out(BrokerId::new(*at))
+        };
+        // One that was given up though it was there.
+        for at in (0..self.brokers.len()).filter(is_well).collect::<Vec<_>>() {
+            self.brokers[at].health.given_up = false;
+        }
+    }
+
+    /// How long a broker that is connected may acknowledge nothing, or refuse all, before it is given up; `None` if no other
+    /// could stand in for it.
+    pub fn takeover_after(&self, broker: BrokerId) -> Option<Duration> {
+        let has_it = |set: &&Set| set.policy() != Policy::All && set.brokers().any(|member| member == broker);
+        let sets = self.sets.iter().filter(has_it).filter(|set| set.members.len() > 1);
+        sets.map(|set| set.takeover_after).min()
+    }
+
+    /// Whether a set has to choose among members.
+    pub fn has_choices(&self) -> bool {
+        self.sets.iter().any(|set| set.policy != Policy::All && set.members.len() > 1)
+    }
+
+    /// Whether a set may change with time alone.
+    pub fn is_settling(&self) -> bool {
+        self.sets.iter().any(|set| set.is_waiting() || !set.moves.is_empty())
+            || self.brokers.iter().any(|broker| broker.pulse.aside_since.is_some())
+    }
+
+    /// The set of a ticket, if it is for one member of it.
+    pub(crate) fn set_of(&self, ticket: Ticket) -> Option<SetId> {
+        let set = match ticket {
+            Ticket::Spooled { queue, .. } => self.queues[queue.at()].target.and_then(Target::set),
+            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set,
+        };
+        // The other members of a set that gives to all have their own copies.
+        set.filter(|set| self.sets[set.at()].policy != Policy::All)
+    }
+
+    /// To the member whose topic it is, or, while another may have something of it, to those that wait for that.
+    #[inline(always)]
+    pub(crate) fn place_in_set(&mut self, set: SetId, entry: Entry, now: Moment) {
+        let key = key_hash(self.sets[set.at()].key(&entry.message));
+        let Some(owner) = self.sets[set.at()].owner(key) else { return self.place_nowhere(entry) };
+        let mut moves = self.sets[set.at()].moves.iter_mut();
+        if let Some(hold) = moves.find(|hold| hold.from != owner && hold.before.owner(key) == Some(hold.from)) {
+            return hold.held.push_back(entry);
+        }
+        self.push(owner, entry, now);
+    }
+
+    /// A message whose set has nobody.
+    fn place_nowhere(&mut self, entry: Entry) {
+        match entry.ticket {
+            Ticket::Spooled { queue, .. } => self.queues[queue.at()].orphans.push_back(entry),
+            ticket => self.drop_ticket(ticket, DropReason::TargetRemoved),
+        }
+    }
+
+    /// Gives each member of a set its share, and what waits to whom it belongs then. `leaving` is a member that was given up
+    /// or is gone, and `unfinished` what its session had. Returns how many messages left its session and its lane.
+    pub(crate) fn deal_anew(
+        &mut self,
+        set: SetId,
+        leaving: Option<BrokerId>,
+        unfinished: Vec<Entry>,
+        now: Moment,
+    ) -> usize {
+        let Self { sets, brokers, .. } = self;
+        let before = sets[set.at()].shares();
+        sets[set.at()].look_at_strain(|broker| brokers[broker.at()].strain(now.at), now.at);
+        let is_other = sets[set.at()].look(|broker| brokers[broker.at()].health, now.at);
+        self.deal_after(set, &before, is_other, leaving, unfinished, now)
+    }
+
+    /// The same, where a configuration has made other shares of those `before`.
+    pub(crate) fn deal_after(
+        &mut self,
+        set: SetId,
+        before: &Shares,
+        is_other: bool,
+        leaving: Option<BrokerId>,
+        unfinished: Vec<Entry>,
+        now: Moment,
+    ) -> usize {
+        if self.sets[set.at()].policy == Policy::All || !is_other && leaving.is_none() {
+            return 0;
+        }
+        // In the order of each topic: what was sent, what is held, what waits.
+        let mut again = unfinished;
+        let mut left = again.len();
+        let mut moves = std::mem::take(&mut self.sets[set.at()].moves);
+        for moving in &mut moves {
+            again.extend(moving.held.drain(..));
+        }
+        for member in before.members() {
+            let mut lane = std::mem::take(&mut self.brokers[member.at()].lane);
+            let taken = lane.take_entries(|entry| {
+                let is_its_own = || self.sets[set.at()].owner_of(&entry.message) == Some(member);
+                self.set_of(entry.ticket) == Some(set) && (leaving == Some(member) || !is_its_own())
+            });
+            self.brokers[member.at()].lane = lane;
+            if leaving == Some(member) {
+                left += taken.len();
+            }
+            again.extend(taken);
+        }
+        // What the one that is given up has not said of what it was sent, it will not be asked for any more.
+        moves.retain(|moving| Some(moving.from) != leaving && !moving.draining.is_empty());
+        if is_other {
+            for member in before.members().filter(|member| Some(*member) != leaving) {
+                let draining: AHashSet<u64> = self.unfinished(member, set).collect();
+                if !draining.is_empty() {
+                    moves.push(Move { from: member, before: before.clone(), draining, held: VecDeque::new() });
+                }
+            }
+        }
+        self.sets[set.at()].moves = moves;
+        for entry in again {
+            self.place_in_set(set, entry, now);
+        }
+        left
+    }
+
+    /// What of a set the session of a broker has.
+    fn unfinished(&self, broker: BrokerId, set: SetId) -> impl Iterator<Item = u64> + use<'_, A, S> {
+        let keys = self.sessions.unfinished(broker);
+        keys.into_iter().filter(move |key| self.set_of(Ticket::from_key(*key)) == Some(set))
+    }
+
+    /// What came back from the session of a member goes, where its topic has left this member, before all that is held for
+    /// that topic. Returns the rest, which is to stay.
+    pub(crate) fn follow_topics(&mut self, from: BrokerId, entries: Vec<Entry>, now: Moment) -> Vec<Entry> {
+        let (mut stay, mut at_once) = (VecDeque::new(), VecDeque::new());
+        for entry in entries.into_iter().rev() {
+            let set = self.set_of(entry.ticket);
+            let Some(set) = set.filter(|set| self.sets[set.at()].owner_of(&entry.message) != Some(from)) else {
+                stay.push_front(entry);
+                continue;
+            };
+            let set = &mut self.sets[set.at()];
+            let key = key_hash(set.key(&entry.message));
+            let was_its_own = |moving: &&mut Move| moving.from == from && moving.before.owner(key) == Some(from);
+            match set.moves.iter_mut().find(was_its_own) {
+                Some(moving) => moving.held.push_front(entry),
+                None => at_once.push_front(entry),
+            }
+        }
+        for entry in at_once {
+            if let Some(set) = self.set_of(entry.ticket) {
+                self.place_in_set(set, entry, now);
+            }
+        }
+        stay.into()
+    }
+
+    /// Something has left the session of a broker: where it was the last that had to, what was held goes on.
+    pub(crate) fn has_answered(&mut self, broker: BrokerId, now: Moment) {
+        for at in 0..self.sets.len() {
+            if self.sets[at].moves.iter().any(|moving| moving.from == broker) {
+                self.end_moves(SetId::new(at), now);
+            }
+        }
+    }
+
+    fn end_moves(&mut self, set: SetId, now: Moment) {
+        let moves = std::mem::take(&mut self.sets[set.at()].moves);
+        let (mut go_on, mut kept) = (Vec::new(), Vec::new());
+        for mut moving in moves {
+            let unfinished: AHashSet<u64> = self.sessions.unfinished(moving.from).into_iter().collect();
+            moving.draining.retain(|key| unfinished.contains(key));
+            if moving.draining.is_empty() {
+                go_on.extend(moving.held);
+            } else {
+                kept.push(moving);
+            }
+        }
+        self.sets[set.at()].moves = kept;
+        for entry in go_on {
+            self.place_in_set(set, entry, now);
+        }
+    }
+
+    /// After [`recover`](Self::recover), once the sessions have what an earlier process had begun to send: nothing of a set
+    /// overtakes that on another member.
+    pub fn hold_for_sessions(&mut self) {
+        for at in 0..self.sets.len() {
+            for member in self.sets[at].brokers().collect::<Vec<_>>() {
+                let draining: AHashSet<u64> = self.unfinished(member, SetId::new(at)).collect();
+                if !draining.is_empty() {
+                    let before = Shares::all_of(member);
+                    self.sets[at].moves.push(Move { from: member, before, draining, held: VecDeque::new() });
+                }
+            }
+        }
+    }
+
+    /// Messages of sets that wait for another member to answer.
+    pub fn held(&self) -> usize {
+        self.sets.iter().flat_map(|set| &set.moves).map(|moving| moving.held.len()).sum()
+    }
+}
