@@ -5,12 +5,14 @@
 //! | `qos` | every QoS and version on each side; what MQTT 5 says about a message |
 //! | `transports` | how a broker is reached, and the words when it is not |
 //! | `routes` | fan-out, remap, plugins, overlaps; QoS 0 with a target that is away |
+//! | `both_ways` | remapping by levels, routes in both directions, answers to questions |
 //! | `sets` | several brokers under one name |
 //! | `ticks` | what plugins say on a tick, and the plugins behind them |
 //! | `traced` | what `RUST_LOG=tidegate=debug` tells of a message |
 //! | `retained` | retained messages, wills, and that nothing echoes |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
 
+mod both_ways;
 mod outages;
 mod qos;
 mod retained;

@@ -17,6 +17,10 @@ pub(crate) const MAX_TEXT_BYTES: usize = 65_535;
 pub(crate) const MAX_CLIENT_ID_V31: usize = 23;
 /// The longest ALPN protocol name (RFC 7301 section 3.1).
 pub(crate) const MAX_ALPN_BYTES: usize = 255;
+/// The most captures of a `remap`: what stands on the stack for each message.
+pub(crate) const MAX_CAPTURES: usize = 16;
+/// The most renamings by which the answer to a request is looked for: each costs a request a comparison.
+pub(crate) const MAX_WAYS_BACK: usize = 64;
 /// SHA-256 in hexadecimal digits.
 pub(crate) const DIGEST_DIGITS: usize = 64;
 

@@ -1,7 +1,7 @@
 //! Tidegate's configuration: TOML as written becomes checked types, or every problem at once, each with its place.
 //!
-//! The path of a text: the `toml` crate makes a tree whose every value knows its place (`syntax`); `tree` takes keys out of
-//! its tables by name and says what is unknown, missing or of the wrong kind; `sections` make each section into its
+//! The path of a text: the `toml` crate makes a tree whose every value knows its place (`syntax`), to which the keys of
+//! `presets` are added; `tree` takes keys out of its tables by name and says what is unknown, missing or of the wrong kind; `sections` make each section into its
 //! checked type (`model`); `rules` look at what sections say of each other, and follow messages through routes with sets of
 //! topics (`topics`). [`load`] adds what only the disk can tell (`files`).
 //!
@@ -17,7 +17,9 @@ mod diff;
 mod difference;
 mod files;
 mod model;
+mod notes;
 mod places;
+mod presets;
 mod problem;
 mod rules;
 mod secret;
@@ -33,9 +35,10 @@ pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
     Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, OnFailure, Plugin, Policy,
-    Priority, Reconnect, Relief, Remap, RemapError, Retain, Retry, Route, Scheme, Source, SpoolSettings, StateGrant,
-    TargetSet, Tls, Version, WhenFull, Will, Workers,
+    Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retry, Rewrite, RewriteError, Route, Scheme,
+    Source, SpoolSettings, StateGrant, TargetSet, Template, TemplateError, Tls, Version, WhenFull, Will, Workers,
 };
+pub use notes::Note;
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use rules::{Ring, rings};
@@ -58,6 +61,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// Where it says what it does of files and secrets.
     pub places: Places,
+    /// What follows from it without being written there, in the order of the file.
+    pub notes: Vec<Note>,
 }
 
 /// Reads a configuration from its text, without I/O: files that it names are not looked at.
@@ -68,8 +73,8 @@ pub struct Loaded {
 /// # Errors
 /// All problems, warnings included, if at least one of them is an error.
 pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems> {
-    parse_and(text, file, file.parent().unwrap_or(Path::new("")), |_| {})
-        .map(|(config, warnings, _)| (config, warnings))
+    let loaded = parse_and(text, file, file.parent().unwrap_or(Path::new("")), |_| {})?;
+    Ok((loaded.config, loaded.warnings))
 }
 
 /// Reads a configuration from its file, and looks at the files that it names.
@@ -87,8 +92,9 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
 pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Problems> {
     let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    let (config, warnings, places) = parse_and(text, file, base, |context| files::check(context, &files::Real))?;
-    Ok(Loaded { config, warnings, file: absolute, places })
+    let mut loaded = parse_and(text, file, base, |context| files::check(context, &files::Real))?;
+    loaded.file = absolute;
+    Ok(loaded)
 }
 
 /// Reads a configuration that comes from elsewhere than a file, as [`load`] does one that does.
@@ -100,34 +106,30 @@ pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Problems> {
 pub fn load_from(from: impl Read, name: &Path) -> Result<Loaded, Problems> {
     let text = text_of(from, name)?;
     let base = std::env::current_dir().map_err(|error| cannot_read(name, &error))?;
-    let (config, warnings, places) = parse_and(&text, name, &base, |context| files::check(context, &files::Real))?;
-    Ok(Loaded { config, warnings, file: name.to_owned(), places })
+    parse_and(&text, name, &base, |context| files::check(context, &files::Real))
 }
 
 /// From text to checked types; `more` may find further problems.
-fn parse_and(
-    text: &str,
-    file: &Path,
-    base: &Path,
-    more: impl FnOnce(&Context<'_>),
-) -> Result<(Config, Vec<Problem>, Places), Problems> {
+fn parse_and(text: &str, file: &Path, base: &Path, more: impl FnOnce(&Context<'_>)) -> Result<Loaded, Problems> {
     let context = Context::new(text, file, base);
     let config = read_and_check(&context, text);
     more(&context);
     let errors = context.findings.errors();
-    let places = Places::of(&context);
-    let problems = context.findings.into_problems();
+    let (places, notes) = (Places::of(&context), notes::of(&context));
+    let warnings = context.findings.into_problems();
     match config {
-        Some(config) if errors == 0 => Ok((config, problems, places)),
-        _ => Err(Problems(problems)),
+        Some(config) if errors == 0 => Ok(Loaded { config, warnings, file: file.to_owned(), places, notes }),
+        _ => Err(Problems(warnings)),
     }
 }
 
 /// `None` when the text is not TOML.
 fn read_and_check(context: &Context<'_>, text: &str) -> Option<Config> {
-    let root = syntax::tree(context, text)?;
-    let draft = sections::read(context, root.get_ref());
+    let mut root = syntax::tree(context, text)?;
+    let presets = presets::fill(root.get_mut());
+    let draft = sections::read(context, root.get_ref(), presets);
     rules::check(context, &draft);
+    notes::take(context, &draft);
     Some(draft.config)
 }
 

@@ -26,7 +26,7 @@ pub struct Shape {
 impl Shape {
     /// Of a route as configured.
     pub fn of(route: &Route) -> Self {
-        let remap = route.remap.clone().filter(|remap| !remap.strip.is_empty() || !remap.prefix.is_empty());
+        let remap = route.remap.clone().filter(|remap| !remap.renaming.is_nothing() || remap.response_topic);
         Self { remap, qos: route.qos, clear_retain: route.retain == Retain::Clear }
     }
 
@@ -34,7 +34,7 @@ impl Shape {
     /// and fits. `arena` is where new topics are made; any will do.
     ///
     /// # Errors
-    /// The topic does not begin as `remap` wants it, or what is made of it is no topic.
+    /// The topic is not one that `remap` is for, or what is made of it is no topic.
     #[inline]
     pub fn remap(&self, message: &mut Message, arena: &mut BytesMut) -> Result<(), RemapError> {
         let Some(remap) = &self.remap else { return Ok(()) };
@@ -98,11 +98,13 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_config::Renaming;
     use tidegate_message::Properties;
 
     #[test]
     fn topics_of_one_arena_do_not_run_into_each_other() {
-        let (mut arena, remap) = (BytesMut::new(), Remap { prefix: "p/".into(), ..Remap::default() });
+        let prefix = Renaming::Front { strip: String::new(), prefix: "p/".into() };
+        let (mut arena, remap) = (BytesMut::new(), Remap::from(prefix));
         let topics: Vec<_> = (0..5_000).map(|n| Topic::new(format!("t{n}")).unwrap()).collect();
         let made: Vec<_> = topics.iter().map(|topic| remap.apply_in(topic, &mut arena).unwrap()).collect();
         assert!(made.iter().zip(&topics).all(|(made, topic)| made.as_str() == format!("p/{topic}")));
@@ -110,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_message_is_dressed_as_its_route_says() {
-        let remap = Remap { strip: "a/".into(), prefix: "b/".into(), response_topic: true };
+        let front = Renaming::Front { strip: "a/".into(), prefix: "b/".into() };
+        let remap = Remap::from(front).with_response_topic(true);
         let shape = Shape { remap: Some(remap), qos: Some(QoS::AtLeastOnce), clear_retain: true };
         let mut message = Message::new(Topic::new("a/t").unwrap(), "x", QoS::AtMostOnce);
         message.retain = true;

@@ -19,6 +19,9 @@ pub(crate) struct Arguments {
     /// Leave the plugins out: do not compile, link and configure them.
     #[arg(long)]
     no_plugins: bool,
+    /// Say too what follows without being written: what presets set, and the ways back of routes in both directions.
+    #[arg(long)]
+    verbose: bool,
     /// Fail for warnings too.
     #[arg(long)]
     strict: bool,
@@ -41,6 +44,7 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
         eprintln!("tidegate: `--log-format` is how log lines look; for problems as JSON add `--format json`");
     }
     let path = arguments.file.or(arguments.config).unwrap_or_default(); // clap asks for one of them
+    let mut notes = Vec::new();
     let (problems, config) = match read(&path) {
         Ok(loaded) => {
             let mut problems = loaded.warnings.clone();
@@ -48,12 +52,15 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
             if !arguments.no_plugins {
                 problems.extend(tidegate_gateway::check_plugins(&loaded, own_cache().as_deref())?);
             }
+            if arguments.verbose {
+                notes = loaded.notes;
+            }
             (Problems(problems).sorted().0, Some(loaded.config))
         }
         Err(problems) => (problems.0, None),
     };
     let no_plugins = arguments.no_plugins;
-    let mut report = Report { file: shown(&path), problems, config, no_plugins, running: None };
+    let mut report = Report { file: shown(&path), problems, notes, config, no_plugins, running: None };
     let compared = match &report.config {
         Some(config) if arguments.running => compare(config, arguments.admin.as_ref()).map(Some),
         _ => Ok(None),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use tidegate_config::{Ack, Change, ChangeKind, Config, Problem, Route};
+use tidegate_config::{Ack, Change, ChangeKind, Config, Note, Problem, Route};
 use tidegate_gateway::Comparison;
 
 /// How the answer looks.
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     pub(crate) file: PathBuf,
     /// In the order of the file.
     pub(crate) problems: Vec<Problem>,
+    /// What was asked for beside that.
+    pub(crate) notes: Vec<Note>,
     /// What it says, if it can be used.
     pub(crate) config: Option<Config>,
     /// The plugins were left out on demand.
@@ -50,6 +52,9 @@ impl Report {
         // Writing to a string cannot fail.
         for problem in &self.problems {
             let _ = writeln!(lines, "{problem}");
+        }
+        for note in &self.notes {
+            let _ = writeln!(lines, "{note}");
         }
         if self.no_plugins {
             let _ = writeln!(
@@ -118,6 +123,10 @@ impl Report {
             "plugins_checked": self.config.is_some() && !self.no_plugins,
             "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
         });
+        if let (false, Some(object)) = (self.notes.is_empty(), answer.as_object_mut()) {
+            let note = |note: &Note| json!({"line": note.line, "column": note.column, "message": note.what});
+            object.insert("notes".to_owned(), self.notes.iter().map(note).collect());
+        }
         if let (Some(compared), Some(object)) = (&self.running, answer.as_object_mut()) {
             object.insert("running".to_owned(), running_json(compared));
         }

@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, Plugin, Reconnect, Relief, Remap, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet, Tls,
-    Version, Will, Workers,
+    LinkBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet,
+    Tls, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -312,9 +312,13 @@ impl Keys {
         self.list("plugins", plugins);
         self.list("to", to);
         required.iter().for_each(|names| self.list("required", names));
-        if let Some(Remap { strip, prefix, response_topic }) = remap {
-            self.told("remap.strip", format!("\"{strip}\""));
-            self.told("remap.prefix", format!("\"{prefix}\""));
+        // The ways back follow from other routes.
+        if let Some(Remap { renaming, response_topic, ways_back: _ }) = remap {
+            let keys = match renaming {
+                Renaming::Front { strip, prefix } => [("strip", strip.as_str()), ("prefix", prefix)],
+                Renaming::Levels(rewrite) => [("from", rewrite.from().as_str()), ("to", rewrite.to().as_str())],
+            };
+            keys.iter().for_each(|(key, text)| self.told(&format!("remap.{key}"), format!("\"{text}\"")));
             self.told("remap.response_topic", response_topic);
         }
         self.word("ack", ack);

@@ -3,7 +3,9 @@
 mod broker;
 mod config;
 mod remap;
+mod rewrite;
 mod spool;
+mod template;
 
 pub use broker::{
     Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
@@ -13,5 +15,9 @@ pub use config::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,
     Route, Source, StateGrant, TargetSet, Workers,
 };
-pub use remap::{Remap, RemapError};
+pub(crate) use remap::WayBack;
+pub use remap::{Remap, RemapError, Renaming};
+pub use rewrite::{Rewrite, RewriteError};
 pub use spool::{SpoolSettings, WhenFull};
+pub(crate) use template::Part;
+pub use template::{Template, TemplateError};

@@ -190,7 +190,7 @@ impl<'c> Search<'c> {
 /// What a route makes of topics; `None` when its remap does not take them, which `remap` reports.
 fn sent(route: &Route, topics: &Pattern) -> Option<Pattern> {
     match &route.remap {
-        Some(remap) => topics.remapped(remap),
+        Some(remap) => topics.renamed(&remap.renaming),
         None => Some(topics.clone()),
     }
 }

@@ -1,8 +1,10 @@
 //! What the sections of a configuration say of each other.
 
+mod both_ways;
 mod loops;
 mod names;
 mod overlap;
+mod preset;
 mod remap;
 mod route;
 mod unused;
@@ -24,5 +26,7 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
     if context.findings.errors() == 0 {
         unused::check(context, draft);
         overlap::check(context, draft);
+        both_ways::check(context, draft);
+        preset::check(context, draft);
     }
 }

@@ -11,6 +11,8 @@ use super::text;
 use super::tls::read_tls;
 use crate::bounds;
 use crate::model::{BridgeMode, Broker, BrokerUrl, Gateway, LinkBroker, Reconnect, Scheme, Version};
+use crate::presets;
+use crate::problem::did_you_mean;
 use crate::tree::{Section, Value};
 use crate::values;
 use tidegate_message::QoS;
@@ -26,6 +28,16 @@ pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gate
 
 fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> LinkBroker {
     let context = section.context;
+    if let Some(name) = section.text("preset")
+        && presets::named(name.value).is_none()
+    {
+        let names: Vec<&str> = presets::all().iter().map(|preset| preset.name).collect();
+        let hint = match did_you_mean(name.value, names.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("write one of {}", names.join(", ")),
+        };
+        context.error(&name.at, format!("there is no preset {}", values::shown(name.value)), hint);
+    }
     let url_at = section.require("url", "\"mqtt://127.0.0.1:1883\"").and_then(|value| value.text());
     let url = url_at.as_ref().and_then(|text| {
         values::broker_url(text.value).map_err(|(what, hint)| context.error(&text.at, what, hint)).ok()

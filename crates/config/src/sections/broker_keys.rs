@@ -1,7 +1,8 @@
 //! Which keys of a broker say which kind it is.
 
 /// Keys that only a link knows.
-pub(super) const LINK_KEYS: [&str; 19] = [
+pub(super) const LINK_KEYS: [&str; 20] = [
+    "preset",
     "url",
     "version",
     "client_id",

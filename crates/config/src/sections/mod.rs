@@ -3,11 +3,13 @@
 mod announcement;
 mod broker;
 mod broker_keys;
+mod direction;
 mod embedded;
 mod gateway;
 mod headers;
 mod lists;
 mod plugin;
+mod remap;
 mod route;
 mod scalars;
 mod secret;
@@ -15,10 +17,12 @@ mod spool;
 mod target_set;
 mod text;
 mod tls;
+mod ways_back;
 
 pub(crate) use route::WrittenRoute;
 
 use crate::model::{Broker, Config, Route};
+use crate::presets::Filled;
 use crate::problem::Span;
 use crate::tree::{At, Context, Section};
 use std::collections::BTreeMap;
@@ -48,6 +52,8 @@ pub(crate) struct Written {
     pub(crate) plugins: BTreeMap<String, WrittenPlugin>,
     /// In the order of the configuration's routes.
     pub(crate) routes: Vec<WrittenRoute>,
+    /// Of brokers that have one, by name.
+    pub(crate) presets: BTreeMap<String, Filled>,
 }
 
 /// A target set's.
@@ -65,11 +71,11 @@ pub(crate) struct WrittenPlugin {
     pub(crate) targets: Vec<At<String>>,
 }
 
-/// Reads the whole file.
-pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>) -> Draft {
+/// Reads the whole file, of which the brokers with presets are filled.
+pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<String, Filled>) -> Draft {
     let mut root = Section::new(context, "the file", "the file", 0..0, root);
     let gateway = gateway::read_gateway(&mut root);
-    let mut written = Written::default();
+    let mut written = Written { presets, ..Written::default() };
     let mut brokers = BTreeMap::new();
     for (name, section) in root.named("brokers", "[brokers.<name>]") {
         context.check_name("broker", name.value, &name.at);
@@ -94,12 +100,19 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>) -> Draft {
     let mut routes = Vec::new();
     for section in root.take("routes").map(|value| value.sections("[[routes]]")).unwrap_or_default() {
         let (route, as_written) = route::read_route(section, gateway.allow_control_characters);
+        let back = direction::back(context, &route, &as_written, &brokers);
         routes.push(route);
         written.routes.push(as_written);
+        if let Some((route, as_written)) = back {
+            routes.push(route);
+            written.routes.push(as_written);
+        }
     }
     let admin = root.section("admin", "[admin]").and_then(gateway::read_admin);
     root.finish();
-    Draft { config: Config { gateway, brokers, targets, plugins, routes, admin }, written }
+    let mut config = Config { gateway, brokers, targets, plugins, routes, admin };
+    ways_back::fill(&mut config);
+    Draft { config, written }
 }
 
 /// Two links with one client id to one broker throw each other out for ever (MQTT 5.0 section 3.1.4).

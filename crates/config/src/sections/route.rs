@@ -1,17 +1,16 @@
 //! Reads `[[routes]]`.
 
 use super::lists::{filters, names, values_of};
+use super::remap::read_remap;
 use super::scalars::{check_order, read_qos};
-use super::text;
 use crate::bounds;
-use crate::model::{Ack, OnFailure, Priority, Remap, Retain, Retry, Route, Source, Workers};
+use crate::model::{Ack, OnFailure, Priority, Retain, Retry, Route, Source, Workers};
 use crate::problem::Span;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::{At, Section, Value};
-use crate::values::why_and_hint;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
-use tidegate_message::{QoS, Topic, TopicFilter};
+use tidegate_message::{QoS, TopicFilter};
 use toml::de::DeValue;
 
 /// A route's names and filters as they are written.
@@ -27,6 +26,8 @@ pub(crate) struct WrittenRoute {
     pub(crate) required: Vec<At<String>>,
     /// Of the route if there is none.
     pub(crate) remap: Span,
+    /// Where it says that it goes both ways, if it does.
+    pub(crate) both: Option<Span>,
 }
 
 /// Makes a section into a route. What could not be used is empty.
@@ -54,6 +55,9 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         .section("remap", "remap = { strip = \"dev/\", prefix = \"site/\" }")
         .map(|inner| (inner.at.clone(), read_remap(inner, allow_control)));
     let (remap_at, remap) = remap.unzip();
+    let direction = section.take("direction");
+    let both = direction.as_ref().and_then(|value| value.choice(&[("forward", false), ("both", true)]));
+    let both = direction.map(|value| value.at).filter(|_| both == Some(true));
     let ack = section.choice("ack", &[("spooled", Ack::Spooled), ("delivered", Ack::Delivered)]);
     let persist_qos0 = read_persist_qos0(&mut section, ack);
     let priority =
@@ -92,7 +96,7 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         priority,
     };
     let required = required.unwrap_or_default();
-    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at })
+    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at, both })
 }
 
 fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Span, Vec<At<TopicFilter>>) {
@@ -135,34 +139,6 @@ fn check_covered(section: &Section<'_, '_, '_, '_>, topics: &[At<TopicFilter>]) 
             section.context.warning(&filter.at, what, "leave it out");
         }
     }
-}
-
-fn read_remap(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> Option<Remap> {
-    let context = section.context;
-    let strip = section.text("strip").map(|text| text.value.to_owned()).unwrap_or_default();
-    let prefix = section.text("prefix");
-    let response_topic = section.flag("response_topic", false);
-    let at = section.at.clone();
-    section.finish();
-    if let Some(prefix) = &prefix
-        && !prefix.value.is_empty()
-        && let Err(error) = Topic::new(prefix.value.to_owned())
-    {
-        let hint = "write the levels that topics are to begin with, such as \"site/cottage/\"";
-        let why = why_and_hint(&error, hint).0;
-        context.error(&prefix.at, format!("`prefix` would make topics that cannot be: {why}"), hint);
-        return None;
-    }
-    if let Some(prefix) = &prefix
-        && !allow_control
-    {
-        text::check_portable(context, "prefix", prefix);
-    }
-    let prefix = prefix.map(|text| text.value.to_owned()).unwrap_or_default();
-    if strip.is_empty() && prefix.is_empty() {
-        context.warning(&at, "this `remap` changes nothing", "set `strip` or `prefix`, or leave it out");
-    }
-    Some(Remap { strip, prefix, response_topic })
 }
 
 /// Only where there is a spool to keep them in.

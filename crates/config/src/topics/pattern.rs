@@ -1,7 +1,8 @@
 //! A set of topics: what a filter lets in, and what a remap makes of that.
 
-use crate::model::Remap;
-use tidegate_message::{Topic, TopicError, TopicFilter};
+use crate::model::{Part, Renaming, Template};
+use std::collections::BTreeMap;
+use tidegate_message::{FilterError, Topic, TopicError, TopicFilter};
 
 /// The topics that have these levels.
 ///
@@ -82,10 +83,68 @@ impl Pattern {
         self.meet(other).as_ref() == Some(other)
     }
 
-    /// What a remap makes of these topics; `None` when it does not take all of them.
-    pub(crate) fn remapped(&self, remap: &Remap) -> Option<Self> {
-        let mut prefix = remap.prefix.split('/').map(str::to_owned).collect::<Vec<_>>();
-        let Some(mut rest) = self.without(&remap.strip)? else {
+    /// What a renaming makes of those of these topics that it takes; `None` when that is nothing, or if one that strips does
+    /// not take all of them.
+    pub(crate) fn renamed(&self, renaming: &Renaming) -> Option<Self> {
+        match renaming {
+            Renaming::Front { strip, prefix } => self.with_other_front(strip, prefix),
+            Renaming::Levels(rewrite) => {
+                let (_, captured) = self.narrowed(rewrite.from())?;
+                let mut levels = Vec::with_capacity(self.0.len());
+                for part in rewrite.to().parts() {
+                    match part {
+                        Part::Name(name) => levels.push(Level::Name(name.clone())),
+                        capture => levels.extend(captured.get(capture.capture()?)?.iter().cloned()),
+                    }
+                }
+                if levels.is_empty() {
+                    levels.push(Level::Name(String::new())); // which is no topic
+                }
+                Some(Self(levels))
+            }
+        }
+    }
+
+    /// Those of these topics that fit a template; `None` when none do. What a topic's first level begins with does not matter:
+    /// that wildcards do not reach `$` topics is for those who subscribe.
+    pub(crate) fn fitting(&self, template: &Template) -> Option<Self> {
+        self.narrowed(template).map(|(fitting, _)| fitting)
+    }
+
+    /// The same, with what each capture stands for.
+    fn narrowed<'t>(&self, template: &'t Template) -> Option<(Self, BTreeMap<&'t str, Vec<Level>>)> {
+        let (mut fitting, mut captured) = (Vec::with_capacity(self.0.len()), BTreeMap::new());
+        let mut rest = &self.0[..];
+        for part in template.parts() {
+            if let Part::Rest(name) = part {
+                fitting.extend_from_slice(rest);
+                captured.insert(name.as_str(), rest.to_vec());
+                return Some((Self(fitting), captured));
+            }
+            // A `#` gives as many levels as are asked for.
+            let level = match rest.split_first()? {
+                (Level::Rest, _) => &Level::Any,
+                (level, behind) => {
+                    rest = behind;
+                    level
+                }
+            };
+            let level = match part {
+                Part::Name(name) => level.meet(&Level::Name(name.clone()))?,
+                Part::Level(name) | Part::Rest(name) => {
+                    captured.insert(name.as_str(), vec![level.clone()]);
+                    level.clone()
+                }
+            };
+            fitting.push(level);
+        }
+        matches!(rest, [] | [Level::Rest]).then_some((Self(fitting), captured))
+    }
+
+    /// With `strip` taken off and `prefix` put there; `None` when some topic does not begin with `strip`.
+    fn with_other_front(&self, strip: &str, prefix: &str) -> Option<Self> {
+        let mut prefix = prefix.split('/').map(str::to_owned).collect::<Vec<_>>();
+        let Some(mut rest) = self.without(strip)? else {
             // `dev` of which `dev/` was taken: the prefix stands alone, without its slash.
             if prefix.len() > 1 && prefix.last().is_some_and(String::is_empty) {
                 prefix.pop();
@@ -135,6 +194,52 @@ impl Pattern {
         Some(Some(std::iter::once(first).chain(rest[1..].iter().cloned()).collect()))
     }
 
+    /// The filter that lets in these topics; the outer `None` when none does, since only the beginning of a level is known.
+    pub(crate) fn as_filter(&self) -> Option<Result<TopicFilter, FilterError>> {
+        let level = |level: &Level| match level {
+            Level::Name(name) => Some(name.clone()),
+            Level::Any => Some("+".to_owned()),
+            Level::Rest => Some("#".to_owned()),
+            Level::Begins(_) => None,
+        };
+        let levels = self.0.iter().map(level).collect::<Option<Vec<_>>>()?;
+        Some(TopicFilter::new(levels.join("/")))
+    }
+
+    /// The levels and bytes that its shortest topic has.
+    pub(crate) fn least(&self) -> (usize, usize) {
+        let levels = self.0.iter().filter(|level| **level != Level::Rest).count();
+        (levels, self.texts().map(str::len).sum::<usize>() + levels.saturating_sub(1))
+    }
+
+    /// What is known of its levels.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|level| match level {
+            Level::Name(text) | Level::Begins(text) => Some(text.as_str()),
+            Level::Any | Level::Rest => None,
+        })
+    }
+
+    /// Some of its topics, one of each kind: a word of its own for each level that is not known, and none, one and two levels
+    /// for `#`.
+    pub(crate) fn samples(&self) -> Vec<Topic> {
+        let level = |(at, level): (usize, &Level)| match level {
+            Level::Name(name) => name.clone(),
+            Level::Begins(start) => format!("{start}x{}", at + 1),
+            Level::Any | Level::Rest => format!("x{}", at + 1),
+        };
+        let known: Vec<String> = self.0.iter().enumerate().map(level).collect();
+        let (known, rests) = match self.0.last() {
+            Some(Level::Rest) => (&known[..known.len() - 1], vec![vec![], vec!["y1"], vec!["y1", "y2"]]),
+            _ => (&known[..], vec![vec![]]),
+        };
+        let sample = |rest: Vec<&str>| {
+            let levels = known.iter().map(String::as_str).chain(rest).collect::<Vec<_>>();
+            Topic::new(levels.join("/")).ok()
+        };
+        rests.into_iter().filter_map(sample).collect()
+    }
+
     /// The only topic in it, or why that cannot be one; `None` when there are more.
     pub(crate) fn as_topic(&self) -> Option<Result<Topic, TopicError>> {
         let name = |level: &Level| match level {
@@ -165,14 +270,20 @@ impl Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Remap, RemapError, Rewrite};
     use proptest::prelude::*;
 
     fn pattern(filter: &str) -> Pattern {
         Pattern::of(&TopicFilter::new(filter.to_owned()).unwrap())
     }
 
-    fn remap(strip: &str, prefix: &str) -> Remap {
-        Remap { strip: strip.into(), prefix: prefix.into(), response_topic: false }
+    fn front(strip: &str, prefix: &str) -> Renaming {
+        Renaming::Front { strip: strip.into(), prefix: prefix.into() }
+    }
+
+    fn levels(from: &str, to: &str) -> Option<Renaming> {
+        let rewrite = Rewrite::new(Template::new(from).ok()?, Template::new(to).ok()?);
+        Some(Renaming::Levels(rewrite.ok()?))
     }
 
     #[test]
@@ -191,16 +302,16 @@ mod tests {
             ("dev/+", "dev/x", "", None),
         ] {
             let expected = expected.map(pattern);
-            assert_eq!(pattern(filter).remapped(&remap(strip, prefix)), expected, "{filter} - {strip} + {prefix}");
+            assert_eq!(pattern(filter).renamed(&front(strip, prefix)), expected, "{filter} - {strip} + {prefix}");
         }
     }
 
     #[test]
     fn a_prefix_that_runs_into_a_wildcard_is_remembered() {
-        let glued = pattern("dev/+/t").remapped(&remap("dev/", "x")).unwrap();
+        let glued = pattern("dev/+/t").renamed(&front("dev/", "x")).unwrap();
         assert!(glued.meet(&pattern("xy/t")).is_some());
         assert!(glued.meet(&pattern("y/t")).is_none());
-        let back = glued.remapped(&remap("x", "")).unwrap();
+        let back = glued.renamed(&front("x", "")).unwrap();
         assert_eq!(back, pattern("+/t"));
     }
 
@@ -224,14 +335,41 @@ mod tests {
             if filter.matches(&topic) && other.matches(&topic) {
                 prop_assert!(met.unwrap().covers(&exactly(&topic)));
             }
-            let remap = remap(&strip, &prefix);
-            if filter.matches(&topic) && let Some(moved) = patterns.0.remapped(&remap) {
-                match remap.apply(&topic) {
+            let renaming = front(&strip, &prefix);
+            if filter.matches(&topic) && let Some(moved) = patterns.0.renamed(&renaming) {
+                match Remap::from(renaming).apply(&topic) {
                     Ok(to) if !to.is_reserved() => prop_assert!(moved.covers(&exactly(&to)), "{moved:?} {to}"),
                     Ok(_) => {}
-                    Err(error) => prop_assert!(matches!(error, crate::model::RemapError::Invalid(_)), "{error}"),
+                    Err(error) => prop_assert!(matches!(error, RemapError::Invalid(_)), "{error}"),
                 }
             }
+        }
+
+        /// The same of a renaming by levels: what fits is taken, and no more, and what becomes of it is foretold.
+        #[test]
+        fn patterns_say_what_levels_become(
+            filter in "([ab]|\\+)(/([ab]|\\+)){0,2}(/#)?|#",
+            topic in "[ab](/[ab]){0,3}",
+            from in "([ab]|\\{x\\})(/([ab]|\\{y\\})){0,2}(/\\{rest\\.\\.\\.\\})?",
+            to in "([ab]|\\{x\\})(/([ab]|\\{y\\})){0,2}(/\\{rest\\.\\.\\.\\})?",
+        ) {
+            let Some(renaming) = levels(&from, &to) else { return Ok(()) };
+            let (filter, topic) = (TopicFilter::new(filter).unwrap(), Topic::new(topic).unwrap());
+            prop_assume!(filter.matches(&topic));
+            let pattern = Pattern::of(&filter);
+            let exactly = |topic: &Topic| Pattern::of(&TopicFilter::new(topic.to_string()).unwrap());
+            let fitting = pattern.fitting(&Template::new(&from).unwrap());
+            match Remap::from(renaming.clone()).apply(&topic) {
+                Ok(made) => {
+                    prop_assert!(fitting.unwrap().covers(&exactly(&topic)));
+                    let renamed = pattern.renamed(&renaming).unwrap();
+                    prop_assert!(renamed.covers(&exactly(&made)), "{renamed:?} {made}");
+                    prop_assert!(renamed.as_filter().unwrap().unwrap().matches(&made));
+                }
+                Err(_) => prop_assert!(fitting.is_none_or(|fitting| !fitting.covers(&exactly(&topic)))),
+            }
+            let samples = pattern.samples();
+            prop_assert!(!samples.is_empty() && samples.iter().all(|sample| filter.matches(sample)), "{samples:?}");
         }
     }
 }

@@ -135,8 +135,8 @@ mod tests {
             let patterns: Vec<_> = filters.iter().map(Pattern::of).collect();
             let mut tree = FilterTree::default();
             patterns.iter().enumerate().for_each(|(at, pattern)| tree.insert(pattern, at));
-            let remap = crate::model::Remap { prefix, ..crate::model::Remap::default() };
-            let moved = Pattern::of(&asked).remapped(&remap).unwrap();
+            let renaming = crate::model::Renaming::Front { strip: String::new(), prefix };
+            let moved = Pattern::of(&asked).renamed(&renaming).unwrap();
             for topics in [&Pattern::of(&asked), &moved] {
                 let mut met = Vec::new();
                 let _ = tree.meeting(topics, |at| { met.push(at); ControlFlow::Continue(()) });

@@ -18,6 +18,8 @@ pub(crate) struct Context<'a> {
     pub(crate) files: RefCell<Vec<FileUse>>,
     /// Where it says what only a second look can check, under keys such as `brokers.home.tls.ca`.
     pub(crate) places: RefCell<BTreeMap<String, Span>>,
+    /// What is worth knowing, and no problem.
+    pub(crate) notes: RefCell<Vec<(Span, String)>>,
     /// Every key ever asked for, with its section's kind: together, the schema.
     #[cfg(test)]
     pub(crate) schema: RefCell<BTreeMap<(&'static str, &'static str), bool>>,
@@ -37,6 +39,7 @@ impl<'a> Context<'a> {
             base,
             files: RefCell::default(),
             places: RefCell::default(),
+            notes: RefCell::default(),
             #[cfg(test)]
             schema: RefCell::default(),
         }
@@ -48,6 +51,11 @@ impl<'a> Context<'a> {
 
     pub(crate) fn warning(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
         self.findings.warning(at, what, hint);
+    }
+
+    /// Says what follows from what is written, for those who ask.
+    pub(crate) fn note(&self, at: &Span, what: String) {
+        self.notes.borrow_mut().push((at.clone(), what));
     }
 
     pub(crate) fn uses_file(&self, kind: FileKind, at: &Span) {

@@ -6,6 +6,7 @@
 //! - `reference`: the files in `config/` are right.
 //! - `any_text`: no text makes it panic.
 //! - `many_routes`: 10,000 of them.
+//! - `presets`: what well-known brokers need.
 //! - `reload`: the difference between two configurations.
 //! - `spool`: what is kept on disk, and for how long.
 #![allow(clippy::unwrap_used)] // a test that cannot go on may panic
@@ -15,6 +16,7 @@ mod diff;
 mod files;
 mod golden;
 mod many_routes;
+mod presets;
 mod reference;
 mod reload;
 mod spool;
