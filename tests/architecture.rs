@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with the short cuts of the command that it
 /// names: it checks configurations and reads a log without a gateway, and its clients read certificates as links do.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("message", &[]),
     ("pacing", &[]),
     ("mqtt", &["message"]),
@@ -22,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("router", &["spool", "config", "message", "pacing"]),
     ("gateway", &["router", "link", "broker", "plugin", "spool", "config", "mqtt", "message", "pacing"]),
     ("workbench", &["plugin", "config", "message"]),
-    ("tidegate", &["gateway", "workbench", "plugin", "spool", "config", "link", "message"]),
+    ("import", &["config", "message"]),
+    ("tidegate", &["gateway", "workbench", "import", "plugin", "spool", "config", "link", "message"]),
     // An independent check of the product uses nothing of it.
     ("testkit", &[]),
 ];

@@ -6,6 +6,7 @@
 //! | `delivery` | every QoS, version and transport, fan-out, remap, retained, wills, reconnect, target sets |
 //! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
+//! | `import` | a mosquitto.conf: its grammar, its bridges, held against mosquitto itself; docs/from-mosquitto.md |
 //! | `hostile` | every hostile plugin beside an honest route |
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk; `plugin state` |
 //! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
@@ -28,6 +29,7 @@ mod delivery;
 mod embedded;
 mod fixture;
 mod hostile;
+mod import;
 mod kills;
 mod languages;
 mod links;

@@ -42,8 +42,15 @@ impl Terminal {
         self.printed.lock().expect("no panic").clone()
     }
 
+    /// It ends, and well.
     #[track_caller]
-    fn waits_for(&self, words: &str) {
+    pub(crate) fn succeeds(&mut self, command: &str) {
+        let status = self.child.wait().expect("it ends");
+        assert!(status.success(), "{command}: {}", self.text());
+    }
+
+    #[track_caller]
+    pub(crate) fn waits_for(&self, words: &str) {
         let until = Instant::now() + PATIENCE;
         while !self.text().contains(words) {
             assert!(Instant::now() < until, "no `{words}` in\n{}", self.text());
@@ -86,8 +93,7 @@ fn the_page_holds(language: &str) {
             };
             let mut terminal = Terminal::run(dir.path(), &command.replacen("tidegate", "exec tidegate", 1));
             if kind == "console" {
-                let status = terminal.child.wait().expect("it ends");
-                assert!(status.success(), "{command}: {}", terminal.text());
+                terminal.succeeds(command);
                 last = Some(terminal);
             } else {
                 terminals.push(terminal);

@@ -9,6 +9,7 @@ mod client;
 mod demo;
 mod duration;
 mod explain;
+mod import;
 mod logs;
 mod own_cache;
 mod parked;
@@ -51,6 +52,8 @@ enum Command {
     Explain(explain::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
+    /// Make a configuration out of that of another broker.
+    Import(import::Arguments),
     /// Look at what waits on disk, have it moved to another target, or discard it.
     Spool(spool::Arguments),
     /// Write plugins, try them, measure them, and look at what they remember.
@@ -135,6 +138,7 @@ fn main() -> ExitCode {
         Command::Pub(arguments) => client::publish::publish(arguments),
         Command::Sub(arguments) => client::subscribe::subscribe(arguments),
         Command::Explain(explain) => explain::explain(explain, arguments.log_format),
+        Command::Import(arguments) => import::import(arguments),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),

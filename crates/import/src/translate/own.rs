@@ -1,0 +1,224 @@
+//! `--own`: Tidegate's own broker in the place of mosquitto.
+
+use super::Draft;
+use super::bridge::written;
+use super::broker_settings::{Fate, fate};
+use super::local::Entrance;
+use crate::document::Toml;
+use crate::settings::{Direction, Find, Setting, Side, Value};
+use crate::words::expiration_hours;
+use std::net::IpAddr;
+use tidegate_message::TopicFilter;
+
+/// mosquitto's default, which Tidegate's is ten times as large as.
+const QUEUE_UNLIMITED: i64 = 1_000_000;
+/// The bounds of `limits.max_packet_size`, in bytes.
+const PACKET_BYTES: (i64, i64) = (1024, 268_435_460);
+/// The most of `limits.max_connections`.
+const MAX_CONNECTIONS: i64 = 1_000_000;
+/// Where the own broker listens if none of the listeners can be its.
+const LAST_RESORT: &str = "mqtt://127.0.0.1:1883";
+/// The users of a broker that had none.
+const USERS: &str = "users.txt";
+
+impl Draft<'_> {
+    pub(super) fn own_broker(&mut self) {
+        let mosquitto = self.mosquitto;
+        let entrances = mosquitto.entrances();
+        self.names.give("home");
+        self.document.blank();
+        self.document
+            .comment("Tidegate's own broker in the place of mosquitto, which is to be stopped before it starts.");
+        for setting in mosquitto.general.iter().chain(&mosquitto.default_listener) {
+            self.of_the_broker(setting);
+        }
+        for listener in &mosquitto.listeners {
+            listener.settings.iter().for_each(|setting| self.of_the_broker(setting));
+        }
+        self.access_control();
+        self.between_bridges();
+        let users = self.users(&entrances);
+        let listen = self.listen(&entrances, users.is_some());
+        self.document.table(&["brokers", "home"]);
+        self.document.key("embedded", Toml::Flag(true), "");
+        self.document.key("listen", Toml::Lines(listen), "");
+        if let Some((users, whence)) = users {
+            self.document.key("users", users, whence);
+        }
+        self.limits(&entrances);
+    }
+
+    fn of_the_broker(&mut self, setting: &Setting) {
+        match fate(setting) {
+            Fate::Carried => {}
+            Fate::NotNeeded(why) => {
+                self.document.comment(format!("{}: not needed: {}: {why}", setting.place, setting.keyword.name));
+            }
+            Fate::Lost(instead) => self.lose(&setting.place, written(setting), instead),
+        }
+    }
+
+    /// Who is not let do what any more.
+    fn access_control(&mut self) {
+        for line in &self.wishes.acl {
+            let what = format!("{} {}", line.who, line.what);
+            self.lose(
+                &line.place,
+                what,
+                "every client of Tidegate's own broker may publish and subscribe to everything",
+            );
+        }
+    }
+
+    /// What one bridge brings, others do not carry on: what the gateway publishes at its own broker it is never sent.
+    fn between_bridges(&mut self) {
+        let bridges = &self.mosquitto.bridges;
+        let lines = |out: bool| {
+            let way = if out { Direction::Out } else { Direction::In };
+            let lines = bridges.iter().flat_map(|bridge| bridge.topics.iter().map(move |line| (&bridge.name, line)));
+            lines.filter(move |(_, line)| line.direction == way || line.direction == Direction::Both)
+        };
+        for (name, comes) in lines(false) {
+            for (other, goes) in lines(true).filter(|(other, _)| *other != name) {
+                let filters = [comes, goes].map(|line| TopicFilter::new(line.filter(Side::Local)));
+                let [Ok(comes_as), Ok(goes_as)] = filters else { continue };
+                if comes_as.overlaps(&goes_as) {
+                    let instead = format!(
+                        "add a route from the broker of `{name}` to that of `{other}`: what Tidegate publishes at its own \
+                         broker goes to clients, not to its routes"
+                    );
+                    let what = format!("what comes by `{name}` goes out by `{other}` ({})", goes.place);
+                    self.lose(&comes.place, what, instead);
+                }
+            }
+        }
+    }
+
+    fn users(&mut self, entrances: &[Entrance<'_>]) -> Option<(Toml, String)> {
+        let mosquitto = self.mosquitto;
+        let mut files: Vec<&Setting> =
+            entrances.iter().filter_map(|entrance| mosquitto.security(entrance).setting("password_file")).collect();
+        files.dedup_by_key(|setting| &setting.place);
+        for setting in files.iter().skip(1) {
+            self.lose(&setting.place, written(setting), "one broker has one file of users: put both into one");
+        }
+        let anybody = entrances.iter().find(|entrance| mosquitto.lets_anybody_in(entrance));
+        match (files.first(), anybody) {
+            (Some(setting), anybody) => {
+                if let Some(setting) =
+                    anybody.and_then(|entrance| mosquitto.security(entrance).setting("allow_anonymous"))
+                {
+                    let instead = "with `users` nobody comes in without a name and a password";
+                    self.lose(&setting.place, "allow_anonymous true beside a password_file", instead);
+                }
+                let Value::Text(path) = &setting.value else { return None };
+                Some((self.path(path), setting.place.to_string()))
+            }
+            (None, Some(_)) => None,
+            (None, None) => {
+                self.step(format!(
+                    "mosquitto let nobody in by name and password: `mosquitto_passwd -c {USERS} NAME` beside this file (chmod \
+                     600) for those who are to come in"
+                ));
+                Some((Toml::text(USERS), "see above".to_owned()))
+            }
+        }
+    }
+
+    /// Urls to listen on, each once.
+    fn listen(&mut self, entrances: &[Entrance<'_>], users: bool) -> Vec<(String, String)> {
+        let mut listen: Vec<(String, String)> = Vec::new();
+        for entrance in entrances {
+            let (whence, place) = match entrance.place {
+                Some(place) => (place.to_string(), Some(place.clone())),
+                None => ("mosquitto's default".to_owned(), None),
+            };
+            let local_only = self.mosquitto.is_local_only();
+            let mut lose = |what: &str, instead: &str| {
+                if let Some(place) = &place {
+                    self.lose(place, what, instead);
+                }
+            };
+            if entrance.has_tls() {
+                lose("a listener with TLS", "Tidegate's own broker speaks none yet: put a TLS proxy in front of it");
+                continue;
+            }
+            if entrance.port == 0 {
+                lose("a listener at a Unix socket", "let these clients come to 127.0.0.1");
+                continue;
+            }
+            let any = match entrance.settings.text("socket_domain") {
+                Some("ipv6") => "::",
+                _ => "0.0.0.0",
+            };
+            let addresses: Vec<IpAddr> = match entrance.bind {
+                None if local_only => ["127.0.0.1", "::1"].iter().flat_map(|bind| bind.parse()).collect(),
+                Some("localhost") => "127.0.0.1".parse().into_iter().collect(),
+                bind => bind.unwrap_or(any).parse().into_iter().collect(),
+            };
+            if addresses.is_empty() {
+                lose("a listener at a host name", "write the IP address of its interface");
+            }
+            let scheme = if entrance.is_websocket() { "ws" } else { "mqtt" };
+            for address in addresses {
+                let address = match users || address.is_loopback() {
+                    true => address,
+                    false => {
+                        lose(
+                            "a listener on the network that lets anybody in",
+                            "it is moved to loopback: make `users` with `mosquitto_passwd -c users.txt NAME`, then listen on 0.0.0.0",
+                        );
+                        if address.is_ipv6() { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() }
+                    }
+                };
+                let socket = std::net::SocketAddr::new(address, entrance.port);
+                // Two protocols at one port are an error, two lines for one listener are one.
+                if !listen.iter().any(|(url, _)| url.ends_with(&format!("//{socket}"))) {
+                    listen.push((format!("{scheme}://{socket}"), whence.clone()));
+                }
+            }
+        }
+        if listen.is_empty() {
+            listen.push((LAST_RESORT.to_owned(), "none of the listeners can be Tidegate's".to_owned()));
+        }
+        listen
+    }
+
+    fn limits(&mut self, entrances: &[Entrance<'_>]) {
+        let mut limits = Vec::new();
+        let counts: Vec<i64> = entrances
+            .iter()
+            .filter_map(|entrance| entrance.settings.number("max_connections").filter(|count| *count > 0))
+            .map(i64::from)
+            .collect();
+        if !counts.is_empty() && counts.len() == entrances.len() {
+            let places = entrances.iter().filter_map(|entrance| entrance.settings.setting("max_connections"));
+            let places: Vec<String> = places.map(|setting| setting.place.to_string()).collect();
+            let count = counts.iter().sum::<i64>().min(MAX_CONNECTIONS);
+            limits.push(("max_connections", Toml::Number(count), places.join(", ")));
+        }
+        let general = &self.mosquitto.general;
+        let number = |name: &str| Some((i64::from(general.number(name)?), general.setting(name)?.place.to_string()));
+        if let Some((bytes, place)) = number("max_packet_size") {
+            let bytes = bytes.clamp(PACKET_BYTES.0, PACKET_BYTES.1);
+            limits.push(("max_packet_size", Toml::text(format!("{bytes}B")), place));
+        } else {
+            limits.push(("max_packet_size", Toml::text("256MiB"), "mosquitto 2.0 has no limit of its own".to_owned()));
+        }
+        if let Some((messages, place)) = number("max_queued_messages") {
+            let messages = if messages == 0 { QUEUE_UNLIMITED } else { messages.min(QUEUE_UNLIMITED) };
+            limits.push(("session_queue_max", Toml::Number(messages), place));
+        }
+        if let Some(setting) = general.setting("persistent_client_expiration")
+            && let Value::Text(text) = &setting.value
+            && let Some(hours) = expiration_hours(text)
+        {
+            limits.push(("session_expiry_max", Toml::text(format!("{hours}h")), setting.place.to_string()));
+        }
+        self.document.blank();
+        self.document.table(&["brokers", "home", "limits"]);
+        for (key, value, whence) in limits {
+            self.document.key(key, value, whence);
+        }
+    }
+}
