@@ -25,6 +25,10 @@ fn every_rule_of_the_cookbook_does_what_it_says() {
     let page = std::fs::read_to_string(root.join("docs/plugins/cookbook.md")).expect("the page");
     let rules: Vec<&str> = page.split("\n## ").skip(1).collect();
     assert!(rules.len() >= 12, "{} rules", rules.len());
+    let shipped = std::fs::read_dir(root.join("plugins/dist")).expect("the folder").flatten();
+    let names = shipped.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".wasm")?.to_owned()));
+    let unused: Vec<String> = names.filter(|name| !page.contains(&format!("plugins/dist/{name}.wasm"))).collect();
+    assert_eq!(unused, [""; 0], "each shipped plugin is in a rule");
     for rule in rules {
         let title = rule.lines().next().unwrap_or_default();
         let ([config], [session]) = (&blocks(rule, "toml")[..], &blocks(rule, "console")[..]) else {

@@ -220,6 +220,29 @@ fn a_rule_in_c_of_several_files() {
 }
 
 #[test]
+fn state_of_a_declared_type_in_c() {
+    let dir = TempDir::new().expect("a folder");
+    good(dir.path(), &["plugin", "new", "days", "--lang", "c"]);
+    let folder = dir.path().join("days");
+    let toml = std::fs::read_to_string(folder.join("plugin.toml")).expect("what it says of itself");
+    std::fs::write(folder.join("plugin.toml"), toml.replace("\"plugin\"", "\"stateful\"")).expect("written");
+    std::fs::remove_dir_all(folder.join("samples")).expect("those of the other rule");
+    std::fs::create_dir(folder.join("samples")).expect("a folder");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("languages/typed_state");
+    for (from, to) in [("rule.c", "rule.c"), ("kept.toml", "samples/kept.toml")] {
+        std::fs::copy(ours.join(from), folder.join(to)).expect("copied");
+    }
+    let built = good(dir.path(), &["plugin", "build", "days"]);
+    assert!(!built.contains("warning"), "{built}");
+    assert!(good(dir.path(), &["plugin", "test", "days"]).contains(" good, 0 not"));
+    // A member of a type that has no JSON is noticed by the compiler.
+    let rule = std::fs::read_to_string(folder.join("rule.c")).expect("the rule");
+    std::fs::write(folder.join("rule.c"), rule.replace("double highest", "float highest")).expect("written");
+    let built = with_compilers(dir.path(), &["plugin", "build", "days"]);
+    assert!(!built.status.success() && text(&built).contains("rule.c"), "{}", text(&built));
+}
+
+#[test]
 fn a_rule_in_zig() {
     a_folder_is_built_and_tried(&ZIG);
 }

@@ -2,6 +2,7 @@
 //! of this one, and nowhere else but in `answer`.
 
 mod functions;
+pub(crate) mod messaging;
 mod v0;
 mod v1;
 
@@ -29,6 +30,8 @@ pub enum Contract {
     V0,
     /// 1.
     V1,
+    /// A handler of `wasi:messaging`.
+    Messaging,
 }
 
 impl Contract {
@@ -37,14 +40,19 @@ impl Contract {
         match self {
             Self::V0 => "0.1.0",
             Self::V1 => "1.0.0",
+            Self::Messaging => "wasi:messaging@0.2.0-draft",
         }
     }
 
-    /// By the name of its `handler`, and the version that stands there; of several the one that is served as 1.
+    /// By the name of its `handler`, and the version that stands there; of several the one that is served as 1, and of
+    /// `wasi:messaging` where there is none of ours.
     pub(crate) fn of(component: &Component) -> Result<(Self, String), Error> {
         let exports = component.exports();
         let versions: Vec<&str> = exports.iter().filter_map(|name| name.strip_prefix(HANDLER)).collect();
         let Some(version) = versions.iter().find(|version| version.starts_with("1.")).or(versions.first()) else {
+            if let Some(version) = exports.iter().find_map(|name| name.strip_prefix(messaging::HANDLER)) {
+                return Self::of_messaging(version);
+            }
             return Err(Error::WrongWorld(format!("it does not export `{HANDLER}{}`", Self::V1.version())));
         };
         // Within a major version, and below 1 within a minor one, what is newer is served as what is known of it.
@@ -59,11 +67,24 @@ impl Contract {
         Ok((contract, (*version).to_owned()))
     }
 
+    fn of_messaging(version: &str) -> Result<(Self, String), Error> {
+        let served = Self::Messaging.version();
+        match version {
+            messaging::VERSION => Ok((Self::Messaging, served.to_owned())),
+            _ => {
+                let problem = format!("it was built for wasi:messaging@{version}; this gateway serves {served}");
+                Err(Error::WrongWorld(problem))
+            }
+        }
+    }
+
     /// What may be imported whatever was granted, and what is granted by `state`, by the beginnings of their names.
     pub(crate) const fn imports(self) -> ([&'static str; 2], &'static str) {
         match self {
             Self::V0 => (["tidegate:gateway/log@0.1.", "tidegate:gateway/types@0.1."], "tidegate:gateway/state@0.1."),
-            Self::V1 => (["tidegate:gateway/log@1.", "tidegate:gateway/types@1."], "tidegate:gateway/state@1."),
+            Self::V1 | Self::Messaging => {
+                (["tidegate:gateway/log@1.", "tidegate:gateway/types@1."], "tidegate:gateway/state@1.")
+            }
         }
     }
 
@@ -71,6 +92,7 @@ impl Contract {
         match self {
             Self::V0 => v0::link(linker, state),
             Self::V1 => v1::link(linker, state),
+            Self::Messaging => messaging::link(linker, state),
         }
     }
 }
@@ -79,6 +101,7 @@ impl Contract {
 pub(crate) enum Exports {
     V0(v0::Exports),
     V1(v1::Exports),
+    Messaging(messaging::Exports),
 }
 
 impl Exports {
@@ -88,6 +111,7 @@ impl Exports {
         Ok(match contract {
             Contract::V0 => Self::V0(v0::Exports::new(component, pre)?),
             Contract::V1 => Self::V1(v1::Exports::new(component, pre)?),
+            Contract::Messaging => Self::Messaging(messaging::Exports::new(component, pre)?),
         })
     }
 
@@ -95,6 +119,7 @@ impl Exports {
         Ok(match self {
             Self::V0(exports) => Calls::V0(exports.load(store, instance)?),
             Self::V1(exports) => Calls::V1(exports.load(store, instance)?),
+            Self::Messaging(exports) => Calls::Messaging(exports.load(store, instance)?),
         })
     }
 
@@ -102,6 +127,7 @@ impl Exports {
         match self {
             Self::V0(exports) => exports.timer.is_some(),
             Self::V1(exports) => exports.timer.is_some(),
+            Self::Messaging(_) => false,
         }
     }
 }
@@ -110,6 +136,7 @@ impl Exports {
 pub(crate) enum Calls {
     V0(v0::Calls),
     V1(v1::Calls),
+    Messaging(messaging::Calls),
 }
 
 /// What a guest says of its configuration: `Err` refuses it.
@@ -123,6 +150,7 @@ impl Calls {
         match self {
             Self::V0(calls) => calls.configure(store, config).await,
             Self::V1(calls) => calls.configure(store, config).await,
+            Self::Messaging(_) => Ok(messaging::Calls::configure(config)),
         }
     }
 
@@ -136,6 +164,7 @@ impl Calls {
         match self {
             Self::V0(calls) => calls.handle(store, source, inputs, outputs_max).await,
             Self::V1(calls) => calls.handle(store, source, inputs, outputs_max).await,
+            Self::Messaging(calls) => calls.handle(store, inputs, outputs_max).await,
         }
     }
 
@@ -143,6 +172,7 @@ impl Calls {
         match self {
             Self::V0(calls) => calls.tick(store, now_ms).await,
             Self::V1(calls) => calls.tick(store, now_ms).await,
+            Self::Messaging(_) => Ok(Vec::new()),
         }
     }
 }

@@ -14,6 +14,20 @@ pub(crate) mod v1 {
     });
 }
 
+/// What is served of `wasi:messaging`.
+pub(crate) mod messaging {
+    wasmtime::component::bindgen!({
+        path: "wit/wasi-messaging/messaging.wit",
+        world: "messaging-core",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "wasi:messaging/types.client": crate::messaging::Client,
+            "wasi:messaging/types.message": crate::messaging::Letter,
+        },
+    });
+}
+
 /// Contract 0.1, as it was before 1.0 was frozen: what was built for it goes on running.
 pub(crate) mod v0 {
     wasmtime::component::bindgen!({

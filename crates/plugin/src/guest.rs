@@ -3,7 +3,9 @@
 use crate::contract::{v0, v1};
 use crate::last_words::LastWords;
 use crate::log::{Level, Line, PluginLog};
+use crate::messaging::Messaging;
 use crate::outcome::Fault;
+use crate::spec::Spec;
 use crate::state::{Overlay, StateStore, Write};
 use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::ticks;
@@ -25,13 +27,14 @@ const PARTS_MAX: usize = 100;
 
 /// The data of a wasmtime `Store`.
 pub(crate) struct Guest {
-    limits: Limits,
+    pub(crate) limits: Limits,
     log: Arc<PluginLog>,
     state: StateStore,
     pub(crate) overlay: Overlay,
     /// What calls that returned have written, for the owner to make durable, and what stood there before.
     pub(crate) written: Vec<(Write, Option<Vec<u8>>)>,
     pub(crate) wasi: Wasi,
+    pub(crate) messaging: Messaging,
     memory_bytes: usize,
     table_elements: usize,
     /// More memory or table was refused during the call in progress.
@@ -59,15 +62,16 @@ fn thread_cpu() -> Duration {
 pub(crate) struct Stop(pub(crate) Fault);
 
 impl Guest {
-    pub(crate) fn new(limits: Limits, log: Arc<PluginLog>, state: StateStore) -> Self {
+    pub(crate) fn new(spec: &Spec, log: Arc<PluginLog>) -> Self {
         Self {
-            deadline: limits.deadline,
-            limits,
+            deadline: spec.limits.deadline,
+            limits: spec.limits.clone(),
             log,
-            state,
+            state: spec.state.clone(),
             overlay: Overlay::default(),
             written: Vec::new(),
             wasi: Wasi::default(),
+            messaging: Messaging::new(spec.grants.targets.clone()),
             memory_bytes: 0,
             table_elements: 0,
             refused: false,

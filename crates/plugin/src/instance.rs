@@ -24,6 +24,10 @@ const MEMORY_PART: usize = 4;
 const GIVE_UP_AFTER_DEADLINES: u32 = 4;
 /// As above, when failed calls and restarts together took this long: slow to start, and failing on everything.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(2);
+/// From so many eighths of its memory on a guest that grows is about to fail.
+const NEAR_EIGHTHS: usize = 7;
+/// It begins anew when it has room for fewer steps of its growth than this: calls differ.
+const STEPS_LEFT: usize = 2;
 /// What a guest may always hand over in one call besides its outputs: log lines, reasons, state.
 const LEAST_FUEL_BYTES: usize = 64 * 1024;
 
@@ -49,7 +53,7 @@ pub struct Stats {
     pub messages: u64,
     /// Calls that failed as a whole.
     pub failed_calls: u64,
-    /// Fresh guests after a failure.
+    /// Fresh guests after a failure, or in place of one that was about to fail for want of memory.
     pub restarts: u64,
     /// Time spent in calls.
     pub busy: Duration,
@@ -70,7 +74,7 @@ pub struct Instance {
     cut: u32,
     /// What calls have written into the plugin's state and nobody has taken yet, and what stood there before.
     written: Vec<(Write, Option<Vec<u8>>)>,
-    /// Why guests were thrown away since this was asked last.
+    /// Why guests were thrown away since this was asked last, those included that did not fail.
     lost_guests: Vec<Fault>,
     topics: GrantedTopics,
 }
@@ -81,11 +85,28 @@ pub(crate) struct Live {
     calls: Calls,
     /// No call yet: what fails now is not the fault of an earlier message.
     fresh: bool,
+    /// The most bytes of memory that one call has taken when there was little left.
+    last_steps: usize,
 }
 
 impl Live {
     pub(crate) const fn new(store: Store<Guest>, calls: Calls) -> Self {
-        Self { store, calls, fresh: true }
+        Self { store, calls, fresh: true, last_steps: 0 }
+    }
+
+    /// After a call: whether memory that has grown in it, with little left, fails at one of the next steps. Where a guest is that only
+    /// holds much is no matter: it does not grow any more.
+    fn check_memory(&mut self, before_bytes: usize, limit_bytes: usize) -> Result<(), Fault> {
+        let bytes = self.store.data().memory_bytes();
+        let grown = bytes.saturating_sub(before_bytes);
+        if grown == 0 || before_bytes < limit_bytes / 8 * NEAR_EIGHTHS {
+            return Ok(());
+        }
+        self.last_steps = self.last_steps.max(grown);
+        match limit_bytes.saturating_sub(bytes) < self.last_steps.saturating_mul(STEPS_LEFT) {
+            true => Err(Fault::MemoryNear { bytes, limit_bytes }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -132,7 +153,7 @@ impl Instance {
     }
 
     /// Why guests were thrown away since this was asked last: one for each call that failed as a whole, whether or not a second
-    /// chance healed it. Whatever such a guest held in memory is gone.
+    /// chance healed it, and [`Fault::MemoryNear`] where none failed. Whatever such a guest held in memory is gone.
     pub fn take_lost_guests(&mut self) -> Vec<Fault> {
         std::mem::take(&mut self.lost_guests)
     }
@@ -283,6 +304,7 @@ impl Instance {
         let limits = &self.plugin.spec().limits;
         live.store.set_hostcall_fuel(fuel(limits, messages));
         let running = begin(self.plugin.host(), &mut live.store, limits.deadline);
+        let before_bytes = live.store.data().memory_bytes();
         let answer = ask(&mut live).await;
         drop(running);
         let took = live.store.data().elapsed();
@@ -298,7 +320,10 @@ impl Instance {
                 guest.commit();
                 self.written.append(&mut guest.written);
                 live.fresh = false;
-                self.live = Some(live);
+                match live.check_memory(before_bytes, self.plugin.spec().limits.memory_bytes) {
+                    Ok(()) => self.live = Some(live),
+                    Err(fault) => self.lost_guests.push(fault),
+                }
                 return Ok(answer);
             }
             Ok(Err(fault)) => fault,

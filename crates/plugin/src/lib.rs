@@ -31,6 +31,7 @@ mod host;
 mod instance;
 mod last_words;
 mod log;
+mod messaging;
 mod outcome;
 mod packed;
 mod plugin;

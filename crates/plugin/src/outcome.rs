@@ -96,6 +96,15 @@ pub enum Fault {
         /// [`Limits::memory_bytes`](crate::Limits::memory_bytes).
         limit_bytes: usize,
     },
+    /// It has not failed: after a call its memory was so near to its limit, and still growing, that the next would have. It is only
+    /// ever a reason to begin anew, and no message's.
+    #[error("its memory grows and has {bytes} of {limit_bytes} bytes: it would soon have failed")]
+    MemoryNear {
+        /// What it had, in bytes.
+        bytes: usize,
+        /// [`Limits::memory_bytes`](crate::Limits::memory_bytes).
+        limit_bytes: usize,
+    },
     /// More outputs than it may have for one message or tick.
     #[error("{got} outputs, at most {limit} are allowed")]
     TooManyOutputs {
@@ -177,6 +186,7 @@ impl Fault {
             Self::Trap(_) => "trap",
             Self::Deadline(_) => "deadline",
             Self::Memory { .. } => "memory",
+            Self::MemoryNear { .. } => "memory_near",
             Self::TooManyOutputs { .. } => "too_many_outputs",
             Self::TooLarge { .. } => "too_large",
             Self::BadTopic(_) | Self::NoTopic | Self::TooDeep | Self::Unportable { name: Self::TOPIC, .. } => {
@@ -197,10 +207,11 @@ impl Fault {
     pub(crate) const TOPIC: &'static str = "topic";
 
     /// Every word [`kind`](Self::kind) can say, for counters that start at zero.
-    pub const KINDS: [&'static str; 14] = [
+    pub const KINDS: [&'static str; 15] = [
         "trap",
         "deadline",
         "memory",
+        "memory_near",
         "too_many_outputs",
         "too_large",
         "bad_topic",

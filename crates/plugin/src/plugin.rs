@@ -1,6 +1,6 @@
 //! A component that was verified and linked for one configuration: everything that can be refused without running it.
 
-use crate::calls::{Contract, Exports, OURS};
+use crate::calls::{Contract, Exports, OURS, messaging};
 use crate::guest::Guest;
 use crate::host::{Component, Host};
 use crate::instance::{Instance, Live};
@@ -71,7 +71,7 @@ impl Plugin {
         &self.inner.digest
     }
 
-    /// The version of the contract that it was built for, such as `1.0.0`.
+    /// The version of the contract that it was built for, such as `1.0.0`, or `wasi:messaging@0.2.0-draft`.
     pub fn contract(&self) -> &str {
         &self.inner.contract
     }
@@ -97,8 +97,7 @@ impl Plugin {
 
     pub(crate) async fn start(&self) -> Result<Live, Error> {
         let Inner { host, spec, pre, .. } = &*self.inner;
-        let mut store =
-            Store::new(host.engine(), Guest::new(spec.limits.clone(), Arc::clone(&self.inner.log), spec.state.clone()));
+        let mut store = Store::new(host.engine(), Guest::new(spec, Arc::clone(&self.inner.log)));
         store.limiter(|guest| guest);
         store.epoch_deadline_callback(|mut cx| Ok(cx.data_mut().cut()));
         store.set_max_component_handles(MAX_HANDLES);
@@ -140,13 +139,21 @@ fn own(from: Diagnostic) -> Diagnostic {
 fn check_imports(contract: Contract, component: &Component, spec: &Spec) -> Result<(), Error> {
     let (free, state) = contract.imports();
     for import in component.imports() {
-        let known = free.iter().any(|free| import.starts_with(free)) || import.starts_with(wasi::PACKAGES);
+        let is_messaging = import.starts_with(messaging::PACKAGE);
+        let known = match is_messaging {
+            true => contract == Contract::Messaging && messaging::SERVED.contains(&&*import),
+            false => free.iter().any(|free| import.starts_with(free)) || import.starts_with(wasi::PACKAGES),
+        };
         let granted = import.starts_with(state) && spec.grants.state.is_granted();
         if known || granted {
             continue;
         }
         let hint = match import.starts_with(state) {
             true => "grant it with `grants = { state = true }`",
+            false if is_messaging => {
+                "of `wasi:messaging@0.2.0-draft` handlers have `types` and `producer`: a plugin decides what becomes of a \
+                 message, and cannot wait for an answer to one"
+            }
             false if import.starts_with(OURS) => "its handler was built for another version of the contract",
             false => "a plugin may import `tidegate:gateway/log`, `tidegate:gateway/state` and `wasi:`",
         };

@@ -8,6 +8,7 @@
 mod io;
 mod nothing;
 
+use crate::calls::messaging;
 use crate::guest::Guest;
 use crate::host::Component;
 use crate::log::Level;
@@ -44,13 +45,13 @@ impl Default for Wasi {
 /// Stands for every resource that cannot be had in an empty world: descriptors, sockets, terminals.
 struct Nothing;
 
-/// Defines every `wasi:` interface the component imports.
+/// Defines every `wasi:` interface the component imports, but for those of `wasi:messaging`.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>, component: &Component) -> wasmtime::Result<()> {
     let engine = component.inner.engine();
     let ty = component.inner.component_type();
     for (name, import) in ty.imports(engine) {
         let ComponentItem::ComponentInstance(interface) = import.ty else { continue };
-        if !name.starts_with(PACKAGES) {
+        if !name.starts_with(PACKAGES) || name.starts_with(messaging::PACKAGE) {
             continue;
         }
         let unversioned = name.split_once('@').map_or(name, |(before, _)| before);

@@ -13,11 +13,13 @@ mod path;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tree;
 mod walk;
 
 pub use elements::elements;
 pub use path::Path;
 pub use text::write_string;
+pub use tree::TreeRoom;
 
 use crate::decimal::Decimal;
 use std::{borrow::Cow, ops::Range};
@@ -136,15 +138,7 @@ pub fn find_each(payload: &[u8], paths: &[Path], found: &mut [Option<Field>]) ->
     assert!(paths.len() <= MAX_PATHS && paths.len() == found.len(), "a place for each of at most {MAX_PATHS} paths");
     found.fill(None);
     let all = if paths.len() == MAX_PATHS { u64::MAX } else { (1 << paths.len()) - 1 };
-    let mut walk = Walk { payload, at: 0, ascii: true, paths, found };
-    walk.space();
+    let mut walk = Walk::new(payload, paths, found);
     walk.value(all, 0)?;
-    walk.space();
-    if walk.at < payload.len() {
-        return Err(walk.wrong());
-    }
-    if !walk.ascii {
-        std::str::from_utf8(payload).map_err(|error| NotJson { at: error.valid_up_to() })?;
-    }
-    Ok(())
+    walk.finish()
 }

@@ -60,6 +60,7 @@ pub mod log;
 #[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
 mod message_key;
+pub mod missing;
 #[doc(hidden)]
 pub mod packed;
 pub mod size;

@@ -8,6 +8,8 @@ use tidegate_plugin::{Host, Plugin, Spec, StateGrant};
 const STATE: &str = "tidegate:gateway/state@";
 const PACKED: &str = "tidegate:gateway/packed@";
 const WASI: &str = "wasi:";
+/// Of WASI, and served.
+const MESSAGING: &str = "wasi:messaging/";
 
 /// What a component is, needs and takes, as lines for people.
 ///
@@ -51,7 +53,8 @@ pub fn inspect(host: &Host, path: &Path) -> Result<String, String> {
         }
         Err(error) => line("memory", &format!("unknown: with an empty configuration, {error}")),
     }
-    let (wasi, ours): (Vec<_>, Vec<_>) = imports.iter().partition(|name| name.starts_with(WASI));
+    let (wasi, ours): (Vec<_>, Vec<_>) =
+        imports.iter().partition(|name| name.starts_with(WASI) && !name.starts_with(MESSAGING));
     for name in ours {
         line("imports", name);
     }

@@ -4,7 +4,7 @@ use crate::rule::{Rule, When};
 use serde::Deserialize;
 use tidegate_sdk::{
     Destination, MessageKey, Problems, Qos, config::Interval, decimal::Decimal, json::Path, ledger::MaxState,
-    template::Template,
+    missing::OnMissing, template::Template,
 };
 
 /// Each message may have two events of each rule, and there are 64 outputs.
@@ -67,16 +67,6 @@ struct RuleConfig {
     clear: Option<f64>,
     after: Option<Interval>,
     clear_after: Option<Interval>,
-}
-
-/// What becomes of a message that has no key or no number.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnMissing {
-    #[default]
-    Pass,
-    Drop,
-    Reject,
 }
 
 fn onward() -> String {

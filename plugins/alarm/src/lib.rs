@@ -15,15 +15,16 @@ mod config;
 mod rule;
 mod watch;
 
-use config::{Checked, OnMissing};
+use config::Checked;
 use rule::{Rule, Status, When};
-use std::borrow::Cow;
 use tidegate_sdk::{
     Decision, Destination, Failure, Message, Output, Plugin, Problems, Properties, Qos, Timed,
     decimal::Decimal,
-    json::{self, NotJson, write_string},
+    json::{self, write_string},
     ledger::Ledger,
-    log, state,
+    log,
+    missing::NoReading,
+    state,
     template::Template,
 };
 use watch::{Left, NotWatched, Room, Watch};
@@ -38,6 +39,7 @@ const REMEMBERED_MS: u64 = 600_000;
 
 /// The longest key that is no topic, so that any event fits into what one call may say.
 const MAX_KEY_BYTES: usize = 16 << 10;
+const LONG_KEY: &str = "a key above 16 KiB";
 
 /// The plugin.
 pub struct Alarm {
@@ -77,16 +79,17 @@ impl Plugin for Alarm {
 
     fn handle(&mut self, _source: &str, message: Message) -> Result<Decision, Failure> {
         self.delete_orphans();
+        let on_missing = self.config.on_missing;
         let key = match self.config.by.key(&message) {
             Some(key) if key.len() > MAX_KEY_BYTES && key != message.topic => {
-                return self.missing(Problem::LongKey, &message);
+                return NoReading::LongKey(LONG_KEY).decide(on_missing, &message.payload);
             }
             Some(key) => key,
-            None => return self.missing(Problem::NoKey, &message),
+            None => return NoReading::NoKey.decide(on_missing, &message.payload),
         };
         let value = match self.value(&message.payload) {
             Ok(value) => value,
-            Err(problem) => return self.missing(problem, &message),
+            Err(problem) => return problem.decide(on_missing, &message.payload),
         };
         if self.room.is_full() {
             self.make_room(message.received_ms);
@@ -135,51 +138,14 @@ impl Timed for Alarm {
     }
 }
 
-/// Why there is no reading in a message.
-enum Problem {
-    NoKey,
-    LongKey,
-    NotJson(NotJson),
-    NoField,
-    NoNumber,
-}
-
-impl Problem {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::NoKey => "no key",
-            Self::LongKey => "a key above 16 KiB",
-            Self::NotJson(_) => "not JSON",
-            Self::NoField => "no such field",
-            Self::NoNumber => "not a number",
-        }
-    }
-
-    /// With its place, for who looks at the message; a reason to count by has none.
-    fn told(&self, payload: &[u8]) -> Cow<'static, str> {
-        match self {
-            Self::NotJson(at) => at.told(payload).into(),
-            other => other.reason().into(),
-        }
-    }
-}
-
 impl Alarm {
-    fn value(&self, payload: &[u8]) -> Result<Decimal, Problem> {
+    fn value(&self, payload: &[u8]) -> Result<Decimal, NoReading> {
         let Some(path) = &self.config.field else {
-            return Decimal::of_payload(payload).ok_or(Problem::NoNumber);
+            return Decimal::of_payload(payload).ok_or(NoReading::NoNumber);
         };
-        let field = json::find(payload, path).map_err(Problem::NotJson)?.ok_or(Problem::NoField)?;
+        let field = json::find(payload, path).map_err(NoReading::NotJson)?.ok_or(NoReading::NoField)?;
         let number = field.number_text(payload).and_then(Decimal::parse_cut).filter(|number| number.fits_f64());
-        number.ok_or(Problem::NoNumber)
-    }
-
-    fn missing(&self, problem: Problem, message: &Message) -> Result<Decision, Failure> {
-        match self.config.on_missing {
-            OnMissing::Pass => Ok(Decision::pass()),
-            OnMissing::Drop => Ok(Decision::drop(problem.reason())),
-            OnMissing::Reject => Err(Failure::reject(problem.told(&message.payload))),
-        }
+        number.ok_or(NoReading::NoNumber)
     }
 
     /// An event as a message. None, and a line in the log, if a template that has changed makes no topic any more.

@@ -3,7 +3,8 @@
 use crate::format::Format;
 use serde::Deserialize;
 use tidegate_sdk::{
-    Destination, MessageKey, Problems, Qos, config::Interval, ledger::MaxState, size::Size, template::Template,
+    Destination, MessageKey, Problems, Qos, config::Interval, ledger::MaxState, missing::OnMissing, size::Size,
+    template::Template,
 };
 
 /// Two batches may go out for one message, and the default limit `output_size` is 1 MiB.
@@ -60,16 +61,6 @@ enum FormatName {
     #[default]
     JsonArray,
     Lines,
-}
-
-/// What becomes of a message that cannot be joined, or split.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnMissing {
-    #[default]
-    Pass,
-    Drop,
-    Reject,
 }
 
 fn onward() -> String {

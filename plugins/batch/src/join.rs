@@ -1,6 +1,6 @@
 //! Many messages to one.
 
-use crate::config::{Join, OnMissing};
+use crate::config::Join;
 use crate::format::{Format, Problem, gzip};
 use crate::held::{Batch, Element, Group, Held};
 use tidegate_sdk::{Decision, Destination, Failure, Message, Output, Properties, ledger::Ledger, log};
@@ -147,11 +147,8 @@ impl Joiner {
     }
 
     fn missing(&self, problem: Problem, message: &Message) -> Result<Decision, Failure> {
-        match self.rules.on_missing {
-            OnMissing::Pass => Ok(Decision::pass()),
-            OnMissing::Drop => Ok(Decision::drop(problem.reason())),
-            OnMissing::Reject => Err(Failure::reject(problem.told(&message.payload, self.rules.max_bytes, 0))),
-        }
+        let told = || problem.told(&message.payload, self.rules.max_bytes, 0);
+        self.rules.on_missing.decide(problem.reason(), told)
     }
 }
 

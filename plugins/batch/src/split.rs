@@ -1,6 +1,6 @@
 //! One message to many.
 
-use crate::config::{OnMissing, Split};
+use crate::config::Split;
 use crate::format::{Envelope, Piece, Problem, gunzip, is_gzip};
 use std::borrow::Cow;
 use tidegate_sdk::{Decision, Destination, Failure, Message, Output, Properties};
@@ -20,13 +20,10 @@ impl Splitter {
             Ok(outputs) if outputs.is_empty() => Ok(Decision::drop("empty")),
             Ok(outputs) => Ok(Decision::forward(outputs)),
             Err(Wrong::Topic) => Err(Failure::reject("`topic` makes no topic of the topic of this message")),
-            Err(Wrong::Problem(problem, payload)) => match self.rules.on_missing {
-                OnMissing::Pass => Ok(Decision::pass()),
-                OnMissing::Drop => Ok(Decision::drop(problem.reason())),
-                OnMissing::Reject => {
-                    Err(Failure::reject(problem.told(&payload, self.rules.max_bytes, self.rules.max_outputs)))
-                }
-            },
+            Err(Wrong::Problem(problem, payload)) => {
+                let told = || problem.told(&payload, self.rules.max_bytes, self.rules.max_outputs);
+                self.rules.on_missing.decide(problem.reason(), told)
+            }
         }
     }
 

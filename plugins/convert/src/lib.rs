@@ -16,6 +16,7 @@ use tidegate_sdk::{
     decimal::Decimal,
     json::{self, Field, NotJson, Path},
     log,
+    missing::OnMissing,
 };
 use units::Unit;
 
@@ -38,7 +39,8 @@ pub struct Config {
     rename: Option<String>,
     #[serde(default)]
     rules: Vec<RuleConfig>,
-    /// What becomes of a message that a rule does not fit: no such field, no number, or no JSON at all.
+    /// What becomes of a message that a rule does not fit: no such field, no number, or no JSON at all. With `pass` the rule is
+    /// skipped; the others apply.
     #[serde(default)]
     on_missing: OnMissing,
 }
@@ -53,16 +55,6 @@ struct RuleConfig {
     offset: Option<f64>,
     round: Option<u32>,
     rename: Option<String>,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OnMissing {
-    /// The rule is skipped; the others apply.
-    #[default]
-    Pass,
-    Drop,
-    Reject,
 }
 
 /// The plugin.
@@ -151,8 +143,7 @@ impl Plugin for Convert {
         if let Err(problem) = self.plan(&message.payload) {
             match self.on_missing {
                 OnMissing::Pass => self.misfit(problem, &message),
-                OnMissing::Drop => return Ok(Decision::drop(problem.reason())),
-                OnMissing::Reject => return Err(Failure::reject(problem.told(&message.payload))),
+                other => return other.decide(problem.reason(), || problem.told(&message.payload)),
             }
         }
         if self.edits.is_empty() {

@@ -20,10 +20,13 @@ use tidegate_sdk::{
     config::Interval,
     ledger::{Ledger, MaxState},
     log,
+    missing::OnMissing,
 };
 
 /// The most that `max_messages` may say: the default limit of a plugin's memory is 16 MiB.
 const MAX_MESSAGES: usize = 100_000;
+
+const NO_IDENTITY: &str = "nothing to know it by";
 
 /// The plugin's `config` table.
 #[derive(Deserialize)]
@@ -47,15 +50,6 @@ pub struct Config {
     max_messages: usize,
     #[serde(default)]
     max_state: MaxState,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum OnMissing {
-    #[default]
-    Pass,
-    Drop,
-    Reject,
 }
 
 fn yes() -> bool {
@@ -117,15 +111,10 @@ impl Plugin for Dedup {
 
 impl Dedup {
     fn missing(&self, missing: Missing, message: &Message) -> Result<Decision, Failure> {
-        let reason = match missing {
-            Missing::NotJson(_) => "not JSON",
-            Missing::NoIdentity => "nothing to know it by",
-        };
-        match (self.config.on_missing, missing) {
-            (OnMissing::Pass, _) => Ok(Decision::pass()),
-            (OnMissing::Drop, _) => Ok(Decision::drop(reason)),
-            (OnMissing::Reject, Missing::NotJson(at)) => Err(Failure::reject(at.told(&message.payload))),
-            (OnMissing::Reject, Missing::NoIdentity) => Err(Failure::reject(reason)),
+        let on_missing = self.config.on_missing;
+        match missing {
+            Missing::NotJson(at) => on_missing.decide("not JSON", || at.told(&message.payload)),
+            Missing::NoIdentity => on_missing.decide(NO_IDENTITY, || NO_IDENTITY),
         }
     }
 

@@ -4,18 +4,11 @@ use crate::language::kind;
 use rhai::{Array, Dynamic, FLOAT, INT, Map};
 use tidegate_sdk::{
     decimal::{Decimal, write_shortest},
-    json::{self, Field, MAX_DEPTH, write_string},
+    json::{self, Field, MAX_DEPTH, TreeRoom, write_string},
 };
 
-/// The values may take this much, by estimate; the default limit of a plugin's memory is 16 MiB.
-const MAX_VALUE_BYTES: usize = 5 << 20;
-
-/// What a value takes in the worst case: an object with room for its first members, and any other.
-const OBJECT_BYTES: usize = 512;
-const VALUE_BYTES: usize = 160;
-
-/// Shorter texts have room.
-const SMALL: usize = 8 << 10;
+/// The default limit of a plugin's memory is 16 MiB.
+const ROOM: TreeRoom = TreeRoom { max_bytes: 5 << 20, object_bytes: 512, value_bytes: 160, max_digits: usize::MAX };
 
 /// A number that neither 64 bits of a whole number nor those of a float hold: kept as it is written. A script can send it on,
 /// and not compute with it.
@@ -25,33 +18,8 @@ pub(crate) struct Number(String);
 /// The value that a text says.
 pub(crate) fn read(payload: &[u8]) -> Result<Dynamic, String> {
     json::find_each(payload, &[], &mut []).map_err(|error| error.told(payload))?;
-    if payload.len() > SMALL {
-        has_room(payload)?;
-    }
+    ROOM.check(payload)?;
     Ok(Reader { payload, at: 0 }.value())
-}
-
-/// Counts what values would be made. The payload is JSON.
-fn has_room(payload: &[u8]) -> Result<(), String> {
-    let (mut objects, mut values) = (0, 1);
-    let mut reader = Reader { payload, at: 0 };
-    while let Some(byte) = payload.get(reader.at) {
-        match byte {
-            b'"' => {
-                reader.text();
-                continue;
-            }
-            b'{' => objects += 1,
-            b'[' | b',' | b':' => values += 1,
-            _ => {}
-        }
-        reader.at += 1;
-    }
-    if payload.len() + objects * OBJECT_BYTES + values * VALUE_BYTES > MAX_VALUE_BYTES {
-        let length = payload.len();
-        return Err(format!("a payload of {length} bytes with {values} values in {objects} objects is too large"));
-    }
-    Ok(())
 }
 
 /// Of what is known to be JSON, and not too deep.

@@ -6,7 +6,8 @@ use crate::{
 };
 use serde::Deserialize;
 use tidegate_sdk::{
-    Destination, MessageKey, Problems, Qos, config::Interval, json::Path, ledger::MaxState, template::Template,
+    Destination, MessageKey, Problems, Qos, config::Interval, json::Path, ledger::MaxState, missing::OnMissing,
+    template::Template,
 };
 
 /// So many fields, and so many panes in a window.
@@ -58,16 +59,6 @@ pub struct Config {
     pub(crate) max_outputs: usize,
     #[serde(default)]
     pub(crate) max_state: MaxState,
-}
-
-/// What becomes of a message that has no key or no number.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnMissing {
-    #[default]
-    Pass,
-    Drop,
-    Reject,
 }
 
 fn default_compute() -> Vec<Aggregate> {

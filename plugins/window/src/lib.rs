@@ -17,17 +17,17 @@ mod keys;
 mod panes;
 mod stats;
 
-use config::{Checked, OnMissing};
+use config::Checked;
 use keys::Keys;
 use panes::{Lengths, Window};
 use stats::Aggregate;
-use std::borrow::Cow;
 use tidegate_sdk::{
     Decision, Destination, Failure, Message, Output, Plugin, Problems, Properties, Qos, Timed,
     decimal::Decimal,
-    json::{self, Field, NotJson, Path, write_string},
+    json::{self, Field, Path, write_string},
     ledger::Ledger,
     log,
+    missing::NoReading,
     template::Template,
 };
 
@@ -35,6 +35,7 @@ pub use config::Config;
 
 /// One call of the timer, and one message, says no more than this: the default limit `output_size` of a plugin is 1 MiB.
 const MAX_SAID_BYTES: usize = 768 << 10;
+const LONG_KEY: &str = "a key or topic too long";
 
 /// What a window takes beside texts and fields, and what each of its numbers takes.
 const WINDOW_BYTES: usize = 512;
@@ -100,11 +101,12 @@ impl Plugin for Windows {
 
     fn handle(&mut self, _source: &str, message: Message) -> Result<Decision, Failure> {
         self.begin();
+        let on_missing = self.config.on_missing;
         let Some(key) = self.config.by.key(&message) else {
-            return self.missing(Problem::NoKey, &message);
+            return NoReading::NoKey.decide(on_missing, &message.payload);
         };
         if let Err(problem) = self.read(&message.payload) {
-            return self.missing(problem, &message);
+            return problem.decide(on_missing, &message.payload);
         }
         let is_over = message.redelivered && self.end_ms(message.received_ms) <= self.now_ms;
         if !message.redelivered {
@@ -115,7 +117,7 @@ impl Plugin for Windows {
                 return Ok(self.late());
             }
             if self.window_bytes(&key, &message.topic) * self.most_at_once() > MAX_SAID_BYTES {
-                return self.missing(Problem::LongKey, &message);
+                return NoReading::LongKey(LONG_KEY).decide(on_missing, &message.payload);
             }
             if self.topic.topic(&message.topic, &[&key]).is_none() {
                 return Err(Failure::reject("`topic` makes no topic of the topic or key of this message"));
@@ -189,59 +191,22 @@ impl Timed for Windows {
     }
 }
 
-/// Why there is no reading in a message.
-enum Problem {
-    NoKey,
-    LongKey,
-    NotJson(NotJson),
-    NoField,
-    NoNumber,
-}
-
-impl Problem {
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::NoKey => "no key",
-            Self::LongKey => "a key or topic too long",
-            Self::NotJson(_) => "not JSON",
-            Self::NoField => "no such field",
-            Self::NoNumber => "not a number",
-        }
-    }
-
-    /// With its place, for who looks at the message; a reason to count by has none.
-    fn told(&self, payload: &[u8]) -> Cow<'static, str> {
-        match self {
-            Self::NotJson(at) => at.told(payload).into(),
-            other => other.reason().into(),
-        }
-    }
-}
-
 impl Windows {
     /// Fills `readings`; a problem if there is none at all.
-    fn read(&mut self, payload: &[u8]) -> Result<(), Problem> {
+    fn read(&mut self, payload: &[u8]) -> Result<(), NoReading> {
         if self.fields.is_empty() {
-            self.readings[0] = Some(Decimal::of_payload(payload).ok_or(Problem::NoNumber)?);
+            self.readings[0] = Some(Decimal::of_payload(payload).ok_or(NoReading::NoNumber)?);
             return Ok(());
         }
-        json::find_each(payload, &self.fields, &mut self.found).map_err(Problem::NotJson)?;
+        json::find_each(payload, &self.fields, &mut self.found).map_err(NoReading::NotJson)?;
         for (field, reading) in self.found.iter().zip(&mut self.readings) {
             let text = field.as_ref().and_then(|field| field.number_text(payload));
             *reading = text.and_then(Decimal::parse_cut).filter(|number| number.fits_f64());
         }
         match self.readings.iter().any(Option::is_some) {
             true => Ok(()),
-            false if self.found.iter().any(Option::is_some) => Err(Problem::NoNumber),
-            false => Err(Problem::NoField),
-        }
-    }
-
-    fn missing(&self, problem: Problem, message: &Message) -> Result<Decision, Failure> {
-        match self.config.on_missing {
-            OnMissing::Pass => Ok(Decision::pass()),
-            OnMissing::Drop => Ok(Decision::drop(problem.reason())),
-            OnMissing::Reject => Err(Failure::reject(problem.told(&message.payload))),
+            false if self.found.iter().any(Option::is_some) => Err(NoReading::NoNumber),
+            false => Err(NoReading::NoField),
         }
     }
 

@@ -176,7 +176,7 @@ impl Stage {
         leave_borrowed().await;
         if let Some(untold) = self.restarts.allow(Instant::now()) {
             let plugin = &*self.name;
-            tracing::warn!(plugin, %fault, untold, "the plugin failed and starts anew: what it held in memory is gone");
+            tracing::warn!(plugin, %fault, untold, "the plugin starts anew: what it held in memory is gone");
         }
     }
 

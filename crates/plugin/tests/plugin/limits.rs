@@ -67,6 +67,30 @@ fn a_memory_bomb_is_refused_at_its_limit() {
 }
 
 #[test]
+fn a_plugin_whose_memory_grows_begins_anew_before_a_call_fails() {
+    let mut instance = instance(Extra::None, spec());
+    for _ in 0..40 {
+        // A MiB each, of 16.
+        assert_eq!(handle(&mut instance, &[LEAK]), ["pass"]);
+    }
+    let kinds: Vec<_> = instance.take_lost_guests().iter().map(Fault::kind).collect();
+    assert_eq!(kinds, ["memory_near"; 2]);
+    assert_eq!((instance.stats().failed_calls, instance.stats().restarts), (0, 2));
+}
+
+#[test]
+fn a_plugin_that_holds_much_and_no_more_is_left_alone() {
+    let mut instance = instance(Extra::None, spec());
+    assert_eq!(handle(&mut instance, &[LEAK; 14]), ["pass"; 14]);
+    let holds = instance.memory_bytes();
+    assert!(holds > 14 << 20, "{holds}");
+    for _ in 0..100 {
+        assert_eq!(handle(&mut instance, &[PASS, DROP]), ["pass", "drop too cold"]);
+    }
+    assert_eq!((instance.memory_bytes(), instance.take_lost_guests().len()), (holds, 0));
+}
+
+#[test]
 fn an_output_bomb_is_refused_before_it_is_copied() {
     let mut instance = instance(Extra::None, spec());
     let said = handle(&mut instance, &[PASS, OUTPUT_BOMB, OUT_OF_BOUNDS, PASS]);

@@ -9,6 +9,7 @@
 //! - [`borrowed`]: what leaves a thread that serves sockets
 //! - [`cache`]: compiled code on disk
 //! - [`packed`]: the call with whole blocks
+//! - [`messaging`]: handlers of `wasi:messaging`
 
 #![allow(clippy::unwrap_used)] // a test may
 
@@ -19,6 +20,7 @@ mod failures;
 mod guest;
 mod imports;
 mod limits;
+mod messaging;
 mod packed;
 mod refusals;
 mod state;

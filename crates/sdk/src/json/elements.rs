@@ -10,8 +10,7 @@ use std::ops::Range;
 /// # Errors
 /// If the payload is not JSON.
 pub fn elements(payload: &[u8], mut each: impl FnMut(Range<usize>)) -> Result<bool, NotJson> {
-    let mut walk = Walk { payload, at: 0, ascii: true, paths: &[], found: &mut [] };
-    walk.space();
+    let mut walk = Walk::new(payload, &[], &mut []);
     let is_array = payload.get(walk.at) == Some(&b'[');
     if is_array {
         walk.open(0)?;
@@ -25,13 +24,7 @@ pub fn elements(payload: &[u8], mut each: impl FnMut(Range<usize>)) -> Result<bo
     } else {
         walk.value(0, 0)?;
     }
-    walk.space();
-    if walk.at < payload.len() {
-        return Err(walk.wrong());
-    }
-    if !walk.ascii {
-        std::str::from_utf8(payload).map_err(|error| NotJson { at: error.valid_up_to() })?;
-    }
+    walk.finish()?;
     Ok(is_array)
 }
 

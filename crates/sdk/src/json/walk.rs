@@ -5,15 +5,34 @@ use super::{Field, MAX_DEPTH, NotJson, Path};
 use std::ops::Range;
 
 pub(super) struct Walk<'a> {
-    pub(super) payload: &'a [u8],
+    payload: &'a [u8],
     pub(super) at: usize,
     /// Outside strings JSON is ASCII anyway; what is not has yet to prove itself UTF-8.
-    pub(super) ascii: bool,
-    pub(super) paths: &'a [Path],
-    pub(super) found: &'a mut [Option<Field>],
+    ascii: bool,
+    paths: &'a [Path],
+    found: &'a mut [Option<Field>],
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// At the first byte that is no space.
+    pub(super) fn new(payload: &'a [u8], paths: &'a [Path], found: &'a mut [Option<Field>]) -> Self {
+        let mut walk = Self { payload, at: 0, ascii: true, paths, found };
+        walk.space();
+        walk
+    }
+
+    /// Behind the value: that nothing but spaces follows, and all of it was UTF-8.
+    pub(super) fn finish(mut self) -> Result<(), NotJson> {
+        self.space();
+        if self.at < self.payload.len() {
+            return Err(self.wrong());
+        }
+        if !self.ascii {
+            std::str::from_utf8(self.payload).map_err(|error| NotJson { at: error.valid_up_to() })?;
+        }
+        Ok(())
+    }
+
     /// Steps over a value. `live` has a bit for each path that leads into it; `depth` is how many keys led here.
     pub(super) fn value(&mut self, live: u64, depth: usize) -> Result<(), NotJson> {
         match self.peek() {
@@ -229,7 +248,7 @@ impl Walk<'_> {
         there
     }
 
-    pub(super) fn space(&mut self) {
+    fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
         }
@@ -239,7 +258,7 @@ impl Walk<'_> {
         self.payload.get(self.at).copied()
     }
 
-    pub(super) fn wrong(&self) -> NotJson {
+    fn wrong(&self) -> NotJson {
         NotJson { at: self.at }
     }
 }
