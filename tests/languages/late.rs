@@ -22,12 +22,13 @@ fn what_needs_no_plugin_is_carried_while_others_are_compiled() {
     const READINGS: usize = 50;
     let (dir, office, own) = (TempDir::new().expect("a folder"), Mosquitto::start(), free_port());
     let rule = std::fs::read(made(dir.path(), &PYTHON)).expect("a component");
-    let mut readings = Client::connect(office.port(), &ClientOptions::new(Version::V5, "readings")).expect("connected");
+    let mut readings = Client::connect(office.port(), &ClientOptions::new(Version::V5, "readings").keep_alive_s(0))
+        .expect("connected");
     readings.subscribe(&[("#", 1)]).expect("subscribed");
 
     let mut tidegate = gateway(&rule, own, &office, "50");
     eventually("its own broker serves", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", own)).is_ok());
-    let options = |name: &str| ClientOptions::new(Version::V5, name).window(READINGS);
+    let options = |name: &str| ClientOptions::new(Version::V5, name).window(READINGS).keep_alive_s(0);
     let connect = |name: &str| Client::connect(own, &options(name)).expect("connected");
     let (mut device, mut other) = (connect("device"), connect("other"));
     for n in 0..READINGS {

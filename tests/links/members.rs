@@ -28,6 +28,7 @@ fn one_that_acknowledges_nothing_is_taken_over_from_and_comes_back() {
     let tidegate = set(&s, &proxy.url(), &second.url(), &format!("{SOON_OVER}\nfailback = \"1s\""));
     send(&s, "d/a", 1, ["well".to_owned()]);
     eventually("the first has it", PATIENCE, || at_first.lines().len() == 1);
+    drained(&tidegate);
 
     proxy.freeze(Direction::ToClient, true);
     send(&s, "d/a", 1, numbered(50));
@@ -115,7 +116,7 @@ fn a_member_that_is_slow_gets_fewer_topics_and_all_again_when_it_is_well() {
     let mut send_all = || {
         round += 1;
         for topic in 0..40 {
-            s.publish(Message::new(&format!("d/{topic}"), format!("{round}")).at(1));
+            s.publish(Message::new(format!("d/{topic}"), format!("{round}")).at(1));
         }
         sent += 40;
         sent

@@ -68,9 +68,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             count += self.deal_anew(set, Some(broker), its_own, now);
         }
         // Of no set that it was in: back where they were.
-        for entry in unfinished.into_iter().rev() {
-            self.brokers[broker.at()].lane.push_front(entry);
-        }
+        unfinished.into_iter().for_each(|entry| self.brokers[broker.at()].lane.put_back(entry));
         count
     }
 

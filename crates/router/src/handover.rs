@@ -23,6 +23,7 @@ use tidegate_config::Policy;
 /// Topics that leave one member of a set.
 #[derive(Debug)]
 pub(crate) struct Move {
+    set: SetId,
     from: BrokerId,
     /// Whose topics were whose, before.
     before: Shares,
@@ -32,6 +33,13 @@ pub(crate) struct Move {
     held: VecDeque<Entry>,
 }
 
+impl Move {
+    /// Whether a message of this key, which is now another's, was its own.
+    fn holds(&self, set: SetId, key: u64, owner: BrokerId) -> bool {
+        self.set == set && self.from != owner && self.before.owner(key) == Some(self.from)
+    }
+}
+
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// Looks who of every set is well, and gives each member its share: to be called when a broker comes, and now and then
     /// while [`is_settling`](Self::is_settling) says so.
@@ -39,8 +47,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         for at in 0..self.sets.len() {
             let set = SetId::new(at);
             self.deal_anew(set, None, Vec::new(), now);
-            self.end_moves(set, now);
         }
+        self.end_moves(|_| true, now);
         self.end_refused(now);
         let is_out = |broker: BrokerId| {
             self.sets.iter().flat_map(|set| &set.members).any(|member| member.broker == broker && member.is_out())
@@ -70,7 +78,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Whether a set may change with time alone.
     pub fn is_settling(&self) -> bool {
-        self.sets.iter().any(|set| set.is_waiting() || !set.moves.is_empty())
+        !self.moves.is_empty()
+            || self.sets.iter().any(Set::is_waiting)
             || self.brokers.iter().any(|broker| broker.pulse.aside_since.is_some())
     }
 
@@ -89,9 +98,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn place_in_set(&mut self, set: SetId, entry: Entry, now: Moment) {
         let key = key_hash(self.sets[set.at()].key(&entry.message));
         let Some(owner) = self.sets[set.at()].owner(key) else { return self.place_nowhere(entry) };
-        let mut moves = self.sets[set.at()].moves.iter_mut();
-        if let Some(hold) = moves.find(|hold| hold.from != owner && hold.before.owner(key) == Some(hold.from)) {
-            return hold.held.push_back(entry);
+        if let Some(moving) = self.moves.iter_mut().find(|moving| moving.holds(set, key, owner)) {
+            return moving.held.push_back(entry);
         }
         self.push(owner, entry, now);
     }
@@ -136,8 +144,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         // In the order of each topic: what was sent, what is held, what waits.
         let mut again = unfinished;
         let mut left = again.len();
-        let mut moves = std::mem::take(&mut self.sets[set.at()].moves);
-        for moving in &mut moves {
+        let mut moves = std::mem::take(&mut self.moves);
+        for moving in moves.iter_mut().filter(|moving| moving.set == set) {
             again.extend(moving.held.drain(..));
         }
         for member in before.members() {
@@ -153,16 +161,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             again.extend(taken);
         }
         // What the one that is given up has not said of what it was sent, it will not be asked for any more.
-        moves.retain(|moving| Some(moving.from) != leaving && !moving.draining.is_empty());
+        moves.retain(|moving| moving.set != set || Some(moving.from) != leaving);
         if is_other {
             for member in before.members().filter(|member| Some(*member) != leaving) {
                 let draining: AHashSet<u64> = self.unfinished(member, set).collect();
                 if !draining.is_empty() {
-                    moves.push(Move { from: member, before: before.clone(), draining, held: VecDeque::new() });
+                    moves.push(Move { set, from: member, before: before.clone(), draining, held: VecDeque::new() });
                 }
             }
         }
-        self.sets[set.at()].moves = moves;
+        self.moves = moves;
         for entry in again {
             self.place_in_set(set, entry, now);
         }
@@ -185,11 +193,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 stay.push_front(entry);
                 continue;
             };
-            let set = &mut self.sets[set.at()];
-            let key = key_hash(set.key(&entry.message));
-            let was_its_own = |moving: &&mut Move| moving.from == from && moving.before.owner(key) == Some(from);
-            match set.moves.iter_mut().find(was_its_own) {
-                Some(moving) => moving.held.push_front(entry),
+            let key = key_hash(self.sets[set.at()].key(&entry.message));
+            let was_its_own =
+                |moving: &&mut Move| moving.set == set && moving.from == from && moving.before.owner(key) == Some(from);
+            match self.moves.iter_mut().find(was_its_own) {
+                Some(moving) => {
+                    let is_behind = |held: &Entry| held.ticket.is_behind(entry.ticket);
+                    let at = moving.held.iter().position(is_behind).unwrap_or(moving.held.len());
+                    moving.held.insert(at, entry);
+                }
                 None => at_once.push_front(entry),
             }
         }
@@ -203,27 +215,26 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Something has left the session of a broker: where it was the last that had to, what was held goes on.
     pub(crate) fn has_answered(&mut self, broker: BrokerId, now: Moment) {
-        for at in 0..self.sets.len() {
-            if self.sets[at].moves.iter().any(|moving| moving.from == broker) {
-                self.end_moves(SetId::new(at), now);
-            }
+        if !self.moves.is_empty() {
+            self.end_moves(|moving| moving.from == broker, now);
         }
     }
 
-    fn end_moves(&mut self, set: SetId, now: Moment) {
-        let moves = std::mem::take(&mut self.sets[set.at()].moves);
+    fn end_moves(&mut self, looked_at: impl Fn(&Move) -> bool, now: Moment) {
         let (mut go_on, mut kept) = (Vec::new(), Vec::new());
-        for mut moving in moves {
-            let unfinished: AHashSet<u64> = self.sessions.unfinished(moving.from).into_iter().collect();
-            moving.draining.retain(|key| unfinished.contains(key));
+        for mut moving in std::mem::take(&mut self.moves) {
+            if looked_at(&moving) {
+                let unfinished: AHashSet<u64> = self.sessions.unfinished(moving.from).into_iter().collect();
+                moving.draining.retain(|key| unfinished.contains(key));
+            }
             if moving.draining.is_empty() {
-                go_on.extend(moving.held);
+                go_on.extend(moving.held.into_iter().map(|entry| (moving.set, entry)));
             } else {
                 kept.push(moving);
             }
         }
-        self.sets[set.at()].moves = kept;
-        for entry in go_on {
+        self.moves = kept;
+        for (set, entry) in go_on {
             self.place_in_set(set, entry, now);
         }
     }
@@ -231,19 +242,14 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// After [`recover`](Self::recover), once the sessions have what an earlier process had begun to send: nothing of a set
     /// overtakes that on another member.
     pub fn hold_for_sessions(&mut self) {
-        for at in 0..self.sets.len() {
-            for member in self.sets[at].brokers().collect::<Vec<_>>() {
-                let draining: AHashSet<u64> = self.unfinished(member, SetId::new(at)).collect();
+        for set in (0..self.sets.len()).map(SetId::new) {
+            for from in self.sets[set.at()].brokers().collect::<Vec<_>>() {
+                let draining: AHashSet<u64> = self.unfinished(from, set).collect();
                 if !draining.is_empty() {
-                    let before = Shares::all_of(member);
-                    self.sets[at].moves.push(Move { from: member, before, draining, held: VecDeque::new() });
+                    let before = Shares::all_of(from);
+                    self.moves.push(Move { set, from, before, draining, held: VecDeque::new() });
                 }
             }
         }
-    }
-
-    /// Messages of sets that wait for another member to answer.
-    pub fn held(&self) -> usize {
-        self.sets.iter().flat_map(|set| &set.moves).map(|moving| moving.held.len()).sum()
     }
 }

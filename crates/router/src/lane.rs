@@ -122,13 +122,16 @@ impl Lane {
         }
     }
 
-    /// Puts back what was sent and is to be sent again, in front of all others of its class.
-    pub(crate) fn push_front(&mut self, entry: Entry) {
+    /// Puts back what was sent and is to be sent again, in front of all of its class that was not, and among what was put
+    /// back before it in the order of its queue.
+    pub(crate) fn put_back(&mut self, entry: Entry) {
         let weight_bytes = entry.message.weight_bytes();
-        let class = entry.class as usize;
         self.held_bytes += weight_bytes;
+        let queue = &mut self.held[entry.class as usize];
+        let comes_later = |waiting: &Waiting| waiting.at > 0 || waiting.entry.ticket.is_behind(entry.ticket);
+        let at = queue.iter().position(comes_later).unwrap_or(queue.len());
         // Before everything that has arrived since.
-        self.held[class].push_front(Waiting { at: 0, weight_bytes, entry });
+        queue.insert(at, Waiting { at: 0, weight_bytes, entry });
     }
 
     /// The next message: of the highest class, then in the order of arrival. Of those that need room in the window only
@@ -241,7 +244,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{DebtId, RouteId};
+    use crate::ids::{DebtId, QueueId, RouteId};
     use tidegate_message::Topic;
 
     const LOOSE: usize = 0;
@@ -269,6 +272,22 @@ mod tests {
             out.push(entry);
         }
         assert_eq!(names(out), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn what_is_put_back_in_two_turns_leaves_in_its_old_order_and_before_all_others() {
+        let (mut lane, now) = (Lane::default(), Instant::now());
+        let spooled = |name: &str, ordinal| {
+            let ticket = Ticket::Spooled { queue: QueueId::new(3), ordinal };
+            Entry { ticket, ..entry(name, 1) }
+        };
+        lane.push(spooled("e", 5), now);
+        lane.push(entry("other", 2), now);
+        for (name, ordinal) in [("a", 1), ("b", 2), ("d", 4), ("c", 3)] {
+            lane.put_back(spooled(name, ordinal));
+        }
+        let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
+        assert_eq!(names(order), ["a", "b", "c", "d", "e", "other"]);
     }
 
     #[test]

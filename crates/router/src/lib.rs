@@ -95,6 +95,7 @@ pub use ticket::Ticket;
 
 use crate::debt::{Debts, Owed};
 use crate::draft::Drafts;
+use crate::handover::Move;
 use crate::notice::Notices;
 use crate::queue::Queue;
 use crate::ring::Ring;
@@ -112,6 +113,8 @@ pub struct Router<A, S> {
     /// What was configured. Places are not used again.
     brokers: Vec<Broker<A>>,
     sets: Vec<Set>,
+    /// Topics that are on their way from one member of a set to others.
+    moves: Vec<Move>,
     routes: Vec<Route>,
     /// Brokers and sets by name.
     targets: AHashMap<Arc<str>, Target>,
@@ -170,6 +173,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         Self {
             brokers: Vec::new(),
             sets: Vec::new(),
+            moves: Vec::new(),
             routes: Vec::new(),
             targets: AHashMap::new(),
             routes_by_name: AHashMap::new(),

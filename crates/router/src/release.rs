@@ -130,10 +130,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let again = self.follow_topics(by, again, now);
         self.has_answered(by, now);
         let broker = &mut self.brokers[by.at()];
-        // In front of what was not sent yet, in the old order.
-        for entry in again.into_iter().rev() {
-            broker.lane.push_front(entry);
-        }
+        // In front of what was not sent yet.
+        again.into_iter().for_each(|entry| broker.lane.put_back(entry));
         refuses.then(|| broker.rest.begin(now.at))
     }
 

@@ -60,8 +60,6 @@ pub struct Set {
     /// How often shares were others.
     changes: u64,
     pub(crate) members: Vec<Member>,
-    /// Topics that are on their way from one member to others.
-    pub(crate) moves: Vec<crate::handover::Move>,
 }
 
 /// What each member gets, at one moment.
@@ -167,7 +165,6 @@ impl Set {
             takeover_after: Duration::ZERO,
             changes: 0,
             members: Vec::new(),
-            moves: Vec::new(),
         }
     }
 
@@ -346,7 +343,7 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut set = set(Policy::Failover, 2, &[]);
-        let mut looked = |set: &mut Set, health: [Health; 2], seconds| {
+        let looked = |set: &mut Set, health: [Health; 2], seconds| {
             set.look(|broker| health[broker.at()], at(seconds));
             owner(set, 7)
         };

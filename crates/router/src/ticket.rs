@@ -77,6 +77,17 @@ impl Ticket {
         matches!(self, Self::Loose { .. })
     }
 
+    /// Whether it comes after another of the same queue of the log.
+    pub(crate) fn is_behind(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Spooled { queue, ordinal }, Self::Spooled { queue: of, ordinal: before }) => {
+                // Ordinals go round.
+                queue == of && (ordinal.wrapping_sub(before) as i32) > 0
+            }
+            _ => false,
+        }
+    }
+
     /// True if it waits in the spool.
     #[inline]
     pub const fn is_spooled(self) -> bool {

@@ -201,6 +201,7 @@ impl DataPath {
                 self.router.complete(Ticket::from_key(key), now);
             }
         }
+        self.router.hold_for_sessions();
         self.spool_news(now.at);
     }
 }
