@@ -3,6 +3,7 @@
 use super::imported;
 use crate::fixture::{PATIENCE, assert_balanced};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 use tidegate_testkit::{Client, ClientOptions, Mosquitto, Tidegate, Version, eventually, within};
 
 /// The last of everything, one for each QoS, both ways.
@@ -136,6 +137,8 @@ fn carried(pair: &Pair) -> [Vec<String>; 2] {
         for qos in 0..3 {
             for topic in TOPICS {
                 client.publish(topic, format!("{name} {qos}").as_bytes(), qos, false).expect("published");
+                // mosquitto 2.0.11 answers its own bridge with quota exceeded, and falls out with it, where a client is behind.
+                listeners.iter_mut().for_each(|listener| listener.turn(Duration::ZERO).expect("connected"));
             }
         }
         for qos in 0..3 {
@@ -143,11 +146,12 @@ fn carried(pair: &Pair) -> [Vec<String>; 2] {
         }
     }
     let mut all = [Vec::new(), Vec::new()];
+    let end = Instant::now() + PATIENCE;
     for (client, all) in listeners.iter_mut().zip(&mut all) {
-        // Three markers of this side, three of the other.
+        // Three markers of this side, three of the other. What goes round for ever brings no markers.
         while all.iter().filter(|line: &&String| line.starts_with("m/")).count() < 6 {
-            let received =
-                client.receive(PATIENCE).expect("connected").unwrap_or_else(|| panic!("no more than {all:#?}"));
+            let left = end.saturating_duration_since(Instant::now());
+            let received = client.receive(left).expect("connected").unwrap_or_else(|| panic!("no more than {all:#?}"));
             let payload = String::from_utf8_lossy(&received.payload).into_owned();
             all.push(format!("{} {payload} at {}", received.topic, received.qos));
         }

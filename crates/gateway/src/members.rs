@@ -86,10 +86,9 @@ impl DataPath {
 
     /// What waits for a broker goes to other members of its sets. Returns how many messages.
     fn give_up(&mut self, broker: BrokerId, now: Instant) -> usize {
-        let movable = self.router.movable(broker);
         let unfinished = match &self.end(broker).kind {
             // What was sent and not acknowledged may have arrived: at least once is what is left of QoS 2 here.
-            Kind::Link(link) => link.take_back(|key| movable(Ticket::from_key(key))),
+            Kind::Link(link) => link.take_back(|key| self.router.is_movable(broker, Ticket::from_key(key))),
             Kind::Embedded { .. } | Kind::Gone => Vec::new(),
         };
         let unfinished = unfinished.into_iter().map(|(key, message)| (Ticket::from_key(key), message)).collect();

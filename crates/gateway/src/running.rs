@@ -112,8 +112,8 @@ impl Gateway {
             let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
             Some((plugin, state))
         });
-        let preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.into()))?;
-        let late = Late::begin(preparer.host(), &config).await;
+        let mut preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.into()))?;
+        let late = Late::begin(&mut preparer, &config).await;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
         let empty = Config {

@@ -27,22 +27,10 @@ pub enum MoveError {
 }
 
 impl<A: Ack, S: Sessions> Router<A, S> {
-    /// Messages with such a ticket go to other members of a set when this one is given up.
-    pub fn movable(&self, broker: BrokerId) -> impl Fn(Ticket) -> bool + use<A, S> {
-        let others = |set: &SetId| {
-            let set = &self.sets[set.at()];
-            set.policy != Policy::All && set.members.len() > 1 && set.brokers().any(|member| member == broker)
-        };
-        let sets: Vec<SetId> = (0..self.sets.len()).map(SetId::new).filter(others).collect();
-        let of_queue = |queue: &crate::queue::Queue| match queue.target {
-            Some(Target::Set(set)) => sets.contains(&set),
-            Some(Target::Broker(_)) | None => false,
-        };
-        let queues: Vec<bool> = self.queues.iter().map(of_queue).collect();
-        move |ticket| match ticket {
-            Ticket::Spooled { queue, .. } => queues[queue.at()],
-            Ticket::Held { set, .. } | Ticket::Loose { set, .. } => set.is_some_and(|set| sets.contains(&set)),
-        }
+    /// Whether a message with such a ticket goes to another member of a set when this broker is given up.
+    pub fn is_movable(&self, broker: BrokerId, ticket: Ticket) -> bool {
+        let set = self.set_of(ticket).map(|set| &self.sets[set.at()]);
+        set.is_some_and(|set| set.chooses() && set.has(broker))
     }
 
     /// A broker has been away for too long, or does not do what it is there for: what waits for it as a member of a set goes
@@ -94,8 +82,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Whether what waits for this broker as a member of a set has another member to go to.
     pub fn has_stand_in(&self, broker: BrokerId) -> bool {
         let is_up = |member: BrokerId| self.brokers[member.at()].health.up_since.is_some();
-        let has_it = |set: &&Set| set.policy != Policy::All && set.brokers().any(|member| member == broker);
-        self.sets.iter().filter(has_it).flat_map(Set::brokers).any(|member| member != broker && is_up(member))
+        let sets = self.sets.iter().filter(|set| set.chooses() && set.has(broker));
+        sets.flat_map(Set::brokers).any(|member| member != broker && is_up(member))
     }
 
     /// A broker is no longer configured. What is durable waits for one of that name, or goes to others of its set; the rest
@@ -121,9 +109,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let before = self.sets[set.at()].shares();
             self.sets[set.at()].members.retain(|member| member.broker != at);
             if before.members().any(|member| member == at) {
-                let Self { sets, brokers, .. } = self;
-                sets[set.at()].look(|broker| brokers[broker.at()].health, now.at);
-                self.deal_after(set, &before, true, Some(at), its_own, now);
+                self.deal_after(set, &before, Some(at), its_own, now);
             } else {
                 // It was there as a member that is none any more.
                 its_own.into_iter().for_each(|entry| self.place_in_set(set, entry, now));

@@ -35,8 +35,8 @@ pub(crate) struct Move {
 
 impl Move {
     /// Whether a message of this key, which is now another's, was its own.
-    fn holds(&self, set: SetId, key: u64, owner: BrokerId) -> bool {
-        self.set == set && self.from != owner && self.before.owner(key) == Some(self.from)
+    fn holds(&self, set: SetId, key: u64, owner: Option<BrokerId>) -> bool {
+        self.set == set && owner != Some(self.from) && self.before.owner(key) == Some(self.from)
     }
 }
 
@@ -66,14 +66,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// How long a broker that is connected may acknowledge nothing, or refuse all, before it is given up; `None` if no other
     /// could stand in for it.
     pub fn takeover_after(&self, broker: BrokerId) -> Option<Duration> {
-        let has_it = |set: &&Set| set.policy() != Policy::All && set.brokers().any(|member| member == broker);
-        let sets = self.sets.iter().filter(has_it).filter(|set| set.members.len() > 1);
-        sets.map(|set| set.takeover_after).min()
+        self.sets.iter().filter(|set| set.chooses() && set.has(broker)).map(|set| set.takeover_after).min()
     }
 
     /// Whether a set has to choose among members.
     pub fn has_choices(&self) -> bool {
-        self.sets.iter().any(|set| set.policy != Policy::All && set.members.len() > 1)
+        self.sets.iter().any(Set::chooses)
     }
 
     /// Whether a set may change with time alone.
@@ -98,7 +96,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn place_in_set(&mut self, set: SetId, entry: Entry, now: Moment) {
         let key = key_hash(self.sets[set.at()].key(&entry.message));
         let Some(owner) = self.sets[set.at()].owner(key) else { return self.place_nowhere(entry) };
-        if let Some(moving) = self.moves.iter_mut().find(|moving| moving.holds(set, key, owner)) {
+        if let Some(moving) = self.moves.iter_mut().find(|moving| moving.holds(set, key, Some(owner))) {
             return moving.held.push_back(entry);
         }
         self.push(owner, entry, now);
@@ -122,22 +120,23 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         now: Moment,
     ) -> usize {
         let Self { sets, brokers, .. } = self;
-        let before = sets[set.at()].shares();
         sets[set.at()].look_at_strain(|broker| brokers[broker.at()].strain(now.at), now.at);
-        let is_other = sets[set.at()].look(|broker| brokers[broker.at()].health, now.at);
-        self.deal_after(set, &before, is_other, leaving, unfinished, now)
+        let before = sets[set.at()].shares();
+        self.deal_after(set, &before, leaving, unfinished, now)
     }
 
-    /// The same, where a configuration has made other shares of those `before`.
+    /// The same, where members have come or gone since shares were those `before`.
     pub(crate) fn deal_after(
         &mut self,
         set: SetId,
         before: &Shares,
-        is_other: bool,
         leaving: Option<BrokerId>,
         unfinished: Vec<Entry>,
         now: Moment,
     ) -> usize {
+        let Self { sets, brokers, .. } = self;
+        sets[set.at()].look(|broker| brokers[broker.at()].health, now.at);
+        let is_other = *before != sets[set.at()].shares();
         if self.sets[set.at()].policy == Policy::All || !is_other && leaving.is_none() {
             return 0;
         }
@@ -188,27 +187,28 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn follow_topics(&mut self, from: BrokerId, entries: Vec<Entry>, now: Moment) -> Vec<Entry> {
         let (mut stay, mut at_once) = (VecDeque::new(), VecDeque::new());
         for entry in entries.into_iter().rev() {
-            let set = self.set_of(entry.ticket);
-            let Some(set) = set.filter(|set| self.sets[set.at()].owner_of(&entry.message) != Some(from)) else {
+            let Some(set) = self.set_of(entry.ticket) else {
                 stay.push_front(entry);
                 continue;
             };
             let key = key_hash(self.sets[set.at()].key(&entry.message));
-            let was_its_own =
-                |moving: &&mut Move| moving.set == set && moving.from == from && moving.before.owner(key) == Some(from);
-            match self.moves.iter_mut().find(was_its_own) {
+            let owner = self.sets[set.at()].owner(key);
+            if owner == Some(from) {
+                stay.push_front(entry);
+                continue;
+            }
+            let has_left = |moving: &&mut Move| moving.from == from && moving.holds(set, key, owner);
+            match self.moves.iter_mut().find(has_left) {
                 Some(moving) => {
                     let is_behind = |held: &Entry| held.ticket.is_behind(entry.ticket);
                     let at = moving.held.iter().position(is_behind).unwrap_or(moving.held.len());
                     moving.held.insert(at, entry);
                 }
-                None => at_once.push_front(entry),
+                None => at_once.push_front((set, entry)),
             }
         }
-        for entry in at_once {
-            if let Some(set) = self.set_of(entry.ticket) {
-                self.place_in_set(set, entry, now);
-            }
+        for (set, entry) in at_once {
+            self.place_in_set(set, entry, now);
         }
         stay.into()
     }

@@ -80,10 +80,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             };
             let before = self.sets[at.at()].shares();
             self.sets[at.at()].configure(configured, members.into_iter());
-            let Self { sets, brokers, .. } = self;
-            sets[at.at()].look(|broker| brokers[broker.at()].health, now.at);
-            let is_other = before != self.sets[at.at()].shares();
-            self.deal_after(at, &before, is_other, None, Vec::new(), now);
+            self.deal_after(at, &before, None, Vec::new(), now);
         }
     }
 
@@ -170,7 +167,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 let broker = BrokerId::new(at);
                 brokers[at].lane.take(|ticket| match ticket {
                     crate::Ticket::Spooled { queue, .. } => match queues[queue.at()].target {
-                        Some(Target::Set(set)) => !sets[set.at()].brokers().any(|member| member == broker),
+                        Some(Target::Set(set)) => !sets[set.at()].has(broker),
                         Some(Target::Broker(target)) => target != broker,
                         None => true,
                     },

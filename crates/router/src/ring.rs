@@ -42,7 +42,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut targets = routes.flat_map(|route| route.targets.iter().map(|target| target.to));
         targets.any(|target| match target {
             Target::Broker(at) => at == broker,
-            Target::Set(set) => self.sets[set.at()].brokers().any(|member| member == broker),
+            Target::Set(set) => self.sets[set.at()].has(broker),
         })
     }
 

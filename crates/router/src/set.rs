@@ -86,20 +86,15 @@ impl Shares {
 
 /// Of members with a share, the one with the best score for a key.
 #[inline]
-fn best(mut members: impl Iterator<Item = (BrokerId, u64, f64)> + Clone, key: u64) -> Option<BrokerId> {
-    let mut with_share = members.clone().filter(|(.., share)| *share > 0.0);
-    let first = with_share.next()?;
-    if with_share.next().is_none() {
+fn best(members: impl Iterator<Item = (BrokerId, u64, f64)> + Clone, key: u64) -> Option<BrokerId> {
+    let with_share = members.filter(|(.., share)| *share > 0.0);
+    let mut first_two = with_share.clone();
+    let first = first_two.next()?;
+    if first_two.next().is_none() {
         return Some(first.0);
     }
-    let mut best: Option<(BrokerId, f64)> = None;
-    for (broker, seed, share) in members.by_ref().filter(|(.., share)| *share > 0.0) {
-        let score = score(seed, key) / share;
-        if best.is_none_or(|(_, least)| score < least) {
-            best = Some((broker, score));
-        }
-    }
-    best.map(|(broker, _)| broker)
+    let scored = with_share.map(|(broker, seed, share)| (broker, score(seed, key) / share));
+    scored.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(broker, _)| broker)
 }
 
 /// Exponentially distributed: the least of several, each divided by a weight, is each one's as often as its weight says.
@@ -199,9 +194,24 @@ impl Set {
         self.members.iter().map(|member| member.broker)
     }
 
+    /// Whether a broker is a member.
+    pub(crate) fn has(&self, broker: BrokerId) -> bool {
+        self.brokers().any(|member| member == broker)
+    }
+
+    /// Whether there is a choice: a message is for one of several.
+    pub(crate) fn chooses(&self) -> bool {
+        self.policy != Policy::All && self.members.len() > 1
+    }
+
+    /// Each member with the seed of its scores and its share.
+    fn parts(&self) -> impl Iterator<Item = (BrokerId, u64, f64)> + Clone + '_ {
+        self.members.iter().map(|member| (member.broker, member.seed, member.share))
+    }
+
     /// What each member gets.
     pub(crate) fn shares(&self) -> Shares {
-        Shares(self.members.iter().map(|member| (member.broker, member.seed, member.share)).collect())
+        Shares(self.parts().collect())
     }
 
     /// By what the member that gets a message is chosen.
@@ -218,7 +228,7 @@ impl Set {
     /// The member that a key belongs to; `None` without members. Not for [`Policy::All`].
     #[inline]
     pub(crate) fn owner(&self, key: u64) -> Option<BrokerId> {
-        best(self.members.iter().map(|member| (member.broker, member.seed, member.share)), key)
+        best(self.parts(), key)
     }
 
     /// The member that a message belongs to; `None` without members.

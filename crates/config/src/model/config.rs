@@ -58,9 +58,15 @@ impl Config {
         }
     }
 
-    /// Whether a plugin may give messages another topic. An unknown one may; that it is unknown is reported elsewhere.
-    pub(crate) fn may_rewrite(&self, plugin: &str) -> bool {
-        self.plugins.get(plugin).is_none_or(|plugin| !plugin.grants.topics.is_empty())
+    /// Whether a route leads to this broker, by itself or as a member of a set.
+    pub(crate) fn leads_to(&self, route: &Route, broker: &str) -> bool {
+        route.to.iter().any(|target| self.brokers_of(target).contains(&broker))
+    }
+
+    /// Whether plugins of a route may give messages another topic. An unknown one may; that it is unknown is reported elsewhere.
+    pub(crate) fn may_rewrite(&self, route: &Route) -> bool {
+        let mut plugins = route.plugins.iter().map(|name| self.plugins.get(name));
+        plugins.any(|plugin| plugin.is_none_or(|plugin| !plugin.grants.topics.is_empty()))
     }
 
     /// The route of this name.

@@ -25,7 +25,7 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     let config = &draft.config;
     let goes = |route| targets(config, route);
     // What a plugin calls a topic nobody knows.
-    let is_plain = |route: &&(usize, &Route)| !route.1.plugins.iter().any(|plugin| config.may_rewrite(plugin));
+    let is_plain = |route: &&(usize, &Route)| !config.may_rewrite(route.1);
     let routes: Vec<(usize, &Route)> = config.routes.iter().enumerate().collect();
     let mut ways: BTreeMap<(&str, &str), FilterTree<(usize, usize)>> = BTreeMap::new();
     for (at, route) in routes.iter().filter(is_plain) {
@@ -39,7 +39,7 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
         for (target, filter) in goes(route).iter().flat_map(|to| route.from.topics.iter().map(move |f| (*to, f))) {
             let Some(back) = ways.get(&(target, route.from.broker.as_str())) else { continue };
             let topics = Pattern::of(filter);
-            let Some(there) = renamed(route, &topics) else { continue };
+            let Some(there) = topics.sent_by(route) else { continue };
             let mut found = Vec::new();
             let _ = back.meeting(&there, |other| {
                 found.push(other);
@@ -67,13 +67,6 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
 fn targets<'c>(config: &'c Config, route: &'c Route) -> BTreeSet<&'c str> {
     let brokers = route.to.iter().flat_map(|target| config.brokers_of(target));
     brokers.filter(|broker| *broker != route.from.broker).collect()
-}
-
-fn renamed(route: &Route, topics: &Pattern) -> Option<Pattern> {
-    match &route.remap {
-        Some(remap) => topics.renamed(&remap.renaming),
-        None => Some(topics.clone()),
-    }
 }
 
 fn apply(route: &Route, topic: &Topic) -> Option<Topic> {

@@ -72,8 +72,7 @@ pub fn rings(config: &Config) -> Vec<Ring> {
     for start in search.starts() {
         let Some(cycle) = search.find(start, Echo::No) else { continue };
         // Nothing is certain of a plugin that may change topics.
-        let rewrites = |plugin: &String| config.may_rewrite(plugin);
-        if cycle.iter().any(|(route, _)| config.routes[*route].plugins.iter().any(rewrites)) {
+        if cycle.iter().any(|(route, _)| config.may_rewrite(&config.routes[*route])) {
             continue;
         }
         if seen.insert(cycle.iter().map(|(route, _)| *route).collect::<BTreeSet<_>>()) {
@@ -120,7 +119,7 @@ impl<'c> Search<'c> {
         let mut edges = Vec::with_capacity(taken.len());
         for (route, takes) in config.routes.iter().zip(&*taken) {
             let brokers: BTreeSet<&str> = route.to.iter().flat_map(|target| config.brokers_of(target)).collect();
-            let sent: Vec<Pattern> = takes.iter().filter_map(|topics| sent(route, topics)).collect();
+            let sent: Vec<Pattern> = takes.iter().filter_map(|topics| topics.sent_by(route)).collect();
             let mut next = BTreeSet::new();
             for (tree, out) in brokers
                 .iter()
@@ -154,9 +153,9 @@ impl<'c> Search<'c> {
         while let Some(at) = queue.pop_front() {
             let here = visits[at].route;
             let route = &config.routes[here];
-            let Some(out) = sent(route, &visits[at].topics) else { continue };
-            let rewrites = route.plugins.iter().any(|plugin| config.may_rewrite(plugin));
-            let rewrites = if rewrites { Echo::Perhaps } else { Echo::Yes };
+            // What its remap does not take `remap` reports.
+            let Some(out) = visits[at].topics.sent_by(route) else { continue };
+            let rewrites = if config.may_rewrite(route) { Echo::Perhaps } else { Echo::Yes };
             for &next in &next[here] {
                 let source = &config.routes[next].from;
                 for (filter, takes) in source.topics.iter().zip(&taken[next]) {
@@ -184,14 +183,6 @@ impl<'c> Search<'c> {
             }
         }
         None
-    }
-}
-
-/// What a route makes of topics; `None` when its remap does not take them, which `remap` reports.
-fn sent(route: &Route, topics: &Pattern) -> Option<Pattern> {
-    match &route.remap {
-        Some(remap) => topics.renamed(&remap.renaming),
-        None => Some(topics.clone()),
     }
 }
 

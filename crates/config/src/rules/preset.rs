@@ -224,16 +224,11 @@ impl Held<'_> {
             self.retained(&written.at, "what this route sends", "set `retain = \"clear\"` on the route");
         }
         // A plugin that may choose topics sees to them.
-        if route.plugins.iter().any(|plugin| draft.config.may_rewrite(plugin)) {
+        if draft.config.may_rewrite(route) {
             return;
         }
         for filter in &written.topics {
-            let topics = Pattern::of(&filter.value);
-            let sent = match &route.remap {
-                Some(remap) => topics.renamed(&remap.renaming),
-                None => Some(topics),
-            };
-            if let Some(sent) = sent {
+            if let Some(sent) = Pattern::of(&filter.value).sent_by(route) {
                 self.topics(&filter.at, &format!("what this route sends of `{}`", filter.value), &sent);
             }
         }

@@ -21,7 +21,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
         context.warning(&written.remap, what, "add one, or `direction = \"both\"`, or leave out `response_topic`");
     }
     // A plugin in front of the remap may have changed the topics: then they are its author's to get right.
-    if route.plugins.iter().any(|name| config.may_rewrite(name)) {
+    if config.may_rewrite(route) {
         never_fits(context, config, route, &remap.renaming, written);
         return;
     }
@@ -61,8 +61,8 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
 /// Whether some route leads from one of its targets to its source.
 fn comes_back(config: &Config, route: &Route) -> bool {
     let targets: Vec<&str> = route.to.iter().flat_map(|target| config.brokers_of(target)).collect();
-    let back = config.routes.iter().filter(|other| targets.contains(&other.from.broker.as_str()));
-    back.flat_map(|back| &back.to).any(|target| config.brokers_of(target).contains(&route.from.broker.as_str()))
+    let mut back = config.routes.iter().filter(|other| targets.contains(&other.from.broker.as_str()));
+    back.any(|back| config.leads_to(back, &route.from.broker))
 }
 
 /// What fits `from` is renamed, and what does not is dropped.

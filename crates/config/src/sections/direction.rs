@@ -100,13 +100,9 @@ fn image(context: &Context<'_>, route: &Route, filter: &At<TopicFilter>) -> Opti
         context.error(&filter.at, what, "share nothing, or leave out `direction`: no-local is not for what is shared");
         return None;
     }
-    let topics = Pattern::of(&filter.value);
-    let made = match &route.remap {
-        None => Some(topics),
-        // What does not fit is reported where remaps are looked at.
-        Some(remap) => Some(topics.renamed(&remap.renaming)?),
-    };
-    let Some(Ok(value)) = made.and_then(|made| made.as_filter()) else {
+    // What does not fit is reported where remaps are looked at.
+    let made = Pattern::of(&filter.value).sent_by(route)?;
+    let Some(Ok(value)) = made.as_filter() else {
         let what = format!("there is no filter for what `remap` makes of `{}`, to bring it back by", filter.value);
         let hint = "end `strip` and `prefix` with a slash, or write `from` and `to`";
         context.error(&filter.at, what, hint);

@@ -28,10 +28,8 @@ fn ways(config: &Config, request: &Route) -> Arc<[WayBack]> {
     let targets = request.to.iter().flat_map(|target| config.brokers_of(target));
     let mut ways: Vec<WayBack> = Vec::new();
     for route in targets.flat_map(|target| config.routes.iter().filter(move |route| route.from.broker == target)) {
-        let comes_back =
-            route.to.iter().any(|target| config.brokers_of(target).contains(&request.from.broker.as_str()));
         // What a plugin calls it nobody knows.
-        if !comes_back || route.plugins.iter().any(|plugin| config.may_rewrite(plugin)) {
+        if !config.leads_to(route, &request.from.broker) || config.may_rewrite(route) {
             continue;
         }
         let there = match route.remap.as_ref().map(|remap| &remap.renaming) {

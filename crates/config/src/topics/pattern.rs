@@ -1,6 +1,6 @@
 //! A set of topics: what a filter lets in, and what a remap makes of that.
 
-use crate::model::{Part, Renaming, Template};
+use crate::model::{Part, Renaming, Route, Template};
 use std::collections::BTreeMap;
 use tidegate_message::{FilterError, Topic, TopicError, TopicFilter};
 
@@ -81,6 +81,14 @@ impl Pattern {
     /// Whether all topics of `other` are in this one.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         self.meet(other).as_ref() == Some(other)
+    }
+
+    /// What a route makes of those of these topics that its remap takes; `None` as [`renamed`](Self::renamed) says.
+    pub(crate) fn sent_by(&self, route: &Route) -> Option<Self> {
+        match &route.remap {
+            Some(remap) => self.renamed(&remap.renaming),
+            None => Some(self.clone()),
+        }
     }
 
     /// What a renaming makes of those of these topics that it takes; `None` when that is nothing, or if one that strips does

@@ -61,9 +61,20 @@ pub(crate) struct Preparer {
     pub(crate) keeps_lines: bool,
 }
 
-struct Compiled {
+/// A component that is compiled, and of what.
+pub(crate) struct Compiled {
     bytes_hash: u64,
     component: Component,
+}
+
+impl Compiled {
+    /// Compiles each file, side by side; a result for each, in their order.
+    pub(crate) fn all(host: &Host, files: &[File<'_>]) -> Vec<Result<Self, tidegate_plugin::Error>> {
+        let known = |(file, compiled): (&File<'_>, Result<Component, _>)| {
+            compiled.map(|component| Self { bytes_hash: hash(&file.bytes), component })
+        };
+        files.iter().zip(compile(host, files)).map(known).collect()
+    }
 }
 
 impl Preparer {
@@ -116,6 +127,11 @@ impl Preparer {
     /// What compiles.
     pub(crate) const fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Takes what others have compiled, by its files.
+    pub(crate) fn know(&mut self, compiled: Vec<(PathBuf, Compiled)>) {
+        self.components.extend(compiled);
     }
 
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
@@ -211,12 +227,13 @@ impl Preparer {
                 }
             }
         }
-        for (File { path, bytes, .. }, compiled) in files.iter().zip(compile(&self.host, &files)) {
-            if let Ok(component) = &compiled {
-                let known = Compiled { bytes_hash: hash(bytes), component: component.clone() };
-                self.components.insert(path.to_path_buf(), known);
-            }
-            found.insert(path, compiled.map_err(|error| error.to_string()));
+        for (File { path, .. }, compiled) in files.iter().zip(Compiled::all(&self.host, &files)) {
+            let component = compiled.map_err(|error| error.to_string()).map(|compiled| {
+                let component = compiled.component.clone();
+                self.components.insert(path.to_path_buf(), compiled);
+                component
+            });
+            found.insert(path, component);
         }
         self.read = used
             .into_iter()

@@ -7,26 +7,26 @@
 use super::Gateway;
 use crate::Error;
 use crate::embedded::Patience;
-use crate::plugins::compile::{File, LARGE_BYTES, compile};
+use crate::plugins::build::{Compiled, Preparer};
+use crate::plugins::compile::{File, LARGE_BYTES};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_config::Config;
-use tidegate_plugin::Host;
 use tokio::task::JoinHandle;
 
 /// What is compiled within this time, or was before, keeps nobody waiting.
 const SOON: Duration = Duration::from_secs(1);
 
-/// Components that are being compiled, into the cache.
+/// Components that are being compiled.
 pub(super) struct Late {
     paths: Vec<PathBuf>,
-    compiling: Option<JoinHandle<()>>,
+    compiling: Option<JoinHandle<Vec<(PathBuf, Compiled)>>>,
 }
 
 impl Late {
-    /// Begins with all that are large. None of them is late if that takes no longer than a moment.
-    pub(super) async fn begin(host: &Host, config: &Config) -> Self {
+    /// Begins with all that are large. None of them is late if that takes no longer than a moment: then they are the preparer's.
+    pub(super) async fn begin(preparer: &mut Preparer, config: &Config) -> Self {
         let used = config.routes.iter().flat_map(|route| &route.plugins);
         let used = used.filter_map(|name| Some((config.plugins.get(name)?.path.clone(), name.clone())));
         let used: BTreeMap<PathBuf, String> = used.collect();
@@ -36,15 +36,21 @@ impl Late {
             return Self { paths: Vec::new(), compiling: None };
         }
         let paths: Vec<_> = large.iter().map(|(path, _)| path.clone()).collect();
-        let host = host.clone();
+        let host = preparer.host().clone();
         let mut compiling = tokio::task::spawn_blocking(move || {
             // What cannot be read or compiled is told by who comes for it.
             let file = |(path, plugin)| Some(File { plugin, path, bytes: std::fs::read(path).ok()? });
             let large = large.iter().map(|(path, plugin)| (path.as_path(), plugin.as_str()));
-            compile(&host, &large.filter_map(file).collect::<Vec<_>>());
+            let files: Vec<File<'_>> = large.filter_map(file).collect();
+            let compiled = files.iter().zip(Compiled::all(&host, &files));
+            compiled.filter_map(|(file, compiled)| Some((file.path.to_path_buf(), compiled.ok()?))).collect()
         });
         match tokio::time::timeout(SOON, &mut compiling).await {
-            Ok(_) => Self { paths: Vec::new(), compiling: None },
+            Ok(compiled) => {
+                // After a bug it is compiled again, by who tells it.
+                preparer.know(compiled.unwrap_or_default());
+                Self { paths: Vec::new(), compiling: None }
+            }
             Err(_) => Self { paths, compiling: Some(compiling) },
         }
     }
@@ -63,11 +69,15 @@ impl Gateway {
         for route in self.snapshot().waiting_routes {
             tracing::info!(route, "it holds its messages until its plugins are compiled");
         }
-        if let Some(compiling) = late.compiling {
-            // A bug there is found, and told, by who compiles it again.
-            let _ = compiling.await;
+        // After a bug it is compiled again, by who tells it.
+        if let Some(compiling) = late.compiling
+            && let Ok(compiled) = compiling.await
+            && let Some(mut preparer) = self.inner.preparer.take()
+        {
+            preparer.know(compiled);
+            self.inner.preparer.set(Some(preparer));
         }
-        let written = (*self.inner.written.borrow()).as_ref().clone();
+        let written = self.inner.written.borrow().as_ref().clone();
         match self.apply_alone(written, Patience::Hold, &[]).await {
             Ok(changes) => changes.now.iter().for_each(|change| tracing::info!(change, "compiled")),
             Err(error) => {

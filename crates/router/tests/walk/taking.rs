@@ -274,7 +274,7 @@ impl Play {
             return;
         }
         let now = self.now();
-        let movable = self.router.movable(id);
+        let movable = |ticket| self.router.is_movable(id, ticket);
         let unfinished = self.sessions.entry(name.to_owned()).or_default().take_back(movable);
         self.note_handed_back(&unfinished);
         self.look_at_sessions();
