@@ -1,4 +1,4 @@
-//! What a broker cannot do is said at connecting, if a route is affected; rings that close by it do not run.
+//! What a broker cannot do is said at connecting, if a route is affected; what echoes goes over once; loops over other gateways end.
 
 use super::*;
 use tidegate_testkit::{Answer, Certs, End, Habit, Mosquitto, OneAnswer, Property, Script};
@@ -28,7 +28,7 @@ fn is_said(version: &str, script: Script, words: &[&[&str]]) {
 #[test]
 fn no_bridge_bit_and_no_no_local_is_said() {
     for script in [Script::rabbitmq(), Script::nats(), Script::amqtt(), Script::rumqttd_v4()] {
-        is_said("auto", script, &[&["comes back", "echo"], &["retain"]]);
+        is_said("auto", script, &[&["echo"], &["retain"]]);
     }
 }
 
@@ -59,11 +59,9 @@ fn a_broker_that_can_do_everything_has_nothing_said_of_it() {
     assert_eq!(lines_with(&tidegate, &["warn"]) + lines_with(&tidegate, &["error"]), 0, "{}", tidegate.log());
 }
 
-/// The same topics both ways between two brokers that send back what they are sent.
+/// The same topics both ways between two brokers that send back what they are sent: each message goes over once.
 #[track_caller]
-fn the_ring_stands_still(version: &str, one: Script, two: Script) {
-    /// One message may go round a few times before it is stopped.
-    const MOST: usize = 200;
+fn what_echoes_goes_over_once(version: &str, one: Script, two: Script, counter: &str) {
     let (x, y) = (ScriptedBroker::start(one), ScriptedBroker::start(two));
     let config = link("x", &x.url(), version, "")
         + &link("y", &y.url(), version, "")
@@ -71,27 +69,78 @@ fn the_ring_stands_still(version: &str, one: Script, two: Script) {
         + &named_route("back", "y", &["a/#"], 1, &["x"], "");
     let tidegate = Tidegate::builder(&config).spawn();
     eventually("both are subscribed", PATIENCE, || x.filters() == ["a/#"] && y.filters() == ["a/#"]);
+    send(&x, "a/b", 1, numbered(20));
+    arrives(&y, "n0019");
+    // Two readings in a row may well be the same, and both sides may say it.
+    send(&y, "a/b", 1, ["same", "same", "n0007", "end"].map(str::to_owned));
+    arrives(&x, "end");
+    eventually("all has come back that will", PATIENCE, || tidegate.metrics().get(counter, &[]).unwrap_or(0.0) >= 24.0);
+    drained(&tidegate);
+    let carried = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        (x.payloads(), y.payloads()),
+        (carried(&["same", "same", "n0007", "end"]), numbered(20)),
+        "{}",
+        tidegate.log()
+    );
+    assert_eq!(tidegate.metrics().get(counter, &[]).unwrap_or(0.0), 24.0);
+}
+
+#[test]
+fn what_two_plain_brokers_send_back_goes_no_further() {
+    what_echoes_goes_over_once("auto", Script::rabbitmq(), Script::nats(), "tidegate_broker_echoes_total");
+}
+
+#[test]
+fn what_two_brokers_that_ignore_no_local_send_back_goes_no_further() {
+    what_echoes_goes_over_once("5", Script::rumqttd_v5(), Script::rumqttd_v5(), "tidegate_broker_loops_total");
+}
+
+/// A gateway of another name than all others have.
+fn named(name: &str, config: &str) -> String {
+    format!("{config}\n[gateway]\nname = \"{name}\"\ndata_dir = \"{{dir}}/data\"\n")
+}
+
+/// Two gateways that face each other: with MQTT 5 what the other brings back is known by its marks.
+#[test]
+fn two_gateways_between_two_brokers_of_mqtt_5_are_no_loop() {
+    let (x, y) = (ScriptedBroker::start(Script::new()), ScriptedBroker::start(Script::new()));
+    let gateway = |id: &str| {
+        let link = |name: &str, url: &str| link(name, url, "5", &format!("client_id = \"{id}-{name}\"\n"));
+        let config = link("x", &x.url())
+            + &link("y", &y.url())
+            + &named_route("there", "x", &["a/#"], 1, &["y"], "")
+            + &named_route("back", "y", &["a/#"], 1, &["x"], "");
+        Tidegate::start(&named(id, &config))
+    };
+    let gateways = [gateway("one"), gateway("two")];
     send(&x, "a/b", 1, ["round".to_owned()]);
-    // Quiet is when nothing has come between two looks.
-    let rounds = || x.published().len() + y.published().len();
-    let (mut before, mut looks) = (usize::MAX, 0);
-    let quiet = within(PATIENCE, || {
-        std::thread::sleep(std::time::Duration::from_millis(25));
-        looks = if std::mem::replace(&mut before, rounds()) == rounds() { looks + 1 } else { 0 };
-        looks == 20 || rounds() > 10 * MOST
-    });
-    assert!(quiet && rounds() <= MOST, "{} rounds\n{}", rounds(), tidegate.log());
-    says(&tidegate, &["error"]);
+    let looped =
+        || gateways.iter().map(|one| one.metrics().get("tidegate_broker_loops_total", &[]).unwrap_or(0.0)).sum::<f64>();
+    // Each brings it over, the other brings that back, and both know it there: not what they published, which is not sent to them.
+    eventually("it has gone round", PATIENCE, || looped() >= 2.0);
+    gateways.iter().for_each(drained);
+    assert_eq!((looped(), y.payloads().len(), x.payloads().len()), (2.0, 2, 2));
+    says(&gateways[0], &["a loop", "hops=\"one two\""]);
 }
 
+/// And where no mark travels it is found, named, and stopped.
 #[test]
-fn a_ring_of_two_plain_brokers_does_not_run() {
-    the_ring_stands_still("auto", Script::rabbitmq(), Script::nats());
-}
-
-#[test]
-fn a_ring_of_two_brokers_that_ignore_no_local_does_not_run() {
-    the_ring_stands_still("5", Script::rumqttd_v5(), Script::rumqttd_v5());
+fn a_loop_over_two_gateways_without_marks_is_paused() {
+    let (x, y) = (ScriptedBroker::start(Script::amqtt()), ScriptedBroker::start(Script::amqtt()));
+    let gateway = |id: &str, from: (&str, &str), to: (&str, &str)| {
+        let link = |name: &str, url: &str| link(name, url, "3.1.1", &format!("client_id = \"{id}-{name}\"\n"));
+        let config = link(from.0, from.1) + &link(to.0, to.1) + &named_route("over", from.0, &["a/#"], 1, &[to.0], "");
+        Tidegate::start(&named(id, &config))
+    };
+    let (at_x, at_y) = (x.url(), y.url());
+    let gateways = [gateway("one", ("x", &at_x), ("y", &at_y)), gateway("two", ("y", &at_y), ("x", &at_x))];
+    send(&x, "a/b", 1, ["round".to_owned()]);
+    let paused =
+        || gateways.iter().map(|one| one.metrics().get("tidegate_routes_paused", &[]).unwrap_or(0.0)).sum::<f64>();
+    eventually("a route is paused", PATIENCE, || paused() >= 1.0);
+    let log = gateways.iter().map(Tidegate::log).collect::<String>();
+    assert!(log.contains("comes back through another gateway") && log.contains("a/b"), "{log}");
 }
 
 #[test]

@@ -97,6 +97,8 @@ pub(crate) const CONNECT_TIMEOUT: Period = span(10 * SECOND, 100, 5 * MINUTE);
 pub(crate) const TOPIC_ALIAS_MAX: Number = number(10, 0, 65_535);
 
 pub(crate) const MAX_QOS: Number = number(2, 0, 2);
+/// Zero: no marks. Names of 64 bytes make a mark of 4 KiB.
+pub(crate) const HOP_LIMIT: Number = number(8, 0, 64);
 /// Zero: at once. What does not fit into a session is cut by the broker (MQTT 5.0 section 3.1.3.2.2).
 pub(crate) const WILL_DELAY: Period = seconds(0, LONGEST_EXPIRY_S);
 /// The most names of headers in a WebSocket's request.

@@ -41,7 +41,6 @@ pub use model::{
 pub use notes::Note;
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
-pub use rules::{Ring, rings};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
 pub use topics::{FilterTree, Pattern};
 pub use values::is_name;

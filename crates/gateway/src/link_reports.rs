@@ -141,7 +141,7 @@ impl DataPath {
         let plain = version != Version::V5 && !bridge;
         let mut notes = Vec::new();
         if plain && source {
-            let echo = if target { "what we publish to it comes back to us, and " } else { "" };
+            let echo = if target { "it echoes what we publish to it, which is known again, and " } else { "" };
             notes.push(format!(
                 "it takes neither MQTT 5 nor the bridge bit: {echo}live messages from it have lost their retain flag"
             ));
@@ -175,7 +175,7 @@ impl DataPath {
             tracing::warn!(broker = &*name, "{note}");
         }
         slot.troubles.notes = notes;
-        self.router.connected(broker, plain);
+        self.router.connected(broker, plain, version == Version::V5);
     }
 }
 

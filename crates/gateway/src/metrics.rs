@@ -171,6 +171,18 @@ const FAMILIES: &[Family] = &[
         "Copies of a message that the broker sent because several subscriptions match.",
         per_broker!(copies),
     ),
+    (
+        "tidegate_broker_echoes_total",
+        "counter",
+        "Messages that this gateway had published there and the broker sent back: they go no further.",
+        per_broker!(echoed),
+    ),
+    (
+        "tidegate_broker_loops_total",
+        "counter",
+        "Messages from the broker that had passed this gateway before, or as many as hop_limit allows: they go no further.",
+        per_broker!(looped),
+    ),
     ("tidegate_broker_queued", "gauge", "Messages that wait for the broker.", per_broker!(queued)),
     ("tidegate_broker_queued_bytes", "gauge", "The same in bytes.", per_broker!(queued_bytes)),
     ("tidegate_broker_connects_total", "counter", "Connections the broker accepted.", per_broker!(connects)),

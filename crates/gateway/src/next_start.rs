@@ -50,6 +50,7 @@ pub(crate) fn told(in_force: &Config, before: &Config, written: &Config) -> Vec<
             old.allow_control_characters != new.allow_control_characters,
             new.allow_control_characters == runs.allow_control_characters,
         ),
+        ("gateway.hop_limit", old.hop_limit != new.hop_limit, new.hop_limit == runs.hop_limit),
         ("admin", before.admin != written.admin, written.admin == in_force.admin),
     ];
     let words = |(key, _, as_it_runs): (&str, bool, bool)| match (key, as_it_runs) {

@@ -119,6 +119,8 @@ impl DataPath {
             sent: broker.sent,
             unrouted: broker.unrouted,
             copies: broker.copies,
+            echoed: broker.echoed,
+            looped: broker.looped,
             queued,
             queued_bytes,
             slowest_s: broker.slowest(Instant::now()).map(|slowest| slowest.as_secs_f64()),

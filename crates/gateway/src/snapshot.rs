@@ -156,6 +156,10 @@ pub struct BrokerSnapshot {
     pub unrouted: u64,
     /// Copies it sent because our subscriptions overlap.
     pub copies: u64,
+    /// Messages of ours that it sent back.
+    pub echoed: u64,
+    /// Messages from it that had been here before, or in too many gateways.
+    pub looped: u64,
     /// Messages that wait for it.
     pub queued: usize,
     /// The same in bytes.

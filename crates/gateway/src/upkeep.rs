@@ -98,10 +98,11 @@ pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
         }
         let now = Instant::now();
         let mut path = path.borrow_mut();
-        next = path.router.read_on(now);
+        let moment = path.moment(now);
+        next = path.router.read_on(moment);
         settles = path.look_at_members(now);
         more_to_tell = told.tell(&path, now);
         more_to_tell |= behind.tell(path.router.backlogs(), now, path.moment(now).us / 1000);
-        path.tell();
+        path.flush(now);
     }
 }

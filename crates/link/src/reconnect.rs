@@ -140,6 +140,7 @@ impl Link {
             max_packet_size: settings.max_packet_size,
             topic_alias_max: settings.topic_alias_max,
             limits: self.shared.memory.borrow_mut().learned().limits(settings.max_qos),
+            mark: settings.mark.clone(),
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Settings {
     pub farewell: Option<Message>,
     /// The most that messages are sent with: what is above is lowered to it.
     pub max_qos: QoS,
+    /// A user property of every message that goes there and has none of its name (MQTT 5).
+    pub mark: Option<(ByteString, ByteString)>,
     /// Ask for everything retained at the first connection, also where the session has the subscription already.
     pub fetch_retained: bool,
     /// In seconds; 0 is off.
@@ -112,6 +114,7 @@ impl Settings {
             birth: None,
             farewell: None,
             max_qos: QoS::ExactlyOnce,
+            mark: None,
             fetch_retained: false,
             keep_alive_s: 30,
             session_expiry_s: 0,

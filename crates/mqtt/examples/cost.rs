@@ -30,6 +30,7 @@ fn config(version: Version) -> ClientConfig {
         max_packet_size: 1 << 20,
         topic_alias_max: 0,
         limits: Default::default(),
+        mark: None,
     }
 }
 

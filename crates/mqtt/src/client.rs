@@ -8,7 +8,7 @@ pub use terms::{BrokerLimits, ClientConfig, Connected};
 use crate::connect::{self, Connect};
 use crate::flow::{Connection, Flow, silence_limit};
 use crate::incoming::AckToken;
-use crate::outgoing::{PeerLimits, PublishError, Published};
+use crate::outgoing::{Mark, PeerLimits, PublishError, Published};
 use crate::reason::ReasonCode;
 use crate::restore::Restored;
 use crate::skip::SLACK_BYTES;
@@ -99,6 +99,7 @@ impl ClientSession {
         // Told to the broker, not held against it: mosquitto 2.0.11 sends more when many acknowledgements arrive at
         // once, and hanging up on it would only make it start over. Packet ids are the bound then.
         connection.receive_maximum = usize::from(u16::MAX);
+        connection.mark = config.mark.as_ref().filter(|_| v5).map(Mark::new);
         self.stage = Stage::Connecting;
         self.keep_alive_s = config.keep_alive_s;
         self.ping_sent = None;

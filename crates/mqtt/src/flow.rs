@@ -2,7 +2,7 @@
 
 use crate::incoming::{AckToken, Arrival, IncomingFlow, Received};
 use crate::known_topics::KnownTopics;
-use crate::outgoing::{AliasesOut, Answer, Completion, OutgoingFlow, PeerLimits, PublishError, Published, Wire};
+use crate::outgoing::{AliasesOut, Answer, Completion, Mark, OutgoingFlow, PeerLimits, PublishError, Published, Wire};
 use crate::publish::{self, Broken};
 use crate::reason::ReasonCode;
 use crate::skip::Skipping;
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     pub(crate) flow: Flow,
     pub(crate) peer: PeerLimits,
     aliases_out: AliasesOut,
+    /// What each message bears on its way out.
+    pub(crate) mark: Option<Mark>,
     /// Of a client: what its broker has sent of late. A server has too many peers for that.
     topics: KnownTopics,
     aliases_in: Vec<Option<Topic>>,
@@ -79,6 +81,7 @@ impl Connection {
             flow,
             peer: PeerLimits::default(),
             aliases_out: AliasesOut::default(),
+            mark: None,
             topics: KnownTopics::default(),
             aliases_in: Vec::new(),
             receive_maximum: usize::from(u16::MAX),
@@ -128,8 +131,8 @@ impl Connection {
 
     pub(crate) fn resend(&mut self, completed: &mut Vec<Completion>) {
         if self.flow.outgoing.has_unsent() {
-            let Self { version, peer, aliases_out, tx, flow, .. } = self;
-            let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, out: tx };
+            let Self { version, peer, aliases_out, mark, tx, flow, .. } = self;
+            let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_ref(), out: tx };
             flow.outgoing.resend(&mut wire, completed);
         }
     }
@@ -141,8 +144,8 @@ impl Connection {
         message: Message,
         ids: &[u32],
     ) -> Result<Published, PublishError> {
-        let Self { version, peer, aliases_out, tx, flow, .. } = self;
-        let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, out: tx };
+        let Self { version, peer, aliases_out, mark, tx, flow, .. } = self;
+        let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_ref(), out: tx };
         flow.outgoing.publish(&mut wire, key, message, ids)
     }
 

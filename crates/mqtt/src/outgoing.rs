@@ -16,7 +16,7 @@ mod peer;
 mod redelivery;
 
 pub(crate) use answers::Answer;
-pub(crate) use peer::{AliasesOut, PeerLimits, Wire};
+pub(crate) use peer::{AliasesOut, Mark, PeerLimits, Wire};
 
 use crate::reason::ReasonCode;
 use std::collections::VecDeque;

@@ -157,6 +157,8 @@ pub(crate) struct Hop<'a> {
     /// Leave the topic empty: the peer knows the alias.
     pub(crate) topic_known: bool,
     pub(crate) subscription_ids: &'a [u32],
+    /// One more property, as it stands on the wire (MQTT 5).
+    pub(crate) mark: &'a [u8],
 }
 
 /// Appends a PUBLISH to `out`, unless it would be larger than `max_bytes`.
@@ -214,6 +216,7 @@ fn properties_len(properties: Option<&Properties>, hop: &Hop<'_>) -> usize {
     properties.map_or(0, message_properties_len)
         + hop.alias.map_or(0, |_| 3)
         + hop.subscription_ids.iter().map(|id| 1 + varint_len(*id as usize)).sum::<usize>()
+        + hop.mark.len()
 }
 
 pub(crate) fn put_message_properties(out: &mut BytesMut, properties: &Properties) {
@@ -255,6 +258,7 @@ fn put_properties(out: &mut BytesMut, properties: Option<&Properties>, hop: &Hop
     if let Some(properties) = properties {
         put_message_properties(out, properties);
     }
+    out.extend_from_slice(hop.mark);
 }
 
 /// Reads the properties of a will message, which are a message's own and a delay.
@@ -333,7 +337,7 @@ mod tests {
             let version = if v5 { Version::V5 } else { Version::V311 };
             let dup = dup && message.qos != QoS::AtMostOnce;
             let hop = Hop { packet_id, dup, alias: alias.filter(|_| v5), topic_known: false,
-                            subscription_ids: if v5 { &ids } else { &[] } };
+                            subscription_ids: if v5 { &ids } else { &[] }, mark: &[] };
             let mut bytes = BytesMut::new();
             encode(&mut bytes, version, &message, &hop, usize::MAX).unwrap();
             let ours = decode(Frames::cut(&mut bytes.clone(), usize::MAX, 1).next().unwrap().unwrap(), version, None).unwrap();

@@ -26,6 +26,7 @@ pub(crate) fn config(version: Version) -> ClientConfig {
         max_packet_size: 10_000,
         topic_alias_max: 0,
         limits: Default::default(),
+        mark: None,
     }
 }
 

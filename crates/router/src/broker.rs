@@ -1,9 +1,9 @@
 //! What the router knows of one broker, as a source and as a target.
 
 use crate::debt::Ack;
+use crate::echo::Echo;
 use crate::lane::{Entry, Lane};
 use crate::pressure::Rest;
-use crate::ring::Echo;
 use crate::set::Health;
 use crate::strain::Pulse;
 use crate::topic_routes::TopicRoutes;
@@ -41,6 +41,10 @@ pub struct Broker<A> {
     pub unrouted: u64,
     /// Copies that it sent because several of our subscriptions overlap.
     pub copies: u64,
+    /// Messages of our own that it sent back.
+    pub echoed: u64,
+    /// Messages from it that have passed this gateway before, or too many.
+    pub looped: u64,
     /// The last message that bore a subscription identifier, and which it and its copies bore.
     last_with_id: Option<(Message, Vec<u32>)>,
     /// Its numbers in the log: as a source of QoS 2 messages, and as the link that remembers what it sent. `None` for
@@ -58,6 +62,8 @@ pub struct Broker<A> {
     /// Messages of sets that it has refused for good, as long as it is not known whether it refuses all.
     pub(crate) aside: Vec<Entry>,
     pub(crate) echo: Echo,
+    /// It has user properties, which say where a message has been. Of a link that was never up nothing is known.
+    pub(crate) carries_marks: bool,
     /// Its owner has not been told of something new.
     pub(crate) dirty: bool,
 }
@@ -79,6 +85,8 @@ impl<A: Ack> Broker<A> {
             sent: 0,
             unrouted: 0,
             copies: 0,
+            echoed: 0,
+            looped: 0,
             last_with_id: None,
             source_id: None,
             link_id: None,
@@ -89,6 +97,7 @@ impl<A: Ack> Broker<A> {
             pulse: Pulse::default(),
             aside: Vec::new(),
             echo: Echo::default(),
+            carries_marks: true,
             dirty: false,
         }
     }

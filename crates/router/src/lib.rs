@@ -33,6 +33,7 @@
 //!
 //! Invariants:
 //! - a source is told only when everything that came of its message is durable, delivered, or dropped and counted;
+//! - a message passes the gateway once;
 //! - messages of one topic and one route reach each target in the order of receipt;
 //! - the account of each route balances at any time ([`Account::imbalance`]);
 //! - what is durable is never dropped because a configuration has changed;
@@ -46,9 +47,11 @@ mod debt;
 mod decide;
 mod draft;
 mod durable;
+mod echo;
 mod exactly_once;
 mod give_up;
 mod handover;
+mod hops;
 mod ids;
 mod lane;
 mod moment;
@@ -63,7 +66,7 @@ mod reconfigure;
 mod record;
 mod release;
 mod resolve;
-mod ring;
+mod rounds;
 mod route;
 mod sessions;
 mod set;
@@ -80,6 +83,7 @@ pub use debt::Ack;
 pub use decide::{Decided, Parking, To, Verdict, Written};
 pub use exactly_once::Sent;
 pub use give_up::MoveError;
+pub use hops::Hops;
 pub use ids::{BrokerId, DebtId, QueueId, RouteId, SetId};
 pub use moment::Moment;
 pub use parcel::Parcel;
@@ -98,7 +102,7 @@ use crate::draft::Drafts;
 use crate::handover::Move;
 use crate::notice::Notices;
 use crate::queue::Queue;
-use crate::ring::Ring;
+use crate::rounds::Rounds;
 use crate::route::Part;
 use crate::trace::Trace;
 use ahash::{AHashMap, AHashSet, RandomState};
@@ -120,7 +124,8 @@ pub struct Router<A, S> {
     targets: AHashMap<Arc<str>, Target>,
     routes_by_name: AHashMap<Arc<str>, RouteId>,
     routes_by_id: AHashMap<NameId, RouteId>,
-    rings: Vec<Ring>,
+    hops: Hops,
+    rounds: Rounds,
 
     /// What sources wait for.
     debts: Debts<A>,
@@ -178,7 +183,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             targets: AHashMap::new(),
             routes_by_name: AHashMap::new(),
             routes_by_id: AHashMap::new(),
-            rings: Vec::new(),
+            hops: Hops::default(),
+            rounds: Rounds::default(),
             debts: Debts::default(),
             blocked: VecDeque::new(),
             drafts: Drafts::default(),
@@ -246,6 +252,21 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Target::Set(set) => Some((&**name, &self.sets[set.at()])),
             Target::Broker(_) => None,
         })
+    }
+
+    /// Whether a route names the broker as a target, alone or in a set.
+    pub fn is_target(&self, broker: BrokerId) -> bool {
+        let routes = self.routes.iter().filter(|route| !route.removed);
+        let mut targets = routes.flat_map(Route::targets);
+        targets.any(|target| match target {
+            Target::Broker(at) => at == broker,
+            Target::Set(set) => self.sets[set.at()].has(broker),
+        })
+    }
+
+    /// Whether a route takes messages from the broker.
+    pub fn is_source(&self, broker: BrokerId) -> bool {
+        self.routes.iter().any(|route| !route.removed && route.source == broker)
     }
 
     /// The sessions of targets.

@@ -72,11 +72,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// Reads on from sources whose time is up, or from all when nothing is full any more. Returns when to look again.
-    pub fn read_on(&mut self, now: Instant) -> Option<Instant> {
+    /// Reads on from sources whose time is up, or from all when nothing is full any more, and lets go what was held back for
+    /// long enough. Returns when to look again. What it lets go is to be flushed.
+    pub fn read_on(&mut self, now: Moment) -> Option<Instant> {
+        let mut next = self.look_at_trials(now);
+        let now = now.at;
         let full = self.brokers.iter().any(|broker| broker.lane.holds_back(now) || broker.held_bytes > HELD_BYTES_MAX)
             || self.routes.iter().any(|route| route.full_since.is_some_and(|since| now < since + HOLD_BACK));
-        let mut next: Option<Instant> = None;
         for at in 0..self.brokers.len() {
             let broker = &mut self.brokers[at];
             let Some(until) = broker.held_back_until else { continue };

@@ -129,8 +129,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             Ticket::Held { .. } | Ticket::Loose { .. } => {}
         }
-        if self.brokers[to.at()].echo.in_ring {
-            self.note_sent(to, &entry.message, now.at);
+        let broker = &self.brokers[to.at()];
+        if !broker.is_link {
+            self.mark(&mut entry.message);
+        } else if broker.echo.is_on() {
+            self.expect_echo(to, &entry.message, now.at);
         }
         if self.trace.is_on() {
             self.trace_sent(to, entry.ticket, &entry.message);

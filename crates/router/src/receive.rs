@@ -52,8 +52,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         {
             return self.acknowledge(from, ack);
         }
-        if self.brokers[from.at()].echo.in_ring {
-            self.note_received(from, &message, now.at);
+        if self.brokers[from.at()].echo.is_on() && self.is_echo(from, &message, now.at)
+            || !self.passes(from, &mut message)
+        {
+            return self.acknowledge(from, ack);
         }
         let broker = &mut self.brokers[from.at()];
         broker.received += 1;
@@ -78,6 +80,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return self.acknowledge(from, ack);
         };
         let weight_bytes = message.weight_bytes();
+        for route in &ways.routes {
+            if self.routes[route.at()].watched {
+                self.watch(*route, &message, now);
+            }
+        }
         if others.is_empty()
             && let Some(to) = self.straight_to(from, *last, ack, &ways, &mut message)
         {
@@ -112,10 +119,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let route = &mut self.routes[at.at()];
         route.account.received += 1;
         route.account.in_flight += 1;
-        if !route.is_direct() && !route.paused {
+        if !route.is_direct() || route.on_trial {
+            let on_trial = route.on_trial;
             let id = self.new_id();
             let parcel = Parcel { message, debt, id, received_ms: wall_ms, received_us: now.us, redelivered };
-            return self.give_to_plugins(at, parcel, now);
+            let parcel = if on_trial { self.try_message(parcel, at, now) } else { Some(parcel) };
+            return parcel.into_iter().for_each(|parcel| self.go_in(at, parcel, now));
         }
         let is_paused = route.paused;
         let part = self.part(at, debt, now.us);
@@ -123,6 +132,20 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return self.end(part, DropReason::Ring);
         }
         self.onward(part, message, now);
+    }
+
+    /// A message that is for plugins, or was held back, goes on.
+    pub(crate) fn go_in(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
+        let route = &self.routes[at.at()];
+        if !route.is_direct() && !route.paused {
+            return self.give_to_plugins(at, parcel, now);
+        }
+        let is_paused = route.paused;
+        let part = self.part(at, parcel.debt, parcel.received_us);
+        if is_paused {
+            return self.end(part, DropReason::Ring);
+        }
+        self.onward(part, parcel.message, now);
     }
 
     /// A message is for the plugins of its route.

@@ -2,11 +2,11 @@
 //! is durable, whatever was added, removed, renamed or reordered.
 
 use crate::debt::Ack;
+use crate::hops::Hops;
 use crate::ids::{BrokerId, RouteId, SetId};
 use crate::pressure::pace;
 use crate::queue::class_of;
 use crate::resolve::Shape;
-use crate::ring::Ring;
 use crate::route::{Route, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::set::Set;
@@ -45,10 +45,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub fn configure(&mut self, config: &Config, now: Moment) {
         let names = config.brokers.keys().chain(config.targets.keys());
         self.spool_settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
+        self.end_trials(now);
+        self.hops = Hops::of(config);
         self.set_sets(config, now);
         self.set_paces(config, now);
         self.set_routes(config);
-        self.find_rings(config);
+        self.choose_watched();
         self.adopt_queues(now);
         self.place_stranded(now);
     }
@@ -100,6 +102,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let mut indexes: Vec<SubscriptionIndex<RouteId>> =
             self.brokers.iter().map(|_| SubscriptionIndex::new()).collect();
+        self.brokers.iter_mut().for_each(|broker| broker.echo.unsubscribe());
         for wanted in &config.routes {
             let Some(source) = self.broker_named(&wanted.from.broker) else { continue };
             let at = self.route_named(&wanted.name);
@@ -124,6 +127,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.had_plugins |= route.has_plugins;
             for filter in &wanted.from.topics {
                 indexes[source.at()].insert(filter, at);
+                self.brokers[source.at()].echo.subscribe(filter);
             }
         }
         // What plugins still have of a route that is gone finds its targets as they are now.
@@ -145,18 +149,6 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.routes.push(Route::new(name.clone()));
         self.routes_by_name.insert(name, at);
         at
-    }
-
-    /// Routes that would feed themselves through brokers that echo.
-    fn find_rings(&mut self, config: &Config) {
-        let rings = tidegate_config::rings(config).into_iter().filter_map(|ring| {
-            let route = |name: &String| self.routes_by_name.get(name.as_str()).copied();
-            let broker = |name: &String| self.broker_named(name);
-            let routes = ring.routes.iter().map(route).collect::<Option<_>>()?;
-            Some(Ring { routes, brokers: ring.brokers.iter().map(broker).collect::<Option<_>>()? })
-        });
-        let rings = rings.collect();
-        self.set_rings(rings);
     }
 
     /// What waits in lanes of brokers that are not members of its set any more goes to those that are.

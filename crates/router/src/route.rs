@@ -68,8 +68,12 @@ pub struct Route {
     pub account: Account,
     /// Not configured any more; it has this place for what is still under way in it.
     pub removed: bool,
-    /// It would feed itself: what comes for it is dropped.
+    /// It feeds itself: what comes for it is dropped.
     pub paused: bool,
+    /// No mark would end a loop that it is in.
+    pub(crate) watched: bool,
+    /// One of its messages is held back to see whether it comes all the same.
+    pub(crate) on_trial: bool,
     /// What a source waits for goes through the spool.
     pub(crate) spooled: bool,
     /// What nobody waits for does, too.
@@ -97,6 +101,8 @@ impl Route {
             account: Account::default(),
             removed: false,
             paused: false,
+            watched: false,
+            on_trial: false,
             spooled: false,
             persist_qos0: false,
             class: Priority::Normal,

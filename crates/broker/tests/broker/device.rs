@@ -91,6 +91,7 @@ pub(crate) fn config(id: &str, version: Version) -> ClientConfig {
         max_packet_size: 10_000_000,
         topic_alias_max: 0,
         limits: Default::default(),
+        mark: None,
     }
 }
 

@@ -95,12 +95,13 @@ impl Keys {
     }
 
     fn gateway(&mut self, gateway: &Gateway) {
-        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters } = gateway;
+        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters, hop_limit } = gateway;
         self.told("name", name);
         self.told("data_dir", data_dir.display());
         self.time("commit_delay", *commit_delay);
         self.size("segment_size", *segment_size);
         self.told("control_characters", if *allow_control_characters { "allow" } else { "refuse" });
+        self.told("hop_limit", hop_limit);
     }
 
     fn link(&mut self, link: &LinkBroker) {

@@ -3,7 +3,7 @@
 //! What is followed is a pattern: the topics that a route takes, and what its remap makes of them. Plugins are taken to
 //! leave topics alone, as most do; one that was granted topics may not, and then nothing is certain.
 
-use crate::model::{BridgeMode, Broker, Config, Route, Version};
+use crate::model::{Broker, Config, Route, Version};
 use crate::sections::Draft;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::Context;
@@ -20,9 +20,9 @@ const MAX_STEPS: usize = 4_000_000;
 enum Echo {
     /// It does.
     Yes,
-    /// It depends on what the broker is, MQTT 5 has no-local and mosquitto the bridge bit; or on a plugin.
+    /// It depends on what the broker is, for only MQTT 5 carries marks; or on a plugin.
     Perhaps,
-    /// It does not: MQTT 5 with no-local, or the box's own broker.
+    /// It does not, or is known again.
     No,
 }
 
@@ -50,37 +50,19 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
             report(context, draft, start, &cycle, allowed);
         }
     }
+    for start in search.starts() {
+        if let Some(cycle) = search.find(start, Echo::No)
+            && reported.insert(cycle.iter().map(|(route, _)| *route).collect())
+        {
+            let way = way(&draft.config, &cycle);
+            let what = format!("a ring: {way}, and back; what this gateway has sent on comes in again nowhere");
+            context.note(&draft.written.routes[start].at, what);
+        }
+    }
     if search.steps == 0 {
         let what = "there are too many routes to see whether any feed themselves";
         context.warning(&(0..0), what, "see to it that no message can come back to where it was");
     }
-}
-
-/// Routes that feed themselves if every one of these brokers sends us back what we publish there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ring {
-    /// By name, in the order in which a message goes through them.
-    pub routes: Vec<String>,
-    /// Those between the routes, by name.
-    pub brokers: Vec<String>,
-}
-
-/// Every ring of a configuration that depends on its brokers. One that is certain is an error of [`parse`](crate::parse).
-pub fn rings(config: &Config) -> Vec<Ring> {
-    let (mut rings, mut seen) = (Vec::new(), BTreeSet::new());
-    let mut search = Search::new(config);
-    for start in search.starts() {
-        let Some(cycle) = search.find(start, Echo::No) else { continue };
-        // Nothing is certain of a plugin that may change topics.
-        if cycle.iter().any(|(route, _)| config.may_rewrite(&config.routes[*route])) {
-            continue;
-        }
-        if seen.insert(cycle.iter().map(|(route, _)| *route).collect::<BTreeSet<_>>()) {
-            let routes = cycle.iter().map(|(route, _)| config.routes[*route].name.clone()).collect();
-            rings.push(Ring { routes, brokers: cycle.into_iter().map(|(_, broker)| broker).collect() });
-        }
-    }
-    rings
 }
 
 /// The routes of a configuration as a graph.
@@ -165,7 +147,11 @@ impl<'c> Search<'c> {
                     *steps -= 1;
                     // A single route that writes what it reads is a mistake, echo or not.
                     let alone = next == start && here == start;
-                    let echo = if alone { Echo::Yes } else { echo(&config.brokers[&source.broker], filter) };
+                    let echo = if alone {
+                        Echo::Yes
+                    } else {
+                        echo(&config.brokers[&source.broker], filter, config.gateway.hop_limit > 0)
+                    };
                     if echo.max(rewrites) > allowed {
                         continue;
                     }
@@ -219,17 +205,18 @@ fn in_rings(mut next: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
     next
 }
 
-fn echo(broker: &Broker, filter: &TopicFilter) -> Echo {
+/// `marks`: messages say which gateways they have passed, where there is MQTT 5.
+fn echo(broker: &Broker, filter: &TopicFilter, marks: bool) -> Echo {
     match broker {
-        // What the gateway publishes there it is never sent.
-        Broker::Embedded(_) => Echo::No,
-        // No-local is forbidden for shared subscriptions (MQTT 5.0 section 3.8.3.1).
-        Broker::Link(_) if filter.share().is_some() => Echo::Yes,
-        Broker::Link(link) => match (link.version, link.bridge) {
-            (Version::V5, _) => Echo::No,
-            (Version::V31 | Version::V311, BridgeMode::Off) => Echo::Yes,
-            (Version::Auto | Version::V31 | Version::V311, _) => Echo::Perhaps,
+        // No-local is forbidden for shared subscriptions (MQTT 5.0 section 3.8.3.1), and without it an echo may go to another
+        // member of the group.
+        Broker::Link(link) if filter.share().is_some() => match link.version {
+            Version::V5 if marks => Echo::No,
+            Version::Auto if marks => Echo::Perhaps,
+            Version::Auto | Version::V31 | Version::V311 | Version::V5 => Echo::Yes,
         },
+        // What the gateway publishes there it is not sent, or knows again.
+        Broker::Link(_) | Broker::Embedded(_) => Echo::No,
     }
 }
 
@@ -242,6 +229,12 @@ fn path(visits: &[Visit], last: usize, broker: &str) -> Vec<(usize, String)> {
     }
     path.reverse();
     path
+}
+
+fn way(config: &Config, cycle: &[(usize, String)]) -> String {
+    let step =
+        |(route, broker): &(usize, String)| format!("{} to broker `{broker}`", shown(&config.routes[*route].name));
+    cycle.iter().map(step).collect::<Vec<_>>().join(", ")
 }
 
 fn report(context: &Context<'_>, draft: &Draft, start: usize, cycle: &[(usize, String)], allowed: Echo) {
@@ -260,9 +253,7 @@ fn report(context: &Context<'_>, draft: &Draft, start: usize, cycle: &[(usize, S
         }
         return;
     }
-    let way =
-        cycle.iter().map(|(route, broker)| format!("{} to broker `{broker}`", shown(&config.routes[*route].name)));
-    let way = way.collect::<Vec<_>>().join(", ");
+    let way = way(config, cycle);
     let hint = "narrow the topics, `remap`, or set `version = \"5\"` on one of the brokers if it speaks that";
     match allowed {
         Echo::Yes => context.error(at, format!("route {name} feeds itself: {way}, and back"), hint),
@@ -312,24 +303,31 @@ mod tests {
 
     #[test]
     fn a_ring_of_brokers_is_found_and_named_once() {
-        let ring =
-            |last| loops("3.1.1", &[("a", "x/#", "", "", "b"), ("b", "#", "", "y/", "c"), ("c", "y/#", last, "", "a")]);
+        // What is shared may come back to another member of the group, and no mark travels.
+        let ring = |last| {
+            let shared = [("a", "$share/g/x/#", "", "", "b"), ("b", "$share/g/#", "", "y/", "c")];
+            loops("3.1.1", &[shared[0], shared[1], ("c", "$share/g/y/#", last, "", "a")])
+        };
         let way = "route `r0` feeds itself: `r0` to broker `b`, `r1` to broker `c`, `r2` to broker `a`, and back";
         assert_eq!(ring("y/"), way);
         assert_eq!(ring(""), "", "back at a as y/x/..., which r0 does not take");
     }
 
     #[test]
-    fn both_ways_over_brokers_that_do_not_echo_is_a_bridge_and_not_a_loop() {
-        let both = |version| loops(version, &[("a", "#", "", "", "b"), ("b", "#", "", "", "a")]);
-        assert!(both("3.1.1").starts_with("route `r0` feeds itself"), "{}", both("3.1.1"));
-        assert!(both("auto").starts_with("route `r0` may feed itself"), "{}", both("auto"));
-        assert_eq!(both("5"), "");
+    fn both_ways_is_a_bridge_and_not_a_loop_unless_it_is_shared_where_no_mark_travels() {
+        let both = |version, filter| loops(version, &[("a", filter, "", "", "b"), ("b", filter, "", "", "a")]);
+        for version in ["3.1.1", "auto", "5"] {
+            assert_eq!(both(version, "#"), "");
+        }
+        let shared = |version| both(version, "$share/g/#");
+        assert!(shared("3.1.1").starts_with("route `r0` feeds itself"), "{}", shared("3.1.1"));
+        assert!(shared("auto").starts_with("route `r0` may feed itself"), "{}", shared("auto"));
+        assert_eq!(shared("5"), "");
     }
 
     #[test]
     fn topics_that_grow_for_ever_end_the_search() {
-        let routes: Vec<_> = (0..30).map(|_| ("a", "#", "", "x/", "a")).collect();
+        let routes: Vec<_> = (0..30).map(|_| ("a", "$share/g/#", "", "x/", "a")).collect();
         assert!(!loops("3.1.1", &routes).is_empty());
     }
 }

@@ -9,8 +9,6 @@ mod remap;
 mod route;
 mod unused;
 
-pub use loops::{Ring, rings};
-
 use crate::sections::Draft;
 use crate::tree::Context;
 

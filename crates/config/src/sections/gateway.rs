@@ -14,6 +14,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         commit_delay: bounds::COMMIT_DELAY.default,
         segment_size: bounds::SEGMENT_SIZE.default,
         allow_control_characters: false,
+        hop_limit: bounds::HOP_LIMIT.default as u32,
     };
     let context = root.context;
     let value = root.take("gateway");
@@ -32,6 +33,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         gateway.commit_delay = section.duration("commit_delay", bounds::COMMIT_DELAY);
         gateway.segment_size = section.size("segment_size", bounds::SEGMENT_SIZE);
         gateway.allow_control_characters = section.choice("control_characters", &[("refuse", false), ("allow", true)]);
+        gateway.hop_limit = section.number("hop_limit", bounds::HOP_LIMIT) as u32; // at most 64
         section.finish();
     }
     gateway

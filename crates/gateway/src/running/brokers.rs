@@ -14,6 +14,7 @@ use tidegate_config::Config;
 use tidegate_link::{Address, Link, LinkHandle};
 use tidegate_mqtt::SubscribeFilter;
 use tidegate_router::BrokerId;
+use tidegate_router::Hops;
 
 /// How often it is looked whether a broker has answered to a change of filters, and for how long.
 const FILTERS_LOOK: Duration = Duration::from_millis(20);
@@ -100,6 +101,7 @@ impl Gateway {
     pub(super) fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
         // Its retained messages ended with the process before; a session that was kept would not bring them again.
         settings.fetch_retained = config.feeds_embedded(name);
+        settings.mark = Hops::of(config).mark();
         let running = self.broker_index(name).and_then(|at| Some((at, self.link_of(at)?)));
         let (at, link) = match running {
             Some((at, handle)) => (at, handle.with_settings(settings)),

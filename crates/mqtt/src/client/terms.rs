@@ -34,6 +34,9 @@ pub struct ClientConfig {
     pub topic_alias_max: u16,
     /// What the broker takes, beyond what it says itself.
     pub limits: BrokerLimits,
+    /// A user property that each message gets that has none of its name (MQTT 5). A message that is too large with it goes
+    /// without.
+    pub mark: Option<(ByteString, ByteString)>,
 }
 
 /// What is known of a broker beside what it says in CONNACK: configured, or learned from what it hung up on.

@@ -4,8 +4,8 @@ use super::PublishError;
 use crate::Version;
 use crate::publish::{self, Hop};
 use ahash::RandomState;
-use bytes::BytesMut;
-use tidegate_message::{Message, QoS, Topic};
+use bytes::{Bytes, BytesMut};
+use tidegate_message::{ByteString, Message, Properties, QoS, Topic};
 
 /// What the peer said it takes.
 #[derive(Debug, Clone)]
@@ -58,11 +58,35 @@ impl AliasesOut {
     }
 }
 
+/// A user property that each message gets that has none of its name.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    name: ByteString,
+    /// As it stands in a PUBLISH.
+    property: Bytes,
+}
+
+impl Mark {
+    pub(crate) fn new((name, value): &(ByteString, ByteString)) -> Self {
+        let own = Properties { user: vec![(name.clone(), value.clone())], ..Properties::default() };
+        let mut property = BytesMut::new();
+        publish::put_message_properties(&mut property, &own);
+        Self { name: name.clone(), property: property.freeze() }
+    }
+
+    /// What a message is to bear of it.
+    fn of(&self, message: &Message) -> &[u8] {
+        let bears = |own: &Properties| own.user.iter().any(|(name, _)| *name == self.name);
+        if message.properties.as_deref().is_some_and(bears) { &[] } else { &self.property }
+    }
+}
+
 /// Everything `publish` needs to know of the connection.
 pub(crate) struct Wire<'a> {
     pub(crate) version: Version,
     pub(crate) limits: &'a PeerLimits,
     pub(crate) aliases: &'a mut AliasesOut,
+    pub(crate) mark: Option<&'a Mark>,
     pub(crate) out: &'a mut BytesMut,
 }
 
@@ -75,8 +99,16 @@ impl Wire<'_> {
         ids: &[u32],
     ) -> Result<(), PublishError> {
         let (alias, topic_known) = self.aliases.of(&message.topic);
-        let hop = Hop { packet_id, dup, alias, topic_known, subscription_ids: ids };
-        publish::encode(self.out, self.version, message, &hop, self.limits.max_packet_size).map_err(|size| {
+        let mark = self.mark.map_or(&[][..], |mark| mark.of(message));
+        let mut hop = Hop { packet_id, dup, alias, topic_known, subscription_ids: ids, mark };
+        let mut encode =
+            |hop: &Hop<'_>| publish::encode(self.out, self.version, message, hop, self.limits.max_packet_size);
+        let mut done = encode(&hop);
+        if done.is_err() && !mark.is_empty() {
+            hop.mark = &[];
+            done = encode(&hop);
+        }
+        done.map_err(|size| {
             // The peer will not see the alias introduced here.
             if let (Some(alias), false) = (alias, topic_known) {
                 self.aliases.slots[usize::from(alias) - 1] = None;

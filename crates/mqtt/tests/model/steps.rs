@@ -28,6 +28,7 @@ impl Model {
             max_packet_size: terms.max_packet_size[CLIENT],
             topic_alias_max: terms.topic_alias_max[CLIENT],
             limits: Default::default(),
+            mark: None,
         };
         self.client.connect(&config, self.now);
         let limits = ServerLimits {

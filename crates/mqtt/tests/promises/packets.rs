@@ -1,7 +1,7 @@
 //! Packets come as they went: wills, properties, subscriptions.
 
 use super::V5;
-use crate::pair::{Client, LIMITS, Server, VERSIONS, config, message, packet};
+use crate::pair::{Client, LIMITS, Server, VERSIONS, config, message, no_limits, packet};
 use bytes::Bytes;
 use tidegate_message::{Message, Properties, QoS, TopicFilter};
 use tidegate_mqtt::{ClientConfig, Control, ReasonCode, RetainHandling, SubscribeFilter, Version, Will};
@@ -49,6 +49,31 @@ fn every_publish_property_is_carried_both_ways() {
     client.session.publish(0, sent.clone()).unwrap();
     let batch = Server::plain(Version::V311).hear(client.session.tx().split());
     assert_eq!(batch.received[0].message, Message { properties: None, ..sent });
+}
+
+/// A mark is another user property of what has none of its name; what is too large with it goes without, 3.x has none.
+#[test]
+fn a_mark_is_on_every_message_that_bears_none() {
+    let marked = |version| ClientConfig { mark: Some(("mark".into(), "us".into())), ..config(version) };
+    let came = |version, connack: &[u8], sent: Message| {
+        let mut client = Client::plain(version);
+        client.connect(&marked(version), connack);
+        client.said();
+        client.session.publish(0, sent).unwrap();
+        let batch = Server::plain(version).hear(client.session.tx().split());
+        batch.received[0].message.properties.as_ref().map(|own| own.user.clone()).unwrap_or_default()
+    };
+    let ours = ("mark".into(), "us".into());
+    assert_eq!(came(V5, no_limits(V5), message("a", "x", 1)), [ours.clone()]);
+    let others = every_property();
+    let last = [others.user.clone(), vec![ours]].concat();
+    assert_eq!(came(V5, no_limits(V5), Message { properties: Some(Box::new(others)), ..message("a", "x", 1) }), last);
+    let theirs = vec![("mark".into(), "them us".into())];
+    let own = Properties { user: theirs.clone(), ..Properties::default() };
+    assert_eq!(came(V5, no_limits(V5), Message { properties: Some(Box::new(own)), ..message("a", "x", 1) }), theirs);
+    // The broker takes 20 bytes.
+    assert_eq!(came(V5, &[0, 0, 5, 39, 0, 0, 0, 20], message("a", "x", 1)), []);
+    assert_eq!(came(Version::V311, no_limits(Version::V311), message("a", "x", 1)), []);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a message is when it has waited, was sent, and waits once more; and what is taken for an echo.
+//! What a message is when it has waited, was sent, and waits once more.
 
 use crate::source::Token;
 use crate::target::Shared;
@@ -35,7 +35,7 @@ impl Small {
         router.configure(&config, now);
         let _ = router.recover(now);
         for id in &ids {
-            router.connected(*id, false);
+            router.connected(*id, false, true);
             router.broker_mut(*id).health.up_since = Some(start);
         }
         Self { router, ids, start, elapsed: Duration::ZERO }
@@ -128,41 +128,4 @@ fn a_full_queue_that_drops_its_oldest_takes_the_newest_though_nobody_waits_for_i
     let got: Vec<_> = std::iter::from_fn(|| small.pull(2)).map(|(_, message)| message.payload).collect();
     assert_eq!(got, ["2", "3"]);
     assert_eq!(small.dropped(), 1);
-}
-
-/// Two routes that feed each other if both brokers send back what they are sent.
-fn ring() -> Small {
-    let mut small = Small::new(
-        "[[routes]]\nname = \"there\"\nfrom = { broker = \"a\", topics = [\"t\"] }\nto = [\"b\"]\n\
-         [[routes]]\nname = \"back\"\nfrom = { broker = \"b\", topics = [\"t\"] }\nto = [\"a\"]\n",
-    );
-    small.router.connected(small.ids[0], true);
-    small
-}
-
-fn comes_back(small: &mut Small, text: u32) {
-    small.receive(0, Message::new(Topic::new("t").expect("a topic"), text.to_string(), QoS::AtMostOnce));
-    let (_, sent) = small.pull(1).expect("it goes there");
-    small.receive(1, sent);
-    while small.pull(0).is_some() {}
-}
-
-#[test]
-fn a_broker_that_sends_back_everything_has_its_ring_broken() {
-    let mut small = ring();
-    (0..8).for_each(|text| comes_back(&mut small, text));
-    assert!(small.router.routes().any(|(_, route)| route.paused));
-}
-
-#[test]
-fn a_device_that_says_now_and_then_what_we_said_pauses_nothing() {
-    let mut small = ring();
-    for text in 0..100 {
-        comes_back(&mut small, text);
-        // Nobody says this.
-        small.receive(0, Message::new(Topic::new("t").expect("a topic"), "only ours", QoS::AtMostOnce));
-        assert!(small.pull(1).is_some());
-        small.wait(10);
-    }
-    assert!(!small.router.routes().any(|(_, route)| route.paused));
 }

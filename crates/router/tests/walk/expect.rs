@@ -42,7 +42,7 @@ impl Play {
         self.work();
         let now = self.now();
         self.router.spool_news(now);
-        self.router.read_on(now.at);
+        self.router.read_on(now);
         self.look_at_sessions();
         self.router.look_at_sets(now);
         let mut did = self.router.spool().durable() > durable;

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `stories` | 10,000 stories (`TIDEGATE_STORIES=1000000` for more, `TIDEGATE_SEED` for the same or others) of traffic, plugins, links, reloads, full disks and crashes: what was acknowledged arrives, is parked or is counted; in order; at QoS 2 once; accounts balance; what plugins remember is there with its decisions; everything ends |
 //! | `regression` | stories that went wrong once |
-//! | `again` | what a message is when it has waited, was sent and waits once more; what is taken for an echo |
+//! | `again` | what a message is when it has waited, was sent and waits once more |
+//! | `meshes` | up to four brokers that carry marks, keep to the bridge bit, or do neither, and three gateways: what crosses which route, how often, and that it ends |
 //! | `story`, `setup` | what may happen, and what may be configured |
 //! | `play` | does it to a router: `sending` as sources, `deciding` as plugins, `taking` as targets, `operating` as operators, `restarting` as the next process |
 //! | `ledger`, `expect` | what happened to each message, and what must hold at each step and at the end |
@@ -21,6 +22,7 @@ mod deciding;
 mod disk;
 mod expect;
 mod ledger;
+mod meshes;
 mod operating;
 mod play;
 mod regression;

@@ -1,0 +1,385 @@
+//! Rounds: a loop over other gateways is found where no mark travels, proved, and its route paused.
+//!
+//! A message that comes again and again, at the same distance, may go in a round: this gateway sends it on, another brings
+//! it back. Or a device says the same each second. What tells them apart is what happens when it is *not* sent on: a round
+//! stands still, a device does not. So such a message is put on trial: it is held back, with all of it that is still under
+//! way, for longer than a round takes, and for another time at each turn. If it comes then, it is a device's, and everything
+//! goes on in its order. If not, it is let go, and must be back within a round. A message that stands still when it is held
+//! and comes when it is let go, three times in a row, is in a loop: its route is paused, and the message dropped. Until then
+//! nothing is dropped: a device that falls silent just when it is on trial has its last message a moment later.
+//!
+//! Loops that feed each other do not stand still when one of their routes does. In those a message multiplies, and the route
+//! that it crosses [`FLOOD`] times in a second is paused.
+//!
+//! Only routes from or to brokers that carry no mark (MQTT 3) are watched; elsewhere `hops` ends a loop with its first round.
+
+use crate::Router;
+use crate::account::DropReason;
+use crate::debt::Ack;
+use crate::ids::{BrokerId, RouteId};
+use crate::moment::Moment;
+use crate::parcel::Parcel;
+use crate::route::Target;
+use crate::sessions::Sessions;
+use ahash::{AHashMap, RandomState};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, Topic};
+use tidegate_pacing::Doubling;
+
+/// A round that takes longer is not looked for.
+const LONGEST_ROUND: Duration = Duration::from_secs(1);
+
+/// Several copies of one message in a round come closer to each other than the round is long, which is then taken to be this long.
+const ROUND_MIN: Duration = Duration::from_millis(100);
+
+/// Times are taken to be the same within a factor of two and this.
+const JITTER: Duration = Duration::from_millis(10);
+
+/// How often a message must stand still and come back.
+const TURNS: u32 = 3;
+
+/// For how long what has come though it was held is not tried again: the first time, for twice as long each time after, and at
+/// most. Two gateways of one loop that hold it at the same time disturb each other.
+const ACQUITTED_MIN: Duration = Duration::from_secs(1);
+const ACQUITTED_MAX: Duration = Duration::from_secs(3600);
+
+/// A message that was let go is back within so many rounds: another gateway of the loop may hold it too.
+const AWAY_ROUNDS: u32 = 8;
+
+/// How many messages are remembered, of all routes.
+const SEEN_MAX: usize = 4096;
+
+/// How many messages of its topic may wait behind one that is held, and what they may weigh in bytes; with more the trial ends.
+const HELD_MAX: usize = 1000;
+const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A message that comes more often than this in [`LONGEST_ROUND`] is in loops that feed each other.
+const FLOOD: u64 = 500;
+
+/// What is known of messages that may go in rounds.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    /// By route and the hash of topic and payload.
+    seen: AHashMap<(RouteId, u64), Seen>,
+    order: VecDeque<(RouteId, u64)>,
+    /// At most one of a route.
+    trials: Vec<Trial>,
+    draws: u64,
+}
+
+/// A message that came once or more.
+#[derive(Debug)]
+struct Seen {
+    last: Instant,
+    /// Between the last two times.
+    gap: Duration,
+    /// How often in a row it came again after the same time, and how often is enough.
+    returns: u64,
+    enough: u64,
+    acquitted_until: Option<Instant>,
+    acquitted_for: Doubling,
+    /// How often it has come since then.
+    since: Instant,
+    count: u64,
+}
+
+/// What a message may be.
+enum Suspicion {
+    /// It goes in rounds of about this length.
+    Round(Duration),
+    /// It multiplies.
+    Flood,
+}
+
+/// A message that is held back to see whether it comes all the same.
+struct Trial {
+    route: RouteId,
+    content: u64,
+    topic: Topic,
+    gap: Duration,
+    phase: Phase,
+    /// From when on it stands still if it goes in rounds: all that was under way has come.
+    quiet_from: Instant,
+    /// How often it stood still and came back.
+    turns: u32,
+    /// It, and what came of its topic behind it.
+    held: VecDeque<Parcel>,
+    held_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Held until then.
+    Held(Instant),
+    /// Let go, and to be back by then.
+    Away(Instant),
+}
+
+impl Phase {
+    const fn until(self) -> Instant {
+        match self {
+            Self::Held(until) | Self::Away(until) => until,
+        }
+    }
+}
+
+/// What becomes of a message of a route that has a trial.
+enum Sentence {
+    /// It has nothing to do with it, or the trial is over.
+    Goes,
+    /// It is held, or waits behind the one that is.
+    Held,
+    /// It goes in rounds.
+    Proved,
+}
+
+fn is_same(one: Duration, other: Duration) -> bool {
+    one <= 2 * other + JITTER && other <= 2 * one + JITTER
+}
+
+impl Rounds {
+    /// A number that nobody outside can know.
+    fn draw(&mut self, below: u64, hasher: &RandomState) -> u64 {
+        self.draws += 1;
+        hasher.hash_one(self.draws) % below
+    }
+
+    /// Whether a message has come back often enough to be tried, or too often.
+    fn suspicion(&mut self, key: (RouteId, u64), hasher: &RandomState, now: Instant) -> Option<Suspicion> {
+        let enough = 2 + self.draw(4, hasher);
+        if let Some(seen) = self.seen.get_mut(&key) {
+            let gap = now.saturating_duration_since(seen.last);
+            let again = gap <= LONGEST_ROUND && (seen.returns == 0 || is_same(gap, seen.gap));
+            (seen.last, seen.gap) = (now, gap);
+            if now > seen.since + LONGEST_ROUND {
+                (seen.since, seen.count) = (now, 0);
+            }
+            seen.count += 1;
+            if seen.count > FLOOD {
+                return Some(Suspicion::Flood);
+            }
+            if !again {
+                (seen.returns, seen.enough) = (0, enough);
+                return None;
+            }
+            seen.returns += 1;
+            let is_acquitted = seen.acquitted_until.is_some_and(|until| now < until);
+            return (seen.returns >= seen.enough && !is_acquitted).then_some(Suspicion::Round(gap));
+        }
+        if self.seen.len() >= SEEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        let seen = Seen {
+            last: now,
+            gap: Duration::ZERO,
+            returns: 0,
+            enough,
+            acquitted_until: None,
+            acquitted_for: Doubling::new(ACQUITTED_MIN, ACQUITTED_MAX),
+            since: now,
+            count: 1,
+        };
+        self.seen.insert(key, seen);
+        self.order.push_back(key);
+        None
+    }
+
+    /// For how long all that is under way may come, and for how long nothing may then: one and a half to four and a half rounds.
+    fn hold_for(&mut self, gap: Duration, hasher: &RandomState) -> (Duration, Duration) {
+        let parts = 1500 + self.draw(3000, hasher) as u32;
+        let round = gap.max(ROUND_MIN);
+        (2 * round, round * parts / 1000)
+    }
+
+    fn acquit(&mut self, trial: &Trial, hasher: &RandomState, now: Instant) {
+        let more = 1000 + self.draw(1000, hasher) as u32;
+        if let Some(seen) = self.seen.get_mut(&(trial.route, trial.content)) {
+            seen.acquitted_until = Some(now + seen.acquitted_for.advance() * more / 1000);
+        }
+    }
+}
+
+impl<A: Ack, S: Sessions> Router<A, S> {
+    /// A broker has accepted us: `echoes` if the session has neither no-local nor the bridge bit to keep what we publish
+    /// from coming back, `carries_marks` if it has user properties.
+    pub fn connected(&mut self, broker: BrokerId, echoes: bool, carries_marks: bool) {
+        let known = &mut self.brokers[broker.at()];
+        known.echo.connected(echoes);
+        known.carries_marks = carries_marks;
+        self.choose_watched();
+    }
+
+    /// Which routes may be in a loop that no mark would end.
+    pub(crate) fn choose_watched(&mut self) {
+        let no_marks = self.hops.mark().is_none();
+        let loses = |broker: BrokerId| {
+            let broker = &self.brokers[broker.at()];
+            broker.is_link && (no_marks || !broker.carries_marks)
+        };
+        let watched = |at: &crate::Route| {
+            let mut targets = at.targets();
+            loses(at.source)
+                || targets.any(|target| match target {
+                    Target::Broker(broker) => loses(broker),
+                    Target::Set(set) => self.sets[set.at()].members.iter().any(|member| loses(member.broker)),
+                })
+        };
+        let watched: Vec<bool> = self.routes.iter().map(|route| !route.removed && watched(route)).collect();
+        for (route, watched) in self.routes.iter_mut().zip(watched) {
+            route.watched = watched;
+        }
+    }
+
+    /// Another configuration: everything goes on, and is watched anew.
+    pub(crate) fn end_trials(&mut self, now: Moment) {
+        for trial in std::mem::take(&mut self.rounds.trials) {
+            self.let_go(trial, now);
+        }
+        self.rounds = Rounds::default();
+        for route in &mut self.routes {
+            route.paused = false;
+        }
+    }
+
+    /// A message is to enter a route that is watched.
+    #[inline(never)]
+    pub(crate) fn watch(&mut self, route: RouteId, message: &Message, now: Moment) {
+        if self.routes[route.at()].paused || self.routes[route.at()].on_trial {
+            return;
+        }
+        let content = self.hasher.hash_one((message.topic.as_str(), &message.payload[..]));
+        let Self { rounds, hasher, routes, .. } = self;
+        let gap = match rounds.suspicion((route, content), hasher, now.at) {
+            None => return,
+            Some(Suspicion::Round(gap)) => gap,
+            Some(Suspicion::Flood) => return self.pause(route, &message.topic, LONGEST_ROUND / FLOOD as u32),
+        };
+        routes[route.at()].on_trial = true;
+        // It was let go when it came last, and is back.
+        rounds.trials.push(Trial {
+            route,
+            content,
+            topic: message.topic.detached(),
+            gap,
+            phase: Phase::Away(now.at),
+            quiet_from: now.at,
+            turns: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+        });
+        self.wants_look = true;
+    }
+
+    /// A message is about to enter a route that has a trial. Returns it if it does.
+    #[inline(never)]
+    pub(crate) fn try_message(&mut self, parcel: Parcel, route: RouteId, now: Moment) -> Option<Parcel> {
+        let Some(at) = self.rounds.trials.iter().position(|trial| trial.route == route) else { return Some(parcel) };
+        match self.sentence(at, &parcel.message, now.at) {
+            Sentence::Held => {
+                let trial = &mut self.rounds.trials[at];
+                trial.held_bytes += parcel.message.weight_bytes();
+                trial.held.push_back(parcel);
+                self.wants_look = true;
+                None
+            }
+            Sentence::Goes => {
+                // What waits goes first.
+                if matches!(self.rounds.trials[at].phase, Phase::Held(_))
+                    && self.rounds.trials[at].topic == parcel.message.topic
+                {
+                    self.acquit(at, now);
+                }
+                Some(parcel)
+            }
+            Sentence::Proved => {
+                let trial = self.rounds.trials.swap_remove(at);
+                self.pause(route, &trial.topic, trial.gap);
+                let part = self.part(route, parcel.debt, parcel.received_us);
+                self.end(part, DropReason::Ring);
+                None
+            }
+        }
+    }
+
+    fn sentence(&mut self, at: usize, message: &Message, now: Instant) -> Sentence {
+        let trial = &self.rounds.trials[at];
+        if trial.topic != message.topic {
+            return Sentence::Goes;
+        }
+        let is_it = trial.content == self.hasher.hash_one((message.topic.as_str(), &message.payload[..]));
+        match trial.phase {
+            // Too much waits behind it, or it comes though it is held.
+            Phase::Held(_) if trial.held.len() >= HELD_MAX || trial.held_bytes >= HELD_BYTES_MAX => Sentence::Goes,
+            Phase::Held(_) if is_it && now >= trial.quiet_from => Sentence::Goes,
+            Phase::Held(_) => Sentence::Held,
+            Phase::Away(_) if !is_it => Sentence::Goes,
+            Phase::Away(_) => {
+                let (gap, turns) = (trial.gap, trial.turns);
+                if turns == TURNS {
+                    return Sentence::Proved;
+                }
+                let (comes_for, stands_for) = self.rounds.hold_for(gap, &self.hasher);
+                let trial = &mut self.rounds.trials[at];
+                trial.quiet_from = now + comes_for;
+                trial.phase = Phase::Held(trial.quiet_from + stands_for);
+                Sentence::Held
+            }
+        }
+    }
+
+    /// Lets messages go whose time is up. Returns when to look again.
+    pub(crate) fn look_at_trials(&mut self, now: Moment) -> Option<Instant> {
+        let mut at = 0;
+        while at < self.rounds.trials.len() {
+            let trial = &mut self.rounds.trials[at];
+            match trial.phase {
+                phase if now.at < phase.until() => at += 1,
+                Phase::Held(_) => {
+                    // It stood still.
+                    trial.phase = Phase::Away(now.at + AWAY_ROUNDS * trial.gap.max(ROUND_MIN));
+                    trial.turns += 1;
+                    trial.held_bytes = 0;
+                    let (route, held) = (trial.route, std::mem::take(&mut trial.held));
+                    self.enter_at_last(route, held, now);
+                    at += 1;
+                }
+                Phase::Away(_) => self.acquit(at, now),
+            }
+        }
+        self.rounds.trials.iter().map(|trial| trial.phase.until()).min()
+    }
+
+    /// The message of a trial is a device's.
+    fn acquit(&mut self, at: usize, now: Moment) {
+        let trial = self.rounds.trials.swap_remove(at);
+        self.rounds.acquit(&trial, &self.hasher, now.at);
+        self.let_go(trial, now);
+    }
+
+    fn let_go(&mut self, trial: Trial, now: Moment) {
+        self.routes[trial.route.at()].on_trial = false;
+        self.enter_at_last(trial.route, trial.held, now);
+    }
+
+    fn enter_at_last(&mut self, route: RouteId, held: VecDeque<Parcel>, now: Moment) {
+        for parcel in held {
+            self.go_in(route, parcel, now);
+        }
+    }
+
+    fn pause(&mut self, route: RouteId, topic: &Topic, round: Duration) {
+        let route = &mut self.routes[route.at()];
+        (route.on_trial, route.paused) = (false, true);
+        tracing::error!(
+            route = &*route.name,
+            broker = &*self.brokers[route.source.at()].name,
+            topic = %topic.as_str().escape_debug(),
+            ?round,
+            "paused: what this route sends on comes back through another gateway; what comes for it is dropped as `ring`, until \
+             the configuration changes: narrow its topics, or give them a prefix"
+        );
+    }
+}
