@@ -10,6 +10,9 @@
 //! | `ticks` | what plugins say on a tick, and the plugins behind them |
 //! | `traced` | what `RUST_LOG=tidegate=debug` tells of a message |
 //! | `retained` | retained messages, wills, and that nothing echoes |
+//! | `shared` | several gateways on one share |
+//! | `status` | what the gateway says of itself, and what Home Assistant makes of it |
+//! | `stored` | what a route wants of what is stored at its source |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
 
 mod both_ways;
@@ -18,6 +21,9 @@ mod qos;
 mod retained;
 mod routes;
 mod sets;
+mod shared;
+mod status;
+mod stored;
 mod ticks;
 mod traced;
 mod transports;

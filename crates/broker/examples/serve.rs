@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if counts {
         let counter = Rc::new(RefCell::new(Counter { local: None, count: count.clone() }));
         let local = broker.local(counter.clone());
-        local.subscribe(&[(TopicFilter::new("#")?, QoS::ExactlyOnce)]);
+        local.subscribe(&[(TopicFilter::new("#")?, QoS::ExactlyOnce, tidegate_mqtt::RetainHandling::Send)]);
         counter.borrow_mut().local = Some(local);
     }
     local_set

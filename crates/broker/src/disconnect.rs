@@ -113,20 +113,21 @@ impl BrokerState {
         }
     }
 
-    /// Forgets a session whose client is not connected. Its will, if it is still to come, comes now.
+    /// Forgets a session whose client is not connected. Its will, if it is still to come, comes now; what it had for a group
+    /// goes to others of that.
     pub(crate) fn end_session(&mut self, slot: u32, now: Instant) {
         let Some(key) = self.sessions.key(slot) else { return };
         self.forget_due(key);
         self.publish_will(slot, now);
+        let left = self.take_leftover(slot, now);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let filters = std::mem::take(&mut session.subscriptions);
-        let waiting = session.queue.clear(&mut self.queued);
-        self.stats.dropped.session_ended += waiting as u64;
         self.stats.subscriptions -= filters.len();
         for filter in &filters {
             self.remove_subscription(slot, filter);
         }
         self.sessions.remove(slot);
+        self.stats.dropped.session_ended += self.hand_on(left, now) as u64;
     }
 
     /// Throws a client out.

@@ -26,6 +26,8 @@ pub(crate) enum Readiness {
 /// The members of `$share/<group>/<filter>`.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// As no other has or had.
+    pub(crate) serial: u32,
     filter: TopicFilter,
     members: Vec<Member>,
     /// Whose turn it is.
@@ -58,6 +60,9 @@ impl Group {
 pub(crate) struct Groups {
     slots: Vec<Option<Group>>,
     by_filter: AHashMap<TopicFilter, u32>,
+    by_serial: AHashMap<u32, u32>,
+    /// Of the group made last; 0 is nobody's.
+    serial: u32,
 }
 
 /// What joining or leaving means for the index of subscriptions.
@@ -75,6 +80,11 @@ impl Groups {
         self.slots.get_mut(group as usize)?.as_mut()
     }
 
+    /// The group that has this serial.
+    pub(crate) fn with_serial(&self, serial: u32) -> Option<u32> {
+        self.by_serial.get(&serial).copied()
+    }
+
     /// Makes a client a member, or changes how it is one.
     pub(crate) fn join(&mut self, filter: &TopicFilter, member: Member) -> Change {
         if let Some(&at) = self.by_filter.get(filter)
@@ -88,13 +98,16 @@ impl Groups {
             }
             return Change { group: at, group_changed: false, was_member };
         }
-        let group = Group { filter: filter.clone(), members: vec![member], next: 0 };
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        let serial = self.serial;
+        let group = Group { serial, filter: filter.clone(), members: vec![member], next: 0 };
         let at = self.slots.iter().position(Option::is_none).unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
         });
         self.slots[at] = Some(group);
         self.by_filter.insert(filter.clone(), at as u32);
+        self.by_serial.insert(serial, at as u32);
         Change { group: at as u32, group_changed: true, was_member: false }
     }
 
@@ -106,8 +119,9 @@ impl Groups {
         group.members.remove(member);
         let group_changed = group.members.is_empty();
         if group_changed {
-            let filter = group.filter.clone();
+            let (filter, serial) = (group.filter.clone(), group.serial);
             self.by_filter.remove(&filter);
+            self.by_serial.remove(&serial);
             self.slots[at as usize] = None;
         }
         Some(Change { group: at, group_changed, was_member: true })

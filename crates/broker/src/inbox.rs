@@ -26,6 +26,8 @@ pub struct LocalReceived {
     /// The right to acknowledge it. `None` for QoS 0, retained messages, wills, and what another in-process client
     /// published.
     pub ack: Option<LocalAck>,
+    /// It comes because of [`Local::subscribe`](crate::Local::subscribe).
+    pub stored: bool,
 }
 
 /// The right to acknowledge a client's message, once. Plain data: see [`AckToken`].

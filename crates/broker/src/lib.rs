@@ -39,6 +39,8 @@ mod disconnect;
 mod error;
 mod expiry;
 mod groups;
+mod hand_on;
+mod in_flight;
 mod inbox;
 mod listener;
 mod local;

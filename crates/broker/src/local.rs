@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS, TopicFilter};
-use tidegate_mqtt::ReasonCode;
+use tidegate_mqtt::{ReasonCode, RetainHandling};
 
 /// The in-process client's hold on the broker. All clones are one.
 #[derive(Clone)]
@@ -33,25 +33,33 @@ impl Local {
     }
 
     /// Asks for messages. Retained ones that match follow with the next call of the sink, each once, with the retain
-    /// flag. What this client itself publishes it is never sent. The group of a shared subscription is ignored.
-    pub fn subscribe(&self, filters: &[(TopicFilter, QoS)]) {
+    /// flag, if the filter says so. What this client itself publishes it is never sent. The group of a shared subscription is ignored.
+    pub fn subscribe(&self, filters: &[(TopicFilter, QoS, RetainHandling)]) {
         let now = Instant::now();
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
-        state.refresh_sys(filters.iter().map(|(filter, _)| filter), now);
+        state.refresh_sys(filters.iter().map(|(filter, ..)| filter), now);
         let Some(Some(slot)) = state.locals.get_mut(self.id as usize) else { return };
         let mut seen = AHashSet::new();
-        for (filter, qos) in filters {
-            slot.subscriptions.insert(filter.clone(), *qos);
+        for (filter, qos, retain_handling) in filters {
+            let is_new = slot.subscriptions.insert(filter.clone(), *qos).is_none();
             // Filed under its pattern: `a` and `$share/g/a` of one client are one subscription.
             let subscription = Subscription { qos: *qos, ..Subscription::of(Who::Local(self.id)) };
             state.subscriptions.insert(filter, subscription);
+            let wants_stored = match retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => is_new,
+                RetainHandling::Never => false,
+            };
+            if !wants_stored {
+                continue;
+            }
             let mut found = |retained: &Retained| {
                 let is_own = retained.publisher == RetainedBy::Local(self.id);
                 if !is_own && seen.insert(retained.message.topic.clone()) {
                     let qos = retained.message.qos.min(*qos);
                     let message = Message { qos, retain: true, ..retained.message.clone() };
-                    slot.messages.push(LocalReceived { message, ack: None });
+                    slot.messages.push(LocalReceived { message, ack: None, stored: true });
                 }
             };
             state.retained.for_each_match(filter, now, &mut found);

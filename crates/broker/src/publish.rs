@@ -4,6 +4,7 @@ use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::expiry::{message_expiry, set_remaining};
 use crate::groups::Readiness;
+use crate::in_flight;
 use crate::inbox::{LocalAck, LocalReceived};
 use crate::publisher::{Publisher, RetainedBy};
 use crate::queue::Queued;
@@ -28,6 +29,15 @@ pub(crate) struct Distributed {
     pub(crate) awaited: usize,
 }
 
+/// For what a client gets a message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct For<'a> {
+    /// Identifiers of its subscriptions.
+    pub(crate) ids: &'a [u32],
+    /// The serial of the group whose member it is; 0: it gets the message for itself.
+    pub(crate) group: u32,
+}
+
 /// A message on its way to several clients: what is kept for them is copied out of the read buffer once.
 pub(crate) struct Parcel<'a> {
     message: &'a Message,
@@ -38,7 +48,7 @@ pub(crate) struct Parcel<'a> {
 }
 
 impl<'a> Parcel<'a> {
-    fn new(message: &'a Message, now: Instant) -> Self {
+    pub(crate) fn new(message: &'a Message, now: Instant) -> Self {
         Self { message, kept: None, expires: message_expiry(message, now), now, from_retained: false }
     }
 
@@ -151,7 +161,8 @@ impl BrokerState {
                 };
                 outcome.matched = true;
                 let retain = message.retain && target.retain_as_published;
-                self.deliver(target.slot, &mut parcel, message.qos.min(target.qos), retain, &target.ids);
+                let meant = For { ids: &target.ids, group: 0 };
+                self.deliver(target.slot, &mut parcel, message.qos.min(target.qos), retain, meant);
             }
             for group in &matched.groups {
                 self.deliver_to_group(*group, &mut parcel);
@@ -183,7 +194,7 @@ impl BrokerState {
             message.qos = message.qos.min(qos);
             let ack = ack.filter(|_| qos != QoS::AtMostOnce);
             let ack = ack.map(|(session, token)| LocalAck { session, token, joint: outcome.awaited > 1 });
-            self.put_into_inbox(local, LocalReceived { message, ack });
+            self.put_into_inbox(local, LocalReceived { message, ack, stored: false });
         }
     }
 
@@ -217,10 +228,11 @@ impl BrokerState {
         }
     }
 
-    fn deliver_to_group(&mut self, group: u32, parcel: &mut Parcel<'_>) {
+    pub(crate) fn deliver_to_group(&mut self, group: u32, parcel: &mut Parcel<'_>) {
         let sessions = &self.sessions;
         let qos_sent = parcel.message.qos;
         let Some(group) = self.groups.get_mut(group) else { return };
+        let serial = group.serial;
         let picked = group.pick(|member| match sessions.get(member.slot) {
             Some(Session { connection: Some(connection), queue, in_flight_bytes, .. }) => {
                 let qos = member.qos.min(qos_sent);
@@ -233,11 +245,11 @@ impl BrokerState {
         let retain = parcel.message.retain && member.retain_as_published;
         let ids = [member.id];
         let ids = if member.id == 0 { &[] } else { &ids[..] };
-        self.deliver(member.slot, parcel, member.qos.min(qos_sent), retain, ids);
+        self.deliver(member.slot, parcel, member.qos.min(qos_sent), retain, For { ids, group: serial });
     }
 
     /// Sends a message to one client now, or files it for later.
-    pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, qos: QoS, retain: bool, ids: &[u32]) {
+    pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, qos: QoS, retain: bool, meant: For<'_>) {
         let Self { sessions, stats, settings, queued: total, .. } = self;
         let Some(session) = sessions.get_mut(slot) else { return };
         if session.connection.is_none() && qos == QoS::AtMostOnce {
@@ -252,7 +264,8 @@ impl BrokerState {
                 QoS::AtMostOnce => (0, parcel.passing(qos, retain)),
                 _ => (parcel.message.weight_bytes(), parcel.kept(qos, retain)),
             };
-            match connection.session.borrow_mut().publish(weight as u64, message, ids) {
+            let key = in_flight::key(weight, meant.group);
+            match connection.session.borrow_mut().publish(key, message, meant.ids) {
                 Ok(_) => {
                     stats.sent += 1;
                     session.in_flight_bytes += weight;
@@ -264,7 +277,8 @@ impl BrokerState {
         }
         let queued = Queued {
             message: parcel.kept(qos, retain),
-            subscription_ids: ids.into(),
+            subscription_ids: meant.ids.into(),
+            group: meant.group,
             expires: parcel.expires,
             weight: parcel.message.weight_bytes(),
             from_retained: parcel.from_retained,
@@ -291,7 +305,8 @@ impl BrokerState {
                 continue;
             }
             let weight = if next.message.qos == QoS::AtMostOnce { 0 } else { next.weight };
-            match connection.session.borrow_mut().publish(weight as u64, next.message, &next.subscription_ids) {
+            let key = in_flight::key(weight, next.group);
+            match connection.session.borrow_mut().publish(key, next.message, &next.subscription_ids) {
                 Ok(_) => {
                     stats.sent += 1;
                     session.in_flight_bytes += weight;
@@ -308,7 +323,7 @@ impl BrokerState {
     pub(crate) fn on_completed(&mut self, key: SessionKey, completed: &[Completion]) {
         let Some(session) = self.sessions.find_mut(key) else { return };
         for completion in completed {
-            session.in_flight_bytes = session.in_flight_bytes.saturating_sub(completion.key as usize);
+            session.in_flight_bytes = session.in_flight_bytes.saturating_sub(in_flight::weight(completion.key));
             if completion.reason == ReasonCode::PACKET_TOO_LARGE {
                 self.stats.dropped.too_large += 1;
             }

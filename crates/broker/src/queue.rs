@@ -15,6 +15,8 @@ pub(crate) struct Queued {
     pub(crate) weight: usize,
     /// A retained message, sent because of a new subscription: its bytes are counted where it is retained.
     pub(crate) from_retained: bool,
+    /// The serial of the group that it is for; 0: it is for this client alone.
+    pub(crate) group: u32,
 }
 
 /// A first-in, first-out queue with a bound on messages and bytes.
@@ -77,12 +79,11 @@ impl Queue {
         Some(queued)
     }
 
-    /// Forgets everything; returns how many messages that were.
-    pub(crate) fn clear(&mut self, total: &mut QueueTotal) -> usize {
-        let count = self.entries.len();
-        while self.pop(total).is_some() {}
+    /// Takes everything out.
+    pub(crate) fn take_all(&mut self, total: &mut QueueTotal) -> Vec<Queued> {
+        let all = std::iter::from_fn(|| self.pop(total)).collect();
         self.entries = VecDeque::new();
-        count
+        all
     }
 }
 
@@ -93,7 +94,7 @@ mod tests {
 
     fn queued(qos: QoS, weight: usize) -> Queued {
         let message = Message::new(Topic::new("t").unwrap(), "x", qos);
-        Queued { message, subscription_ids: Box::default(), expires: None, weight, from_retained: false }
+        Queued { message, subscription_ids: Box::default(), expires: None, weight, from_retained: false, group: 0 }
     }
 
     #[test]
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(taken, 5);
         let taken = (0..20).filter(|_| queue.push(queued(QoS::AtLeastOnce, 1), &limits, &mut total)).count();
         assert_eq!(taken, 5);
-        assert_eq!(queue.clear(&mut total), 10);
+        assert_eq!(queue.take_all(&mut total).len(), 10);
         assert_eq!((total.messages, total.bytes), (0, 0));
     }
 

@@ -4,7 +4,7 @@ use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::groups::Member;
-use crate::publish::Parcel;
+use crate::publish::{For, Parcel};
 use crate::publisher::RetainedBy;
 use crate::retained::Retained;
 use crate::session::SessionKey;
@@ -95,7 +95,7 @@ impl BrokerState {
         let ids = if id == 0 { &[] } else { &ids[..] };
         for retained in &found {
             let qos = retained.message.qos.min(asked.qos);
-            self.deliver(key.slot, &mut Parcel::retained(retained, now), qos, true, ids);
+            self.deliver(key.slot, &mut Parcel::retained(retained, now), qos, true, For { ids, group: 0 });
         }
     }
 

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 /// configured; whether its file has changed is for those to find out who read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// Of the brokers; those in `spools_changed` are not among them.
+    /// Of the brokers; those in `connections_kept` are not among them.
     pub brokers: Changes,
-    /// Brokers of which nothing differs but `spool`: no connection has to end for it.
-    pub spools_changed: Vec<String>,
+    /// Brokers of which nothing differs for which a connection has to end: `spool`, or what is published of the gateway's state.
+    pub connections_kept: Vec<String>,
     /// Of the target sets.
     pub targets: Changes,
     /// Of the plugins.
@@ -77,16 +77,16 @@ impl Config {
             ),
             ("admin", self.admin != new.admin),
         ];
-        let only_spool = |name: &String| match (self.brokers.get(name), new.brokers.get(name)) {
-            (Some(before), Some(after)) => before.same_but_spool(after),
+        let is_kept = |name: &String| match (self.brokers.get(name), new.brokers.get(name)) {
+            (Some(before), Some(after)) => before.keeps_connections(after),
             _ => false,
         };
         let mut brokers = Changes::between(&self.brokers, &new.brokers);
-        let (spools_changed, changed) = brokers.changed.into_iter().partition(only_spool);
+        let (connections_kept, changed) = brokers.changed.into_iter().partition(is_kept);
         brokers.changed = changed;
         Difference {
             brokers,
-            spools_changed,
+            connections_kept,
             targets: Changes::between(&self.targets, &new.targets),
             plugins: Changes::between(&self.plugins, &new.plugins),
             routes: Changes::between(&routes(self), &routes(new)),

@@ -35,8 +35,9 @@ pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
     Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, OnFailure, Plugin, Policy,
-    Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retry, Rewrite, RewriteError, Route, Scheme,
-    Source, SpoolSettings, StateGrant, TargetSet, Template, TemplateError, Tls, Version, WhenFull, Will, Workers,
+    Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry, Rewrite, RewriteError, Route,
+    Scheme, Source, SpoolSettings, StateGrant, Status, TargetSet, Template, TemplateError, Tls, Version, WhenFull,
+    Will, Workers,
 };
 pub use notes::Note;
 pub use places::Places;

@@ -2,6 +2,7 @@
 
 use crate::data_path::{DataPath, SourceAck};
 use crate::link_sessions::reason_of;
+use crate::stored::RetainFlag;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -92,6 +93,7 @@ impl Port for BrokerPort {
                 let end = path.end_mut(self.broker);
                 (end.last_error, end.version) = (None, Some(speaks));
                 end.connects += 1;
+                end.retain_flag = RetainFlag::on(*version, *bridge);
                 if !connected.session_present {
                     path.router.forgotten(self.broker);
                 }

@@ -7,6 +7,7 @@ use crate::link_reports::Troubles;
 use crate::link_sessions::LinkSessions;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Crew, Here, Outbox, Post, Swap};
+use crate::stored::RetainFlag;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use tidegate_broker::{Local, LocalAck, LocalReceived};
 use tidegate_config::Workers;
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::{AckToken, Batch, Received};
+use tidegate_mqtt::{AckToken, Batch, Received, RetainHandling};
 use tidegate_router::{Ack, Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
 use tidegate_spool::{DiskStatus, Spool};
 use tokio::sync::Notify;
@@ -90,7 +91,7 @@ pub(crate) enum Kind {
     Embedded {
         local: Local,
         /// What we are subscribed to there.
-        subscribed: Vec<(TopicFilter, QoS)>,
+        subscribed: Vec<(TopicFilter, QoS, RetainHandling)>,
         /// Acknowledgements and messages wait for the broker's own turn: it may be in the middle of one now.
         wake: Rc<Notify>,
     },
@@ -110,6 +111,7 @@ pub(crate) struct End {
     pub(crate) given_up_for: Option<String>,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
     pub(crate) version: Option<String>,
+    pub(crate) retain_flag: RetainFlag,
     pub(crate) connects: u64,
     pub(crate) sessions_lost: u64,
     /// What its link tells of it.
@@ -243,6 +245,7 @@ impl DataPath {
             waits_since: None,
             given_up_for: None,
             version: None,
+            retain_flag: RetainFlag::Kept,
             connects: 0,
             sessions_lost: 0,
             troubles,
@@ -289,8 +292,12 @@ impl DataPath {
             self.skipped(from, skipped, now);
         }
         if !received.is_empty() {
-            let arrivals = received.drain(..).map(|Received { message, ack, dup, subscription_id, topic_id }| {
-                Arrival { message, ack: ack.map(SourceAck::Link), redelivered: dup, subscription_id, topic_id }
+            let flag = self.end(from).retain_flag;
+            let arrivals = received.drain(..).map(|received| {
+                let Received { message, ack, dup, subscription_id, subscription_bits, topic_id } = received;
+                let audience = flag.audience(&message, subscription_bits);
+                let ack = ack.map(SourceAck::Link);
+                Arrival { message, ack, redelivered: dup, subscription_id, audience, topic_id }
             });
             self.router.received(from, arrivals, moment, wall_ms());
         }
@@ -301,7 +308,8 @@ impl DataPath {
     /// A batch from the box's own broker.
     pub(crate) fn received_locally(&mut self, from: BrokerId, messages: &mut Vec<LocalReceived>, now: Instant) {
         let (moment, wall_ms) = (self.moment(now), wall_ms());
-        let arrivals = messages.drain(..).map(|LocalReceived { message, ack, .. }| Arrival {
+        let arrivals = messages.drain(..).map(|LocalReceived { message, ack, stored }| Arrival {
+            audience: RetainFlag::of_local(stored),
             message,
             ack: ack.map(SourceAck::Embedded),
             redelivered: false,

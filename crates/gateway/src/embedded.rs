@@ -12,7 +12,7 @@ use std::time::Instant;
 use tidegate_broker::{Broker, Limits, Listener, Local, Settings, Users};
 use tidegate_config::{self as config, Config, ListenAddr};
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::SubscribeFilter;
+use tidegate_mqtt::{RetainHandling, SubscribeFilter};
 use tidegate_router::BrokerId;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -56,7 +56,7 @@ pub(crate) async fn open(
     let (mut opened, mut wrong) = (Vec::new(), Vec::new());
     for (name, broker) in &config.brokers {
         let config::Broker::Embedded(embedded) = broker else { continue };
-        if before.brokers.get(name).is_some_and(|before| before.same_but_spool(broker)) {
+        if before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)) {
             continue;
         }
         let taken = match before.brokers.get(name) {
@@ -361,13 +361,21 @@ async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<
 }
 
 /// Subscribes the gateway to exactly these filters, `now` being what it is subscribed to.
-pub(crate) fn subscribe(local: &Local, now: &mut Vec<(TopicFilter, QoS)>, wanted: &[SubscribeFilter]) {
-    let wanted: Vec<_> = wanted.iter().filter_map(|one| Some((one.filter.as_ref().ok()?.clone(), one.qos))).collect();
-    let had: HashMap<&str, QoS> = now.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
-    let stays: HashSet<&str> = wanted.iter().map(|(filter, _)| filter.as_str()).collect();
+pub(crate) fn subscribe(local: &Local, now: &mut Vec<(TopicFilter, QoS, RetainHandling)>, wanted: &[SubscribeFilter]) {
+    let asked = |one: &SubscribeFilter| {
+        // What was stored came with the subscription: its session is as old as the broker.
+        let handling = match one.retain_handling {
+            RetainHandling::Send | RetainHandling::SendIfNew => RetainHandling::SendIfNew,
+            RetainHandling::Never => RetainHandling::Never,
+        };
+        Some((one.filter.as_ref().ok()?.clone(), one.qos, handling))
+    };
+    let wanted: Vec<_> = wanted.iter().filter_map(asked).collect();
+    let had: HashMap<&str, QoS> = now.iter().map(|(filter, qos, _)| (filter.as_str(), *qos)).collect();
+    let stays: HashSet<&str> = wanted.iter().map(|(filter, ..)| filter.as_str()).collect();
     let gone: Vec<TopicFilter> =
-        now.iter().map(|(filter, _)| filter).filter(|filter| !stays.contains(filter.as_str())).cloned().collect();
-    let new: Vec<_> = wanted.iter().filter(|(filter, qos)| had.get(filter.as_str()) != Some(qos)).cloned().collect();
+        now.iter().map(|(filter, ..)| filter).filter(|filter| !stays.contains(filter.as_str())).cloned().collect();
+    let new: Vec<_> = wanted.iter().filter(|(filter, qos, _)| had.get(filter.as_str()) != Some(qos)).cloned().collect();
     *now = wanted;
     local.unsubscribe(&gone);
     local.subscribe(&new);
@@ -381,7 +389,13 @@ mod tests {
     fn everybody_who_may_connect_may_have_a_session() {
         for max_connections in [1, 1024, 20_000] {
             let limits = config::EmbeddedLimits { max_connections, ..config::EmbeddedLimits::default() };
-            let config = config::EmbeddedBroker { listen: Vec::new(), users: None, limits, spool: Default::default() };
+            let config = config::EmbeddedBroker {
+                listen: Vec::new(),
+                users: None,
+                limits,
+                spool: Default::default(),
+                status: None,
+            };
             let limits = settings("box", &config, None, false).limits;
             assert!(limits.sessions >= limits.connections, "{limits:?}");
         }

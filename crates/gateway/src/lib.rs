@@ -38,6 +38,8 @@ mod running;
 mod serve;
 mod settings;
 mod snapshot;
+mod status;
+mod stored;
 mod subscriptions;
 mod told;
 mod upkeep;

@@ -4,7 +4,8 @@
 //! They keep the values that run. A client id made of the name is the name of a session at a broker: changed alone, it would
 //! leave that session behind while all else still goes by the old name.
 
-use tidegate_config::{Broker, Config};
+use tidegate_config::{Broker, Config, Status};
+use tidegate_message::Topic;
 
 /// Whether a key is one of those.
 pub(crate) fn waits(key: &str) -> bool {
@@ -23,7 +24,7 @@ pub(crate) fn in_force(running: &Config, written: &Config) -> Config {
     config
 }
 
-/// A configuration with the default client ids that it has while the gateway goes by an `old` name.
+/// A configuration with the default client ids and topics that it has while the gateway goes by an `old` name.
 pub(crate) fn with_client_ids_of(old: &str, written: &Config) -> Config {
     let mut config = written.clone();
     let new = &written.gateway.name;
@@ -32,6 +33,16 @@ pub(crate) fn with_client_ids_of(old: &str, written: &Config) -> Config {
             && link.client_id == default_client_id(new, name)
         {
             link.client_id = default_client_id(old, name);
+        }
+        let status = match broker {
+            Broker::Link(link) => &mut link.status,
+            Broker::Embedded(embedded) => &mut embedded.status,
+        };
+        if let Some(status) = status
+            && status.topic.as_str() == Status::default_topic(new)
+            && let Ok(topic) = Topic::new(Status::default_topic(old))
+        {
+            status.topic = topic;
         }
     }
     config

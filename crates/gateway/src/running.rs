@@ -6,6 +6,7 @@
 mod apply;
 mod brokers;
 mod late;
+mod status;
 
 use self::late::Late;
 use crate::Error;
@@ -59,6 +60,10 @@ struct Inner {
     held: Held,
     /// What each link was last told to subscribe to.
     wanted: RefCell<HashMap<String, Vec<SubscribeFilter>>>,
+    /// What each broker was told of our state.
+    told_status: RefCell<HashMap<String, status::ToldStatus>>,
+    /// Others may want the counters now, or at other times.
+    status_changed: tokio::sync::Notify,
     /// What is missing, or was wrong, is looked at again now.
     again: Rc<tokio::sync::Notify>,
     stop: CancellationToken,
@@ -135,6 +140,8 @@ impl Gateway {
                 tasks: RefCell::default(),
                 held: Held::default(),
                 wanted: RefCell::default(),
+                told_status: RefCell::default(),
+                status_changed: tokio::sync::Notify::new(),
                 again: Rc::default(),
                 stop: CancellationToken::new(),
                 recovered: Cell::new(false),
@@ -150,6 +157,7 @@ impl Gateway {
         tokio::task::spawn_local(maintain(path.clone()));
         gateway.apply_alone(config, Patience::Hold, late.paths()).await?;
         tokio::task::spawn_local(gateway.clone().try_held_again());
+        tokio::task::spawn_local(gateway.clone().tell_counters());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
         if !late.paths().is_empty() {
@@ -226,6 +234,7 @@ impl Gateway {
         }
         let left = self.inner.path.borrow().router.not_durable();
         self.inner.path.borrow_mut().stop_plugins();
+        self.tell_offline();
         self.inner.stop.cancel();
         let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();
         let goodbye = async {

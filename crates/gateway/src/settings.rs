@@ -1,5 +1,6 @@
 //! From the checked configuration to the settings of links and of the box's own broker.
 
+use crate::status;
 use std::time::Duration;
 use tidegate_config as config;
 use tidegate_link::{Address, Bridge, Reconnect, Settings, TlsError, TlsFiles, TlsSettings, VersionChoice};
@@ -92,6 +93,8 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         config::BridgeMode::On => Bridge::On,
         config::BridgeMode::Off => Bridge::Off,
     };
+    let said = broker.status.as_ref().map(|status| status::announced(status, broker.max_qos));
+    let (birth, farewell) = (broker.birth.as_ref().map(announcement), broker.farewell.as_ref().map(announcement));
     let will = broker.will.as_ref().map(|will| Will {
         message: announcement(&will.message),
         delay_s: u32::try_from(will.delay.as_secs()).unwrap_or(u32::MAX),
@@ -107,12 +110,12 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         client_id: broker.client_id.as_str().into(),
         username: broker.username.as_deref().map(Into::into),
         password,
-        will,
-        birth: broker.birth.as_ref().map(announcement),
-        farewell: broker.farewell.as_ref().map(announcement),
+        will: will.or_else(|| Some(Will { message: said.as_ref()?.offline.clone(), delay_s: 0 })),
+        birth: birth.or_else(|| Some(said.as_ref()?.online.clone())),
+        farewell: farewell.or_else(|| Some(said.as_ref()?.offline.clone())),
         max_qos: broker.max_qos,
         mark: None,
-        fetch_retained: false,
+        fetch_stored: true,
         keep_alive_s: broker.keep_alive.as_secs().min(u64::from(u16::MAX)) as u16,
         session_expiry_s: u32::try_from(broker.session_expiry.as_secs()).unwrap_or(u32::MAX),
         receive_maximum: broker.receive_maximum,

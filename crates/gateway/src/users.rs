@@ -27,7 +27,7 @@ pub(crate) fn read(config: &Config, before: &Config) -> Vec<UserFile> {
         let settings = |users| embedded::settings(name, embedded, users, allow_control_characters);
         Some(UserFile {
             broker: name.clone(),
-            goes_on: before.brokers.get(name).is_some_and(|before| before.same_but_spool(broker)),
+            goes_on: before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)),
             settings: embedded::users(embedded).map(settings),
             material: ahash::RandomState::with_seeds(2, 4, 6, 8).hash_one(std::fs::read(path).ok()),
         })

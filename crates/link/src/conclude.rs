@@ -11,7 +11,7 @@ use crate::watch::OVERDUE;
 use crate::{LinkError, Port, Status};
 use std::time::{Duration, Instant};
 use tidegate_message::QoS;
-use tidegate_mqtt::{Batch, Completion, Connected, ReasonCode, RetainHandling, SubscribeFilter, Version};
+use tidegate_mqtt::{Batch, Completion, Connected, ReasonCode, Version};
 
 /// A message smaller than this, in bytes, is hardly hung up on for its size.
 const SIZE_MATTERS: usize = 1024;
@@ -22,12 +22,13 @@ const PONG: Duration = Duration::from_secs(10);
 impl<P: Port> Drive<P> {
     // Subscriptions.
 
-    pub(crate) fn subscriptions_of(&mut self, connected: &Connected, version: Version, now: Instant) {
+    pub(crate) fn subscriptions_of(&mut self, connected: &Connected, version: Version, bridge: bool, now: Instant) {
         let terms = Terms {
             version,
             session_present: connected.session_present,
             wildcards: connected.wildcards_available,
             shared: connected.shared_available,
+            bridge,
         };
         self.shared.subscriptions.borrow_mut().connected(terms, now);
         self.remember();
@@ -53,13 +54,6 @@ impl<P: Port> Drive<P> {
             let packets = {
                 let mut session = self.shared.session.borrow_mut();
                 match &ask {
-                    Ask::Subscribe(filters) if self.fetch_retained && self.is_first => {
-                        let send = |one: &SubscribeFilter| SubscribeFilter {
-                            retain_handling: RetainHandling::Send,
-                            ..one.clone()
-                        };
-                        session.subscribe(&filters.iter().map(send).collect::<Vec<_>>())
-                    }
                     Ask::Subscribe(filters) => session.subscribe(filters),
                     Ask::Unsubscribe(filters) => session.unsubscribe(filters),
                 }
@@ -167,7 +161,6 @@ impl<P: Port> Drive<P> {
     /// A connection has ended: what does that say of what was unanswered on it?
     pub(crate) fn conclude(&mut self, error: Option<&LinkError>, live: &Live) {
         let Some(up_since) = live.up_since else { return };
-        self.is_first = false;
         let now = Instant::now();
         let reason = match error {
             Some(LinkError::Disconnected { reason, .. }) => Some(*reason),
@@ -222,8 +215,10 @@ impl<P: Port> Drive<P> {
         let ended = self.shared.session.borrow_mut().end_exchange(serial);
         let Some((key, Some(mut message))) = ended else { return };
         let Some(key) = key else {
-            // Nobody's but our own: the birth message. It would end the next connection, too.
-            self.birth = None;
+            // Nobody's but our own. It would end the next connection, too.
+            if !self.shared.own.borrow_mut().forget(&message) {
+                self.birth = None;
+            }
             return self.tell(Habit::HangsUpOnBirth);
         };
         // As it was before it was tried at a lower one.
@@ -357,8 +352,8 @@ impl<P: Port> Drive<P> {
     pub(crate) fn remember(&mut self) {
         let (mut changed, mut first) = (std::mem::take(&mut self.memory_changed), false);
         let mut memory = self.shared.memory.borrow_mut();
-        if let Some(filters) = self.shared.subscriptions.borrow_mut().take_changed_memory() {
-            memory.set_filters(&self.client_id, &filters);
+        if let Some(known) = self.shared.subscriptions.borrow_mut().take_changed_memory() {
+            memory.set_known(&self.client_id, &known);
             (changed, first) = (true, true);
         }
         if let Some(suspect) = self.shared.suspicion.borrow_mut().take_changed() {

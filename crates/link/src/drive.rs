@@ -36,7 +36,6 @@ pub(crate) struct Drive<P> {
     write_timeout: Duration,
     pub(crate) client_id: ByteString,
     session_expiry_s: u32,
-    pub(crate) fetch_retained: bool,
     pub(crate) birth: Option<Message>,
     farewell: Option<Message>,
     pub(crate) batch: Batch,
@@ -44,8 +43,6 @@ pub(crate) struct Drive<P> {
     pub(crate) watch: Watch,
     pub(crate) told: HashSet<Habit>,
     pub(crate) memory_changed: bool,
-    /// No connection before this one was up.
-    pub(crate) is_first: bool,
 }
 
 impl<P: Port> Drive<P> {
@@ -56,7 +53,6 @@ impl<P: Port> Drive<P> {
             write_timeout: settings.write_timeout,
             client_id: settings.client_id.clone(),
             session_expiry_s: settings.session_expiry_s,
-            fetch_retained: settings.fetch_retained,
             birth: settings.birth.clone(),
             farewell: settings.farewell.clone(),
             batch: Batch::default(),
@@ -64,7 +60,6 @@ impl<P: Port> Drive<P> {
             watch: Watch::default(),
             told: HashSet::new(),
             memory_changed: false,
-            is_first: true,
         }
     }
 
@@ -224,6 +219,7 @@ impl<P: Port> Drive<P> {
     fn on_connected(&mut self, connected: Connected, live: &mut Live, now: Instant) {
         live.up_since = Some(now);
         live.birth_due = self.birth.is_some();
+        self.shared.own.borrow_mut().connected();
         live.subscribe_until = Some(now + SUBSCRIBE_FIRST);
         let mut stats = self.shared.stats.get();
         stats.connects += 1;
@@ -243,8 +239,8 @@ impl<P: Port> Drive<P> {
             self.release_all(now);
         }
         self.memory_changed |= self.shared.memory.borrow_mut().set_hello(live.opening.hello);
-        self.subscriptions_of(&connected, version, now);
         let bridge = live.opening.hello.bridge;
+        self.subscriptions_of(&connected, version, bridge, now);
         let session_expiry_asked_s = self.session_expiry_s;
         let status = Status::Up { version, bridge, connected, session_expiry_asked_s };
         self.port.borrow_mut().status(&status);
@@ -316,6 +312,7 @@ impl<P: Port> Drive<P> {
             return;
         }
         self.publish_birth(live);
+        self.publish_own(live);
         self.shared.takes_at_once.set(phase == Phase::Free && !live.birth_due);
         let mut port = self.port.borrow_mut();
         let mut session = self.shared.session.borrow_mut();

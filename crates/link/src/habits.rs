@@ -26,7 +26,7 @@ pub enum Habit {
     },
     /// It hangs up on control characters and non-characters in texts.
     HangsUpOnControlCharacters,
-    /// It hangs up on our birth message.
+    /// It hangs up on our birth message, or on another of our own.
     HangsUpOnBirth,
     /// It does not take retained messages.
     TakesNoRetained,
@@ -58,9 +58,9 @@ impl std::fmt::Display for Habit {
                 "the broker hangs up on control characters in topics and other texts: messages with such are put aside \
                  untried from here on",
             ),
-            Self::HangsUpOnBirth => {
-                f.write_str("the broker hangs up on the `birth` message: it is left out until the settings change")
-            }
+            Self::HangsUpOnBirth => f.write_str(
+                "the broker hangs up on the `birth` message or on `status`: that is left out until the settings change",
+            ),
             Self::TakesNoRetained => {
                 f.write_str("the broker hangs up on retained messages: it is sent none with that flag from here on")
             }

@@ -27,6 +27,7 @@ mod link;
 mod link_state;
 mod live;
 mod memory;
+mod own;
 mod reconnect;
 mod settings;
 mod subscriptions;

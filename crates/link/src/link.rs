@@ -70,6 +70,19 @@ impl LinkHandle {
         }
     }
 
+    /// Says what is published at each connection from now on, behind the birth message, past the port; what is new of it
+    /// as soon as there is room. Of several with one topic the last counts.
+    pub fn set_lasting(&self, messages: Vec<Message>) {
+        self.shared.own.borrow_mut().set_lasting(messages);
+        self.wake();
+    }
+
+    /// Publishes a message past the port as soon as there is room; another on the same topic before that takes its place.
+    pub fn say(&self, message: Message) {
+        self.shared.own.borrow_mut().say(message);
+        self.wake();
+    }
+
     /// Says what to subscribe to from now on; the link asks the broker for the difference, and once more for what it had
     /// refused.
     pub fn subscribe(&self, filters: &[SubscribeFilter]) {

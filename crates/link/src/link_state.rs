@@ -1,6 +1,7 @@
 //! What a link, its handles and the connection of the moment share.
 
 use crate::memory::{Avoid, Memory};
+use crate::own::Own;
 use crate::subscriptions::Subscriptions;
 use crate::suspect::Suspicion;
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,7 @@ pub(crate) struct LinkState {
     pub(crate) subscriptions: RefCell<Subscriptions>,
     pub(crate) suspicion: RefCell<Suspicion>,
     pub(crate) memory: RefCell<Memory>,
+    pub(crate) own: RefCell<Own>,
     /// The key of a message that may be what ends every connection: it is not to be sent elsewhere.
     pub(crate) held: Cell<Option<u64>>,
     /// Messages that are not tried any more.
@@ -51,6 +53,7 @@ impl LinkState {
             subscriptions: RefCell::default(),
             suspicion: RefCell::default(),
             memory: RefCell::default(),
+            own: RefCell::default(),
             held: Cell::new(None),
             avoid: Cell::default(),
             overdue_below: Cell::new(0),

@@ -5,6 +5,7 @@
 //! attempts, or a subscription that nobody asked for, never a message.
 
 use crate::hello::Hello;
+use crate::subscriptions::Known;
 use crate::suspect::Suspect;
 use serde::{Deserialize, Serialize};
 use tidegate_message::text::is_portable;
@@ -110,6 +111,8 @@ struct Session {
     address: String,
     client_id: String,
     filters: Vec<String>,
+    /// Of these, those that are not to be asked for again, each with its QoS.
+    granted: Vec<(String, u8)>,
 }
 
 impl Memory {
@@ -142,16 +145,24 @@ impl Memory {
         &mut self.limits
     }
 
-    pub(crate) fn filters(&self, client_id: &str) -> Vec<TopicFilter> {
+    pub(crate) fn known(&self, client_id: &str) -> Known {
         let session = self.sessions.iter().find(|s| s.client_id == client_id && s.address == self.address);
-        let filters = session.map_or(&[][..], |session| &session.filters);
-        filters.iter().filter_map(|text| TopicFilter::new(text.clone()).ok()).collect()
+        let Some(session) = session else { return Known::default() };
+        let filter = |text: &String| TopicFilter::new(text.clone()).ok();
+        Known {
+            filters: session.filters.iter().filter_map(filter).collect(),
+            granted: session.granted.iter().filter_map(|(text, qos)| filter(text).zip(QoS::from_u8(*qos))).collect(),
+        }
     }
 
-    pub(crate) fn set_filters(&mut self, client_id: &str, filters: &[TopicFilter]) {
+    pub(crate) fn set_known(&mut self, client_id: &str, known: &Known) {
         self.sessions.retain(|s| s.client_id != client_id || s.address != self.address);
-        let filters = filters.iter().map(|filter| filter.as_str().to_owned()).collect();
-        let session = Session { address: self.address.clone(), client_id: client_id.to_owned(), filters };
+        let session = Session {
+            address: self.address.clone(),
+            client_id: client_id.to_owned(),
+            filters: known.filters.iter().map(|filter| filter.as_str().to_owned()).collect(),
+            granted: known.granted.iter().map(|(filter, qos)| (filter.as_str().to_owned(), *qos as u8)).collect(),
+        };
         self.sessions.insert(0, session);
         self.sessions.truncate(SESSIONS_MAX);
     }
@@ -169,16 +180,17 @@ mod tests {
         assert!(memory.set_hello(Hello::new(Version::V311, true)));
         assert!(!memory.set_hello(Hello::new(Version::V311, true)), "no news");
         assert!(memory.learned().lower_qos(QoS::AtLeastOnce) && !memory.learned().lower_qos(QoS::ExactlyOnce));
-        let filters = [TopicFilter::new("a/#").unwrap(), TopicFilter::new("$share/g/b").unwrap()];
-        memory.set_filters("box", &filters);
+        let filters = vec![TopicFilter::new("a/#").unwrap(), TopicFilter::new("$share/g/b").unwrap()];
+        let known = Known { granted: vec![(filters[0].clone(), QoS::AtLeastOnce)], filters };
+        memory.set_known("box", &known);
         let mut read = Memory::read(&memory.write());
         assert_eq!(read, memory);
-        assert_eq!((read.filters("box"), read.filters("other")), (filters.to_vec(), vec![]));
+        assert_eq!((read.known("box"), read.known("other")), (known.clone(), Known::default()));
         read.turn_to("backup:1883");
-        assert_eq!((read.hello(), read.filters("box")), (None, vec![]), "another broker");
+        assert_eq!((read.hello(), read.known("box")), (None, Known::default()), "another broker");
         assert_eq!(read.learned().limits(QoS::ExactlyOnce), BrokerLimits::default());
         read.turn_to("office:1883");
-        assert_eq!(read.filters("box"), filters, "its session is still there");
+        assert_eq!(read.known("box"), known, "its session is still there");
         assert_eq!(Memory::read(b"\xFFno"), Memory::default());
     }
 
@@ -186,7 +198,7 @@ mod tests {
     fn sessions_are_bounded() {
         let mut memory = Memory::default();
         for n in 0..100 {
-            memory.set_filters(&n.to_string(), &[]);
+            memory.set_known(&n.to_string(), &Known::default());
         }
         assert_eq!(memory.sessions.len(), SESSIONS_MAX);
         assert_eq!(memory.sessions[0].client_id, "99");

@@ -78,8 +78,8 @@ impl Link {
         memory.turn_to(&self.settings.address.to_string());
         self.shared.avoid.set(memory.learned().avoid());
         self.shared.suspicion.borrow_mut().restore(memory.suspect);
-        let filters = memory.filters(&self.settings.client_id);
-        self.shared.subscriptions.borrow_mut().restore(filters);
+        let known = memory.known(&self.settings.client_id);
+        self.shared.subscriptions.borrow_mut().restore(known, self.settings.fetch_stored);
     }
 
     /// Adds what an error mostly means.

@@ -70,8 +70,9 @@ pub struct Settings {
     pub max_qos: QoS,
     /// A user property of every message that goes there and has none of its name (MQTT 5).
     pub mark: Option<(ByteString, ByteString)>,
-    /// Ask for everything retained at the first connection, also where the session has the subscription already.
-    pub fetch_retained: bool,
+    /// What is stored, and asked for with [`RetainHandling::Send`](tidegate_mqtt::RetainHandling), comes once in each process also
+    /// where the session has the subscription already.
+    pub fetch_stored: bool,
     /// In seconds; 0 is off.
     pub keep_alive_s: u16,
     /// How long the broker keeps our session, in seconds; 0: every connection starts clean.
@@ -115,7 +116,7 @@ impl Settings {
             farewell: None,
             max_qos: QoS::ExactlyOnce,
             mark: None,
-            fetch_retained: false,
+            fetch_stored: true,
             keep_alive_s: 30,
             session_expiry_s: 0,
             receive_maximum: 1000,

@@ -7,15 +7,16 @@
 //! Invariants:
 //! - only a SUBACK makes a subscription, only an UNSUBACK or a lost session ends one: everything else is owed;
 //! - what the broker may have is never forgotten before it has answered;
+//! - what is stored is asked for again only where that is wanted ([`tidegate_mqtt::RetainHandling`]): once in the life of the process;
 //! - a refusal is a state with a reason and a time to ask again, never silence.
 
 mod entry;
 mod words;
 
 pub use words::SubscriptionProblem;
-pub(crate) use words::{Ask, Event, Terms};
+pub(crate) use words::{Ask, Event, Known, Terms};
 
-use entry::{Asked, Entry, SubscriptionState};
+use entry::{Asked, Entry, SubscriptionState, granted_for_good};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use tidegate_message::TopicFilter;
@@ -45,6 +46,8 @@ pub(crate) struct Subscriptions {
     asked: VecDeque<Asked>,
     is_up: bool,
     had_connection: bool,
+    /// What is stored comes once in the life of the process.
+    fetch_stored: bool,
     version: Option<Version>,
     connected_at: Option<Instant>,
     /// One filter a packet, one packet at a time: a connection ended while several were asked for.
@@ -56,10 +59,13 @@ pub(crate) struct Subscriptions {
 
 impl Subscriptions {
     /// A session begins, here at least: what an earlier run may have left of it at the broker.
-    pub(crate) fn restore(&mut self, filters: Vec<TopicFilter>) {
-        self.had_connection = false;
-        for filter in filters {
+    pub(crate) fn restore(&mut self, known: Known, fetch_stored: bool) {
+        (self.had_connection, self.fetch_stored) = (false, fetch_stored);
+        for filter in known.filters {
             self.entry(filter).may_have = true;
+        }
+        for (filter, qos) in known.granted {
+            self.entry(filter).granted = Some(qos);
         }
     }
 
@@ -122,11 +128,15 @@ impl Subscriptions {
         let before = self.memory();
         for entry in &mut self.entries {
             entry.may_have &= terms.session_present;
+            entry.granted = entry.granted.filter(|_| terms.session_present);
             // Asking again costs nothing where retained messages need not come again (MQTT 5), and is the only way where
             // the broker cannot say that it knows us (3.1).
-            let trusted = terms.session_present && !is_first && terms.version == Version::V311;
+            let trusted = terms.session_present && terms.version == Version::V311;
             entry.state = match &entry.state {
-                SubscriptionState::Granted { .. } if trusted => SubscriptionState::Granted { proven: false },
+                _ if trusted && entry.is_granted_for_good(terms.bridge) => SubscriptionState::Granted { proven: true },
+                SubscriptionState::Granted { .. } if trusted && !is_first => {
+                    SubscriptionState::Granted { proven: false }
+                }
                 SubscriptionState::Refused { words, again: Some(again) } if entry.left_out > 0 && *again > now => {
                     SubscriptionState::Refused { words: words.clone(), again: Some(*again) }
                 }
@@ -210,7 +220,7 @@ impl Subscriptions {
         let (at, _) = owed.min_by_key(|(at, entry)| (entry.left_out, entry.hang_ups, *at))?;
         let entry = &self.entries[at];
         Some(match &entry.wanted {
-            Some(wanted) => Ask::Subscribe(vec![wanted.clone()]),
+            Some(_) => Ask::Subscribe(entry.ask(self.fetch_stored).into_iter().collect()),
             None => Ask::Unsubscribe(vec![entry.filter.clone()]),
         })
     }
@@ -220,7 +230,7 @@ impl Subscriptions {
     fn next_together(&mut self) -> Option<Ask> {
         let owed = || self.entries.iter().filter(|entry| entry.state == SubscriptionState::Owed);
         let subscribe = |wanted: &dyn Fn(&&Entry) -> bool| -> Vec<SubscribeFilter> {
-            owed().filter(|entry| wanted(entry)).filter_map(|entry| entry.wanted.clone()).collect()
+            owed().filter(|entry| wanted(entry)).filter_map(|entry| entry.ask(self.fetch_stored)).collect()
         };
         let first: Vec<_> = subscribe(&|entry| entry.may_have && !entry.needs_no_id_any_more())
             .into_iter()
@@ -287,10 +297,14 @@ impl Subscriptions {
                 Some(code) => {
                     entry.state = SubscriptionState::Granted { proven: true };
                     (entry.refusals, entry.hang_ups, entry.left_out) = (0, 0, 0);
+                    entry.has_fetched = true;
+                    let for_good = entry.wanted.as_ref().and_then(granted_for_good);
+                    let is_news = std::mem::replace(&mut entry.granted, for_good) != for_good;
                     let asked = entry.wanted.as_ref().map_or(0, |wanted| wanted.qos as u8);
                     if code.0 < asked {
                         events.push(Event::GrantedLess { filter: filter.clone(), asked, granted: code.0 });
                     }
+                    self.memory_changed |= is_news;
                 }
             }
         }
@@ -310,7 +324,7 @@ impl Subscriptions {
                 entry.refused(code.to_string(), now);
                 events.push(Event::NotUnsubscribed { filter: filter.clone(), reason: *code });
             } else {
-                entry.may_have = false;
+                (entry.may_have, entry.granted, entry.has_fetched) = (false, None, false);
                 self.memory_changed = true;
             }
         }
@@ -416,12 +430,16 @@ impl Subscriptions {
     }
 
     /// What the broker may have.
-    fn memory(&self) -> Vec<TopicFilter> {
-        self.entries.iter().filter(|entry| entry.may_have).map(|entry| entry.filter.clone()).collect()
+    fn memory(&self) -> Known {
+        let had = || self.entries.iter().filter(|entry| entry.may_have);
+        Known {
+            filters: had().map(|entry| entry.filter.clone()).collect(),
+            granted: had().filter_map(|entry| Some((entry.filter.clone(), entry.granted?))).collect(),
+        }
     }
 
     /// What the broker may have, if that is not what it was when last asked.
-    pub(crate) fn take_changed_memory(&mut self) -> Option<Vec<TopicFilter>> {
+    pub(crate) fn take_changed_memory(&mut self) -> Option<Known> {
         std::mem::take(&mut self.memory_changed).then(|| self.memory())
     }
 }

@@ -234,8 +234,8 @@ impl Connection {
             retain: found.retain,
             properties: found.properties,
         };
-        let publish::Decoded { dup, subscription_id, topic_id, .. } = found;
-        batch.received.push(Received { message, ack, dup, subscription_id, topic_id });
+        let publish::Decoded { dup, subscription_id, subscription_bits, topic_id, .. } = found;
+        batch.received.push(Received { message, ack, dup, subscription_id, subscription_bits, topic_id });
         Ok(())
     }
 

@@ -54,6 +54,8 @@ pub struct Received {
     pub dup: bool,
     /// The lowest identifier of the subscriptions it was sent for, if they have any (MQTT 5).
     pub subscription_id: Option<u32>,
+    /// The bits that are set in any of these identifiers; 0 if there is none.
+    pub subscription_bits: u32,
     /// Of its topic, if a broker has sent it of late: a key that is cheaper than the text.
     pub topic_id: Option<TopicId>,
 }

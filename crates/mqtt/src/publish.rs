@@ -25,6 +25,8 @@ pub(crate) struct Decoded {
     pub(crate) properties: Option<Box<Properties>>,
     /// The lowest of those it bears.
     pub(crate) subscription_id: Option<u32>,
+    /// All of those it bears, or-ed.
+    pub(crate) subscription_bits: u32,
 }
 
 /// A PUBLISH that cannot be taken, and what is needed to answer it all the same.
@@ -75,7 +77,7 @@ pub(crate) fn decode(
         Version::V5 => take_publish_properties(&mut body).map_err(|error| broken(error, qos, packet_id, None))?,
         _ => Found::default(),
     };
-    let Found { alias, subscription_id, properties } = found;
+    let Found { alias, subscription_id, subscription_bits, properties } = found;
     let (topic, topic_id) = match known {
         Some((topic, id)) => (Some(topic), Some(id)),
         None if text.is_empty() && alias.is_some() => (None, None),
@@ -88,7 +90,19 @@ pub(crate) fn decode(
             (Some(topic), None)
         }
     };
-    Ok(Decoded { dup, qos, retain, packet_id, topic, topic_id, alias, payload: body, properties, subscription_id })
+    Ok(Decoded {
+        dup,
+        qos,
+        retain,
+        packet_id,
+        topic,
+        topic_id,
+        alias,
+        payload: body,
+        properties,
+        subscription_id,
+        subscription_bits,
+    })
 }
 
 /// What the properties of a PUBLISH say.
@@ -96,12 +110,13 @@ pub(crate) fn decode(
 struct Found {
     alias: Option<u16>,
     subscription_id: Option<u32>,
+    subscription_bits: u32,
     properties: Option<Box<Properties>>,
 }
 
 #[inline]
 fn take_publish_properties(body: &mut Bytes) -> Result<Found, ProtocolError> {
-    let (mut alias, mut subscription_id, mut properties) = (None, None::<u32>, None);
+    let (mut alias, mut subscription_id, mut subscription_bits, mut properties) = (None, None::<u32>, 0, None);
     // One byte of zero is the common case: no properties.
     if body.first() == Some(&0) {
         body.advance(1);
@@ -116,6 +131,7 @@ fn take_publish_properties(body: &mut Bytes) -> Result<Found, ProtocolError> {
             (property::SUBSCRIPTION_ID, Value::Varint(id)) => {
                 let id = id as u32;
                 subscription_id = Some(subscription_id.map_or(id, |lowest| lowest.min(id)));
+                subscription_bits |= id;
                 Ok(())
             }
             (id, value) => {
@@ -125,7 +141,7 @@ fn take_publish_properties(body: &mut Bytes) -> Result<Found, ProtocolError> {
         })?;
         properties = any.then(|| Box::new(found));
     }
-    Ok(Found { alias, subscription_id, properties })
+    Ok(Found { alias, subscription_id, subscription_bits, properties })
 }
 
 /// A property that is a message's own, in a PUBLISH and in a will; `otherwise` is what else it is.

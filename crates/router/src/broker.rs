@@ -1,5 +1,6 @@
 //! What the router knows of one broker, as a source and as a target.
 
+use crate::audience::Audience;
 use crate::debt::Ack;
 use crate::echo::Echo;
 use crate::lane::{Entry, Lane};
@@ -45,8 +46,8 @@ pub struct Broker<A> {
     pub echoed: u64,
     /// Messages from it that have passed this gateway before, or too many.
     pub looped: u64,
-    /// The last message that bore a subscription identifier, and which it and its copies bore.
-    last_with_id: Option<(Message, Vec<u32>)>,
+    /// The last message that bore a subscription identifier, which it and its copies bore, and whom they were for.
+    last_with_id: Option<(Message, Vec<u32>, Audience)>,
     /// Its numbers in the log: as a source of QoS 2 messages, and as the link that remembers what it sent. `None` for
     /// the box's own broker, whose sessions end with the process.
     pub(crate) source_id: Option<NameId>,
@@ -104,16 +105,22 @@ impl<A: Ack> Broker<A> {
 
     /// Whether a message is another copy of the last one, sent for another subscription that matches too: a broker may
     /// send one for each (MQTT 5.0 section 3.3.4), one behind the other. Only subscriptions that overlap have identifiers.
-    pub(crate) fn is_copy(&mut self, message: &Message, id: u32) -> bool {
-        if let Some((last, ids)) = &mut self.last_with_id
+    ///
+    /// One that is for others than those before it was is none; its audience is then what is left.
+    pub(crate) fn is_copy(&mut self, message: &Message, id: u32, audience: &mut Audience) -> bool {
+        if let Some((last, ids, served)) = &mut self.last_with_id
             && !ids.contains(&id)
             && (&last.topic, &last.payload, &last.properties) == (&message.topic, &message.payload, &message.properties)
         {
             ids.push(id);
+            if let Some(left) = audience.beside(served) {
+                *audience = left;
+                return false;
+            }
             self.copies += 1;
             return true;
         }
-        self.last_with_id = Some((message.clone(), vec![id]));
+        self.last_with_id = Some((message.clone(), vec![id], *audience));
         false
     }
 

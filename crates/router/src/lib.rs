@@ -42,6 +42,7 @@
 //! Start reading at [`Router::received`].
 
 mod account;
+mod audience;
 mod broker;
 mod debt;
 mod decide;
@@ -78,6 +79,7 @@ mod topic_routes;
 mod trace;
 
 pub use account::{Account, DropReason, Histogram};
+pub use audience::Audience;
 pub use broker::Broker;
 pub use debt::Ack;
 pub use decide::{Decided, Parking, To, Verdict, Written};

@@ -7,6 +7,7 @@
 //! not inlined copies a message of 100 bytes, which together cost a fifth of all that a message costs.
 
 use crate::account::DropReason;
+use crate::audience::Audience;
 use crate::debt::{Ack, Creditor};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
@@ -26,6 +27,8 @@ pub struct Arrival<A> {
     pub redelivered: bool,
     /// The identifier of the subscription that it came for (MQTT 5.0 section 3.3.2.3.8), if ours have any.
     pub subscription_id: Option<u32>,
+    /// Which of the routes that match get it.
+    pub audience: Audience,
     /// Of its topic, if that has one.
     pub topic_id: Option<TopicId>,
 }
@@ -46,9 +49,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     #[inline(always)]
     fn receive(&mut self, from: BrokerId, arrival: Arrival<A>, now: Moment, wall_ms: u64) {
-        let Arrival { mut message, ack, redelivered, subscription_id, topic_id } = arrival;
+        let Arrival { mut message, ack, redelivered, subscription_id, mut audience, topic_id } = arrival;
         if let Some(id) = subscription_id
-            && self.brokers[from.at()].is_copy(&message, id)
+            && self.brokers[from.at()].is_copy(&message, id, &mut audience)
         {
             return self.acknowledge(from, ack);
         }
@@ -64,7 +67,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return;
         }
         let ways = broker.topics.ways(&message.topic, topic_id, &self.hasher);
-        let Some((last, others)) = ways.routes.split_last() else {
+        let wanting;
+        let mut routes = &ways.routes[..];
+        if audience != Audience::All && !routes.is_empty() {
+            wanting = audience.of(routes, &self.routes);
+            if wanting.is_empty() {
+                return self.acknowledge(from, ack);
+            }
+            routes = &wanting;
+        }
+        let Some((last, others)) = routes.split_last() else {
             broker.unrouted += 1;
             if broker.unrouted == 1 {
                 tracing::warn!(
@@ -80,12 +92,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return self.acknowledge(from, ack);
         };
         let weight_bytes = message.weight_bytes();
-        for route in &ways.routes {
+        for route in routes {
             if self.routes[route.at()].watched {
                 self.watch(*route, &message, now);
             }
         }
         if others.is_empty()
+            && routes.len() == ways.routes.len()
             && let Some(to) = self.straight_to(from, *last, ack, &ways, &mut message)
         {
             return self.go_straight(from, *last, to, weight_bytes, message, now);
@@ -97,7 +110,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             debt
         });
         if self.trace.is_on() {
-            self.trace_received(from, &message, &ways.routes, debt);
+            self.trace_received(from, &message, routes, debt);
         }
         for route in others {
             self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);

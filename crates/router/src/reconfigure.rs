@@ -121,6 +121,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.persist_qos0 = wanted.persist_qos0;
             route.class = wanted.priority;
             route.source = source;
+            route.retained = wanted.from.retained;
             route.targets = targets;
             route.shape = Rc::new(Shape::of(wanted));
             route.has_plugins = !wanted.plugins.is_empty();

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_config::Priority;
+use tidegate_config::{Priority, Retained};
 use tidegate_spool::NameId;
 
 /// A broker or a set of them.
@@ -53,6 +53,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Where its messages come from.
     pub source: BrokerId,
+    /// Whether it wants what is stored there.
+    pub(crate) retained: Retained,
     pub(crate) targets: Rc<[RouteTarget]>,
     pub(crate) shape: Rc<Shape>,
     /// Its messages go through plugins.
@@ -91,6 +93,7 @@ impl Route {
         Self {
             name,
             source: BrokerId::new(0),
+            retained: Retained::default(),
             targets: Rc::new([]),
             shape: Rc::default(),
             has_plugins: false,

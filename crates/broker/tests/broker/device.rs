@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tidegate_broker::{Broker, Local, LocalReceived, LocalSink, Scheme, Settings, bind};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{
-    Batch, ClientConfig, ClientSession, Completion, Connected, Control, ReasonCode, Received, SubscribeFilter, Version,
+    Batch, ClientConfig, ClientSession, Completion, Connected, Control, ReasonCode, Received, RetainHandling,
+    SubscribeFilter, Version,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -61,7 +62,8 @@ impl Server {
     pub(crate) fn gateway(&self, filters: &[(&str, QoS)]) -> Gateway {
         let inbox = Rc::new(RefCell::new(Inbox::default()));
         let local = self.broker.local(inbox.clone());
-        let filters: Vec<_> = filters.iter().map(|(text, qos)| (TopicFilter::new(*text).unwrap(), *qos)).collect();
+        let asked = |(text, qos): &(&str, QoS)| (TopicFilter::new(*text).unwrap(), *qos, RetainHandling::Send);
+        let filters: Vec<_> = filters.iter().map(asked).collect();
         local.subscribe(&filters);
         Gateway { local, inbox }
     }

@@ -1,7 +1,7 @@
 use crate::device::{Device, anonymous, config, lasting, message, retained, with};
 use tidegate_broker::Settings;
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::{ReasonCode, Version};
+use tidegate_mqtt::{ReasonCode, RetainHandling, Version};
 
 #[test]
 fn a_device_is_acknowledged_only_after_the_gateway_says_so() {
@@ -123,7 +123,7 @@ fn the_gateway_publishes_to_devices_and_never_to_itself() {
             assert_eq!(device.next().await.qos, qos);
         }
         gateway.local.publish(retained("out/kept", "x", QoS::AtLeastOnce));
-        gateway.local.subscribe(&[(TopicFilter::new("out/#").unwrap(), QoS::AtLeastOnce)]);
+        gateway.local.subscribe(&[(TopicFilter::new("out/#").unwrap(), QoS::AtLeastOnce, RetainHandling::Send)]);
         device.publish(message("sentinel", "s", QoS::AtMostOnce)).await;
         assert_eq!(gateway.next().await.message.payload, "s");
     });

@@ -88,3 +88,44 @@ fn leaving_is_noticed() {
         assert_eq!(code, tidegate_mqtt::ReasonCode::NO_MATCHING_SUBSCRIBERS);
     });
 }
+
+/// As many as it takes at a time are on their way to a member that reads nothing, the rest waits for it.
+async fn stuck_member(server: &crate::device::Server, qos: QoS) -> (Device, Device) {
+    let mut gone =
+        Device::connect(server.addr, ClientConfig { receive_maximum: 3, ..config("gone", Version::V5) }).await;
+    gone.subscribe("$share/g/t", qos).await;
+    gone.subscribe("alone", qos).await;
+    let mut publisher = server.device("from").await;
+    for number in 0..10 {
+        publisher.publish(message("t", &number.to_string(), qos)).await;
+        publisher.publish(message("alone", "x", qos)).await;
+    }
+    let mut other = server.device("other").await;
+    other.subscribe("$share/g/t", qos).await;
+    (gone, other)
+}
+
+#[test]
+fn what_an_ended_session_had_not_acknowledged_goes_to_another_member_in_order() {
+    with(anonymous(), |server| async move {
+        let (gone, mut other) = stuck_member(&server, QoS::AtLeastOnce).await;
+        gone.vanish();
+        server.until(|stats| stats.sessions == 1).await;
+        let got: Vec<_> = other.drain().await.into_iter().map(|m| (m.topic.to_string(), m.payload)).collect();
+        let expected: Vec<_> = (0..10).map(|n: u32| ("t".to_owned(), n.to_string().into())).collect();
+        assert_eq!(got, expected, "all of the group, and nothing that was its own");
+    });
+}
+
+#[test]
+fn what_it_had_been_sent_at_qos_2_goes_to_nobody_else() {
+    with(anonymous(), |server| async move {
+        let (gone, mut other) = stuck_member(&server, QoS::ExactlyOnce).await;
+        gone.vanish();
+        server.until(|stats| stats.sessions == 1).await;
+        let got = other.drain().await;
+        // Of three in flight two are of the group: its own came in between.
+        assert_eq!(got.first().map(|m| m.payload.to_vec()), Some(b"2".to_vec()));
+        assert_eq!(got.len(), 8);
+    });
+}

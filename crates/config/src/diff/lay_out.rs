@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings, StateGrant, TargetSet,
-    Tls, Version, Will, Workers,
+    LinkBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings, StateGrant, Status,
+    TargetSet, Tls, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -126,6 +126,7 @@ impl Keys {
             will,
             birth,
             farewell,
+            status,
             spool,
         } = link;
         self.told("url", url);
@@ -165,6 +166,7 @@ impl Keys {
         }
         birth.iter().for_each(|said| self.section("birth", |keys| keys.announcement(said)));
         farewell.iter().for_each(|said| self.section("farewell", |keys| keys.announcement(said)));
+        status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
         self.section("spool", |keys| keys.spool(spool));
     }
 
@@ -190,7 +192,7 @@ impl Keys {
     }
 
     fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, users, limits, spool } = broker;
+        let EmbeddedBroker { listen, users, limits, spool, status } = broker;
         let EmbeddedLimits {
             max_packet_size,
             max_connections,
@@ -211,6 +213,14 @@ impl Keys {
             keys.told("receive_maximum", receive_maximum);
         });
         self.section("spool", |keys| keys.spool(spool));
+        status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
+    }
+
+    fn status(&mut self, status: &Status) {
+        let Status { topic, counters, home_assistant } = status;
+        self.told("topic", topic);
+        counters.iter().for_each(|every| self.time("counters", *every));
+        home_assistant.iter().for_each(|prefix| self.told("home_assistant", prefix));
     }
 
     fn spool(&mut self, spool: &SpoolSettings) {
@@ -292,7 +302,7 @@ impl Keys {
     fn route(&mut self, route: &Route) {
         let Route {
             name: _, // it is in the key
-            from: Source { broker, topics, qos: subscribed },
+            from: Source { broker, topics, qos: subscribed, retained },
             plugins,
             to,
             required,
@@ -310,6 +320,7 @@ impl Keys {
         self.told("from.broker", broker);
         self.list("from.topics", topics);
         self.told("from.qos", *subscribed as u8);
+        self.word("from.retained", retained);
         self.list("plugins", plugins);
         self.list("to", to);
         required.iter().for_each(|names| self.list("required", names));

@@ -1,6 +1,7 @@
 //! Checked brokers: those at the end of a link, and the box's own.
 
 use super::spool::SpoolSettings;
+use super::status::Status;
 use crate::secret::Secret;
 use std::fmt;
 use std::net::SocketAddr;
@@ -43,12 +44,25 @@ impl Broker {
         }
     }
 
-    /// Whether nothing else than `spool` differs, so that connections and listeners can stay as they are.
-    pub fn same_but_spool(&self, other: &Self) -> bool {
+    /// What it is told of the gateway's own state.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Link(link) => link.status.as_ref(),
+            Self::Embedded(embedded) => embedded.status.as_ref(),
+        }
+    }
+
+    /// Whether nothing differs but `spool` and what is published of the gateway's state, so that connections and listeners
+    /// can stay as they are. The topic of that state is part of a connection: its will names it.
+    pub fn keeps_connections(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Link(before), Self::Link(after)) => LinkBroker { spool: after.spool, ..before.clone() } == *after,
+            (Self::Link(before), Self::Link(after)) => {
+                let topic = |link: &LinkBroker| link.status.as_ref().map(|status| status.topic.clone());
+                let status = after.status.clone();
+                topic(before) == topic(after) && LinkBroker { spool: after.spool, status, ..before.clone() } == *after
+            }
             (Self::Embedded(before), Self::Embedded(after)) => {
-                EmbeddedBroker { spool: after.spool, ..before.clone() } == *after
+                EmbeddedBroker { spool: after.spool, status: after.status.clone(), ..before.clone() } == *after
             }
             _ => false,
         }
@@ -99,6 +113,8 @@ pub struct LinkBroker {
     pub birth: Option<Announcement>,
     /// What is published before a goodbye that was planned.
     pub farewell: Option<Announcement>,
+    /// What it is told of the gateway's own state. Never with `will`, `birth` or `farewell`.
+    pub status: Option<Status>,
     /// What waits for it.
     pub spool: SpoolSettings,
 }
@@ -299,6 +315,8 @@ pub struct EmbeddedBroker {
     pub limits: EmbeddedLimits,
     /// What waits for it, as a target. What waits for its clients is in `limits`.
     pub spool: SpoolSettings,
+    /// What its clients are told of the gateway's own state.
+    pub status: Option<Status>,
 }
 
 /// Where the box's own broker listens.

@@ -41,11 +41,20 @@ impl Config {
         }
     }
 
-    /// Whether a route leads from this broker to the box's own.
-    pub fn feeds_embedded(&self, broker: &str) -> bool {
-        let routes = self.routes.iter().filter(|route| route.from.broker == broker);
-        let mut targets = routes.flat_map(|route| &route.to).flat_map(|target| self.brokers_of(target));
-        targets.any(|target| self.brokers.get(target).is_some_and(|broker| broker.embedded().is_some()))
+    /// Whether what this broker has stored is to come once more at a start, though its session has the subscription.
+    ///
+    /// The box's own broker begins with nothing, and is to have it. Where we publish ourselves, what is stored may be what we
+    /// have published, which mosquitto hands back in spite of no-local: an older state would go round once more.
+    pub fn fetches_stored(&self, broker: &str) -> bool {
+        let is_own = |name: &&str| self.brokers.get(*name).is_some_and(|broker| broker.embedded().is_some());
+        let routes = || self.routes.iter().filter(|route| route.from.broker == broker);
+        let feeds_own = routes().flat_map(|route| &route.to).any(|to| self.brokers_of(to).iter().any(is_own));
+        let says_something = self.brokers.get(broker).and_then(Broker::link).is_some_and(|link| {
+            link.status.is_some() || link.will.is_some() || link.birth.is_some() || link.farewell.is_some()
+        });
+        let granted = self.plugins.values().flat_map(|plugin| &plugin.grants.targets);
+        let mut targets = self.routes.iter().flat_map(|route| &route.to).chain(granted);
+        feeds_own || !(says_something || targets.any(|to| self.brokers_of(to).contains(&broker)))
     }
 
     /// What waits for a broker or a target set of this name; the default for a name that is neither.
@@ -275,6 +284,27 @@ pub struct Source {
     pub topics: Vec<TopicFilter>,
     /// What to subscribe with: the most a message is delivered with.
     pub qos: QoS,
+    /// Whether what the broker has stored comes with a subscription.
+    pub retained: Retained,
+}
+
+/// Whether what a broker has stored comes with a subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Retained {
+    /// At each start of the gateway, and with each new subscription.
+    #[default]
+    Forward,
+    /// With a new subscription only.
+    New,
+    /// Never.
+    Never,
+}
+
+impl Retained {
+    /// A bit of its own, to make sets of.
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
 }
 
 /// When the source of a message is acknowledged.

@@ -5,6 +5,7 @@ mod config;
 mod remap;
 mod rewrite;
 mod spool;
+mod status;
 mod template;
 
 pub use broker::{
@@ -12,12 +13,13 @@ pub use broker::{
     ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,
-    Route, Source, StateGrant, TargetSet, Workers,
+    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain,
+    Retained, Retry, Route, Source, StateGrant, TargetSet, Workers,
 };
 pub(crate) use remap::WayBack;
 pub use remap::{Remap, RemapError, Renaming};
 pub use rewrite::{Rewrite, RewriteError};
 pub use spool::{SpoolSettings, WhenFull};
+pub use status::Status;
 pub(crate) use template::Part;
 pub use template::{Template, TemplateError};

@@ -6,7 +6,9 @@ mod names;
 mod overlap;
 mod preset;
 mod remap;
+mod retained;
 mod route;
+mod share;
 mod unused;
 
 use crate::sections::Draft;
@@ -23,6 +25,8 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
     // A name that is written wrongly makes another seem unused.
     if context.findings.errors() == 0 {
         unused::check(context, draft);
+        retained::check(context, draft);
+        share::check(context, draft);
         overlap::check(context, draft);
         both_ways::check(context, draft);
         preset::check(context, draft);

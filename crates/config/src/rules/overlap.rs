@@ -3,7 +3,7 @@
 //! A broker may send a message once for each subscription that it matches (MQTT 3.1.1 section 3.3.5). Of two filters of which
 //! one covers the other only the wider is subscribed; for the others there are identifiers in MQTT 5, and nothing in 3.x.
 
-use crate::model::{LinkBroker, Version};
+use crate::model::{LinkBroker, Retained, Version};
 use crate::sections::Draft;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::{At, Context};
@@ -17,9 +17,11 @@ const MAX_OVERLAPS: usize = 64;
 
 /// Warns of messages that may come twice.
 pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
-    let mut sources: BTreeMap<&str, Vec<&At<TopicFilter>>> = BTreeMap::new();
+    let mut sources: BTreeMap<&str, Vec<Wanted<'_>>> = BTreeMap::new();
     for (route, written) in draft.routes() {
-        sources.entry(&route.from.broker).or_default().extend(&written.topics);
+        let retained = route.from.retained;
+        let wanted = written.topics.iter().map(|filter| Wanted { filter, retained });
+        sources.entry(&route.from.broker).or_default().extend(wanted);
     }
     for (name, filters) in sources {
         if let Some(link) = draft.config.brokers[name].link().filter(|link| link.version != Version::V5) {
@@ -28,21 +30,40 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
     }
 }
 
-fn check_source(context: &Context<'_>, link: &LinkBroker, filters: &[&At<TopicFilter>]) {
-    let patterns: Vec<Pattern> = filters.iter().map(|filter| Pattern::of(&filter.value)).collect();
+/// A filter, and what its route wants of what is stored.
+struct Wanted<'d> {
+    filter: &'d At<TopicFilter>,
+    retained: Retained,
+}
+
+impl Wanted<'_> {
+    fn value(&self) -> &TopicFilter {
+        &self.filter.value
+    }
+
+    /// Whether one of two that cover each other is enough.
+    fn is_alike(&self, other: &Self) -> bool {
+        self.value().share() == other.value().share() && self.retained == other.retained
+    }
+}
+
+fn check_source(context: &Context<'_>, link: &LinkBroker, filters: &[Wanted<'_>]) {
+    let patterns: Vec<Pattern> = filters.iter().map(|wanted| Pattern::of(wanted.value())).collect();
     // The same filter in many routes is one subscription.
     let mut known = HashSet::with_capacity(filters.len());
-    let firsts: Vec<bool> = filters.iter().map(|filter| known.insert(&filter.value)).collect();
+    let firsts: Vec<bool> = filters.iter().map(|wanted| known.insert(wanted.value())).collect();
     let mut all = FilterTree::default();
     for at in (0..filters.len()).filter(|at| firsts[*at]) {
         all.insert(&patterns[at], at);
     }
     // What another covers is not subscribed.
     let is_covered = |at: usize| {
-        let filter = &filters[at].value;
-        let is_wider =
-            |by: &TopicFilter| by != filter && by.share() == filter.share() && by.covers(filter) && !filter.covers(by);
-        let found = all.covering(&patterns[at], |by| match is_wider(&filters[by].value) {
+        let (wanted, filter) = (&filters[at], filters[at].value());
+        let is_wider = |other: &Wanted<'_>| {
+            let by = other.value();
+            by != filter && other.is_alike(wanted) && by.covers(filter) && !filter.covers(by)
+        };
+        let found = all.covering(&patterns[at], |by| match is_wider(&filters[by]) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         });
@@ -53,13 +74,13 @@ fn check_source(context: &Context<'_>, link: &LinkBroker, filters: &[&At<TopicFi
         // One warning a filter, with the first that it gets into the way of.
         let mut found = Vec::new();
         let _ = earlier.meeting(&patterns[at], |other: usize| {
-            if may_double(&filters[other].value, &filters[at].value) {
+            if may_double(&filters[other], &filters[at]) {
                 found.push(other);
             }
             if found.len() < MAX_OVERLAPS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         if let Some(first) = found.into_iter().min() {
-            warn(context, link, &filters[first].value, filters[at]);
+            warn(context, link, filters[first].value(), filters[at].filter);
         }
         if firsts[at] {
             earlier.insert(&patterns[at], at);
@@ -68,9 +89,11 @@ fn check_source(context: &Context<'_>, link: &LinkBroker, filters: &[&At<TopicFi
 }
 
 /// Whether a message may come once for each of them, and both have to be subscribed.
-fn may_double(one: &TopicFilter, other: &TopicFilter) -> bool {
-    let one_is_enough = one.share() == other.share() && (one.covers(other) || other.covers(one));
-    one.overlaps(other) && !one_is_enough
+fn may_double(one: &Wanted<'_>, other: &Wanted<'_>) -> bool {
+    let (a, b) = (one.value(), other.value());
+    let one_is_enough = one.is_alike(other) && (a.covers(b) || b.covers(a));
+    // The same filter twice is one subscription.
+    a != b && a.overlaps(b) && !one_is_enough
 }
 
 fn warn(context: &Context<'_>, link: &LinkBroker, earlier: &TopicFilter, later: &At<TopicFilter>) {

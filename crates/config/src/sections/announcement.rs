@@ -4,7 +4,7 @@ use super::scalars::read_qos;
 use super::text;
 use crate::bounds;
 use crate::model::{Announcement, Will};
-use crate::tree::Section;
+use crate::tree::{At, Context, Section};
 use crate::values::{self, why_and_hint};
 use std::time::Duration;
 use tidegate_message::{QoS, Topic};
@@ -59,14 +59,18 @@ pub(crate) fn read_announcement(
         let hint = format!("shorten it to {} bytes", bounds::MAX_TEXT_BYTES);
         context.error(&at, format!("the payload of this {called} is too long"), hint);
     }
-    let written = topic?;
+    let topic = read_topic(context, "topic", &topic?, about.allow_control)?;
+    Some(Announcement { topic, payload, qos, retain })
+}
+
+/// A topic that the gateway itself publishes on.
+pub(super) fn read_topic(context: &Context<'_>, key: &str, written: &At<&str>, allow_control: bool) -> Option<Topic> {
     let topic = Topic::new(written.value.to_owned()).map_err(|error| {
         let (why, hint) = why_and_hint(&error, "write levels separated by `/`, such as \"gateways/cottage\"");
         context.error(&written.at, format!("{} is not a topic: {why}", values::shown(written.value)), hint);
     });
-    let topic = topic.ok()?;
-    if !about.allow_control {
-        text::check_portable(context, "topic", &written);
+    if !allow_control {
+        text::check_portable(context, key, written);
     }
-    Some(Announcement { topic, payload, qos, retain })
+    topic.ok()
 }

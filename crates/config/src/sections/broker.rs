@@ -7,6 +7,7 @@ use super::headers::read_headers;
 use super::scalars::check_order;
 use super::secret::read_secret;
 use super::spool::read_spool;
+use super::status::read_status;
 use super::text;
 use super::tls::read_tls;
 use crate::bounds;
@@ -20,7 +21,7 @@ use tidegate_message::QoS;
 /// Makes a section into a broker, with placeholders where it cannot be used.
 pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> Broker {
     if section.flag("embedded", false) {
-        Broker::Embedded(read_embedded(section, name))
+        Broker::Embedded(read_embedded(section, name, gateway))
     } else {
         Broker::Link(read_link(section, name, gateway))
     }
@@ -91,6 +92,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         context.warning(&value.at, "`mark_late` adds a property to messages, which only MQTT 5 has", hint);
     }
     let session_expiry = section.duration("session_expiry", bounds::SESSION_EXPIRY);
+    let status = read_status(&mut section, gateway);
     let about = About {
         allow_control: gateway.allow_control_characters,
         may_be_v5: matches!(version, Version::Auto | Version::V5),
@@ -126,6 +128,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
             .and_then(|section| read_will(section, about)),
         birth,
         farewell,
+        status,
         max_qos: section.take("max_qos").and_then(|value| read_max_qos(&value)).unwrap_or(QoS::ExactlyOnce),
         headers: headers.unwrap_or_default(),
         spool,

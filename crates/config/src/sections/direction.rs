@@ -68,6 +68,7 @@ pub(super) fn back(
         broker: target.clone(),
         topics: topics.iter().map(|filter| filter.value.clone()).collect(),
         qos: route.from.qos,
+        retained: route.from.retained,
     };
     let back = Route {
         name,
@@ -89,6 +90,7 @@ pub(super) fn back(
         required: Vec::new(),
         remap: written.remap.clone(),
         both: None,
+        share: None,
     };
     Some((back, written))
 }

@@ -2,13 +2,14 @@
 
 use super::broker_keys::LINK_KEYS;
 use super::spool::read_spool;
+use super::status::read_status;
 use crate::bounds;
-use crate::model::{EmbeddedBroker, EmbeddedLimits};
+use crate::model::{EmbeddedBroker, EmbeddedLimits, Gateway};
 use crate::tree::{FileKind, Section};
 use crate::values;
 
 /// Makes a section into the box's own broker.
-pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str) -> EmbeddedBroker {
+pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> EmbeddedBroker {
     let context = section.context;
     let list = section.require("listen", "[\"mqtt://127.0.0.1:1883\"]").and_then(|value| value.texts());
     if list.as_ref().is_some_and(Vec::is_empty) {
@@ -43,8 +44,9 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str) ->
     }
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
     let spool = read_spool(section.take("spool").as_ref());
+    let status = read_status(&mut section, gateway);
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
-    EmbeddedBroker { listen, users: users.map(|path| path.value), limits, spool }
+    EmbeddedBroker { listen, users: users.map(|path| path.value), limits, spool, status }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {

@@ -13,7 +13,10 @@ mod remap;
 mod route;
 mod scalars;
 mod secret;
+mod share;
+mod shared_sessions;
 mod spool;
+mod status;
 mod target_set;
 mod text;
 mod tls;
@@ -25,7 +28,7 @@ use crate::model::{Broker, Config, Route};
 use crate::presets::Filled;
 use crate::problem::Span;
 use crate::tree::{At, Context, Section};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
 /// A configuration that has been read but not looked at as a whole. Where something could not be used it holds a
@@ -48,6 +51,8 @@ impl Draft {
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) brokers: BTreeMap<String, Span>,
+    /// Brokers that say how long a session is kept.
+    pub(crate) session_expiries: BTreeSet<String>,
     pub(crate) targets: BTreeMap<String, WrittenSet>,
     pub(crate) plugins: BTreeMap<String, WrittenPlugin>,
     /// In the order of the configuration's routes.
@@ -80,6 +85,9 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
     for (name, section) in root.named("brokers", "[brokers.<name>]") {
         context.check_name("broker", name.value, &name.at);
         written.brokers.insert(name.value.to_owned(), name.at);
+        if section.has("session_expiry") {
+            written.session_expiries.insert(name.value.to_owned());
+        }
         brokers.insert(name.value.to_owned(), broker::read_broker(section, name.value, &gateway));
     }
     check_client_ids(context, &brokers, &written);
@@ -112,6 +120,7 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
     root.finish();
     let mut config = Config { gateway, brokers, targets, plugins, routes, admin };
     ways_back::fill(&mut config);
+    shared_sessions::end(&mut config, &written);
     Draft { config, written }
 }
 

@@ -3,8 +3,9 @@
 use super::lists::{filters, names, values_of};
 use super::remap::read_remap;
 use super::scalars::{check_order, read_qos};
+use super::share::read_share;
 use crate::bounds;
-use crate::model::{Ack, OnFailure, Priority, Retain, Retry, Route, Source, Workers};
+use crate::model::{Ack, OnFailure, Priority, Retain, Retained, Retry, Route, Source, Workers};
 use crate::problem::Span;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::{At, Section, Value};
@@ -28,6 +29,8 @@ pub(crate) struct WrittenRoute {
     pub(crate) remap: Span,
     /// Where it says that it goes both ways, if it does.
     pub(crate) both: Option<Span>,
+    /// Where it says that it shares its source with other gateways, if it does.
+    pub(crate) share: Option<Span>,
 }
 
 /// Makes a section into a route. What could not be used is empty.
@@ -40,8 +43,10 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
     let from = section.require("from", "{ broker = \"home\", topics = [\"dev/#\"] }");
     let from =
         from.and_then(|value| value.section("from = { broker = \"home\", topics = [\"dev/#\"] }")).map(read_source);
-    let (from, broker, topics) = from.unwrap_or_else(|| {
-        (Source { broker: String::new(), topics: Vec::new(), qos: QoS::AtLeastOnce }, section.at.clone(), Vec::new())
+    let (from, share, broker, topics) = from.unwrap_or_else(|| {
+        let from =
+            Source { broker: String::new(), topics: Vec::new(), qos: QoS::AtLeastOnce, retained: Retained::default() };
+        (from, None, section.at.clone(), Vec::new())
     });
     let plugins = names(context, "plugins", section.texts("plugins").unwrap_or_default());
     let to = names(context, "to", section.texts("to").unwrap_or_default());
@@ -96,22 +101,25 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         priority,
     };
     let required = required.unwrap_or_default();
-    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at, both })
+    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at, both, share })
 }
 
-fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Span, Vec<At<TopicFilter>>) {
+fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Option<Span>, Span, Vec<At<TopicFilter>>) {
     let broker = section.require("broker", "\"home\"").and_then(|value| value.text());
     let list = section.require("topics", "[\"dev/#\"]").and_then(|value| value.texts());
     if list.as_ref().is_some_and(Vec::is_empty) {
         section.context.error(&section.at, "`topics` is empty, so no message would come", "name a filter in it");
     }
     let topics = filters(section.context, list.unwrap_or_default());
+    let (topics, share) = read_share(&mut section, topics);
     check_covered(&section, &topics);
     let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtLeastOnce);
+    let retained = section
+        .choice("retained", &[("forward", Retained::Forward), ("new", Retained::New), ("never", Retained::Never)]);
     let broker_at = broker.as_ref().map_or(section.at.clone(), |name| name.at.clone());
     section.finish();
     let broker = broker.map(|name| name.value.to_owned()).unwrap_or_default();
-    (Source { broker, topics: values_of(&topics), qos }, broker_at, topics)
+    (Source { broker, topics: values_of(&topics), qos, retained }, share, broker_at, topics)
 }
 
 /// A filter that another one of the route covers brings nothing, or the same message twice.

@@ -84,15 +84,15 @@ fn a_spool_changes_without_its_broker() {
         ("listen = [", "spool.max_age = \"1h\"\nlisten = ["),
     );
     let only = difference(&[b, boxes]);
-    assert_eq!(only, Difference { spools_changed: vec!["b".into(), "box".into()], ..Difference::default() });
+    assert_eq!(only, Difference { connections_kept: vec!["b".into(), "box".into()], ..Difference::default() });
     assert!(!only.is_empty());
     let moved = difference(&[b, ("mqtt://b", "mqtt://d")]);
-    assert_eq!((moved.brokers, moved.spools_changed.is_empty()), (only_changed("b"), true));
+    assert_eq!((moved.brokers, moved.connections_kept.is_empty()), (only_changed("b"), true));
     let set = difference(&[("[\"b\", \"c\"]", "[\"b\", \"c\"]\nspool = { max_messages = 7 }")]);
     assert_eq!(set, Difference { targets: only_changed("t"), ..Difference::default() });
     let added =
         difference(&[("[brokers.c]", "[brokers.d]\nurl = \"mqtt://d\"\nspool = { drain_rate = 9 }\n[brokers.c]")]);
-    assert_eq!((added.brokers.added, added.spools_changed.is_empty()), (vec!["d".to_owned()], true));
+    assert_eq!((added.brokers.added, added.connections_kept.is_empty()), (vec!["d".to_owned()], true));
 }
 
 #[test]

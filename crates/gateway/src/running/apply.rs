@@ -107,6 +107,7 @@ impl Gateway {
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
         self.subscribe(&config, &before);
+        self.tell_status(&config, &before);
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = Arc::new(written);
         inner.last_reloads.borrow_mut().applied(changes.clone());

@@ -99,8 +99,7 @@ impl Gateway {
 
     /// Starts a link, or goes on with a running one under other settings.
     pub(super) fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
-        // Its retained messages ended with the process before; a session that was kept would not bring them again.
-        settings.fetch_retained = config.feeds_embedded(name);
+        settings.fetch_stored = config.fetches_stored(name);
         settings.mark = Hops::of(config).mark();
         let running = self.broker_index(name).and_then(|at| Some((at, self.link_of(at)?)));
         let (at, link) = match running {

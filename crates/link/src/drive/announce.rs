@@ -5,7 +5,7 @@ use crate::Port;
 use crate::live::Live;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::{PublishError, ReasonCode};
-use tidegate_transport::Stream;
+use tidegate_transport::{Stream, WRITE_BYTES};
 use tokio::io::AsyncWriteExt;
 
 impl<P: Port> Drive<P> {
@@ -15,6 +15,18 @@ impl<P: Port> Drive<P> {
             let published = self.shared.session.borrow_mut().publish_unwatched(birth.clone());
             live.birth_due = matches!(published, Err(PublishError::Full));
         }
+    }
+
+    /// Publishes what the owner says beside the port, behind the birth.
+    pub(super) fn publish_own(&mut self, live: &Live) {
+        if live.birth_due {
+            return;
+        }
+        let mut session = self.shared.session.borrow_mut();
+        self.shared.own.borrow_mut().while_taken(|message| {
+            session.tx().len() < WRITE_BYTES
+                && !matches!(session.publish_unwatched(message.clone()), Err(PublishError::Full))
+        });
     }
 
     /// Tells the broker that we go, if we go of our own will or it broke the protocol; never waits long for it. What

@@ -1,8 +1,8 @@
 //! The ledger's lines: one for each filter, one for each question.
 
 use std::time::{Duration, Instant};
-use tidegate_message::TopicFilter;
-use tidegate_mqtt::SubscribeFilter;
+use tidegate_message::{QoS, TopicFilter};
+use tidegate_mqtt::{RetainHandling, SubscribeFilter};
 use tidegate_pacing::Doubling;
 
 /// After a refusal it is asked again after this long, then twice as long, up to the longest.
@@ -30,6 +30,11 @@ pub(super) struct Entry {
     pub(super) wanted: Option<SubscribeFilter>,
     /// The broker may have it.
     pub(super) may_have: bool,
+    /// The broker has granted it in this session, at this QoS, and what is stored is not to come again: on 3.1.1, where it
+    /// would, it is not asked for again.
+    pub(super) granted: Option<QoS>,
+    /// This process has asked for it once, and was answered: what is stored has come.
+    pub(super) has_fetched: bool,
     pub(super) state: SubscriptionState,
     /// Refusals in a row.
     pub(super) refusals: u32,
@@ -44,6 +49,8 @@ impl Entry {
             filter,
             wanted: None,
             may_have: false,
+            granted: None,
+            has_fetched: false,
             state: SubscriptionState::Owed,
             refusals: 0,
             hang_ups: 0,
@@ -59,6 +66,26 @@ impl Entry {
         again_in
     }
 
+    /// What to ask the broker for.
+    pub(super) fn ask(&self, fetch_stored: bool) -> Option<SubscribeFilter> {
+        let wanted = self.wanted.clone()?;
+        let retain_handling = match wanted.retain_handling {
+            // None on a shared subscription (MQTT 5.0 section 4.8.2); mosquitto would send them to each member.
+            _ if self.filter.share().is_some() => RetainHandling::Never,
+            RetainHandling::Send if self.has_fetched || !fetch_stored => RetainHandling::SendIfNew,
+            other => other,
+        };
+        Some(SubscribeFilter { retain_handling, ..wanted })
+    }
+
+    /// Whether what is wanted is what was granted, and not to be asked for again. Without the bridge bit, what is stored and
+    /// not wanted is known by its retain flag: then asking costs nothing.
+    pub(super) fn is_granted_for_good(&self, bridge: bool) -> bool {
+        let Some(wanted) = &self.wanted else { return false };
+        let matters = wanted.retain_handling == RetainHandling::SendIfNew || bridge;
+        matters && self.granted.is_some() && self.granted == granted_for_good(wanted)
+    }
+
     pub(super) fn is_suspect(&self) -> bool {
         self.hang_ups > 0 || self.left_out > 0
     }
@@ -66,6 +93,11 @@ impl Entry {
     pub(super) fn needs_no_id_any_more(&self) -> bool {
         self.may_have && self.wanted.as_ref().is_some_and(|wanted| wanted.subscription_id.is_none())
     }
+}
+
+/// The QoS of a filter that is not asked for again once it is granted; `None` if it may be.
+pub(super) fn granted_for_good(wanted: &SubscribeFilter) -> Option<QoS> {
+    (wanted.retain_handling != RetainHandling::Send).then_some(wanted.qos)
 }
 
 /// A SUBSCRIBE or UNSUBSCRIBE that is not answered.

@@ -4,13 +4,19 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use tidegate_message::QoS;
+use tidegate_mqtt::RetainHandling;
 
 fn filter(text: &str, qos: u8) -> SubscribeFilter {
     SubscribeFilter::new(TopicFilter::new(text.to_owned()).unwrap(), QoS::from_u8(qos).unwrap())
 }
 
+/// As it is asked for once what is stored has come.
+fn again(filter: SubscribeFilter) -> SubscribeFilter {
+    SubscribeFilter { retain_handling: RetainHandling::SendIfNew, ..filter }
+}
+
 fn terms(version: Version, session_present: bool) -> Terms {
-    Terms { version, session_present, wildcards: true, shared: true }
+    Terms { version, session_present, wildcards: true, shared: true, bridge: false }
 }
 
 /// A broker, the link between, and what survives a restart of the gateway.
@@ -19,7 +25,7 @@ struct World {
     /// What the broker's session has: filter to QoS.
     at_broker: BTreeMap<String, u8>,
     /// Durable on our side.
-    memory: Vec<TopicFilter>,
+    memory: Known,
     /// Packets on their way to the broker.
     sent: Vec<(u64, Ask)>,
     wanted: Vec<SubscribeFilter>,
@@ -37,7 +43,7 @@ impl World {
         Self {
             subscriptions: Subscriptions::default(),
             at_broker: BTreeMap::new(),
-            memory: Vec::new(),
+            memory: Known::default(),
             sent: Vec::new(),
             wanted: Vec::new(),
             now: Instant::now(),
@@ -71,7 +77,7 @@ impl World {
     fn restart(&mut self) {
         self.cut(false);
         self.subscriptions = Subscriptions::default();
-        self.subscriptions.restore(self.memory.clone());
+        self.subscriptions.restore(self.memory.clone(), true);
         self.subscriptions.want(&self.wanted);
     }
 
@@ -231,7 +237,7 @@ proptest! {
         }
         if habit == 0 || world.wanted.len() != 1 {
             prop_assert_eq!(&world.at_broker, &wanted);
-            let mut remembered: Vec<_> = world.memory.iter().map(|filter| filter.to_string()).collect();
+            let mut remembered: Vec<_> = world.memory.filters.iter().map(|filter| filter.to_string()).collect();
             remembered.retain(|filter| filter != "b" || habit == 0);
             remembered.sort();
             prop_assert_eq!(remembered, wanted.into_keys().collect::<Vec<_>>());
@@ -309,7 +315,7 @@ fn what_connack_does_not_offer_is_refused_at_once() {
     subscriptions.connected(none, Instant::now());
     let refused: Vec<_> = subscriptions.refused_by_connack().map(|(filter, _)| filter.to_string()).collect();
     assert_eq!(refused, ["$share/g/a", "a/#"]);
-    assert_eq!(subscriptions.next(), Some(Ask::Subscribe(vec![filter("plain", 1)])));
+    assert_eq!(subscriptions.next(), Some(Ask::Subscribe(vec![again(filter("plain", 1))])));
 }
 
 #[test]
@@ -326,8 +332,38 @@ fn a_resumed_session_of_3_1_1_is_believed_until_nothing_comes_for_a_while() {
     world.pass(Duration::from_secs(31));
     assert_eq!(
         world.sent.iter().map(|(_, ask)| ask.clone()).collect::<Vec<_>>(),
-        [Ask::Subscribe(vec![filter("b", 1)])]
+        [Ask::Subscribe(vec![again(filter("b", 1))])]
     );
+}
+
+/// What is stored comes with a new subscription only: on 3.1.1, where it comes with each SUBSCRIBE, there is one a session.
+#[test]
+fn what_a_session_was_granted_is_not_asked_for_again_where_stored_messages_would_come() {
+    for (handling, bridge, asked_again) in
+        [(RetainHandling::SendIfNew, false, 0), (RetainHandling::Never, true, 0), (RetainHandling::Never, false, 1)]
+    {
+        let mut world = World::new(Version::V311);
+        world.wanted = vec![SubscribeFilter { retain_handling: handling, ..filter("a", 1) }];
+        world.subscriptions.want(&world.wanted);
+        let connect = |world: &mut World, session_present| {
+            let terms = Terms { bridge, ..terms(Version::V311, session_present) };
+            world.subscriptions.connected(terms, world.now);
+            world.is_up = true;
+            world.turn();
+        };
+        connect(&mut world, false);
+        // Asked, and not known to be granted: asked again by the next process.
+        world.restart();
+        connect(&mut world, true);
+        assert_eq!(world.sent.len(), 1);
+        world.broker_takes_one(true);
+        world.restart();
+        connect(&mut world, true);
+        assert_eq!(world.sent.len(), asked_again, "{handling:?}");
+        world.restart();
+        connect(&mut world, false);
+        assert_eq!(world.sent.len(), 1, "another session");
+    }
 }
 
 #[test]
@@ -349,8 +385,8 @@ fn only_the_difference_is_asked_for_in_an_order_without_gaps() {
         asks.push(ask);
     }
     let gone = Ask::Unsubscribe(vec![TopicFilter::new("gone").unwrap()]);
-    let first = Ask::Subscribe(vec![numbered("numbered", 2), filter("new", 1)]);
-    assert_eq!(asks, [first, gone, Ask::Subscribe(vec![filter("plain", 1)])]);
+    let first = Ask::Subscribe(vec![again(numbered("numbered", 2)), again(filter("new", 1))]);
+    assert_eq!(asks, [first, gone, Ask::Subscribe(vec![again(filter("plain", 1))])]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::target::Shared;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic};
-use tidegate_router::{Arrival, BrokerId, Moment, Refused, Router, Ticket};
+use tidegate_router::{Arrival, Audience, BrokerId, Moment, Refused, Router, Ticket};
 use tidegate_testkit::SimDisk;
 
 const US: u64 = 1_700_000_000_000_000;
@@ -51,7 +51,14 @@ impl Small {
 
     fn receive(&mut self, from: usize, message: Message) {
         let ack = (message.qos > QoS::AtMostOnce).then_some(Token { attempt: 1, packet_id: None });
-        let arrival = Arrival { message, ack, redelivered: false, subscription_id: None, topic_id: None };
+        let arrival = Arrival {
+            message,
+            ack,
+            redelivered: false,
+            subscription_id: None,
+            audience: Audience::All,
+            topic_id: None,
+        };
         let now = self.now();
         self.router.received(self.ids[from], [arrival].into_iter(), now, now.us / 1000);
         self.router.step_log();

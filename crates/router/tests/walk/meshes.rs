@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic};
-use tidegate_router::{Arrival, BrokerId, Hops, Moment, RouteId, Router};
+use tidegate_router::{Arrival, Audience, BrokerId, Hops, Moment, RouteId, Router};
 use tidegate_testkit::SimDisk;
 
 /// What a broker is.
@@ -137,7 +137,14 @@ impl<'m> World<'m> {
     fn comes(&mut self, broker: usize, gateway: usize, message: Message) {
         let now = self.now();
         let it = &mut self.gateways[gateway];
-        let arrival = Arrival { message, ack: None, redelivered: false, subscription_id: None, topic_id: None };
+        let arrival = Arrival {
+            message,
+            ack: None,
+            redelivered: false,
+            subscription_id: None,
+            audience: Audience::All,
+            topic_id: None,
+        };
         it.router.received(it.brokers[broker], [arrival].into_iter(), now, now.us / 1000);
         self.look(gateway);
     }

@@ -7,7 +7,7 @@ use crate::source::{Sent, Stage, Token};
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use tidegate_message::{Message, Properties, QoS, Topic, TopicId};
-use tidegate_router::Arrival;
+use tidegate_router::{Arrival, Audience};
 
 /// So many messages of a source wait at most.
 const SENT_MAX: usize = 10;
@@ -75,7 +75,7 @@ impl Play {
         // Of half of the topics.
         let known = TOPICS.iter().position(|known| *known == message.topic.as_str()).filter(|at| at % 2 == 0);
         let topic_id = known.map(|at| TOPIC_IDS[at]);
-        let arrival = Arrival { message, ack, redelivered, subscription_id: None, topic_id };
+        let arrival = Arrival { message, ack, redelivered, subscription_id: None, audience: Audience::All, topic_id };
         self.router.received(self.ids[source], [arrival].into_iter(), now, now.us / 1000);
     }
 
