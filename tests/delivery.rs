@@ -14,8 +14,10 @@
 //! | `status` | what the gateway says of itself, and what Home Assistant makes of it |
 //! | `stored` | what a route wants of what is stored at its source |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
+//! | `office_outage` | home goes on while the office is away for long |
 
 mod both_ways;
+mod office_outage;
 mod outages;
 mod qos;
 mod retained;

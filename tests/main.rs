@@ -5,6 +5,7 @@
 //! | `architecture` | the arrows between crates point one way; every file is a room of its own, and every dependency is used |
 //! | `delivery` | every QoS, version and transport, fan-out, remap, retained, wills, reconnect, target sets |
 //! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
+//! | `examples` | each example, by its one command |
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `import` | a mosquitto.conf: its grammar, its bridges, held against mosquitto itself; docs/from-mosquitto.md |
 //! | `hostile` | every hostile plugin beside an honest route |
@@ -27,6 +28,7 @@ mod cookbook;
 
 mod delivery;
 mod embedded;
+mod examples;
 mod fixture;
 mod hostile;
 mod import;

@@ -21,6 +21,7 @@ mod session;
 mod sink;
 mod source;
 mod subject;
+mod takeover;
 mod tls;
 mod usage;
 mod wire;
@@ -137,6 +138,15 @@ enum Part {
         #[arg(long, default_value_t = 5)]
         repeats: u32,
     },
+    /// Measure sets of real brokers: takeovers, topics that move, a strained member, home while the office is away
+    Takeover {
+        /// Only these parts
+        #[arg(value_enum)]
+        parts: Vec<takeover::Part>,
+        /// How often each is measured; the median counts
+        #[arg(long, default_value_t = 3)]
+        turns: u32,
+    },
     /// Measure the spool: bytes on disk, opening it, emptying it
     Spool {
         /// How many messages
@@ -163,6 +173,10 @@ fn main() -> Result<()> {
         Some(Part::Clients { ref numbers, seconds, repeats }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
             clients::run(&tidegate, arguments.against.as_deref(), numbers, Duration::from_secs(seconds), repeats)
+        }
+        Some(Part::Takeover { ref parts, turns }) => {
+            let parts = if parts.is_empty() { &takeover::Part::ALL[..] } else { parts };
+            takeover::run(&tidegate(arguments.tidegate.as_deref(), &[])?, parts, turns)
         }
         Some(Part::Workers { ref component, ref numbers, seconds, repeats }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;

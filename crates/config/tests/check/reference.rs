@@ -75,7 +75,8 @@ fn broken_inline_table(text: &str) -> Option<usize> {
 fn what_is_shipped_is_toml_1_0_and_what_people_write_may_be_1_1() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut looked = 0;
-    for folder in ["config", "config/presets", "crates/tidegate/src/demo", "examples/home-office"] {
+    let examples = ["examples/home-office", "examples/failover", "examples/office-outage"];
+    for folder in ["config", "config/presets", "crates/tidegate/src/demo"].into_iter().chain(examples) {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|kind| kind == "toml") {
