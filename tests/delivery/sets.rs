@@ -5,7 +5,7 @@ use crate::fixture::{PATIENCE, assert_balanced, broker, plugin, route};
 use std::collections::{BTreeMap, BTreeSet};
 use tidegate_testkit::{
     Client, ClientOptions, Ledger, Mosquitto, MosquittoSub, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
-    Tidegate, Version, eventually, within,
+    Tidegate, Version, eventually, mosquitto_pub, within,
 };
 
 /// Enough that a fair choice between two gives each at least one.
@@ -209,4 +209,37 @@ fn the_log_says_once_where_a_set_goes_and_why() {
     let there = ["INFO", "a member of the set is back", "to=\"backup\""];
     eventually("one is back", PATIENCE, || says(&there) == 1);
     assert_eq!((says(&away), says(&back)), (1, 1));
+}
+
+#[test]
+fn of_a_set_that_gives_to_all_the_source_waits_for_as_many_as_it_requires() {
+    let (home, mut office, backup) = (Mosquitto::start(), Mosquitto::start(), Mosquitto::start());
+    let fast = "reconnect = { min = \"50ms\", max = \"200ms\" }";
+    let config = broker("home", &home.url(), "")
+        + &broker("office", &office.url(), fast)
+        + &broker("backup", &backup.url(), fast)
+        + "[targets.upstream]\npolicy = \"all\"\nmembers = [\"office\", \"backup\"]\nrequire = \"any\"\n"
+        + &route("home", &["dev/#"], &["upstream"], "ack = \"delivered\"");
+    let tidegate = Tidegate::start(&config);
+    let of_office = |name: &str, label: &str| tidegate.metrics().get(name, &[(label, "office")]);
+    office.kill();
+    eventually("the office is away", PATIENCE, || of_office("tidegate_broker_up", "broker") == Some(0.0));
+    let said = |text: &str| {
+        mosquitto_pub(home.port(), &["-q", "1", "-t", "dev/1/temp", "-m", text]);
+    };
+    let sub = |at: &Mosquitto| MosquittoSub::start(at.port(), &["-q", "1", "-t", "dev/#", "-F", "MESSAGE %p"]);
+    let at_backup = sub(&backup);
+    said("20");
+    assert_eq!(at_backup.expect(1, PATIENCE), ["MESSAGE 20"]);
+    // The one has it, the other has it on disk.
+    eventually("the source is acknowledged", PATIENCE, || {
+        tidegate.metrics().get("tidegate_unacknowledged", &[]) == Some(0.0)
+    });
+    assert_eq!(of_office("tidegate_spool_queued", "target"), Some(1.0));
+    office.restart();
+    eventually("the office has it", PATIENCE, || of_office("tidegate_spool_queued", "target") == Some(0.0));
+    let at_office = sub(&office);
+    said("21");
+    assert_eq!(at_office.expect(1, PATIENCE), ["MESSAGE 21"]);
+    assert_balanced(&tidegate);
 }

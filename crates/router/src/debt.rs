@@ -169,6 +169,13 @@ impl<A> Debts<A> {
         Some((debt.stash.take().unwrap_or_default(), debt.waiting == 1))
     }
 
+    /// The source waits for one thing more.
+    pub(crate) fn wait(&mut self, id: DebtId) {
+        if let Some(debt) = self.get_mut(id) {
+            debt.waiting += 1;
+        }
+    }
+
     /// One delivery or record is done.
     pub(crate) fn delivered(&mut self, id: DebtId) -> Step {
         let Some(debt) = self.get_mut(id).filter(|debt| debt.waiting > 0) else { return Step::Waits };

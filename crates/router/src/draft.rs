@@ -173,11 +173,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     debt.draft = None;
                 }
             }
-            let (mut transaction, debts) = self.transaction(members);
+            let (mut transaction, recorded) = self.transaction(members);
             transaction.state.extend(state.into_iter().flat_map(|(_, writes)| writes));
-            let is_empty = debts.is_empty() && transaction.state.is_empty();
+            let is_empty = recorded.debts.is_empty() && transaction.state.is_empty();
             if !is_empty {
-                self.write(transaction, debts);
+                self.write(transaction, recorded);
             }
         }
     }

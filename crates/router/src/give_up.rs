@@ -188,6 +188,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut moved = false;
         while let Some((_, ticket)) = self.replaced.pop_front_if(|(sequence, _)| *sequence <= durable) {
             if let Ticket::Spooled { queue, ordinal } = ticket {
+                self.note_quorum(ticket, false);
                 moved |= self.spool.done(queue.spool(), ordinal).is_some();
             }
         }

@@ -62,6 +62,7 @@ mod park;
 mod pressure;
 mod pull;
 mod queue;
+mod quorum;
 mod receive;
 mod reconfigure;
 mod record;
@@ -104,6 +105,7 @@ use crate::draft::Drafts;
 use crate::handover::Move;
 use crate::notice::Notices;
 use crate::queue::Queue;
+use crate::quorum::Quorums;
 use crate::rounds::Rounds;
 use crate::route::Part;
 use crate::trace::Trace;
@@ -140,6 +142,8 @@ pub struct Router<A, S> {
     /// Messages of the log that were moved or put aside by another record: done in their queue once that record, of
     /// this sequence, is durable.
     replaced: VecDeque<(u64, Ticket)>,
+    /// Sources that wait for some members of a set.
+    quorums: Quorums,
 
     /// Where messages go for which nothing has to wait.
     sessions: S,
@@ -192,6 +196,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             drafts: Drafts::default(),
             written: VecDeque::new(),
             replaced: VecDeque::new(),
+            quorums: Quorums::default(),
             sessions,
             spool,
             queues: Vec::new(),

@@ -10,6 +10,7 @@ use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::park::weight;
 use crate::queue::is_full;
+use crate::quorum::Quorum;
 use crate::route::{Part, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::ticket::Ticket;
@@ -18,6 +19,15 @@ use smallvec::SmallVec;
 use tidegate_config::{Policy, WhenFull};
 use tidegate_message::{Message, QoS};
 use tidegate_spool::{DiskStatus, NameId, Transaction};
+
+/// Who waits for a record.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded {
+    /// Until it is durable.
+    pub(crate) debts: SmallVec<[DebtId; 1]>,
+    /// Until members of a set have taken it.
+    quorums: Vec<Quorum>,
+}
 
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// To the route's own targets, under the remapped topic.
@@ -83,6 +93,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Target::Broker(broker) => {
                 self.hand_over_debt(ticket);
                 self.pass(broker, entry(message), now);
+            }
+            Target::Set(_) if self.wants_quorum(part.debt, target).is_some() => {
+                self.file(part, std::slice::from_ref(target), message, now);
             }
             Target::Set(set) if self.sets[set.at()].policy == Policy::All => {
                 let members: SmallVec<[BrokerId; 4]> = self.sets[set.at()].brokers().collect();
@@ -183,7 +196,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let route = self.routes[part.route.at()].name_id;
         if let Some(debt) = self.debts.get_mut(debt) {
             debt.stash().add(route, names, message);
-            debt.stash().queues.extend(places);
+            debt.stash().queues.extend(places.iter().copied());
+        }
+        if let [target] = targets
+            && !self.routes[part.route.at()].spooled
+            && let Some(wanted) = self.wants_quorum(Some(debt), target)
+        {
+            self.await_quorum(debt, &places, wanted);
         }
         self.settle_decided(debt);
     }
@@ -261,8 +280,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         {
             return self.blocked.push_back((source, id));
         }
-        let (transaction, debts) = self.transaction([id]);
-        self.write(transaction, debts);
+        let (transaction, recorded) = self.transaction([id]);
+        self.write(transaction, recorded);
     }
 
     /// Whether a message of this source waits for room in a queue: none of its later ones may overtake it.
@@ -295,18 +314,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 kept.push(source);
                 self.blocked.push_back((source, debt));
             } else {
-                let (transaction, debts) = self.transaction([debt]);
-                self.write(transaction, debts);
+                let (transaction, recorded) = self.transaction([debt]);
+                self.write(transaction, recorded);
             }
         }
     }
 
     /// One transaction of what is filed for some debts, each of which waits for its record from here on.
-    pub(crate) fn transaction(
-        &mut self,
-        debts: impl IntoIterator<Item = DebtId>,
-    ) -> (Transaction, SmallVec<[DebtId; 1]>) {
+    pub(crate) fn transaction(&mut self, debts: impl IntoIterator<Item = DebtId>) -> (Transaction, Recorded) {
         let mut all = Transaction::default();
+        let mut quorums = Vec::new();
         let mut written = SmallVec::new();
         for id in debts {
             let Some((stash, alone)) = self.debts.take_stash(id) else { continue };
@@ -337,20 +354,25 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             } else {
                 all.deliveries.extend(stash.deliveries);
             }
+            quorums.extend(stash.quorums);
             all.parked.extend(stash.parked);
             all.unparked.extend(stash.unparked);
             all.state.extend(stash.state);
             written.push(id);
         }
-        (all, written)
+        (all, Recorded { debts: written, quorums })
     }
 
     /// Hands a record to the spool.
-    pub(crate) fn write(&mut self, transaction: Transaction, debts: SmallVec<[DebtId; 1]>) {
+    pub(crate) fn write(&mut self, transaction: Transaction, recorded: Recorded) {
+        let Recorded { debts, quorums } = recorded;
         self.in_spool += transaction.items() as u64;
         let sequence = self.spool.append(transaction);
         if self.trace.is_on() {
             self.trace_recorded(sequence, &debts);
+        }
+        if !quorums.is_empty() {
+            self.begin_quorums(quorums, sequence);
         }
         self.written.extend(debts.into_iter().map(|debt| (sequence, Owed::Debt(debt))));
     }

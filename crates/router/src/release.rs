@@ -59,7 +59,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub fn complete(&mut self, ticket: Ticket, now: Moment) {
         let (route, received_us) = match ticket {
             Ticket::Spooled { queue, .. } => {
-                let Some((route, received_us)) = self.spool_done(ticket) else { return };
+                let Some((route, received_us)) = self.spool_done(ticket, true) else { return };
                 self.queues[queue.at()].delivered += 1;
                 (route, Some(received_us))
             }
@@ -84,7 +84,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let route = match ticket {
             Ticket::Spooled { .. } => {
-                let Some((route, _)) = self.spool_done(ticket) else { return };
+                let Some((route, _)) = self.spool_done(ticket, false) else { return };
                 route
             }
             Ticket::Held { route, .. } | Ticket::Loose { route, .. } => route,
@@ -96,9 +96,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// A message of the spool needs no more care: the cursor of its queue moves. Returns its route, and when it was
-    /// received, in microseconds since the epoch; `None` if it was done before, which counts nothing twice.
-    pub(crate) fn spool_done(&mut self, ticket: Ticket) -> Option<(RouteId, u64)> {
+    /// received, in microseconds since the epoch; `None` if it was done before, which counts nothing twice. `taken`: its target
+    /// has it.
+    pub(crate) fn spool_done(&mut self, ticket: Ticket, taken: bool) -> Option<(RouteId, u64)> {
         let Ticket::Spooled { queue, ordinal } = ticket else { return None };
+        self.note_quorum(ticket, taken);
         let done = self.spool.done(queue.spool(), ordinal)?;
         self.in_spool = self.in_spool.saturating_sub(1);
         Some((self.route_of(done.route), done.received_ms * 1000))

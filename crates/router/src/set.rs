@@ -57,6 +57,8 @@ pub struct Set {
     level: Option<usize>,
     relief: Option<Relief>,
     pub(crate) takeover_after: Duration,
+    /// With policy `all`: how many members a source waits for, if not for all.
+    require: Option<usize>,
     /// How often shares were others.
     changes: u64,
     pub(crate) members: Vec<Member>,
@@ -158,6 +160,7 @@ impl Set {
             level: None,
             relief: None,
             takeover_after: Duration::ZERO,
+            require: None,
             changes: 0,
             members: Vec::new(),
         }
@@ -170,6 +173,7 @@ impl Set {
         (self.policy, self.failback) = (configured.policy, configured.failback);
         (self.level, self.relief, self.takeover_after) =
             (configured.level, configured.relief, configured.takeover_after);
+        self.require = configured.require;
         self.members = members
             .map(|(broker, name)| {
                 let weight = configured.weight_of(&name);
@@ -187,6 +191,11 @@ impl Set {
                 known.map_or_else(fresh, |known| Member { weight, ..known.clone() })
             })
             .collect();
+    }
+
+    /// How many of its members a source waits for, if all get a message and not all are waited for.
+    pub(crate) fn quorum(&self) -> Option<usize> {
+        self.require.filter(|require| self.policy == Policy::All && *require < self.members.len())
     }
 
     /// Its members in order of preference.
@@ -333,6 +342,7 @@ mod tests {
             weights: weights.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect(),
             level: None,
             relief: None,
+            require: None,
             spool: tidegate_config::SpoolSettings::default(),
         };
         let mut set = Set::new();

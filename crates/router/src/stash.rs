@@ -1,6 +1,7 @@
 //! What is decided about a received message and is to be recorded.
 
 use crate::ids::QueueId;
+use crate::quorum::Quorum;
 use smallvec::SmallVec;
 use tidegate_message::Message;
 use tidegate_spool::{Delivery, NameId, Parked, StateWrite};
@@ -11,6 +12,8 @@ pub(crate) struct Stash {
     pub(crate) deliveries: SmallVec<[Delivery; 1]>,
     /// Where these go, all together.
     pub(crate) queues: SmallVec<[QueueId; 2]>,
+    /// Of which of these the source waits for some.
+    pub(crate) quorums: Vec<Quorum>,
     pub(crate) parked: Vec<(u64, Parked)>,
     pub(crate) unparked: Vec<u64>,
     /// What is remembered of what is parked.

@@ -234,7 +234,7 @@ impl Keys {
     }
 
     fn target_set(&mut self, set: &TargetSet) {
-        let TargetSet { policy, members, failback, takeover_after, weights, level, relief, spool } = set;
+        let TargetSet { policy, members, failback, takeover_after, weights, level, relief, require, spool } = set;
         self.word("policy", policy);
         self.list("members", members);
         self.time("failback", *failback);
@@ -247,6 +247,7 @@ impl Keys {
                 latency.iter().for_each(|latency| keys.time("latency", *latency));
             });
         }
+        require.iter().for_each(|require| self.told("require", require));
         self.section("spool", |keys| keys.spool(spool));
     }
 

@@ -119,6 +119,9 @@ pub struct TargetSet {
     pub level: Option<usize>,
     /// With policy `balance`: from where on a member is strained, and gets less. `None`: never.
     pub relief: Option<Relief>,
+    /// With policy `all`: how many members must have acknowledged a message before its source is, with `ack = "delivered"`.
+    /// At least 1, and at most all; `None`: all of them.
+    pub require: Option<usize>,
     /// What waits for the set. The default with policy `all`: there the members have theirs.
     pub spool: SpoolSettings,
 }

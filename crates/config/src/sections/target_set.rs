@@ -7,6 +7,7 @@ use crate::model::{Policy, Relief, SpoolSettings, TargetSet};
 use crate::tree::{At, Section, Value};
 use crate::values;
 use std::collections::BTreeMap;
+use toml::de::DeValue;
 
 /// Makes a section into a target set; its members as they are written beside it.
 pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSet, Vec<At<String>>) {
@@ -32,6 +33,7 @@ pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSe
     let weights = of_balance("weights").map(|value| read_weights(&value, &members));
     let level = of_balance("level").and_then(|value| value.number(bounds::LEVEL));
     let relief = of_balance("relief").and_then(|value| read_relief(&value));
+    let require = section.take("require").and_then(|value| read_require(&value, policy, members.len()));
     let failback = section.duration("failback", bounds::FAILBACK);
     let takeover_after = section.duration("takeover_after", bounds::TAKEOVER_AFTER);
     let spool_at = section.take("spool");
@@ -47,7 +49,28 @@ pub(super) fn read_target_set(mut section: Section<'_, '_, '_, '_>) -> (TargetSe
     section.finish();
     let weights = weights.unwrap_or_default();
     let level = level.map(|level| level as usize); // the bounds keep it within
-    (TargetSet { policy, members, failback, takeover_after, weights, level, relief, spool }, written)
+    (TargetSet { policy, members, failback, takeover_after, weights, level, relief, require, spool }, written)
+}
+
+/// `"all"`, `"any"`, or how many of the members.
+fn read_require(value: &Value<'_, '_, '_, '_>, policy: Policy, members: usize) -> Option<usize> {
+    if policy != Policy::All {
+        value.error("`require` is for sets of policy \"all\"", "write `policy = \"all\"`, or leave it out");
+        return None;
+    }
+    match value.any() {
+        DeValue::String(text) if text == "all" => None,
+        DeValue::String(text) if text == "any" => Some(1),
+        DeValue::Integer(_) => {
+            let max = members.max(1) as u64;
+            value.number(bounds::Number { default: max, min: 1, max }).map(|number| number as usize) // at most `members`
+        }
+        _ => {
+            let what = "`require` says how many members must have a message";
+            value.error(what, format!("write \"all\", \"any\", or a number from 1 to {members}"));
+            None
+        }
+    }
 }
 
 /// `weights = { office = 2 }`: of members alone.

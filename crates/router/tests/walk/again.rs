@@ -1,4 +1,4 @@
-//! What a message is when it has waited, was sent, and waits once more.
+//! What a message is when it has waited, was sent, and waits once more; and when its source is told.
 
 use crate::source::Token;
 use crate::target::Shared;
@@ -135,4 +135,46 @@ fn a_full_queue_that_drops_its_oldest_takes_the_newest_though_nobody_waits_for_i
     let got: Vec<_> = std::iter::from_fn(|| small.pull(2)).map(|(_, message)| message.payload).collect();
     assert_eq!(got, ["2", "3"]);
     assert_eq!(small.dropped(), 1);
+}
+
+/// A route that waits for deliveries to a set of `b` and `c`, both of which get all.
+fn both(require: &str) -> Small {
+    let mut small = Small::new(&format!(
+        "[[routes]]\nname = \"r\"\nfrom = {{ broker = \"a\", topics = [\"t\"] }}\nto = [\"both\"]\nack = \"delivered\"\n\
+         [targets.both]\npolicy = \"all\"\nmembers = [\"b\", \"c\"]\n{require}\n"
+    ));
+    small.receive(0, message(QoS::AtLeastOnce, None));
+    small
+}
+
+/// A member takes its message, or refuses it. Returns how often the source is acknowledged with that.
+fn answers(small: &mut Small, member: usize, takes: bool) -> usize {
+    let (ticket, _) = small.pull(member).expect("each has its own");
+    let now = small.now();
+    small.router.completed(small.ids[member], [(ticket, takes)].into_iter(), now);
+    small.router.take_acks(small.ids[0]).count()
+}
+
+#[test]
+fn a_source_waits_for_as_many_members_as_it_requires() {
+    for (require, acknowledged) in [("", [0, 1]), ("require = \"all\"", [0, 1]), ("require = 1", [1, 0])] {
+        for first in [1, 2] {
+            let mut small = both(require);
+            assert_eq!(small.router.take_acks(small.ids[0]).count(), 0, "{require}: on disk is not enough");
+            let counted = [answers(&mut small, first, true), answers(&mut small, 3 - first, true)];
+            assert_eq!(counted, acknowledged, "{require}, {first} first");
+            assert!(
+                small.router.owed() == (0, 0) && small.router.waiting().iter().all(|(waiting, _)| waiting.items == 0)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_member_that_refuses_is_not_one_that_has_it() {
+    let mut small = both("require = \"any\"");
+    assert_eq!([answers(&mut small, 1, false), answers(&mut small, 2, true)], [0, 1]);
+    let mut small = both("require = \"any\"");
+    assert_eq!([answers(&mut small, 1, false), answers(&mut small, 2, false)], [0, 1], "nobody is left to wait for");
+    assert_eq!(small.dropped(), 2);
 }
