@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 use tidegate_broker::LocalReceived;
-use tidegate_link::{GaveUp, Outgoing, Port, Status};
+use tidegate_link::{GaveUp, LinkError, Outgoing, Port, Status};
 use tidegate_message::Message;
-use tidegate_mqtt::{AckToken, Batch, PublishError};
+use tidegate_mqtt::{AckToken, Batch, ProtocolError, PublishError};
 use tidegate_router::{BrokerId, Health, Ticket};
 
 /// The data path's side of one broker.
@@ -100,7 +100,8 @@ impl Port for BrokerPort {
                 path.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
                 let moment = path.moment(now);
                 path.router.look_at_sets(moment);
-                path.end_mut(self.broker).attempt_failed = false;
+                let end = path.end_mut(self.broker);
+                (end.attempt_failed, end.was_silent) = (false, false);
             }
             Status::SessionLost { republished } => {
                 path.end_mut(self.broker).sessions_lost += 1;
@@ -127,6 +128,7 @@ impl Port for BrokerPort {
                 }
                 end.last_error = Some(words);
                 end.attempt_failed = !was_up;
+                end.was_silent |= matches!(error, LinkError::Protocol(ProtocolError::KeepAlive(_)));
                 path.went_down(self.broker);
             }
         }

@@ -105,6 +105,8 @@ pub(crate) struct End {
     pub(crate) last_error: Option<String>,
     /// Connecting failed, too, since it was up.
     pub(crate) attempt_failed: bool,
+    /// Its connection ended for want of a word.
+    pub(crate) was_silent: bool,
     /// Since when it is seen to have messages that it has not acknowledged.
     pub(crate) waits_since: Option<Instant>,
     /// Why sets do without it, while they do.
@@ -242,6 +244,7 @@ impl DataPath {
             kind,
             last_error: None,
             attempt_failed: false,
+            was_silent: false,
             waits_since: None,
             given_up_for: None,
             version: None,

@@ -71,7 +71,12 @@ impl DataPath {
         }
         if let Some(since) = broker.down_since {
             let suspects = matches!(&end.kind, Kind::Link(link) if link.suspects_a_message());
-            let patience = if suspects && !end.attempt_failed { AWAY_OR_BROKEN } else { AWAY };
+            let patience = match (suspects && !end.attempt_failed, end.was_silent) {
+                (true, _) => AWAY_OR_BROKEN,
+                // It was waited for already, for one and a half keep-alives.
+                (false, true) => Duration::ZERO,
+                (false, false) => AWAY,
+            };
             let why = || end.last_error.clone().unwrap_or_else(|| "it is away".to_owned());
             return (now >= since + patience).then(why);
         }
