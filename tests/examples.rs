@@ -37,6 +37,12 @@ fn failover_loses_nothing_and_clients_with_lists_do() {
 }
 
 #[test]
+fn nothing_goes_round_a_ring_of_three_for_ever() {
+    let said = example("ring-of-three");
+    assert!(said.contains("at c, in all: 400\n") && said.contains("comes back through another gateway"), "{said}");
+}
+
+#[test]
 fn an_office_is_away_and_home_goes_on() {
     let said = example("office-outage");
     assert!(said.contains("at home: 5000\n") && said.contains("at the office, different ones: 5000\n"), "{said}");

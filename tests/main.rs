@@ -13,6 +13,7 @@
 //! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
+//! | `nats` | NATS JetStream as a target and as a source, with gateways and servers that are killed |
 //! | `tutorial` | docs/plugins/tutorial.md, in each language |
 //! | `check` | what `check` finds, where it says so, in which form |
 //! | `clients` | `pub` and `sub` against mosquitto and the own broker, and the demo on a terminal |
@@ -35,6 +36,7 @@ mod import;
 mod kills;
 mod languages;
 mod links;
+mod nats;
 mod reload;
 mod spool;
 mod tutorial;

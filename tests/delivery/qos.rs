@@ -108,7 +108,7 @@ fn everything_mqtt_5_says_about_a_message_arrives_with_it() {
     publish_with_properties(home.port());
     let mut lines = sub.expect(3, PATIENCE);
     lines.sort();
-    let same = "text/plain|order-66|1|dev/answers|site:cottage room:attic site:shed|21.5";
+    let same = "text/plain|order-66|1|dev/answers|site:cottage room:attic site:shed tidegate-hops:test/office|21.5";
     assert_eq!(lines, [0, 1, 2].map(|qos| format!("dev/1/temp {qos} {same}")));
     assert_balanced(&tidegate);
 }

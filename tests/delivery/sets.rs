@@ -230,7 +230,7 @@ fn of_a_set_that_gives_to_all_the_source_waits_for_as_many_as_it_requires() {
     let sub = |at: &Mosquitto| MosquittoSub::start(at.port(), &["-q", "1", "-t", "dev/#", "-F", "MESSAGE %p"]);
     let at_backup = sub(&backup);
     said("20");
-    assert_eq!(at_backup.expect(1, PATIENCE), ["MESSAGE 20"]);
+    assert_eq!(at_backup.expect(1, PATIENCE), ["20"]);
     // The one has it, the other has it on disk.
     eventually("the source is acknowledged", PATIENCE, || {
         tidegate.metrics().get("tidegate_unacknowledged", &[]) == Some(0.0)
@@ -240,6 +240,6 @@ fn of_a_set_that_gives_to_all_the_source_waits_for_as_many_as_it_requires() {
     eventually("the office has it", PATIENCE, || of_office("tidegate_spool_queued", "target") == Some(0.0));
     let at_office = sub(&office);
     said("21");
-    assert_eq!(at_office.expect(1, PATIENCE), ["MESSAGE 21"]);
+    assert_eq!(at_office.expect(1, PATIENCE), ["21"]);
     assert_balanced(&tidegate);
 }

@@ -64,8 +64,8 @@ fn what_is_late_says_so() {
     let lines = subscriber.expect(2, PATIENCE);
     let late: u64 = lines[0]
         .strip_prefix("dev/late [tidegate-late:")
-        .and_then(|rest| rest.trim_end_matches([']', ' ']).parse().ok())
+        .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .unwrap_or_else(|| panic!("no mark: {lines:?}"));
     assert!((2..60).contains(&late), "{lines:?}");
-    assert_eq!(lines[1], "dev/prompt []");
+    assert_eq!(lines[1], "dev/prompt [tidegate-hops:test/office]");
 }

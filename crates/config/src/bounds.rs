@@ -108,6 +108,9 @@ pub(crate) const MAX_HEADERS: usize = 32;
 /// The longest text of one of them, in bytes; servers take 4 to 8 KiB for a line.
 pub(crate) const MAX_HEADER_BYTES: usize = 4096;
 
+// NATS. A server makes no stream with more copies.
+pub(crate) const REPLICAS: Number = number(1, 1, 5);
+
 // The box's own broker.
 pub(crate) const CONNECTIONS: Number = number(1024, 1, 1_000_000);
 pub(crate) const SESSION_QUEUE: Number = number(10_000, 1, 1_000_000);

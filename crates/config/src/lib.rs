@@ -34,10 +34,10 @@ pub use diff::{Change, ChangeKind, Fate, Key, Outline, Shown, Touched, diff, has
 pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
-    Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, OnFailure, Plugin, Policy,
-    Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry, Rewrite, RewriteError, Route,
-    Scheme, Source, SpoolSettings, StateGrant, Status, TargetSet, Template, TemplateError, Tls, Version, WhenFull,
-    Will, Workers,
+    Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, NatsBroker, NatsServer,
+    OnFailure, Plugin, Policy, Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry,
+    Rewrite, RewriteError, Route, Scheme, Source, SpoolSettings, StateGrant, Status, TargetSet, Template,
+    TemplateError, Tls, Version, WhenFull, Will, Workers,
 };
 pub use notes::Note;
 pub use places::Places;

@@ -105,6 +105,7 @@ pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
     let Some(scheme) = schemes.into_iter().find(|known| known.as_str() == scheme) else {
         let near = match scheme {
             "tcp" => "mqtt",
+            "nats" => return wrong("this is NATS, which does not speak MQTT on this port", "write `mqtt://`"),
             "ssl" | "tls" => "mqtts",
             "http" => "ws",
             "https" => "wss",
@@ -177,7 +178,7 @@ fn ipv6_with_zone(text: &str) -> Result<String, Wrong> {
 }
 
 /// `host`, `host:port`, `[ipv6]`, `[ipv6]:port`, `[ipv6%zone]:port`.
-fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
+pub(crate) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wrong> {
     let no_host = || ("this url has no host that can be".to_owned(), "write it as \"mqtt://host:1883\"".to_owned());
     let read_port = |port: &str| match port.bytes().all(|byte| byte.is_ascii_digit()).then(|| port.parse::<u16>()) {
         Some(Ok(port)) => Ok(port),

@@ -1,12 +1,12 @@
 //! What a link or the box's own broker calls: the data path, for one broker.
 
 use crate::data_path::{DataPath, SourceAck};
-use crate::link_sessions::reason_of;
 use crate::stored::RetainFlag;
+use crate::target_sessions::reason_of;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_broker::LocalReceived;
 use tidegate_link::{GaveUp, LinkError, Outgoing, Port, Status};
 use tidegate_message::Message;
@@ -57,7 +57,11 @@ impl Port for BrokerPort {
     }
 
     fn refused(&mut self, key: u64, error: &PublishError) {
-        self.with(|path| path.router.drop_ticket(Ticket::from_key(key), reason_of(error)));
+        let (broker, ticket) = (self.broker, Ticket::from_key(key));
+        self.with(|path| {
+            path.router.withdrawn(broker, ticket);
+            path.router.drop_ticket(ticket, reason_of(error));
+        });
     }
 
     fn sent(&mut self, key: u64, serial: u64) {
@@ -88,20 +92,14 @@ impl Port for BrokerPort {
                 let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
                 tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
                 let now = Instant::now();
-                let known = path.router.broker_mut(self.broker);
-                (known.health, known.down_since) = (Health { up_since: Some(now), given_up: false }, None);
-                let end = path.end_mut(self.broker);
-                (end.last_error, end.version) = (None, Some(speaks));
-                end.connects += 1;
-                end.retain_flag = RetainFlag::on(*version, *bridge);
+                path.came_up(self.broker, speaks, now);
+                path.end_mut(self.broker).retain_flag = RetainFlag::on(*version, *bridge);
                 if !connected.session_present {
                     path.router.forgotten(self.broker);
                 }
                 path.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
                 let moment = path.moment(now);
                 path.router.look_at_sets(moment);
-                let end = path.end_mut(self.broker);
-                (end.attempt_failed, end.was_silent) = (false, false);
             }
             Status::SessionLost { republished } => {
                 path.end_mut(self.broker).sessions_lost += 1;
@@ -120,16 +118,9 @@ impl Port for BrokerPort {
                 tracing::info!(broker, why = %error, "trying {then}");
             }
             Status::Down { error, retry_in, was_up, then: None } => {
-                let words = error.to_string();
-                let end = path.end_mut(self.broker);
-                // The same again is not news.
-                if *was_up || end.last_error.as_ref() != Some(&words) {
-                    tracing::warn!(broker, error = words, retry_in = ?retry_in, "not connected");
-                }
-                end.last_error = Some(words);
-                end.attempt_failed = !was_up;
-                end.was_silent |= matches!(error, LinkError::Protocol(ProtocolError::KeepAlive(_)));
-                path.went_down(self.broker);
+                path.end_mut(self.broker).was_silent |=
+                    matches!(error, LinkError::Protocol(ProtocolError::KeepAlive(_)));
+                path.told_down(self.broker, error.to_string(), *retry_in, *was_up);
             }
         }
     }
@@ -142,6 +133,33 @@ impl tidegate_broker::LocalSink for BrokerPort {
 }
 
 impl DataPath {
+    /// A broker takes messages, and this is what is spoken with it.
+    pub(crate) fn came_up(&mut self, broker: BrokerId, speaks: String, now: Instant) {
+        let known = self.router.broker_mut(broker);
+        let was_given_up = known.health.given_up;
+        (known.health, known.down_since) = (Health { up_since: Some(now), given_up: false }, None);
+        let end = self.end_mut(broker);
+        (end.last_error, end.version) = (None, Some(speaks));
+        (end.attempt_failed, end.was_silent) = (false, false);
+        if was_given_up {
+            end.waits_since = None;
+        }
+        end.connects += 1;
+    }
+
+    /// A broker takes no messages, for this reason.
+    pub(crate) fn told_down(&mut self, broker: BrokerId, words: String, retry_in: Duration, was_up: bool) {
+        let name = self.router.broker(broker).name.clone();
+        let end = self.end_mut(broker);
+        // The same again is not news.
+        if was_up || end.last_error.as_ref() != Some(&words) {
+            tracing::warn!(broker = &*name, error = words, ?retry_in, "not connected");
+        }
+        end.last_error = Some(words);
+        end.attempt_failed = !was_up;
+        self.went_down(broker);
+    }
+
     /// A broker takes no messages.
     pub(crate) fn went_down(&mut self, broker: BrokerId) {
         let known = self.router.broker_mut(broker);

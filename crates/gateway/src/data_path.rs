@@ -3,11 +3,14 @@
 //! The router decides; this carries it out: acknowledgements and wake-ups to links and the box's own broker, parcels to the
 //! plugins' threads and their verdicts back.
 
+mod patience;
+
 use crate::link_reports::Troubles;
-use crate::link_sessions::LinkSessions;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Crew, Here, Outbox, Post, Swap};
 use crate::stored::RetainFlag;
+use crate::target_sessions::{Session, TargetSessions};
+use patience::Patience;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,39 +32,13 @@ const AWAITED_FOR: Duration = Duration::from_micros(60);
 /// So long, in one turn, plugins decide on this thread; what else there is goes to their own.
 const HERE_FOR: Duration = Duration::from_millis(1);
 
-/// After a wait that brought no verdict, this many flushes do not wait at all; after the next such wait twice as many,
-/// and so on up to the maximum. A wait that brought one starts over.
-const VAIN_MIN: u32 = 8;
-const VAIN_MAX: u32 = 1024;
-
-/// Whether waiting for plugins has paid lately. A slow plugin costs the data path one short wait in a thousand batches.
-#[derive(Debug, Default)]
-struct Patience {
-    pass_over: u32,
-    next: u32,
-}
-
-impl Patience {
-    fn admits(&mut self) -> bool {
-        let admits = self.pass_over == 0;
-        self.pass_over = self.pass_over.saturating_sub(1);
-        admits
-    }
-
-    fn learn(&mut self, came: bool) {
-        if came {
-            self.next = VAIN_MIN;
-        } else {
-            self.pass_over = self.next.max(VAIN_MIN);
-            self.next = (self.pass_over * 2).min(VAIN_MAX);
-        }
-    }
-}
-
 /// How a source is told that a message is taken care of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum SourceAck {
     Link(AckToken),
+    /// Its number in the process.
+    #[cfg(feature = "nats")]
+    Nats(u64),
     Embedded(LocalAck),
 }
 
@@ -69,6 +46,9 @@ impl Ack for SourceAck {
     fn exactly_once(self) -> Option<u16> {
         match self {
             Self::Link(token) => token.exactly_once().then(|| token.packet_id()),
+            // At least once.
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => None,
             // The sessions of the box's own broker end with the process.
             Self::Embedded(_) => None,
         }
@@ -80,7 +60,7 @@ impl SourceAck {
     pub(crate) fn of_link(self) -> Option<AckToken> {
         match self {
             Self::Link(token) => Some(token),
-            Self::Embedded(_) => None,
+            _ => None,
         }
     }
 }
@@ -88,6 +68,8 @@ impl SourceAck {
 /// What a broker is.
 pub(crate) enum Kind {
     Link(LinkHandle),
+    #[cfg(feature = "nats")]
+    Nats(tidegate_nats::NatsHandle),
     Embedded {
         local: Local,
         /// What we are subscribed to there.
@@ -129,7 +111,7 @@ pub(crate) struct Pipeline {
 
 /// Everything on the data path's thread.
 pub(crate) struct DataPath {
-    pub(crate) router: Router<SourceAck, LinkSessions>,
+    pub(crate) router: Router<SourceAck, TargetSessions>,
     /// By the place of the broker in the router.
     ends: Vec<End>,
     /// By the place of the route in the router.
@@ -154,7 +136,7 @@ impl DataPath {
         let started = Instant::now();
         let started_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
         Self {
-            router: Router::new(spool, LinkSessions::default(), Moment { at: started, us: started_us }),
+            router: Router::new(spool, TargetSessions::default(), Moment { at: started, us: started_us }),
             ends: Vec::new(),
             pipelines: Vec::new(),
             leaving: Vec::new(),
@@ -233,12 +215,15 @@ impl DataPath {
     }
 
     pub(crate) fn add_broker(&mut self, name: &str, kind: Kind) -> BrokerId {
-        let link = match &kind {
-            Kind::Link(handle) => Some(handle.clone()),
+        let session = match &kind {
+            Kind::Link(handle) => Some(Session::Link(handle.clone())),
+            #[cfg(feature = "nats")]
+            Kind::Nats(handle) => Some(Session::Nats(handle.clone())),
             Kind::Embedded { .. } | Kind::Gone => None,
         };
-        let at = self.router.add_broker(name, link.is_some());
-        self.router.sessions_mut().set(at, link);
+        let at = self.router.add_broker(name, session.is_some());
+        self.router.broker_mut(at).marked_here = !matches!(kind, Kind::Link(_));
+        self.router.sessions_mut().set(at, session);
         let troubles = Troubles::default();
         self.ends.push(End {
             kind,
@@ -265,10 +250,15 @@ impl DataPath {
     pub(crate) fn remove_broker(&mut self, at: BrokerId) {
         let (mut unfinished, mut done) = (Vec::new(), Vec::new());
         self.router.sessions_mut().set(at, None);
-        if let Kind::Link(handle) = std::mem::replace(&mut self.ends[at.at()].kind, Kind::Gone) {
-            let (messages, keys) = handle.abandon();
-            unfinished.extend(messages.into_iter().map(|(key, message)| (Ticket::from_key(key), message)));
-            done.extend(keys.into_iter().map(Ticket::from_key));
+        match std::mem::replace(&mut self.ends[at.at()].kind, Kind::Gone) {
+            Kind::Link(handle) => {
+                let (messages, keys) = handle.abandon();
+                unfinished.extend(messages.into_iter().map(|(key, message)| (Ticket::from_key(key), message)));
+                done.extend(keys.into_iter().map(Ticket::from_key));
+            }
+            #[cfg(feature = "nats")]
+            Kind::Nats(handle) => unfinished.extend(crate::nats_port::tickets(handle.take_back(|_| true))),
+            Kind::Embedded { .. } | Kind::Gone => {}
         }
         let now = self.moment(Instant::now());
         self.router.remove_broker(at, unfinished, done, now);
@@ -379,6 +369,11 @@ impl DataPath {
                     handle.pause(self.router.broker(at).is_held_back());
                     handle.wake();
                 }
+                #[cfg(feature = "nats")]
+                Kind::Nats(handle) => {
+                    handle.pause(self.router.broker(at).is_held_back());
+                    handle.wake();
+                }
                 Kind::Embedded { local, wake, .. } => {
                     local.pause(self.router.broker(at).is_held_back());
                     wake.notify_one();
@@ -426,27 +421,6 @@ impl DataPath {
 }
 
 /// What the machine's clock says, in milliseconds since the epoch.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_in_vain_become_rare_and_one_that_pays_makes_them_common_again() {
-        let mut patience = Patience::default();
-        let mut waits = 0;
-        for _ in 0..10_000 {
-            if patience.admits() {
-                waits += 1;
-                patience.learn(false);
-            }
-        }
-        assert!(waits < 20, "{waits}");
-        while !patience.admits() {}
-        patience.learn(true);
-        assert!(patience.admits());
-    }
 }

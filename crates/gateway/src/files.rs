@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Secret};
+use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Secret, Tls};
 
 /// Where systemd puts credentials (systemd.exec, `LoadCredential=`); some versions put new ones there at a reload.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -12,6 +12,10 @@ pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
     let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
     let brokers = config.brokers.values().flat_map(|broker| match broker {
         Broker::Link(link) => of_link(link),
+        Broker::Nats(nats) => {
+            let password = nats.password.as_ref().and_then(of_secret);
+            password.into_iter().chain(nats.tls.iter().flat_map(of_tls)).collect()
+        }
         Broker::Embedded(EmbeddedBroker { users, .. }) => users.iter().cloned().collect(),
     });
     plugins.chain(brokers).collect()
@@ -22,10 +26,13 @@ fn of_link(link: &LinkBroker) -> Vec<PathBuf> {
         HeaderValue::Secret(secret) => Some(secret),
         HeaderValue::Text(_) => None,
     });
-    let passphrase = link.tls.iter().filter_map(|tls| tls.key_password.as_ref());
-    let secrets = link.password.iter().chain(headers).chain(passphrase).filter_map(of_secret);
-    let tls = link.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten().cloned();
-    secrets.chain(tls).collect()
+    let secrets = link.password.iter().chain(headers).filter_map(of_secret);
+    secrets.chain(link.tls.iter().flat_map(of_tls)).collect()
+}
+
+fn of_tls(tls: &Tls) -> Vec<PathBuf> {
+    let passphrase = tls.key_password.as_ref().and_then(of_secret);
+    [&tls.ca, &tls.cert, &tls.key].into_iter().flatten().cloned().chain(passphrase).collect()
 }
 
 /// `None` for a variable: those of a running process do not change.

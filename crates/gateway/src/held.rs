@@ -12,21 +12,33 @@ pub(crate) const AGAIN: Duration = Duration::from_secs(60);
 /// Everything about a link, read and ready, or all that is wrong with it.
 pub(crate) struct LinkSettings {
     pub(crate) name: String,
-    pub(crate) read: Result<tidegate_link::Settings, Vec<Wrong>>,
+    pub(crate) read: Result<EndSettings, Vec<Wrong>>,
     /// What its passwords and certificates are.
     pub(crate) material: u64,
 }
 
+/// Of one or the other kind.
+#[allow(clippy::large_enum_variant)] // there are a few of them, for a moment
+pub(crate) enum EndSettings {
+    Link(tidegate_link::Settings),
+    #[cfg(feature = "nats")]
+    Nats(tidegate_nats::Settings),
+}
+
 /// Reads secrets and certificates of every link there is, or of those that are `wanted`. Slow: does I/O.
 pub(crate) fn link_settings(config: &Config, wanted: impl Fn(&str) -> bool) -> Vec<LinkSettings> {
-    let links = config.brokers.iter().filter_map(|(name, broker)| Some((name, broker.link()?)));
-    let links = links.filter(|(name, _)| wanted(name));
-    let read = |(name, link): (&String, _)| LinkSettings {
-        name: name.clone(),
-        read: settings::link(name, link),
-        material: settings::material(link),
+    let read = |(name, broker): (&String, &Broker)| {
+        let read = match broker {
+            Broker::Link(link) => settings::link(name, link).map(EndSettings::Link),
+            #[cfg(feature = "nats")]
+            Broker::Nats(nats) => settings::nats(nats).map(EndSettings::Nats),
+            #[cfg(not(feature = "nats"))]
+            Broker::Nats(nats) => settings::nats(nats).map(|never| match never {}),
+            Broker::Embedded(_) => return None,
+        };
+        Some(LinkSettings { name: name.clone(), read, material: settings::material(broker) })
     };
-    links.map(read).collect()
+    config.brokers.iter().filter(|(name, _)| wanted(name)).filter_map(read).collect()
 }
 
 /// Which links are held back, and why.

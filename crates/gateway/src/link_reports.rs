@@ -73,7 +73,8 @@ impl DataPath {
         self.router.refused(broker, refused, moment)
     }
 
-    fn tell_refusal(
+    /// A message was refused: for now, if it is to be tried again.
+    pub(crate) fn tell_refusal(
         &mut self,
         broker: BrokerId,
         message: &Message,
@@ -108,6 +109,7 @@ impl DataPath {
         let target = self.router.broker(broker).name.clone();
         let (topic, bytes, qos) = (message.topic.clone(), message.payload.len(), message.qos as u8);
         let (moment, reason) = (self.moment(now), why.to_string());
+        self.router.withdrawn(broker, ticket);
         let Some((route, number)) = self.router.park_ticket(&target, ticket, message, reason, moment) else { return };
         tracing::warn!(
             broker = &*target,

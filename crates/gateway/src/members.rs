@@ -46,13 +46,18 @@ impl DataPath {
 
     /// Whether time alone may make it lost.
     fn may_be_given_up(&mut self, broker: BrokerId, now: Instant) -> bool {
-        let in_flight = match &self.end(broker).kind {
-            // While it is read no further, or a message is tried alone, it has no chance to acknowledge.
-            Kind::Link(link) if !link.suspects_a_message() => link.in_flight(),
-            Kind::Link(_) | Kind::Embedded { .. } | Kind::Gone => 0,
-        };
         let known = self.router.broker(broker);
-        let waits = in_flight > 0 && known.health.up_since.is_some() && !known.is_held_back();
+        let waits = match &self.end(broker).kind {
+            // While it is read no further, or a message is tried alone, it has no chance to acknowledge.
+            Kind::Link(link) => {
+                let has_a_chance = !link.suspects_a_message() && !known.is_held_back();
+                link.in_flight() > 0 && has_a_chance && known.health.up_since.is_some()
+            }
+            // A stream that answers nothing is connected to anew, which is no answer.
+            #[cfg(feature = "nats")]
+            Kind::Nats(nats) => nats.in_flight() > 0,
+            Kind::Embedded { .. } | Kind::Gone => false,
+        };
         let looks_on = known.down_since.is_some() && !known.health.given_up;
         let end = self.end_mut(broker);
         if waits {
@@ -91,12 +96,17 @@ impl DataPath {
 
     /// What waits for a broker goes to other members of its sets. Returns how many messages.
     fn give_up(&mut self, broker: BrokerId, now: Instant) -> usize {
+        let is_movable = |key| self.router.is_movable(broker, Ticket::from_key(key));
         let unfinished = match &self.end(broker).kind {
             // What was sent and not acknowledged may have arrived: at least once is what is left of QoS 2 here.
-            Kind::Link(link) => link.take_back(|key| self.router.is_movable(broker, Ticket::from_key(key))),
+            Kind::Link(link) => {
+                let messages = link.take_back(is_movable).into_iter();
+                messages.map(|(key, message)| (Ticket::from_key(key), message)).collect()
+            }
+            #[cfg(feature = "nats")]
+            Kind::Nats(nats) => crate::nats_port::tickets(nats.take_back(is_movable)).collect(),
             Kind::Embedded { .. } | Kind::Gone => Vec::new(),
         };
-        let unfinished = unfinished.into_iter().map(|(key, message)| (Ticket::from_key(key), message)).collect();
         let moment = self.moment(now);
         let moved = self.router.give_up(broker, unfinished, moment);
         self.end_mut(broker).waits_since = None;

@@ -29,14 +29,18 @@ pub(crate) fn with_client_ids_of(old: &str, written: &Config) -> Config {
     let mut config = written.clone();
     let new = &written.gateway.name;
     for (name, broker) in &mut config.brokers {
-        if let Broker::Link(link) = broker
-            && link.client_id == default_client_id(new, name)
-        {
-            link.client_id = default_client_id(old, name);
+        let client_id = match broker {
+            Broker::Link(link) => &mut link.client_id,
+            Broker::Nats(nats) => &mut nats.client_id,
+            Broker::Embedded(_) => continue,
+        };
+        if *client_id == default_client_id(new, name) {
+            *client_id = default_client_id(old, name);
         }
         let status = match broker {
             Broker::Link(link) => &mut link.status,
             Broker::Embedded(embedded) => &mut embedded.status,
+            Broker::Nats(_) => continue,
         };
         if let Some(status) = status
             && status.topic.as_str() == Status::default_topic(new)
@@ -74,7 +78,11 @@ pub(crate) fn told(in_force: &Config, before: &Config, written: &Config) -> Vec<
 
 /// Which brokers will know the gateway under another client id, and what becomes of what they keep.
 fn sessions(in_force: &Config, written: &Config) -> String {
-    let id = |broker: &Broker| broker.link().map(|link| link.client_id.clone());
+    let id = |broker: &Broker| match broker {
+        Broker::Link(link) => Some(link.client_id.clone()),
+        Broker::Nats(nats) => Some(nats.client_id.clone()),
+        Broker::Embedded(_) => None,
+    };
     let of = |config: &Config, name: &str| config.brokers.get(name).and_then(id);
     let renamed = written.brokers.keys().filter(|name| of(in_force, name) != of(written, name));
     let names: Vec<String> = renamed.map(|name| format!("`{name}`")).collect();

@@ -93,6 +93,11 @@ impl DataPath {
                 ready = handle.is_settled() && problems.is_empty();
                 (bytes_in, bytes_out) = (handle.stats().bytes_in, handle.stats().bytes_out);
             }
+            #[cfg(feature = "nats")]
+            Kind::Nats(handle) => {
+                problems = crate::link_reports::problems(&[], None, &end.troubles, broker.rests(Instant::now()));
+                ready = handle.is_up() && problems.is_empty();
+            }
             Kind::Embedded { local, .. } => {
                 let stats = local.stats();
                 skipped.extend(stats.dropped.refused());
@@ -137,7 +142,7 @@ impl DataPath {
         let alone = Target::Broker(broker);
         let in_set = self.router.sets().any(|(_, set)| set.members().iter().any(|member| member.broker() == broker));
         !in_set
-            || !matches!(self.end(broker).kind, Kind::Link(_))
+            || matches!(self.end(broker).kind, Kind::Embedded { .. } | Kind::Gone)
             || routes.any(|(_, route)| route.source == broker || route.targets().any(|target| target == alone))
     }
 

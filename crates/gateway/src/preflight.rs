@@ -21,6 +21,7 @@ pub fn preflight(loaded: &Loaded) -> Vec<Finding> {
     for (name, broker) in &loaded.config.brokers {
         let errors = match broker {
             config::Broker::Link(link) => settings::link(name, link).err().unwrap_or_default(),
+            config::Broker::Nats(nats) => settings::nats(nats).err().unwrap_or_default(),
             config::Broker::Embedded(embedded) => embedded::users(embedded).err().into_iter().collect(),
         };
         let errors = errors.into_iter().filter(|wrong| !wrong.elsewhere).map(|wrong| (Severity::Error, wrong));
@@ -38,14 +39,16 @@ pub fn preflight(loaded: &Loaded) -> Vec<Finding> {
 fn warnings(broker: &config::Broker) -> Vec<Wrong> {
     match broker {
         config::Broker::Link(link) => {
-            let passphrase = link.tls.as_ref().and_then(|tls| tls.key_password.as_ref());
             let headers = link.headers.iter().filter_map(|header| match &header.value {
                 config::HeaderValue::Secret(secret) => Some(secret),
                 config::HeaderValue::Text(_) => None,
             });
-            let secrets = link.password.iter().map(|secret| ("password", secret));
-            let secrets = secrets.chain(passphrase.map(|secret| ("tls.key_password", secret)));
+            let secrets = keys_of(link.password.as_ref(), link.tls.as_ref());
             let secrets = secrets.chain(headers.map(|secret| ("headers", secret)));
+            secrets.filter_map(|(key, secret)| doubtful(key, secret)).collect()
+        }
+        config::Broker::Nats(nats) => {
+            let secrets = keys_of(nats.password.as_ref(), nats.tls.as_ref());
             secrets.filter_map(|(key, secret)| doubtful(key, secret)).collect()
         }
         config::Broker::Embedded(embedded) => {
@@ -54,6 +57,15 @@ fn warnings(broker: &config::Broker) -> Vec<Wrong> {
             nobody.then(|| Wrong { key: "users", words: words.to_owned(), elsewhere: false }).into_iter().collect()
         }
     }
+}
+
+/// The secrets that every broker may have, with their keys.
+fn keys_of<'s>(
+    password: Option<&'s Secret>,
+    tls: Option<&'s config::Tls>,
+) -> impl Iterator<Item = (&'static str, &'s Secret)> {
+    let passphrase = tls.and_then(|tls| tls.key_password.as_ref());
+    password.map(|secret| ("password", secret)).into_iter().chain(passphrase.map(|secret| ("tls.key_password", secret)))
 }
 
 /// What a secret hardly is on purpose. Does not repeat it.

@@ -39,15 +39,19 @@ fn read(key: &'static str, secret: &config::Secret) -> Result<config::SecretValu
 }
 
 /// What a link reads from elsewhere than the configuration: changes when a password or a certificate is replaced.
-pub(crate) fn material(broker: &config::LinkBroker) -> u64 {
-    let headers = broker.headers.iter().filter_map(|header| match &header.value {
+pub(crate) fn material(broker: &config::Broker) -> u64 {
+    let (password, tls, headers) = match broker {
+        config::Broker::Link(link) => (&link.password, &link.tls, link.headers.as_slice()),
+        config::Broker::Nats(nats) => (&nats.password, &nats.tls, &[][..]),
+        config::Broker::Embedded(_) => (&None, &None, &[][..]),
+    };
+    let headers = headers.iter().filter_map(|header| match &header.value {
         config::HeaderValue::Secret(secret) => Some(secret),
         config::HeaderValue::Text(_) => None,
     });
-    let passphrase = broker.tls.as_ref().and_then(|tls| tls.key_password.as_ref());
-    let secrets: Vec<_> =
-        broker.password.iter().chain(headers).chain(passphrase).map(|secret| secret.read().ok()).collect();
-    let tls = broker.tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
+    let passphrase = tls.as_ref().and_then(|tls| tls.key_password.as_ref());
+    let secrets: Vec<_> = password.iter().chain(headers).chain(passphrase).map(|secret| secret.read().ok()).collect();
+    let tls = tls.iter().flat_map(|tls| [&tls.ca, &tls.cert, &tls.key]).flatten();
     let files: Vec<_> = tls.map(|path| std::fs::read(path).ok()).collect();
     let secrets: Vec<_> = secrets.iter().map(|secret| secret.as_ref().map(config::SecretValue::expose)).collect();
     ahash::RandomState::with_seeds(1, 3, 5, 7).hash_one((secrets, files))
@@ -67,7 +71,7 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
         _ => Address::Tcp { host: url.host.clone(), port: url.port },
     };
     let tls = match url.scheme {
-        Scheme::Mqtts | Scheme::Wss => tls(broker).map_err(|errors| wrong.extend(errors)).ok(),
+        Scheme::Mqtts | Scheme::Wss => tls(broker.tls.as_ref(), &url.host).map_err(|errors| wrong.extend(errors)).ok(),
         Scheme::Mqtt | Scheme::Ws | Scheme::Unix => None,
     };
     let websocket = matches!(url.scheme, Scheme::Ws | Scheme::Wss).then(|| url.path.clone());
@@ -127,6 +131,60 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
     })
 }
 
+/// What a build is told that has no NATS.
+const NO_NATS: &str = "this build has no NATS; build it with the cargo feature `nats`, as packages are";
+
+/// What a broker needs that a build has not, which has NATS or not.
+pub(crate) fn missing_feature(broker: &config::Broker, has_nats: bool) -> Option<Wrong> {
+    (broker.nats().is_some() && !has_nats).then(|| Wrong::new("url", NO_NATS.to_owned()))
+}
+
+/// Reads the secrets and certificates of a NATS JetStream.
+///
+/// # Errors
+/// Everything that is wrong.
+#[cfg(feature = "nats")]
+pub(crate) fn nats(broker: &config::NatsBroker) -> Result<tidegate_nats::Settings, Vec<Wrong>> {
+    let mut wrong = Vec::new();
+    let tls = broker.tls.as_ref().and_then(|of| {
+        // Each server is asked for its own name.
+        tls(Some(of), &broker.servers[0].host).map_err(|errors| wrong.extend(errors)).ok()
+    });
+    let password = broker.password.as_ref().and_then(|secret| {
+        let text = read("password", secret).and_then(|value| {
+            let text = String::from_utf8(value.expose().to_vec());
+            text.map_err(|_| Wrong::new("password", "the password is not UTF-8; look what is in it".to_owned()))
+        });
+        text.map_err(|error| wrong.push(error)).ok()
+    });
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    Ok(tidegate_nats::Settings {
+        servers: broker.servers.iter().map(ToString::to_string).collect(),
+        tls,
+        stream: broker.stream.clone(),
+        subjects: broker.subjects.clone(),
+        replicas: broker.replicas,
+        client_id: broker.client_id.clone(),
+        username: broker.username.clone(),
+        password,
+        receive_maximum: broker.receive_maximum,
+        reconnect_min: broker.reconnect.min,
+        reconnect_max: broker.reconnect.max,
+        connect_timeout: broker.connect_timeout,
+    })
+}
+
+/// A NATS JetStream, which this build does not have.
+///
+/// # Errors
+/// That.
+#[cfg(not(feature = "nats"))]
+pub(crate) fn nats(_: &config::NatsBroker) -> Result<std::convert::Infallible, Vec<Wrong>> {
+    Err(vec![Wrong::new("url", NO_NATS.to_owned())])
+}
+
 fn announcement(said: &config::Announcement) -> Message {
     Message { retain: said.retain, ..Message::new(said.topic.clone(), said.payload.clone(), said.qos) }
 }
@@ -157,9 +215,9 @@ fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, Vec<Wro
 }
 
 /// Reads what TLS needs.
-fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
+fn tls(tls: Option<&config::Tls>, host: &str) -> Result<TlsSettings, Vec<Wrong>> {
     let none = config::Tls::default();
-    let tls = broker.tls.as_ref().unwrap_or(&none);
+    let tls = tls.unwrap_or(&none);
     let passphrase = tls.key_password.as_ref().map(|secret| read("tls.key_password", secret)).transpose();
     let files = TlsFiles {
         ca: tls.ca.as_deref(),
@@ -169,7 +227,7 @@ fn tls(broker: &config::LinkBroker) -> Result<TlsSettings, Vec<Wrong>> {
         key_password: passphrase.as_ref().ok().and_then(Option::as_ref).map(config::SecretValue::expose),
     };
     // A zone is of this machine, and no part of a name.
-    let host = broker.url.host.split_once('%').map_or(&*broker.url.host, |(address, _)| address);
+    let host = host.split_once('%').map_or(host, |(address, _)| address);
     let name = tls.server_name.as_deref().unwrap_or(host);
     let key = |error: &TlsError| match error.key() {
         "cert" => "tls.cert",
@@ -203,6 +261,16 @@ mod tests {
         assert_eq!(link(password).version, VersionChoice::Only(Version::V5));
         assert_eq!(link(&format!("{password}\nusername = \"u\"")).version, VersionChoice::Auto);
         assert_eq!(link("").version, VersionChoice::Auto);
+    }
+
+    #[test]
+    fn a_build_without_nats_names_the_feature() {
+        let text = "[gateway]\nname = \"g\"\ndata_dir = \"/d\"\n[brokers.s]\nurl = \"nats://s\"\nstream = \"S\"\n\
+                    [brokers.m]\nurl = \"mqtt://m\"\n";
+        let config = config::parse(text, Path::new("/gw.toml")).unwrap().0;
+        let wrong = |name: &str, has_nats| missing_feature(&config.brokers[name], has_nats).map(|wrong| wrong.words);
+        assert!(wrong("s", false).unwrap().contains("cargo feature `nats`"));
+        assert_eq!((wrong("s", true), wrong("m", false)), (None, None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What waits in the spool: told, moved to another target, discarded; while a gateway runs, and while none does.
 
 use crate::data_path::{DataPath, SourceAck};
-use crate::link_sessions::LinkSessions;
+use crate::target_sessions::TargetSessions;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl From<MoveError> for RedirectError {
 
 /// Begins it. Returns how many messages it is about.
 pub(crate) fn redirect(
-    router: &mut Router<SourceAck, LinkSessions>,
+    router: &mut Router<SourceAck, TargetSessions>,
     what: &Redirect,
     now: Moment,
 ) -> Result<u64, MoveError> {
@@ -76,7 +76,7 @@ pub fn redirect_stopped(disk: Disk, config: &Config, what: &Redirect) -> Result<
     let spool = Spool::open_stepwise(Arc::new(disk), settings)?;
     let us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
     let now = Moment { at: Instant::now(), us };
-    let mut router = Router::<SourceAck, _>::new(spool, LinkSessions::default(), now);
+    let mut router = Router::<SourceAck, _>::new(spool, TargetSessions::default(), now);
     // Nothing is sent: every target is one that only takes what is moved to it.
     for name in config.brokers.keys() {
         router.add_broker(name, false);

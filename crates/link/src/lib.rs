@@ -16,7 +16,6 @@
 //! Start reading at [`Link::run`] in `reconnect.rs`, then `drive.rs` for the turns of a connection and `conclude.rs` for
 //! what the link makes of how its broker behaves. How bytes get there and back is the crate `transport`.
 
-mod backoff;
 mod conclude;
 mod drive;
 mod gate;

@@ -1,6 +1,5 @@
 //! The life of a link: attempt after attempt, for as long as it is wanted.
 
-use crate::backoff::Backoff;
 use crate::drive::Drive;
 use crate::hello::{self, Hello, Hellos};
 use crate::link::Link;
@@ -11,6 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_mqtt::{ClientConfig, ReasonCode};
+use tidegate_pacing::Backoff;
 use tidegate_transport::{Address, dial};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ impl Link {
         let all = hello::all(self.settings.version, self.settings.bridge);
         self.take_up_memory();
         let mut hello = Hellos::new(all, self.shared.memory.borrow().hello());
-        let mut backoff = Backoff::new(self.settings.reconnect);
+        let mut backoff = Backoff::new(self.settings.reconnect.min, self.settings.reconnect.max);
         let mut short_lived = 0;
         let mut drive = Drive::new(self.shared.clone(), port.clone(), &self.settings);
         while !stop.is_cancelled() {
@@ -61,7 +61,7 @@ impl Link {
                 (false, _) => Duration::ZERO,
                 // What is to be found out is not put off: the number of trials is bounded.
                 (true, true) if was_up => self.settings.reconnect.min,
-                (true, _) => backoff.next(),
+                (true, _) => backoff.advance(),
             };
             let then = then.map(|hello| hello.to_string());
             port.borrow_mut().status(&Status::Down { error, retry_in, was_up, then });

@@ -15,6 +15,8 @@ pub enum DropReason<'a> {
     Expired,
     /// The lane of its target is full, and no source waits for it.
     LaneFull,
+    /// This gateway has brought it to its target before, and other gateways have brought it back.
+    Loop,
     /// Its route has no target that is configured.
     NoTarget,
     /// There is no room to put another message aside.
@@ -47,10 +49,11 @@ pub enum DropReason<'a> {
 
 impl DropReason<'_> {
     /// All that the gateway itself gives.
-    pub const OWN: [DropReason<'static>; 16] = [
+    pub const OWN: [DropReason<'static>; 17] = [
         DropReason::Disk,
         DropReason::Expired,
         DropReason::LaneFull,
+        DropReason::Loop,
         DropReason::NoTarget,
         DropReason::ParkingFull,
         DropReason::PipelineFull,
@@ -72,6 +75,7 @@ impl DropReason<'_> {
             Self::Disk => "disk",
             Self::Expired => "expired",
             Self::LaneFull => "lane_full",
+            Self::Loop => "loop",
             Self::NoTarget => "no_target",
             Self::ParkingFull => "parking_full",
             Self::PipelineFull => "pipeline_full",

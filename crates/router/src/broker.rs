@@ -63,6 +63,8 @@ pub struct Broker<A> {
     /// Messages of sets that it has refused for good, as long as it is not known whether it refuses all.
     pub(crate) aside: Vec<Entry>,
     pub(crate) echo: Echo,
+    /// Nobody behind the router marks what goes there.
+    pub marked_here: bool,
     /// It has user properties, which say where a message has been. Of a link that was never up nothing is known.
     pub(crate) carries_marks: bool,
     /// Its owner has not been told of something new.
@@ -98,6 +100,7 @@ impl<A: Ack> Broker<A> {
             pulse: Pulse::default(),
             aside: Vec::new(),
             echo: Echo::default(),
+            marked_here: !is_link,
             carries_marks: true,
             dirty: false,
         }

@@ -200,8 +200,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let has_left = |moving: &&mut Move| moving.from == from && moving.holds(set, key, owner);
             match self.moves.iter_mut().find(has_left) {
                 Some(moving) => {
-                    let is_behind = |held: &Entry| held.ticket.is_behind(entry.ticket);
-                    let at = moving.held.iter().position(is_behind).unwrap_or(moving.held.len());
+                    let comes_later = |held: &Entry| {
+                        let is_behind = !entry.ticket.is_spooled() || held.ticket.is_behind(entry.ticket);
+                        held.message.topic == entry.message.topic && is_behind
+                    };
+                    let at = moving.held.iter().position(comes_later).unwrap_or(moving.held.len());
                     moving.held.insert(at, entry);
                 }
                 None => at_once.push_front((set, entry)),

@@ -122,14 +122,19 @@ impl Lane {
         }
     }
 
-    /// Puts back what was sent and is to be sent again, in front of all of its class that was not, and among what was put
-    /// back before it in the order of its queue.
-    pub(crate) fn put_back(&mut self, entry: Entry) {
+    /// Puts back what left and is to leave again, in front of all of its class that has not left, and among what was put back
+    /// before it in the order of its queue of the log; what the log does not have in front of that.
+    pub(crate) fn put_back(&mut self, entries: Vec<Entry>) {
+        entries.into_iter().rev().for_each(|entry| self.put_one_back(entry));
+    }
+
+    fn put_one_back(&mut self, entry: Entry) {
         let weight_bytes = entry.message.weight_bytes();
         self.held_bytes += weight_bytes;
         let queue = &mut self.held[entry.class as usize];
-        let comes_later = |waiting: &Waiting| waiting.at > 0 || waiting.entry.ticket.is_behind(entry.ticket);
-        let at = queue.iter().position(comes_later).unwrap_or(queue.len());
+        let put_back = queue.iter().take_while(|waiting| waiting.at == 0);
+        let before = put_back.enumerate().filter(|(_, waiting)| entry.ticket.is_behind(waiting.entry.ticket));
+        let at = before.last().map_or(0, |(at, _)| at + 1);
         // Before everything that has arrived since.
         queue.insert(at, Waiting { at: 0, weight_bytes, entry });
     }
@@ -284,7 +289,7 @@ mod tests {
         lane.push(spooled("e", 5), now);
         lane.push(entry("other", 2), now);
         for (name, ordinal) in [("a", 1), ("b", 2), ("d", 4), ("c", 3)] {
-            lane.put_back(spooled(name, ordinal));
+            lane.put_back(vec![spooled(name, ordinal)]);
         }
         let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
         assert_eq!(names(order), ["a", "b", "c", "d", "e", "other"]);

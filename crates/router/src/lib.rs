@@ -78,6 +78,7 @@ mod strain;
 mod ticket;
 mod topic_routes;
 mod trace;
+mod traffic;
 
 pub use account::{Account, DropReason, Histogram};
 pub use audience::Audience;

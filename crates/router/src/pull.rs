@@ -129,10 +129,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             Ticket::Held { .. } | Ticket::Loose { .. } => {}
         }
-        let broker = &self.brokers[to.at()];
-        if !broker.is_link {
-            self.mark(&mut entry.message);
-        } else if broker.echo.is_on() {
+        self.hop(to, &mut entry.message)?;
+        if self.brokers[to.at()].echo.is_on() {
             self.expect_echo(to, &entry.message, now.at);
         }
         if self.trace.is_on() {

@@ -6,18 +6,10 @@ use crate::debt::{Ack, Creditor};
 use crate::ids::{DebtId, QueueId};
 use crate::route::{RouteTarget, Target};
 use crate::sessions::Sessions;
+use crate::stash::Quorum;
 use crate::ticket::Ticket;
 use ahash::AHashMap;
 use smallvec::SmallVec;
-
-/// What a source waits for: so many of a record's deliveries to some queues.
-#[derive(Debug)]
-pub(crate) struct Quorum {
-    pub(crate) debt: DebtId,
-    queues: SmallVec<[QueueId; 4]>,
-    /// Members that have yet to take it.
-    wanted: usize,
-}
 
 /// All of them, by the sequence of their record.
 pub(crate) type Quorums = AHashMap<u64, Vec<Quorum>>;

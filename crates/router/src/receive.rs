@@ -55,8 +55,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         {
             return self.acknowledge(from, ack);
         }
-        if self.brokers[from.at()].echo.is_on() && self.is_echo(from, &message, now.at)
-            || !self.passes(from, &mut message)
+        if self.brokers[from.at()].echo.is_on() && self.is_echo(from, &message, now.at) || !self.passes(from, &message)
         {
             return self.acknowledge(from, ack);
         }

@@ -11,6 +11,7 @@ use crate::ticket::Ticket;
 use crate::{Moment, Router, pull};
 use std::time::Duration;
 use tidegate_message::Message;
+use tidegate_spool::ItemId;
 
 /// A message that a target has refused, and out of its session.
 #[derive(Debug)]
@@ -133,8 +134,50 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.has_answered(by, now);
         let broker = &mut self.brokers[by.at()];
         // In front of what was not sent yet.
-        again.into_iter().for_each(|entry| broker.lane.put_back(entry));
+        broker.lane.put_back(again);
         refuses.then(|| broker.rest.begin(now.at))
+    }
+
+    /// Takes messages that were pulled and that the target does not have, in the order in which they were pulled: they go back
+    /// to the front of its lane, whatever waits for them, or to whom their topics belong by now. If the target has `refused`
+    /// the first of them for now, it is left alone for the time that this returns; otherwise that is none.
+    pub fn returned(
+        &mut self,
+        by: BrokerId,
+        messages: impl Iterator<Item = (Ticket, Message)>,
+        refused: bool,
+        now: Moment,
+    ) -> Duration {
+        let mut again = Vec::new();
+        for (ticket, message) in messages {
+            self.withdrawn(by, ticket);
+            again.push(self.entry(ticket, message, now));
+        }
+        if refused {
+            let pulse = &mut self.brokers[by.at()].pulse;
+            pulse.answered_at = Some(now.at);
+            pulse.refuses_since.get_or_insert(now.at);
+        }
+        let again = self.follow_topics(by, again, now);
+        self.has_answered(by, now);
+        let broker = &mut self.brokers[by.at()];
+        broker.lane.put_back(again);
+        let rest = if refused { broker.rest.begin(now.at) } else { Duration::ZERO };
+        self.touch(by);
+        rest
+    }
+
+    /// A message that was pulled is out of the session of its target, which has not acknowledged it.
+    pub fn withdrawn(&mut self, from: BrokerId, ticket: Ticket) {
+        self.brokers[from.at()].pulse.withdrawn(ticket.key());
+    }
+
+    /// What names a message of the log in every process that has this log, and no other message: when it was received, in
+    /// milliseconds since the epoch, and its record and place in that. `None` if the log does not have it.
+    pub fn lasting_id(&self, ticket: Ticket) -> Option<(u64, ItemId)> {
+        let Ticket::Spooled { queue, ordinal } = ticket else { return None };
+        let received_ms = self.spool.received_ms(queue.spool(), ordinal)?;
+        Some((received_ms, self.spool.item_of(queue.spool(), ordinal)?))
     }
 
     /// A message that was in a session, as an entry again. What nobody waits for counts as received now.
@@ -148,6 +191,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Ticket::Loose { route, .. } => (None, self.routes[route.at()].class),
         };
         let received_us = received_us.unwrap_or(now.us);
+        self.unhop(&mut message);
         pull::count_up(&mut message, now.us.saturating_sub(received_us));
         Entry { message, ticket, received_us, class }
     }

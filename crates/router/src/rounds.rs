@@ -8,8 +8,8 @@
 //! and comes when it is let go, three times in a row, is in a loop: its route is paused, and the message dropped. Until then
 //! nothing is dropped: a device that falls silent just when it is on trial has its last message a moment later.
 //!
-//! Loops that feed each other do not stand still when one of their routes does. In those a message multiplies, and the route
-//! that it crosses [`FLOOD`] times in a second is paused.
+//! Loops that feed each other do not stand still when one of their routes does. In those a message multiplies, and a route
+//! that it crosses [`FLOOD`] times in a second, faster and faster, is paused.
 //!
 //! Only routes from or to brokers that carry no mark (MQTT 3) are watched; elsewhere `hops` ends a loop with its first round.
 
@@ -21,6 +21,7 @@ use crate::moment::Moment;
 use crate::parcel::Parcel;
 use crate::route::Target;
 use crate::sessions::Sessions;
+use crate::traffic::is_in_sample;
 use ahash::{AHashMap, RandomState};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -54,8 +55,12 @@ const SEEN_MAX: usize = 4096;
 const HELD_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A message that comes more often than this in [`LONGEST_ROUND`] is in loops that feed each other.
+/// A message that comes so often in [`LONGEST_ROUND`], and more and more often, is in loops that feed each other.
 const FLOOD: u64 = 500;
+
+/// What comes at an even pace takes twice as long to come twice as often; what multiplies, an eighth longer to get from half
+/// of [`FLOOD`] to all of it. This is between, in tenths.
+const GROWS: u32 = 13;
 
 /// What is known of messages that may go in rounds.
 #[derive(Default)]
@@ -79,9 +84,10 @@ struct Seen {
     enough: u64,
     acquitted_until: Option<Instant>,
     acquitted_for: Doubling,
-    /// How often it has come since then.
+    /// How often it has come since then, and when half of [`FLOOD`] had.
     since: Instant,
     count: u64,
+    half_after: Duration,
 }
 
 /// What a message may be.
@@ -156,7 +162,10 @@ impl Rounds {
                 (seen.since, seen.count) = (now, 0);
             }
             seen.count += 1;
-            if seen.count > FLOOD {
+            if seen.count == FLOOD / 2 {
+                seen.half_after = now - seen.since;
+            }
+            if seen.count == FLOOD && (now - seen.since) * 10 < seen.half_after * GROWS {
                 return Some(Suspicion::Flood);
             }
             if !again {
@@ -181,6 +190,7 @@ impl Rounds {
             acquitted_for: Doubling::new(ACQUITTED_MIN, ACQUITTED_MAX),
             since: now,
             count: 1,
+            half_after: Duration::ZERO,
         };
         self.seen.insert(key, seen);
         self.order.push_back(key);
@@ -197,6 +207,8 @@ impl Rounds {
     fn acquit(&mut self, trial: &Trial, hasher: &RandomState, now: Instant) {
         let more = 1000 + self.draw(1000, hasher) as u32;
         if let Some(seen) = self.seen.get_mut(&(trial.route, trial.content)) {
+            // What came meanwhile was not counted.
+            (seen.since, seen.count) = (now, 0);
             seen.acquitted_until = Some(now + seen.acquitted_for.advance() * more / 1000);
         }
     }
@@ -214,7 +226,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Which routes may be in a loop that no mark would end.
     pub(crate) fn choose_watched(&mut self) {
-        let no_marks = self.hops.mark().is_none();
+        let no_marks = !self.hops.is_on();
         let loses = |broker: BrokerId| {
             let broker = &self.brokers[broker.at()];
             broker.is_link && (no_marks || !broker.carries_marks)
@@ -244,12 +256,18 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// A message is to enter a route that is watched.
-    #[inline(never)]
-    pub(crate) fn watch(&mut self, route: RouteId, message: &Message, now: Moment) {
-        if self.routes[route.at()].paused || self.routes[route.at()].on_trial {
-            return;
+    /// A message is to enter a route that is watched. Of one with much traffic it is looked at a part of the messages, another
+    /// part after a while.
+    #[inline]
+    pub(crate) fn watch(&mut self, at: RouteId, message: &Message, now: Moment) {
+        let route = &mut self.routes[at.at()];
+        if !route.paused && !route.on_trial && (!route.traffic.is_busy(now) || is_in_sample(message, now)) {
+            self.look_at(at, message, now);
         }
+    }
+
+    #[inline(never)]
+    fn look_at(&mut self, route: RouteId, message: &Message, now: Moment) {
         let content = self.hasher.hash_one((message.topic.as_str(), &message.payload[..]));
         let Self { rounds, hasher, routes, .. } = self;
         let gap = match rounds.suspicion((route, content), hasher, now.at) {

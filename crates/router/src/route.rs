@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::ids::{BrokerId, DraftId, QueueId, RouteId, SetId};
 use crate::parcel::Parcel;
 use crate::resolve::Shape;
+use crate::traffic::Traffic;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -74,6 +75,7 @@ pub struct Route {
     pub paused: bool,
     /// No mark would end a loop that it is in.
     pub(crate) watched: bool,
+    pub(crate) traffic: Traffic,
     /// One of its messages is held back to see whether it comes all the same.
     pub(crate) on_trial: bool,
     /// What a source waits for goes through the spool.
@@ -105,6 +107,7 @@ impl Route {
             removed: false,
             paused: false,
             watched: false,
+            traffic: Traffic::default(),
             on_trial: false,
             spooled: false,
             persist_qos0: false,

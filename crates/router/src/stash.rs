@@ -1,10 +1,18 @@
 //! What is decided about a received message and is to be recorded.
 
-use crate::ids::QueueId;
-use crate::quorum::Quorum;
+use crate::ids::{DebtId, QueueId};
 use smallvec::SmallVec;
 use tidegate_message::Message;
 use tidegate_spool::{Delivery, NameId, Parked, StateWrite};
+
+/// What a source waits for: so many of a record's deliveries to some queues.
+#[derive(Debug)]
+pub(crate) struct Quorum {
+    pub(crate) debt: DebtId,
+    pub(crate) queues: SmallVec<[QueueId; 4]>,
+    /// Members that have yet to take it.
+    pub(crate) wanted: usize,
+}
 
 /// What goes into one record, of one received message. Most have none: they take the short way.
 #[derive(Debug, Default)]

@@ -61,6 +61,11 @@ impl Pulse {
         }
     }
 
+    /// A message is out of its session, and was not acknowledged.
+    pub(crate) fn withdrawn(&mut self, key: u64) {
+        self.timed.take_if(|(timed, _)| *timed == key);
+    }
+
     /// What it had is elsewhere now.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();

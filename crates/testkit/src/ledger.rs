@@ -103,6 +103,11 @@ impl Ledger {
         self.entries().received.get(subscriber).map_or(0, Vec::len)
     }
 
+    /// What `subscriber` has received, in the order in which it came.
+    pub fn received_by(&self, subscriber: &str) -> Vec<Id> {
+        self.entries().received.get(subscriber).cloned().unwrap_or_default()
+    }
+
     /// Compares what `subscriber` has received with everything that was published.
     pub fn check(&self, subscriber: &str) -> Check {
         self.check_of(subscriber, |_| true)

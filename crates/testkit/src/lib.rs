@@ -17,6 +17,8 @@ mod certs;
 mod client;
 mod ledger;
 mod mosquitto;
+mod nats;
+mod nats_client;
 mod packet;
 mod process;
 mod proxy;
@@ -31,6 +33,8 @@ pub use certs::{Certs, Identity};
 pub use client::{Client, ClientOptions, Received, Version, Will};
 pub use ledger::{Check, Id, Ledger};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
+pub use nats::{Nats, NatsCluster};
+pub use nats_client::{NatsClient, NatsMessage};
 pub use process::Process;
 pub use proxy::{Direction, FaultProxy};
 pub use scripted::{

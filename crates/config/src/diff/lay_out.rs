@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings, StateGrant, Status,
-    TargetSet, Tls, Version, Will, Workers,
+    LinkBroker, NatsBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings,
+    StateGrant, Status, TargetSet, Tls, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -32,6 +32,7 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
     for (name, broker) in brokers {
         all.section(&format!("brokers.{name}"), |keys| match broker {
             Broker::Link(link) => keys.link(link),
+            Broker::Nats(nats) => keys.nats(nats),
             Broker::Embedded(embedded) => keys.embedded(embedded),
         });
     }
@@ -167,6 +168,39 @@ impl Keys {
         birth.iter().for_each(|said| self.section("birth", |keys| keys.announcement(said)));
         farewell.iter().for_each(|said| self.section("farewell", |keys| keys.announcement(said)));
         status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
+        self.section("spool", |keys| keys.spool(spool));
+    }
+
+    fn nats(&mut self, nats: &NatsBroker) {
+        let NatsBroker {
+            servers,
+            tls,
+            stream,
+            subjects,
+            replicas,
+            client_id,
+            username,
+            password,
+            receive_maximum,
+            reconnect: Reconnect { min, max },
+            connect_timeout,
+            spool,
+        } = nats;
+        if let Some((first, others)) = servers.split_first() {
+            self.told("url", format!("{}://{first}", nats.scheme()));
+            self.list("servers", others.iter().map(|other| format!("{}://{other}", nats.scheme())));
+        }
+        self.told("stream", stream);
+        self.list("subjects", subjects);
+        self.told("replicas", replicas);
+        self.told("client_id", client_id);
+        username.iter().for_each(|name| self.told("username", name));
+        password.iter().for_each(|secret| self.kept("password", format!("{secret:?}")));
+        self.told("receive_maximum", receive_maximum);
+        self.time("reconnect.min", *min);
+        self.time("reconnect.max", *max);
+        self.time("connect_timeout", *connect_timeout);
+        tls.iter().for_each(|tls| self.section("tls", |keys| keys.tls(tls)));
         self.section("spool", |keys| keys.spool(spool));
     }
 

@@ -1,5 +1,6 @@
 //! Checked brokers: those at the end of a link, and the box's own.
 
+use super::nats::NatsBroker;
 use super::spool::SpoolSettings;
 use super::status::Status;
 use crate::secret::Secret;
@@ -15,6 +16,8 @@ use tidegate_message::{QoS, Topic};
 pub enum Broker {
     /// Another process, at the end of a link.
     Link(LinkBroker),
+    /// A stream of a NATS JetStream.
+    Nats(NatsBroker),
     /// The box's own.
     Embedded(EmbeddedBroker),
 }
@@ -24,14 +27,22 @@ impl Broker {
     pub fn link(&self) -> Option<&LinkBroker> {
         match self {
             Self::Link(link) => Some(link),
-            Self::Embedded(_) => None,
+            Self::Nats(_) | Self::Embedded(_) => None,
+        }
+    }
+
+    /// The NATS JetStream, if it is one.
+    pub fn nats(&self) -> Option<&NatsBroker> {
+        match self {
+            Self::Nats(nats) => Some(nats),
+            Self::Link(_) | Self::Embedded(_) => None,
         }
     }
 
     /// The box's own broker, if it is that.
     pub fn embedded(&self) -> Option<&EmbeddedBroker> {
         match self {
-            Self::Link(_) => None,
+            Self::Link(_) | Self::Nats(_) => None,
             Self::Embedded(embedded) => Some(embedded),
         }
     }
@@ -40,6 +51,7 @@ impl Broker {
     pub fn spool(&self) -> SpoolSettings {
         match self {
             Self::Link(link) => link.spool,
+            Self::Nats(nats) => nats.spool,
             Self::Embedded(embedded) => embedded.spool,
         }
     }
@@ -49,6 +61,8 @@ impl Broker {
         match self {
             Self::Link(link) => link.status.as_ref(),
             Self::Embedded(embedded) => embedded.status.as_ref(),
+            // A stream has neither wills nor retained messages.
+            Self::Nats(_) => None,
         }
     }
 
@@ -61,6 +75,7 @@ impl Broker {
                 let status = after.status.clone();
                 topic(before) == topic(after) && LinkBroker { spool: after.spool, status, ..before.clone() } == *after
             }
+            (Self::Nats(before), Self::Nats(after)) => NatsBroker { spool: after.spool, ..before.clone() } == *after,
             (Self::Embedded(before), Self::Embedded(after)) => {
                 EmbeddedBroker { spool: after.spool, status: after.status.clone(), ..before.clone() } == *after
             }

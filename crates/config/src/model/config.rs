@@ -97,7 +97,7 @@ pub struct Gateway {
     pub segment_size: u64,
     /// Whether topics and texts may hold characters that a broker may hang up on (MQTT 5.0 section 1.5.4).
     pub allow_control_characters: bool,
-    /// How many gateways a message may pass, this one included; zero: messages are not marked, and marks are not read.
+    /// How often gateways may hand a message on; zero: messages are not marked, and marks are not read.
     pub hop_limit: u32,
 }
 

@@ -2,6 +2,7 @@
 
 mod broker;
 mod config;
+mod nats;
 mod remap;
 mod rewrite;
 mod spool;
@@ -16,6 +17,7 @@ pub use config::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain,
     Retained, Retry, Route, Source, StateGrant, TargetSet, Workers,
 };
+pub use nats::{NatsBroker, NatsServer};
 pub(crate) use remap::WayBack;
 pub use remap::{Remap, RemapError, Renaming};
 pub use rewrite::{Rewrite, RewriteError};

@@ -217,6 +217,14 @@ fn echo(broker: &Broker, filter: &TopicFilter, marks: bool) -> Echo {
         },
         // What the gateway publishes there it is not sent, or knows again.
         Broker::Link(_) | Broker::Embedded(_) => Echo::No,
+        // A stream has what the gateway publishes, too: its mark says so.
+        Broker::Nats(_) => {
+            if marks {
+                Echo::No
+            } else {
+                Echo::Yes
+            }
+        }
     }
 }
 

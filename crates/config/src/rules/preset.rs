@@ -240,7 +240,8 @@ impl Held<'_> {
         let (most, key) = match draft.config.brokers.get(&route.from.broker) {
             Some(Broker::Link(link)) => (link.max_packet_size, "max_packet_size"),
             Some(Broker::Embedded(own)) => (own.limits.max_packet_size, "limits.max_packet_size"),
-            None => return,
+            // What its stream takes is not known here.
+            Some(Broker::Nats(_)) | None => return,
         };
         if u64::from(most) > limit.is {
             let (title, source) = (self.title(), shown(&route.from.broker));

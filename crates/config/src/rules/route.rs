@@ -10,6 +10,18 @@ use std::collections::BTreeMap;
 pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, written: &WrittenRoute) {
     reaches_something(context, config, route, written);
     required(context, route, written);
+    let source = config.brokers.get(&route.from.broker);
+    for At { value: filter, at } in written.topics.iter().filter(|filter| filter.value.share().is_some()) {
+        if source.is_some_and(|broker| broker.nats().is_some()) {
+            let what = format!(
+                "{} shares a subscription of MQTT, which a NATS JetStream does not have",
+                shown(filter.as_str())
+            );
+            let hint =
+                "leave out `$share/<group>/`: gateways whose brokers have the same `client_id` share its messages";
+            context.error(at, what, hint);
+        }
+    }
     if route.tick.is_some() && route.plugins.is_empty() {
         context.warning(&written.at, "`tick` calls plugins, and this route has none", "leave it out");
     }

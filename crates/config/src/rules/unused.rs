@@ -24,7 +24,7 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     used.extend(config.targets.values().flat_map(|set| &set.members).map(String::as_str));
     for (name, broker) in &config.brokers {
         // The box's own broker serves its clients, routes or not.
-        if broker.link().is_some() && !used.contains(name.as_str()) {
+        if broker.embedded().is_none() && !used.contains(name.as_str()) {
             let what = format!("no route, target set and grant names the broker `{name}`");
             context.warning(&written.brokers[name], what, "leave it out, or name it in a route");
         }

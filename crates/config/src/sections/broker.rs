@@ -1,15 +1,16 @@
 //! Reads `[brokers.<name>]`.
 
 use super::announcement::{About, read_announcement, read_will};
-use super::broker_keys::EMBEDDED_KEYS;
+use super::broker_keys::{EMBEDDED_KEYS, NATS_KEYS};
 use super::embedded::read_embedded;
 use super::headers::read_headers;
+use super::nats::{is_nats, read_nats};
 use super::scalars::check_order;
 use super::secret::read_secret;
 use super::spool::read_spool;
 use super::status::read_status;
 use super::text;
-use super::tls::read_tls;
+use super::tls::{Carrier, read_tls};
 use crate::bounds;
 use crate::model::{BridgeMode, Broker, BrokerUrl, Gateway, LinkBroker, Reconnect, Scheme, Version};
 use crate::presets;
@@ -22,6 +23,8 @@ use tidegate_message::QoS;
 pub(crate) fn read_broker(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> Broker {
     if section.flag("embedded", false) {
         Broker::Embedded(read_embedded(section, name, gateway))
+    } else if section.written("url").is_some_and(|url| is_nats(url, section.has("stream"))) {
+        Broker::Nats(read_nats(section, name, gateway))
     } else {
         Broker::Link(read_link(section, name, gateway))
     }
@@ -74,8 +77,10 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         let hint = "add `username = \"...\"`, or set `version = \"5\"` if the broker speaks that";
         value.error("there is a `password` without a `username`, which only MQTT 5 has", hint);
     }
-    let tls = read_tls(&mut section, name, url.as_ref());
     let scheme = url.as_ref().map(|url| url.scheme);
+    let carrier =
+        |scheme: Scheme| Carrier { scheme: scheme.as_str(), is_tls: scheme.is_tls(), with_tls: "mqtts:// or wss://" };
+    let tls = read_tls(&mut section, name, scheme.map(carrier));
     let headers = section.take("headers").map(|value| {
         context.place(format!("brokers.{name}.headers"), &value.at);
         read_headers(&value, scheme)
@@ -133,7 +138,9 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         headers: headers.unwrap_or_default(),
         spool,
     };
-    section.finish_beside(&EMBEDDED_KEYS, "add `embedded = true` if this is the box's own broker, or leave it out");
+    let hint = "add `embedded = true` if this is the box's own broker, or leave it out";
+    let nats = "write the url as nats:// if this is a NATS JetStream, or leave it out";
+    section.finish_beside_all(&[(&EMBEDDED_KEYS, hint), (&NATS_KEYS, nats)]);
     broker
 }
 
@@ -143,7 +150,7 @@ fn read_max_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
     QoS::from_u8(number as u8) // at most 2
 }
 
-fn read_reconnect(mut section: Section<'_, '_, '_, '_>) -> Reconnect {
+pub(super) fn read_reconnect(mut section: Section<'_, '_, '_, '_>) -> Reconnect {
     let at = section.at.clone();
     let min = section.duration("min", bounds::RECONNECT_MIN);
     let max = section.duration("max", bounds::RECONNECT_MAX);

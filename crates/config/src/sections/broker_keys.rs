@@ -23,5 +23,22 @@ pub(super) const LINK_KEYS: [&str; 20] = [
     "max_qos",
     "headers",
 ];
+/// Of these, what only MQTT has.
+pub(super) const MQTT_KEYS: [&str; 12] = [
+    "preset",
+    "version",
+    "keep_alive",
+    "max_packet_size",
+    "session_expiry",
+    "bridge",
+    "topic_alias_max",
+    "will",
+    "birth",
+    "farewell",
+    "max_qos",
+    "headers",
+];
+/// Keys that only a NATS JetStream knows.
+pub(super) const NATS_KEYS: [&str; 4] = ["servers", "stream", "subjects", "replicas"];
 /// Keys that only the box's own broker knows.
 pub(super) const EMBEDDED_KEYS: [&str; 3] = ["listen", "users", "limits"];

@@ -8,6 +8,7 @@ mod embedded;
 mod gateway;
 mod headers;
 mod lists;
+mod nats;
 mod plugin;
 mod remap;
 mod route;

@@ -2,23 +2,30 @@
 
 use super::secret::read_secret;
 use crate::bounds;
-use crate::model::{BrokerUrl, Scheme, Tls};
+use crate::model::Tls;
 use crate::tree::{At, FileKind, Section};
 use crate::values;
 use std::path::PathBuf;
 
+/// What a url says of TLS.
+pub(super) struct Carrier {
+    /// As written.
+    pub(super) scheme: &'static str,
+    /// Whether that is with TLS.
+    pub(super) is_tls: bool,
+    /// How it is written with TLS, for a hint.
+    pub(super) with_tls: &'static str,
+}
+
 /// What a link needs for TLS; `None` where its url has none.
-pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, url: Option<&BrokerUrl>) -> Option<Tls> {
+pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, carrier: Option<Carrier>) -> Option<Tls> {
     let value = broker.take("tls");
-    let scheme = url.map(|url| url.scheme);
     let Some(value) = value else {
-        return scheme.is_some_and(Scheme::is_tls).then(Tls::default);
+        return carrier.is_some_and(|carrier| carrier.is_tls).then(Tls::default);
     };
-    if let Some(scheme) = scheme
-        && !scheme.is_tls()
-    {
+    if let Some(Carrier { scheme, is_tls: false, with_tls }) = carrier {
         let what = format!("`tls` says nothing to a broker at {scheme}://");
-        value.error(what, "write the url with mqtts:// or wss://, or leave out `tls`");
+        value.error(what, format!("write the url with {with_tls}, or leave out `tls`"));
     }
     let mut section = value.section("tls = { ca = \"ca.pem\" }")?;
     let context = section.context;

@@ -56,6 +56,14 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
         found
     }
 
+    /// What stands at a key, if that is a text, before anybody asks for the key.
+    pub(crate) fn written(&self, key: &str) -> Option<&'t str> {
+        match self.table.get(key)?.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The key was named; its value may still be of the wrong kind.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -127,19 +135,24 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
 
     /// Reports what nobody asked for.
     pub(crate) fn finish(self) {
-        self.finish_beside(&[], "");
+        self.finish_beside_all(&[]);
     }
 
     /// The same; `elsewhere` are keys that would be known in another kind of section, and `hint` says in which.
     pub(crate) fn finish_beside(self, elsewhere: &[&str], hint: &str) {
+        self.finish_beside_all(&[(elsewhere, hint)]);
+    }
+
+    /// The same with several other kinds of sections.
+    pub(crate) fn finish_beside_all(self, elsewhere: &[(&[&str], &str)]) {
         for (key, _) in self.table {
             let name = &**key.get_ref();
             if self.asked.contains(&name) {
                 continue;
             }
             let (what, at) = (format!("unknown key {} in {}", values::shown(name), self.label), key.span());
-            if elsewhere.contains(&name) {
-                self.context.error(&at, what, hint);
+            if let Some((_, hint)) = elsewhere.iter().find(|(keys, _)| keys.contains(&name)) {
+                self.context.error(&at, what, *hint);
             } else if let Some(near) = did_you_mean(name, self.asked.iter().copied()) {
                 self.context.error(&at, what, format!("did you mean `{near}`?"));
             } else {

@@ -75,7 +75,7 @@ fn broken_inline_table(text: &str) -> Option<usize> {
 fn what_is_shipped_is_toml_1_0_and_what_people_write_may_be_1_1() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut looked = 0;
-    let examples = ["examples/home-office", "examples/failover", "examples/office-outage"];
+    let examples = ["examples/home-office", "examples/failover", "examples/office-outage", "examples/nats-cluster"];
     for folder in ["config", "config/presets", "crates/tidegate/src/demo"].into_iter().chain(examples) {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();

@@ -40,6 +40,14 @@ impl Gateway {
         late: &[PathBuf],
     ) -> Result<Changes, Error> {
         let inner = &self.inner;
+        let missing = written.brokers.iter().filter_map(|(name, broker)| {
+            let wrong = settings::missing_feature(broker, cfg!(feature = "nats"))?;
+            Some(format!("broker `{name}`: {}", wrong.words))
+        });
+        let missing: Vec<String> = missing.collect();
+        if !missing.is_empty() {
+            return Err(Error::Config(missing));
+        }
         let before = inner.config.borrow().clone();
         let config = Arc::new(next_start::in_force(&before, &written));
         let (wanted, runs) = (config.clone(), before.clone());
@@ -84,7 +92,7 @@ impl Gateway {
             let settings = match read {
                 Ok(settings) => settings,
                 Err(wrong) => {
-                    self.hold_link(&name, &settings::in_words(&wrong));
+                    self.hold_link(&config, &name, &settings::in_words(&wrong));
                     continue;
                 }
             };
@@ -95,7 +103,7 @@ impl Gateway {
                 if rotated {
                     changes.rotated(&name, "another password or certificate");
                 }
-                self.start_link(&config, &name, settings);
+                self.start_end(&config, &name, settings);
             }
         }
         for opened in new_brokers {
@@ -195,7 +203,14 @@ impl DataPath {
         }
         let now = self.moment(Instant::now());
         for (at, sent, received) in self.router.recover(now) {
-            let Kind::Link(handle) = &self.end(at).kind else { continue };
+            let Kind::Link(handle) = &self.end(at).kind else {
+                // It was at the end of a link, and is none any more: what it did not have goes the new way.
+                let (again, done): (Vec<_>, Vec<_>) = sent.into_iter().partition(|sent| sent.message.is_some());
+                let again = again.into_iter().filter_map(|Sent { ticket, message, .. }| Some((ticket, message?)));
+                self.router.returned(at, again, false, now);
+                done.into_iter().for_each(|Sent { ticket, .. }| self.router.complete(ticket, now));
+                continue;
+            };
             let restored = |Sent { serial, ticket, message }| RestoredMessage { serial, key: ticket.key(), message };
             let sent = sent.into_iter().map(restored).collect();
             for key in handle.clone().restore(Restored { sent, received }) {

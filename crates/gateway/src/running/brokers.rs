@@ -4,7 +4,7 @@ use super::{BrokerTask, GOODBYE, Gateway};
 use crate::broker_port::BrokerPort;
 use crate::data_path::Kind;
 use crate::embedded::{Addresses, Running};
-use crate::held::{self, LinkSettings, link_settings};
+use crate::held::{self, EndSettings, LinkSettings, link_settings};
 use crate::{embedded, settings, subscriptions};
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -15,10 +15,22 @@ use tidegate_link::{Address, Link, LinkHandle};
 use tidegate_mqtt::SubscribeFilter;
 use tidegate_router::BrokerId;
 use tidegate_router::Hops;
+use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether a broker has answered to a change of filters, and for how long.
 const FILTERS_LOOK: Duration = Duration::from_millis(20);
 const FILTERS_SETTLE: Duration = Duration::from_secs(30);
+
+/// The end of a broker that is not started: whoever starts it has other settings.
+fn idle(config: &Config, name: &str) -> Kind {
+    #[cfg(feature = "nats")]
+    if config.brokers.get(name).is_some_and(|broker| broker.nats().is_some()) {
+        return Kind::Nats(tidegate_nats::Nats::new(tidegate_nats::Settings::default()).1);
+    }
+    #[cfg(not(feature = "nats"))]
+    let _ = config;
+    Kind::Link(Link::new(tidegate_link::Settings::new(name, Address::Unix(PathBuf::new()))).1)
+}
 
 impl Gateway {
     pub(super) fn broker_index(&self, name: &str) -> Option<BrokerId> {
@@ -29,7 +41,7 @@ impl Gateway {
     pub(super) fn link_of(&self, at: BrokerId) -> Option<LinkHandle> {
         match &self.inner.path.borrow().end(at).kind {
             Kind::Link(handle) => Some(handle.clone()),
-            Kind::Embedded { .. } | Kind::Gone => None,
+            _ => None,
         }
     }
 
@@ -53,18 +65,22 @@ impl Gateway {
     }
 
     /// Keeps a link from starting, and the others from being kept by it. What is sent to it waits.
-    pub(super) fn hold_link(&self, name: &str, words: &str) {
+    pub(super) fn hold_link(&self, config: &Config, name: &str, words: &str) {
         if self.inner.held.hold(name, words) {
             tracing::error!(broker = name, error = words, "not started; tried again every minute and at each reload");
         }
-        let link = self.broker_index(name).filter(|at| self.link_of(*at).is_some());
-        let at = link.unwrap_or_else(|| {
-            self.remove_broker(name);
-            self.inner.held.hold(name, words);
-            // Never run with these: whoever starts it has others.
-            let (_, handle) = Link::new(tidegate_link::Settings::new(name, Address::Unix(PathBuf::new())));
-            self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle))
-        });
+        let kind = idle(config, name);
+        let same = |at: &BrokerId| {
+            std::mem::discriminant(&self.inner.path.borrow().end(*at).kind) == std::mem::discriminant(&kind)
+        };
+        let at = match self.broker_index(name).filter(same) {
+            Some(at) => at,
+            None => {
+                self.remove_broker(name);
+                self.inner.held.hold(name, words);
+                self.inner.path.borrow_mut().add_broker(name, kind)
+            }
+        };
         let mut path = self.inner.path.borrow_mut();
         path.end_mut(at).last_error = Some(words.to_owned());
         path.router.broker_mut(at).down_since.get_or_insert_with(Instant::now);
@@ -80,27 +96,36 @@ impl Gateway {
                 continue;
             }
             let _one_at_a_time = self.inner.reloading.lock().await;
-            let config = self.config();
+            let (config, wanted) = (self.config(), self.config());
             let reading =
-                tokio::task::spawn_blocking(move || link_settings(&config, |name| names.iter().any(|n| n == name)));
+                tokio::task::spawn_blocking(move || link_settings(&wanted, |name| names.iter().any(|n| n == name)));
             for LinkSettings { name, read, material } in reading.await.unwrap_or_default() {
                 match read {
                     Ok(settings) if self.inner.held.release(&name) => {
                         tracing::info!(broker = name, "its files can be used now");
                         self.inner.material.borrow_mut().insert(name.clone(), material);
-                        self.start_link(&self.config(), &name, settings);
+                        self.start_end(&config, &name, settings);
                     }
                     Ok(_) => {}
-                    Err(wrong) => self.hold_link(&name, &settings::in_words(&wrong)),
+                    Err(wrong) => self.hold_link(&config, &name, &settings::in_words(&wrong)),
                 }
             }
         }
     }
 
+    /// Starts what is at the end of a link, or at that of a stream, or goes on with it under other settings.
+    pub(super) fn start_end(&self, config: &Config, name: &str, settings: EndSettings) {
+        match settings {
+            EndSettings::Link(settings) => self.start_link(config, name, settings),
+            #[cfg(feature = "nats")]
+            EndSettings::Nats(settings) => self.start_nats(name, settings),
+        }
+    }
+
     /// Starts a link, or goes on with a running one under other settings.
-    pub(super) fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
+    fn start_link(&self, config: &Config, name: &str, mut settings: tidegate_link::Settings) {
         settings.fetch_stored = config.fetches_stored(name);
-        settings.mark = Hops::of(config).mark();
+        settings.mark = Hops::of(config).mark(name);
         let running = self.broker_index(name).and_then(|at| Some((at, self.link_of(at)?)));
         let (at, link) = match running {
             Some((at, handle)) => (at, handle.with_settings(settings)),
@@ -110,16 +135,42 @@ impl Gateway {
                 (self.inner.path.borrow_mut().add_broker(name, Kind::Link(handle)), link)
             }
         };
+        let port = Rc::new(RefCell::new(BrokerPort { path: self.inner.path.clone(), broker: at, name: name.into() }));
+        self.run_end(at, |stop| link.run(port, stop));
+    }
+
+    /// Starts the connection to a stream, or goes on with a running one under other settings.
+    #[cfg(feature = "nats")]
+    fn start_nats(&self, name: &str, settings: tidegate_nats::Settings) {
+        use tidegate_nats::Nats;
+        let running = self.broker_index(name).and_then(|at| match &self.inner.path.borrow().end(at).kind {
+            Kind::Nats(handle) => Some((at, handle.clone())),
+            _ => None,
+        });
+        let (at, nats) = match running {
+            Some((at, handle)) => (at, handle.with_settings(settings)),
+            None => {
+                self.remove_broker(name);
+                let (nats, handle) = Nats::new(settings);
+                (self.inner.path.borrow_mut().add_broker(name, Kind::Nats(handle)), nats)
+            }
+        };
+        let gateway = self.inner.config.borrow().gateway.name.clone();
+        let port = crate::nats_port::NatsPort::new(self.inner.path.clone(), at, name, &gateway);
+        self.run_end(at, |stop| nats.run(Rc::new(RefCell::new(port)), stop));
+    }
+
+    /// Runs the task of a broker, after the one before it has ended.
+    fn run_end<F: Future<Output = ()> + 'static>(&self, at: BrokerId, run: impl FnOnce(CancellationToken) -> F) {
         let before = self.inner.tasks.borrow_mut().remove(&at);
         let stop = self.inner.stop.child_token();
-        let port = Rc::new(RefCell::new(BrokerPort { path: self.inner.path.clone(), broker: at, name: name.into() }));
-        let stopped = stop.clone();
+        let running = run(stop.clone());
         let task = tokio::task::spawn_local(async move {
             if let Some(before) = before {
                 before.stop.cancel();
                 let _ = tokio::time::timeout(GOODBYE, before.task).await;
             }
-            link.run(port, stopped).await;
+            running.await;
         });
         let task = BrokerTask { stop, task, addresses: Addresses::default(), own: None };
         self.inner.tasks.borrow_mut().insert(at, task);
@@ -164,6 +215,11 @@ impl Gateway {
             let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
                 Kind::Link(handle) => {
                     self.subscribe_link(name, handle.clone(), wanted);
+                    continue;
+                }
+                #[cfg(feature = "nats")]
+                Kind::Nats(handle) => {
+                    handle.subscribe(wanted.into_iter().filter_map(|one| one.filter.ok()).collect());
                     continue;
                 }
                 Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),

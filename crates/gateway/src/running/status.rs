@@ -46,6 +46,8 @@ impl Gateway {
         match &self.inner.path.borrow().end(at).kind {
             Kind::Link(handle) => Some(Way::Link(handle.clone())),
             Kind::Embedded { local, .. } => Some(Way::Own(local.clone())),
+            #[cfg(feature = "nats")]
+            Kind::Nats(_) => None,
             Kind::Gone => None,
         }
     }

@@ -106,6 +106,86 @@ fn a_message_that_was_refused_for_now_expires_when_it_would_have() {
     assert_eq!(&*late[0].1, "70");
 }
 
+fn payloads(pulled: &[(Ticket, Message)]) -> Vec<&[u8]> {
+    pulled.iter().map(|(_, message)| &*message.payload).collect()
+}
+
+/// From `a` to `to`: by way of the log, past it with a source that waits, and with none.
+fn each_way(to: &str, then: impl Fn(&mut Small, QoS)) {
+    for (ack, qos) in [("", QoS::AtLeastOnce), ("ack = \"delivered\"", QoS::AtLeastOnce), ("", QoS::AtMostOnce)] {
+        let from = "from = { broker = \"a\", topics = [\"t\"] }";
+        then(&mut Small::new(&format!("[[routes]]\nname = \"r\"\n{from}\nto = [\"{to}\"]\n{ack}\n")), qos);
+    }
+}
+
+fn receive_numbered(small: &mut Small, texts: &[&'static str], qos: QoS) {
+    texts.iter().for_each(|text| small.receive(0, Message::new(Topic::new("t").expect("a topic"), *text, qos)));
+}
+
+#[test]
+fn what_comes_back_leaves_again_in_its_order_also_if_what_left_first_comes_back_last() {
+    each_way("b", |small, qos| {
+        receive_numbered(small, &["1", "2", "3", "4"], qos);
+        let mut pulled: Vec<_> = (0..3).filter_map(|_| small.pull(1)).collect();
+        let (rest, now) = (pulled.split_off(1), small.now());
+        assert_eq!(small.router.returned(small.ids[1], rest.into_iter(), false, now), Duration::ZERO);
+        let rest = small.router.returned(small.ids[1], pulled.into_iter(), true, now);
+        assert!(!rest.is_zero(), "it is left alone");
+        let known = small.router.broker(small.ids[1]);
+        assert_eq!((known.refuses_since(), known.slowest(now.at)), (Some(now.at), None));
+        small.wait(1);
+        let again: Vec<_> = std::iter::from_fn(|| small.pull(1)).collect();
+        assert_eq!(payloads(&again), [b"1", b"2", b"3", b"4"]);
+        let (now, done) = (small.now(), again.into_iter().map(|(ticket, _)| (ticket, true)));
+        small.router.completed(small.ids[1], done, now);
+        assert_eq!(small.router.broker(small.ids[1]).refuses_since(), None);
+    });
+}
+
+#[test]
+fn what_comes_back_from_a_member_that_has_lost_its_topic_goes_to_the_next_in_order() {
+    each_way("s", |small, qos| {
+        let (b, c, start) = (small.ids[1], small.ids[2], small.now());
+        small.router.broker_mut(b).health.up_since = None;
+        small.router.give_up(b, Vec::new(), start);
+        receive_numbered(small, &["1", "2", "3"], qos);
+        let mut pulled: Vec<_> = (0..3).filter_map(|_| small.pull(2)).collect();
+        let of_c = |small: &mut Small, pulled: &[(Ticket, Message)]| {
+            let keys = pulled.iter().map(|(ticket, _)| ticket.key()).collect();
+            small.router.sessions_mut().0.borrow_mut().unfinished.insert(c, keys);
+        };
+        of_c(small, &pulled);
+        small.router.broker_mut(b).health.up_since = Some(start.at);
+        small.wait(3600);
+        let now = small.now();
+        small.router.look_at_sets(now);
+        receive_numbered(small, &["4"], qos);
+        assert!(small.pull(1).is_none(), "the other may have something of the topic");
+
+        let unsent = pulled.split_off(1);
+        of_c(small, &pulled);
+        small.router.returned(c, unsent.into_iter(), false, now);
+        assert!(small.pull(1).is_none() && small.pull(2).is_none());
+        of_c(small, &[]);
+        small.router.returned(c, pulled.into_iter(), true, now);
+        let got: Vec<_> = std::iter::from_fn(|| small.pull(1)).collect();
+        assert_eq!(payloads(&got), [b"1", b"2", b"3", b"4"], "{qos:?}");
+    });
+}
+
+#[test]
+fn a_message_that_ends_without_an_acknowledgement_makes_its_target_no_slower() {
+    each_way("b", |small, qos| {
+        receive_numbered(small, &["1"], qos);
+        let (ticket, _) = small.pull(1).expect("it is there");
+        small.wait(10);
+        let (now, timed) = (small.now(), qos > QoS::AtMostOnce);
+        assert_eq!(small.router.broker(small.ids[1]).slowest(now.at).is_some(), timed);
+        small.router.withdrawn(small.ids[1], ticket);
+        assert_eq!(small.router.broker(small.ids[1]).slowest(now.at), None);
+    });
+}
+
 #[test]
 fn what_nobody_waits_for_outlives_the_member_of_a_set_that_it_was_sent_to() {
     let mut small = Small::new(

@@ -107,6 +107,7 @@ impl Play {
             Step::Answer { target, pick } => _ = self.answer(&broker(target), usize::from(pick)),
             Step::RefuseForNow { target, count } => self.refuse_for_now(&broker(target), usize::from(count)),
             Step::RefuseForGood { target, pick } => self.refuse_for_good(&broker(target), usize::from(pick)),
+            Step::GiveBack { target, refuses } => self.give_back(&broker(target), refuses),
             Step::HangUpOn { target, pick } => self.hang_up_on(&broker(target), usize::from(pick)),
             Step::Down { broker: at } => self.down(&broker(at)),
             Step::Up { broker: at } => self.up(&broker(at)),

@@ -61,6 +61,11 @@ pub(crate) enum Step {
         target: u8,
         pick: u8,
     },
+    /// What a target's session has and has not sent goes back, for it refuses, or because it may go elsewhere meanwhile.
+    GiveBack {
+        target: u8,
+        refuses: bool,
+    },
     /// A target hangs up on a message.
     HangUpOn {
         target: u8,
@@ -315,6 +320,7 @@ fn step() -> impl Strategy<Value = Step> {
     let trouble = prop_oneof![
         2 => (pick(), 1u8..4).prop_map(|(target, count)| Step::RefuseForNow { target, count }),
         1 => (pick(), pick()).prop_map(|(target, pick)| Step::RefuseForGood { target, pick }),
+        3 => (pick(), any::<bool>()).prop_map(|(target, refuses)| Step::GiveBack { target, refuses }),
         2 => (pick(), pick()).prop_map(|(target, pick)| Step::HangUpOn { target, pick }),
         3 => pick().prop_map(|broker| Step::Down { broker }),
         4 => pick().prop_map(|broker| Step::Up { broker }),

@@ -33,14 +33,20 @@ impl Play {
         }
     }
 
-    /// The router knows what sessions have.
+    /// The router knows what sessions have, with what it has written into them itself.
     pub(crate) fn look_at_sessions(&self) {
         let mut buffers = self.buffers.0.borrow_mut();
+        let buffers = &mut *buffers;
         buffers.unfinished.clear();
         for (name, id) in &self.ids {
             let in_flight = self.sessions.get(name).into_iter().flat_map(|session| &session.in_flight);
             let waits = |one: &&InFlight| one.message.as_ref().is_none_or(|message| message.qos > QoS::AtMostOnce);
             buffers.unfinished.insert(*id, in_flight.filter(waits).map(|one| one.ticket.key()).collect());
+        }
+        for (id, ticket, message, _) in &buffers.written {
+            if message.qos > QoS::AtMostOnce {
+                buffers.unfinished.entry(*id).or_default().push(ticket.key());
+            }
         }
     }
 
@@ -225,6 +231,23 @@ impl Play {
             }
             _ => self.router.completed(id, [(one.ticket, false)].into_iter(), now),
         }
+    }
+
+    /// What was not sent yet goes back where it waited.
+    pub(crate) fn give_back(&mut self, name: &str, refuses: bool) {
+        let (Some(id), now) = (self.ids.get(name).copied(), self.now()) else { return };
+        let Some(session) = self.sessions.get_mut(name) else { return };
+        let mut back = Vec::new();
+        for mut one in std::mem::take(&mut session.in_flight) {
+            let is_unsent = one.stage == Stage::Buffered && !one.is_done;
+            match one.message.take_if(|_| is_unsent) {
+                Some(message) => back.push((one.ticket, message)),
+                None => session.in_flight.push_back(one),
+            }
+        }
+        self.note_handed_back(&back);
+        self.look_at_sessions();
+        self.router.returned(id, back.into_iter(), refuses, now);
     }
 
     /// A broker hangs up on a message, which is put aside.

@@ -3,7 +3,7 @@
 use super::Spool;
 use crate::QueueId;
 use crate::api::Waiting;
-use crate::record::{NameId, NameKind, Parked};
+use crate::record::{ItemId, NameId, NameKind, Parked};
 use std::collections::BTreeMap;
 
 impl Spool {
@@ -26,7 +26,12 @@ impl Spool {
 
     /// The sequence of the record of an item in the window.
     pub fn sequence_of(&self, queue: QueueId, ordinal: u32) -> Option<u64> {
-        self.queues[usize::from(queue)].slot(ordinal).map(|slot| slot.item.sequence)
+        self.item_of(queue, ordinal).map(|item| item.sequence)
+    }
+
+    /// Which item of the log an item in the window is: the same in every process that has this log.
+    pub fn item_of(&self, queue: QueueId, ordinal: u32) -> Option<ItemId> {
+        self.queues.get(usize::from(queue))?.slot(ordinal).map(|slot| slot.item)
     }
 
     /// Whether nothing of a queue is yet to come as [`News::ready`](crate::News) that was appended up to a sequence.

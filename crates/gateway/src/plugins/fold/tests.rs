@@ -285,7 +285,7 @@ fn a_route_that_blocks_waits_for_what_is_not_decided_but_not_for_what_never_will
     let mut table = Table::new(&[alone(OnFailure::Block, 0, Act::Reject)]);
     let folded = run(&mut table, 0, &inputs(1)).unwrap();
     assert!(matches!(&folded[..], [Folded::Ended(Verdict::Park(parking))] if parking.kind == "reject"), "{folded:?}");
-    assert_eq!(table.waits, []);
+    assert!(table.waits.is_empty());
 }
 
 #[test]

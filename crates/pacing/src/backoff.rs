@@ -1,27 +1,29 @@
 //! How long to wait before the next attempt.
 
-use crate::settings::Reconnect;
+use crate::Doubling;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
-use tidegate_pacing::Doubling;
 
 /// Exponential backoff with jitter: each wait is between half of a doubling bound and all of it, so that a crowd of
 /// gateways that lost the same broker does not come back as one.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     bounds: Doubling,
 }
 
 impl Backoff {
-    pub(crate) fn new(bounds: Reconnect) -> Self {
-        Self { bounds: Doubling::new(bounds.min, bounds.max) }
+    /// The bound of the first wait, and of all from some number of failures on.
+    pub fn new(min: Duration, max: Duration) -> Self {
+        Self { bounds: Doubling::new(min, max) }
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// After a success: the next wait is short again.
+    pub fn reset(&mut self) {
         self.bounds.reset();
     }
 
-    pub(crate) fn next(&mut self) -> Duration {
+    /// How long to wait now.
+    pub fn advance(&mut self) -> Duration {
         let bound = self.bounds.advance();
         // No two have the same keys, which the operating system began.
         let random = RandomState::new().hash_one(bound) as u32;
@@ -36,16 +38,16 @@ mod tests {
     #[test]
     fn waits_double_to_the_maximum_with_jitter_and_start_over_after_success() {
         let (min, max) = (Duration::from_millis(100), Duration::from_secs(2));
-        let mut backoff = Backoff::new(Reconnect { min, max });
+        let mut backoff = Backoff::new(min, max);
         for bound_ms in [100, 200, 400, 800, 1600, 2000, 2000] {
-            let wait = backoff.next();
+            let wait = backoff.advance();
             let bound = Duration::from_millis(bound_ms);
             assert!(wait >= bound / 2 && wait <= bound, "{wait:?} for {bound:?}");
         }
         backoff.reset();
-        assert!(backoff.next() <= min);
+        assert!(backoff.advance() <= min);
         for _ in 0..100 {
-            assert!(backoff.next() <= max);
+            assert!(backoff.advance() <= max);
         }
     }
 }
