@@ -64,7 +64,7 @@ fn a_mark_is_on_every_message_that_bears_none() {
         batch.received[0].message.properties.as_ref().map(|own| own.user.clone()).unwrap_or_default()
     };
     let ours = ("mark".into(), "us".into());
-    assert_eq!(came(V5, no_limits(V5), message("a", "x", 1)), [ours.clone()]);
+    assert_eq!(came(V5, no_limits(V5), message("a", "x", 1)), std::slice::from_ref(&ours));
     let others = every_property();
     let last = [others.user.clone(), vec![ours]].concat();
     assert_eq!(came(V5, no_limits(V5), Message { properties: Some(Box::new(others)), ..message("a", "x", 1) }), last);
