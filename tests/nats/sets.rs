@@ -31,6 +31,17 @@ fn assert_through(gateway: &Tidegate, ledger: &Ledger) {
     assert_balanced(gateway);
 }
 
+/// So many were published at least, and all came to the stream, once, or to the office; each in order.
+#[track_caller]
+fn assert_all_came(gateway: &Tidegate, ledger: &Ledger, nats: &Nats, at_office: Subscriber, published: usize) {
+    assert_through(gateway, ledger);
+    read_stream(&nats.client().messages("S"), ledger);
+    eventually("everything has come", PATIENCE, || ledger.lost_by_all(&["stream", "office"]).is_empty());
+    at_office.stop();
+    ledger.check("stream").assert_published(published).assert_at_most_once().assert_in_order();
+    ledger.check("office").assert_in_order();
+}
+
 /// By key, in the order in which they came.
 fn by_key(ledger: &Ledger, name: &str) -> BTreeMap<String, Vec<u64>> {
     let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
@@ -71,12 +82,7 @@ fn failover_from_a_stream_to_a_broker_and_back_repeats_one_message_of_a_topic_at
     let before = nats.client().count("S");
     eventually("the stream gets it again", PATIENCE, || nats.client().count("S") > before + 500);
     publisher.stop();
-    assert_through(&gateway, &ledger);
-    read_stream(&nats.client().messages("S"), &ledger);
-    eventually("everything has come", PATIENCE, || ledger.lost_by_all(&["stream", "office"]).is_empty());
-    at_office.stop();
-    ledger.check("stream").assert_published(1500).assert_at_most_once().assert_in_order();
-    ledger.check("office").assert_in_order();
+    assert_all_came(&gateway, &ledger, &nats, at_office, 1500);
     let keys = by_key(&ledger, "office").len();
     assert!(assert_turns(&ledger, "stream", "office") <= keys, "one message of a topic is under way");
 }
@@ -96,12 +102,7 @@ fn failover_from_a_broker_to_a_stream_and_back_repeats_what_was_unacknowledged()
     let before = at_office.received();
     eventually("the broker gets it again", PATIENCE, || at_office.received() > before + 500);
     publisher.stop();
-    assert_through(&gateway, &ledger);
-    read_stream(&nats.client().messages("S"), &ledger);
-    eventually("everything has come", PATIENCE, || ledger.lost_by_all(&["stream", "office"]).is_empty());
-    at_office.stop();
-    ledger.check("stream").assert_published(1500).assert_at_most_once().assert_in_order();
-    ledger.check("office").assert_in_order();
+    assert_all_came(&gateway, &ledger, &nats, at_office, 1500);
     // Its window, which is mosquitto's own.
     assert!(assert_turns(&ledger, "office", "stream") <= 20);
 }
@@ -135,12 +136,7 @@ fn balance_moves_the_topics_of_the_member_that_leaves_whichever_it_is() {
         let before = publisher.sent();
         eventually("it goes on", PATIENCE, || publisher.sent() > before + 300);
         publisher.stop();
-        assert_through(&gateway, &ledger);
-        read_stream(&nats.client().messages("S"), &ledger);
-        eventually("everything has come", PATIENCE, || ledger.lost_by_all(&["stream", "office"]).is_empty());
-        at_office.stop();
-        ledger.check("stream").assert_published(800).assert_at_most_once().assert_in_order();
-        ledger.check("office").assert_in_order();
+        assert_all_came(&gateway, &ledger, &nats, at_office, 800);
         let (of_left, of_stayed) = (by_key(&ledger, left), by_key(&ledger, stayed));
         let moved = of_left.keys().filter(|key| of_stayed.contains_key(*key)).count();
         let unmoved = of_stayed.keys().filter(|key| !of_left.contains_key(*key)).count();

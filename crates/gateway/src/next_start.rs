@@ -4,17 +4,12 @@
 //! They keep the values that run. A client id made of the name is the name of a session at a broker: changed alone, it would
 //! leave that session behind while all else still goes by the old name.
 
-use tidegate_config::{Broker, Config, Status};
+use tidegate_config::{Broker, Config, Gateway, Status};
 use tidegate_message::Topic;
 
 /// Whether a key is one of those.
 pub(crate) fn waits(key: &str) -> bool {
     ["gateway", "admin"].contains(&key.split('.').next().unwrap_or(key))
-}
-
-/// The client id of a broker that is given none.
-fn default_client_id(gateway: &str, broker: &str) -> String {
-    format!("tidegate-{gateway}-{broker}")
 }
 
 /// What of a configuration can be in force now, `running` being what is.
@@ -34,8 +29,8 @@ pub(crate) fn with_client_ids_of(old: &str, written: &Config) -> Config {
             Broker::Nats(nats) => &mut nats.client_id,
             Broker::Embedded(_) => continue,
         };
-        if *client_id == default_client_id(new, name) {
-            *client_id = default_client_id(old, name);
+        if *client_id == Gateway::default_client_id(new, name) {
+            *client_id = Gateway::default_client_id(old, name);
         }
         let status = match broker {
             Broker::Link(link) => &mut link.status,
@@ -116,7 +111,11 @@ mod tests {
     #[test]
     fn a_name_and_the_client_ids_made_of_it_wait_together_and_are_told_once() {
         let (running, written) = (config("cottage", ""), config("chalet", "[brokers.new]\nurl = \"mqtt://new\""));
-        assert_eq!(client_id(&written, "home"), default_client_id("chalet", "home"), "the rule is that of the file");
+        assert_eq!(
+            client_id(&written, "home"),
+            Gateway::default_client_id("chalet", "home"),
+            "the rule is that of the file"
+        );
         let now = in_force(&running, &written);
         assert_eq!(now.gateway, running.gateway);
         assert_eq!(client_id(&now, "home"), "tidegate-cottage-home");

@@ -10,7 +10,7 @@ use crate::strain::Pulse;
 use crate::topic_routes::TopicRoutes;
 use std::sync::Arc;
 use std::time::Instant;
-use tidegate_message::Message;
+use tidegate_message::{ByteString, Message};
 use tidegate_pacing::Bucket;
 use tidegate_spool::NameId;
 
@@ -63,6 +63,8 @@ pub struct Broker<A> {
     /// Messages of sets that it has refused for good, as long as it is not known whether it refuses all.
     pub(crate) aside: Vec<Entry>,
     pub(crate) echo: Echo,
+    /// What a message bears that leaves for it and has had no hop before; `None` if nothing is marked.
+    pub(crate) mark: Option<(ByteString, ByteString)>,
     /// Nobody behind the router marks what goes there.
     pub marked_here: bool,
     /// It has user properties, which say where a message has been. Of a link that was never up nothing is known.
@@ -100,7 +102,8 @@ impl<A: Ack> Broker<A> {
             pulse: Pulse::default(),
             aside: Vec::new(),
             echo: Echo::default(),
-            marked_here: !is_link,
+            mark: None,
+            marked_here: false,
             carries_marks: true,
             dirty: false,
         }

@@ -63,6 +63,11 @@ fn as_it_comes(topic: &str) -> Cow<'_, str> {
     if topic.contains(['.', '*']) { topic.replace('.', "/").replace('*', "+").into() } else { topic.into() }
 }
 
+/// The hashes of a topic, as it comes, and of that with the payload.
+fn hashes(text: &str, message: &Message, hasher: &RandomState) -> (u64, u64) {
+    (hasher.hash_one(text), hasher.hash_one((text, &message.payload[..])))
+}
+
 impl Echo {
     /// Other routes: their filters follow.
     pub(crate) fn unsubscribe(&mut self) {
@@ -118,8 +123,7 @@ impl Echo {
             return;
         }
         self.last += 1;
-        let topic = hasher.hash_one(&*text);
-        let content = hasher.hash_one((&*text, &message.payload[..]));
+        let (topic, content) = hashes(&text, message, hasher);
         self.expected.entry(topic).or_default().push_back(Sent {
             number: self.last,
             content,
@@ -134,8 +138,7 @@ impl Echo {
 
     /// Whether a message that has come is one of ours.
     fn is_echo(&mut self, message: &Message, hasher: &RandomState, now: Instant) -> bool {
-        let text = as_it_comes(message.topic.as_str());
-        let content = hasher.hash_one((&*text, &message.payload[..]));
+        let (topic, content) = hashes(&as_it_comes(message.topic.as_str()), message, hasher);
         if let Some((last, left)) = self.copies.take()
             && last == content
             && left > 0
@@ -144,7 +147,6 @@ impl Echo {
             return true;
         }
         self.expire(now);
-        let topic = hasher.hash_one(&*text);
         let Some(queue) = self.expected.get_mut(&topic) else { return false };
         let is_it = |sent: &Sent| sent.content == content && now < sent.until;
         let Some(found) = queue.iter().position(is_it).and_then(|at| queue.remove(at).map(|sent| (at, sent))) else {

@@ -123,11 +123,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline(never)]
     fn hop_marked(&mut self, to: BrokerId, message: &mut Message) -> Result<(), DropReason<'static>> {
         let broker = &self.brokers[to.at()];
-        let Some((name, hop)) = self.hops.mark(&broker.name) else { return Ok(()) };
-        let is_first = borne(message).next().is_none();
-        if is_first && !broker.marked_here {
+        if !broker.marked_here && borne(message).next().is_none() {
             return Ok(());
         }
+        let Some((name, hop)) = broker.mark.clone() else { return Ok(()) };
         if self.hops.has_brought(message, &broker.name) {
             self.brokers[to.at()].looped += 1;
             self.tell_loop(to, message, "it has come round by other gateways, and was to be brought there again");

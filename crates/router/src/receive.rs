@@ -12,6 +12,7 @@ use crate::debt::{Ack, Creditor};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
+use crate::route::Part;
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use tidegate_message::{Message, TopicId};
@@ -138,12 +139,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let parcel = if on_trial { self.try_message(parcel, at, now) } else { Some(parcel) };
             return parcel.into_iter().for_each(|parcel| self.go_in(at, parcel, now));
         }
-        let is_paused = route.paused;
         let part = self.part(at, debt, now.us);
-        if is_paused {
-            return self.end(part, DropReason::Ring);
-        }
-        self.onward(part, message, now);
+        self.onward_unless_paused(part, message, now);
     }
 
     /// A message that is for plugins, or was held back, goes on.
@@ -152,12 +149,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if !route.is_direct() && !route.paused {
             return self.give_to_plugins(at, parcel, now);
         }
-        let is_paused = route.paused;
         let part = self.part(at, parcel.debt, parcel.received_us);
-        if is_paused {
+        self.onward_unless_paused(part, parcel.message, now);
+    }
+
+    #[inline(always)]
+    fn onward_unless_paused(&mut self, part: Part, message: Message, now: Moment) {
+        if self.routes[part.route.at()].paused {
             return self.end(part, DropReason::Ring);
         }
-        self.onward(part, parcel.message, now);
+        self.onward(part, message, now);
     }
 
     /// A message is for the plugins of its route.

@@ -47,6 +47,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.spool_settings = names.map(|name| (name.clone(), config.spool_of(name))).collect();
         self.end_trials(now);
         self.hops = Hops::of(config);
+        self.brokers.iter_mut().for_each(|broker| broker.mark = self.hops.mark(&broker.name));
         self.set_sets(config, now);
         self.set_paces(config, now);
         self.set_routes(config);

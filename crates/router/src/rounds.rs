@@ -132,8 +132,10 @@ impl Phase {
 
 /// What becomes of a message of a route that has a trial.
 enum Sentence {
-    /// It has nothing to do with it, or the trial is over.
+    /// It has nothing to do with it.
     Goes,
+    /// It comes though it is held, or too much waits behind it: the trial is over, and what waits goes first.
+    Acquitted,
     /// It is held, or waits behind the one that is.
     Held,
     /// It goes in rounds.
@@ -142,6 +144,11 @@ enum Sentence {
 
 fn is_same(one: Duration, other: Duration) -> bool {
     one <= 2 * other + JITTER && other <= 2 * one + JITTER
+}
+
+/// What is the same of messages that are taken for one.
+fn content(message: &Message, hasher: &RandomState) -> u64 {
+    hasher.hash_one((message.topic.as_str(), &message.payload[..]))
 }
 
 impl Rounds {
@@ -268,7 +275,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     #[inline(never)]
     fn look_at(&mut self, route: RouteId, message: &Message, now: Moment) {
-        let content = self.hasher.hash_one((message.topic.as_str(), &message.payload[..]));
+        let content = content(message, &self.hasher);
         let Self { rounds, hasher, routes, .. } = self;
         let gap = match rounds.suspicion((route, content), hasher, now.at) {
             None => return,
@@ -303,13 +310,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.wants_look = true;
                 None
             }
-            Sentence::Goes => {
-                // What waits goes first.
-                if matches!(self.rounds.trials[at].phase, Phase::Held(_))
-                    && self.rounds.trials[at].topic == parcel.message.topic
-                {
-                    self.acquit(at, now);
-                }
+            Sentence::Goes => Some(parcel),
+            Sentence::Acquitted => {
+                self.acquit(at, now);
                 Some(parcel)
             }
             Sentence::Proved => {
@@ -327,11 +330,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if trial.topic != message.topic {
             return Sentence::Goes;
         }
-        let is_it = trial.content == self.hasher.hash_one((message.topic.as_str(), &message.payload[..]));
+        let is_it = trial.content == content(message, &self.hasher);
         match trial.phase {
-            // Too much waits behind it, or it comes though it is held.
-            Phase::Held(_) if trial.held.len() >= HELD_MAX || trial.held_bytes >= HELD_BYTES_MAX => Sentence::Goes,
-            Phase::Held(_) if is_it && now >= trial.quiet_from => Sentence::Goes,
+            Phase::Held(_) if trial.held.len() >= HELD_MAX || trial.held_bytes >= HELD_BYTES_MAX => Sentence::Acquitted,
+            Phase::Held(_) if is_it && now >= trial.quiet_from => Sentence::Acquitted,
             Phase::Held(_) => Sentence::Held,
             Phase::Away(_) if !is_it => Sentence::Goes,
             Phase::Away(_) => {

@@ -101,6 +101,13 @@ pub struct Gateway {
     pub hop_limit: u32,
 }
 
+impl Gateway {
+    /// The client id at a broker that is given none: a gateway and a broker by their names.
+    pub fn default_client_id(gateway: &str, broker: &str) -> String {
+        format!("tidegate-{gateway}-{broker}")
+    }
+}
+
 /// A name for several brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSet {

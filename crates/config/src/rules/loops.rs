@@ -11,9 +11,20 @@ use crate::values::shown;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use tidegate_message::TopicFilter;
+use tidegate_message::text::PORTABLE_LEVELS_MAX;
 
-/// The most pairs of patterns compared in all, so that no configuration takes more than a second or two to check.
+/// The most that patterns are compared in all, so that no configuration takes more than a second or two to check: one for each
+/// pair, and one for each sixteen levels of it.
 const MAX_STEPS: usize = 4_000_000;
+
+/// And to name rings that are none, which few ask for.
+const RING_STEPS: usize = 500_000;
+
+/// Takes the cost of a comparison off `steps`. False if there are none left.
+fn spend(steps: &mut usize, topics: &Pattern) -> bool {
+    *steps = steps.saturating_sub(1 + topics.depth() / 16);
+    *steps > 0
+}
 
 /// Whether what a route sends to a broker comes back to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,33 +47,28 @@ struct Visit {
     through: String,
 }
 
-/// Reports routes that feed themselves: an error if that is certain, a warning if it depends on the brokers.
+/// Reports routes that feed themselves: an error if that is certain, a warning if it depends on the brokers; and rings in which
+/// that is prevented, for those who ask.
 pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
     let mut reported = BTreeSet::new();
     let mut search = Search::new(&draft.config);
-    for allowed in [Echo::Yes, Echo::Perhaps] {
+    let mut report_all = |search: &mut Search<'_>, allowed| {
         for start in search.starts() {
             let Some(cycle) = search.find(start, allowed) else { continue };
             let routes: BTreeSet<usize> = cycle.iter().map(|(route, _)| *route).collect();
-            if !reported.insert(routes) {
-                continue;
+            if reported.insert(routes) {
+                report(context, draft, start, &cycle, allowed);
             }
-            report(context, draft, start, &cycle, allowed);
         }
-    }
-    for start in search.starts() {
-        if let Some(cycle) = search.find(start, Echo::No)
-            && reported.insert(cycle.iter().map(|(route, _)| *route).collect())
-        {
-            let way = way(&draft.config, &cycle);
-            let what = format!("a ring: {way}, and back; what this gateway has sent on comes in again nowhere");
-            context.note(&draft.written.routes[start].at, what);
-        }
-    }
+    };
+    report_all(&mut search, Echo::Yes);
+    report_all(&mut search, Echo::Perhaps);
     if search.steps == 0 {
         let what = "there are too many routes to see whether any feed themselves";
         context.warning(&(0..0), what, "see to it that no message can come back to where it was");
     }
+    search.steps = RING_STEPS;
+    report_all(&mut search, Echo::No);
 }
 
 /// The routes of a configuration as a graph.
@@ -109,10 +115,9 @@ impl<'c> Search<'c> {
                 .flat_map(|tree| sent.iter().map(move |out| (tree, out)))
             {
                 let _ = tree.meeting(out, |(other, filter)| {
-                    if *steps == 0 {
+                    if !spend(steps, out) {
                         return ControlFlow::Break(());
                     }
-                    *steps -= 1;
                     if out.meet(&taken[other][filter]).is_some() {
                         next.insert(other);
                     }
@@ -137,14 +142,17 @@ impl<'c> Search<'c> {
             let route = &config.routes[here];
             // What its remap does not take `remap` reports.
             let Some(out) = visits[at].topics.sent_by(route) else { continue };
+            // Nor does it give a topic more levels than this; `#` may be none.
+            if out.depth() > visits[at].topics.depth().max(PORTABLE_LEVELS_MAX + 1) {
+                continue;
+            }
             let rewrites = if config.may_rewrite(route) { Echo::Perhaps } else { Echo::Yes };
             for &next in &next[here] {
                 let source = &config.routes[next].from;
                 for (filter, takes) in source.topics.iter().zip(&taken[next]) {
-                    if *steps == 0 {
+                    if !spend(steps, &out) {
                         return None;
                     }
-                    *steps -= 1;
                     // A single route that writes what it reads is a mistake, echo or not.
                     let alone = next == start && here == start;
                     let echo = if alone {
@@ -160,7 +168,9 @@ impl<'c> Search<'c> {
                         return Some(path(&visits, at, &source.broker));
                     }
                     let been = been.entry(next).or_default();
-                    if !been.iter().any(|visit| visits[*visit].topics.covers(&topics)) {
+                    let is_known =
+                        been.iter().any(|visit| !spend(steps, &topics) || visits[*visit].topics.covers(&topics));
+                    if !is_known {
                         been.push(visits.len());
                         queue.push_back(visits.len());
                         visits.push(Visit { route: next, topics, from: Some(at), through: source.broker.clone() });
@@ -239,12 +249,6 @@ fn path(visits: &[Visit], last: usize, broker: &str) -> Vec<(usize, String)> {
     path
 }
 
-fn way(config: &Config, cycle: &[(usize, String)]) -> String {
-    let step =
-        |(route, broker): &(usize, String)| format!("{} to broker `{broker}`", shown(&config.routes[*route].name));
-    cycle.iter().map(step).collect::<Vec<_>>().join(", ")
-}
-
 fn report(context: &Context<'_>, draft: &Draft, start: usize, cycle: &[(usize, String)], allowed: Echo) {
     let Draft { config, written } = draft;
     let at = &written.routes[start].at;
@@ -261,13 +265,19 @@ fn report(context: &Context<'_>, draft: &Draft, start: usize, cycle: &[(usize, S
         }
         return;
     }
-    let way = way(config, cycle);
+    let step =
+        |(route, broker): &(usize, String)| format!("{} to broker `{broker}`", shown(&config.routes[*route].name));
+    let way = cycle.iter().map(step).collect::<Vec<_>>().join(", ");
     let hint = "narrow the topics, `remap`, or set `version = \"5\"` on one of the brokers if it speaks that";
     match allowed {
         Echo::Yes => context.error(at, format!("route {name} feeds itself: {way}, and back"), hint),
-        _ => {
+        Echo::Perhaps => {
             let what = format!("route {name} may feed itself: {way}, and back, unless a broker or plugin prevents it");
             context.warning(at, what, hint);
+        }
+        Echo::No => {
+            let what = format!("a ring: {way}, and back; what this gateway has sent on comes in again nowhere");
+            context.note(at, what);
         }
     }
 }
@@ -331,6 +341,18 @@ mod tests {
         assert!(shared("3.1.1").starts_with("route `r0` feeds itself"), "{}", shared("3.1.1"));
         assert!(shared("auto").starts_with("route `r0` may feed itself"), "{}", shared("auto"));
         assert_eq!(shared("5"), "");
+    }
+
+    /// What comes down goes up again under a longer name, and never where it began: the search ends, by the levels or by the
+    /// length of a name that grows, and such routes are no news.
+    #[test]
+    fn what_comes_back_under_an_ever_longer_name_ends_the_search() {
+        for prefix in ["far/", "x"] {
+            let side: Vec<String> = (0..40).map(|n| format!("side{n}/#")).collect();
+            let mut routes: Vec<_> = side.iter().map(|filter| ("near", filter.as_str(), "", "", "far")).collect();
+            routes.extend([("near", "#", "", "", "far"), ("far", "#", "", prefix, "near")]);
+            assert_eq!(loops("5", &routes), "");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
     let client_id_at = section.text("client_id");
     let client_id = match &client_id_at {
         Some(id) => text::checked(context, "client_id", id).unwrap_or_default(),
-        None => format!("tidegate-{}-{name}", gateway.name),
+        None => Gateway::default_client_id(&gateway.name, name),
     };
     if version == Version::V31 && client_id.len() > bounds::MAX_CLIENT_ID_V31 {
         let at = client_id_at.map_or(section.at.clone(), |id| id.at);
@@ -120,10 +120,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         max_packet_size: section.size("max_packet_size", bounds::PACKET_SIZE) as u32,
         session_expiry,
         clean_start: session_expiry.is_zero(),
-        reconnect: section
-            .section("reconnect", "reconnect = { min = \"500ms\", max = \"60s\" }")
-            .map(read_reconnect)
-            .unwrap_or_default(),
+        reconnect: read_reconnect(&mut section),
         connect_timeout: section.duration("connect_timeout", bounds::CONNECT_TIMEOUT),
         tls,
         bridge,
@@ -150,7 +147,10 @@ fn read_max_qos(value: &Value<'_, '_, '_, '_>) -> Option<QoS> {
     QoS::from_u8(number as u8) // at most 2
 }
 
-pub(super) fn read_reconnect(mut section: Section<'_, '_, '_, '_>) -> Reconnect {
+pub(super) fn read_reconnect(broker: &mut Section<'_, '_, '_, '_>) -> Reconnect {
+    let Some(mut section) = broker.section("reconnect", "reconnect = { min = \"500ms\", max = \"60s\" }") else {
+        return Reconnect::default();
+    };
     let at = section.at.clone();
     let min = section.duration("min", bounds::RECONNECT_MIN);
     let max = section.duration("max", bounds::RECONNECT_MAX);

@@ -68,7 +68,7 @@ pub(super) fn read_nats(mut section: Section<'_, '_, '_, '_>, name: &str, gatewa
     }
     let client_id = match section.text("client_id") {
         Some(id) => nats_name(context, "a consumer", &id).unwrap_or_default(),
-        None => format!("tidegate-{}-{name}", gateway.name),
+        None => Gateway::default_client_id(&gateway.name, name),
     };
     let password = section.take("password").and_then(|value| {
         context.place(format!("brokers.{name}.password"), &value.at);
@@ -90,10 +90,7 @@ pub(super) fn read_nats(mut section: Section<'_, '_, '_, '_>, name: &str, gatewa
         username: section.text("username").and_then(|name| text::checked(context, "username", &name)),
         password,
         receive_maximum: section.number("receive_maximum", bounds::RECEIVE_MAXIMUM) as u16,
-        reconnect: section
-            .section("reconnect", "reconnect = { min = \"500ms\", max = \"60s\" }")
-            .map(read_reconnect)
-            .unwrap_or_default(),
+        reconnect: read_reconnect(&mut section),
         connect_timeout: section.duration("connect_timeout", bounds::CONNECT_TIMEOUT),
         spool: read_spool(section.take("spool").as_ref()),
     };

@@ -44,6 +44,11 @@ impl Pattern {
         Self(levels)
     }
 
+    /// How many levels it has, `#` as one of them.
+    pub(crate) fn depth(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn levels(&self) -> &[Level] {
         &self.0
     }

@@ -157,8 +157,9 @@ impl<'m> World<'m> {
             self.at(ms, What::Wakes { gateway });
         }
         for to in 0..self.mesh.brokers.len() {
-            let it = &mut self.gateways[gateway];
-            while let Some((ticket, mut message)) = it.router.pull(it.brokers[to], true, now) {
+            loop {
+                let it = &mut self.gateways[gateway];
+                let Some((ticket, mut message)) = it.router.pull(it.brokers[to], true, now) else { break };
                 let route = it.router.route_of_ticket(ticket).expect("its route");
                 let text = String::from_utf8_lossy(&message.payload).into_owned();
                 *self.outcome.crossings.entry((gateway, it.routes[&route], text)).or_default() += 1;
@@ -171,10 +172,7 @@ impl<'m> World<'m> {
                 {
                     properties.user.push(mark);
                 }
-                let ms = self.now_ms + 1;
-                self.events.insert(self.next + 1, What::Published { broker: to, by: Some(gateway), message });
-                self.next += 1;
-                self.due.push(Reverse((ms, self.next)));
+                self.at(self.now_ms + 1, What::Published { broker: to, by: Some(gateway), message });
             }
         }
     }
