@@ -110,7 +110,8 @@ fn swapped_under_traffic(components: &[(&str, PathBuf)]) {
     for (topic, payload) in came {
         let reading: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
         let seq = reading["seq"].as_u64().expect("a number");
-        assert!(last.insert(topic, seq).is_none_or(|before| before < seq), "in order: {reading}");
+        let before = last.insert(topic, seq);
+        assert!(before.is_none_or(|before| before < seq), "in order: {reading} after {before:?}: {}", tidegate.log());
         assert_eq!(reading["temp"], if seq.is_multiple_of(3) { 65.6 } else { 21.1 });
     }
     assert_balanced(&tidegate);

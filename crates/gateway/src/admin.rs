@@ -346,9 +346,8 @@ fn ready(gateway: &Gateway) -> Answer {
         is_ready = false;
         words.push_str(&format!("target {set}: none of its members is connected\n"));
     }
-    for route in &snapshot.paused_routes {
-        is_ready = false;
-        words.push_str(&format!("route {route}: paused, it feeds itself\n"));
+    for route in &snapshot.looping_routes {
+        words.push_str(&format!("route {route}: in a loop over another gateway; what comes again is dropped\n"));
     }
     for route in &snapshot.waiting_routes {
         is_ready = false;

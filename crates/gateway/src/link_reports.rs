@@ -177,7 +177,8 @@ impl DataPath {
             tracing::warn!(broker = &*name, "{note}");
         }
         slot.troubles.notes = notes;
-        self.router.connected(broker, plain, version == Version::V5);
+        let moment = self.moment(Instant::now());
+        self.router.connected(broker, plain, version == Version::V5, moment);
     }
 }
 

@@ -259,8 +259,8 @@ const FAMILIES: &[Family] = &[
     ("tidegate_routes_waiting", "gauge", "Routes that wait for their plugins to be compiled.", |s, out| {
         out.add(&[], s.waiting_routes.len() as f64);
     }),
-    ("tidegate_routes_paused", "gauge", "Routes that are paused because they feed themselves.", |s, out| {
-        out.add(&[], s.paused_routes.len() as f64);
+    ("tidegate_routes_looping", "gauge", "Routes found to be in a loop, which carry nothing twice.", |s, out| {
+        out.add(&[], s.looping_routes.len() as f64);
     }),
     (
         "tidegate_broker_sessions_lost_total",

@@ -132,8 +132,8 @@ impl Port for NatsPort {
                 known.clone_from(notes);
                 // What is published to a stream comes out of it.
                 // What we publish comes back, with our mark.
-                path.router.connected(self.broker, false, true);
                 let moment = path.moment(now);
+                path.router.connected(self.broker, false, true, moment);
                 path.router.look_at_sets(moment);
             }
             Status::Created { what, name } => tracing::info!(broker, name, "the {what} was missing, and is made"),

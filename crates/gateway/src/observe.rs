@@ -28,7 +28,7 @@ impl DataPath {
         Snapshot {
             routes: routes().map(|(at, route)| self.route_snapshot(at, route)).collect(),
             brokers: live.map(|(at, broker)| self.broker_snapshot(at, broker)).collect(),
-            paused_routes: routes().filter(|(_, r)| r.paused).map(|(_, r)| r.name.to_string()).collect(),
+            looping_routes: routes().filter(|(_, r)| r.sifts).map(|(_, r)| r.name.to_string()).collect(),
             waiting_routes: routes()
                 .filter(|(at, _)| self.holds_plugins(*at))
                 .map(|(_, r)| r.name.to_string())

@@ -10,8 +10,8 @@ pub struct Snapshot {
     pub routes: Vec<RouteSnapshot>,
     /// Per broker.
     pub brokers: Vec<BrokerSnapshot>,
-    /// Routes that would feed themselves, and are paused.
-    pub paused_routes: Vec<String>,
+    /// Routes in loops: they carry nothing twice.
+    pub looping_routes: Vec<String>,
     /// Routes that hold what comes for them, for their plugins are still being compiled.
     pub waiting_routes: Vec<String>,
     /// Target sets.

@@ -12,7 +12,6 @@ use crate::debt::{Ack, Creditor};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::parcel::Parcel;
 use crate::pressure::{HOLD_BACK, PIPELINE_MAX};
-use crate::route::Part;
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use tidegate_message::{Message, TopicId};
@@ -93,7 +92,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         };
         let weight_bytes = message.weight_bytes();
         for route in routes {
-            if self.routes[route.at()].watched {
+            if self.routes[route.at()].watched && !redelivered {
                 self.watch(*route, &message, now);
             }
         }
@@ -132,6 +131,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let route = &mut self.routes[at.at()];
         route.account.received += 1;
         route.account.in_flight += 1;
+        if route.sifts && !redelivered && self.has_carried(at, &message, now) {
+            let part = self.part(at, debt, now.us);
+            return self.end(part, DropReason::Ring);
+        }
+        let route = &self.routes[at.at()];
         if !route.is_direct() || route.on_trial {
             let on_trial = route.on_trial;
             let id = self.new_id();
@@ -140,25 +144,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return parcel.into_iter().for_each(|parcel| self.go_in(at, parcel, now));
         }
         let part = self.part(at, debt, now.us);
-        self.onward_unless_paused(part, message, now);
+        self.onward(part, message, now);
     }
 
     /// A message that is for plugins, or was held back, goes on.
     pub(crate) fn go_in(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
-        let route = &self.routes[at.at()];
-        if !route.is_direct() && !route.paused {
+        if !self.routes[at.at()].is_direct() {
             return self.give_to_plugins(at, parcel, now);
         }
         let part = self.part(at, parcel.debt, parcel.received_us);
-        self.onward_unless_paused(part, parcel.message, now);
-    }
-
-    #[inline(always)]
-    fn onward_unless_paused(&mut self, part: Part, message: Message, now: Moment) {
-        if self.routes[part.route.at()].paused {
-            return self.end(part, DropReason::Ring);
-        }
-        self.onward(part, message, now);
+        self.onward(part, parcel.message, now);
     }
 
     /// A message is for the plugins of its route.

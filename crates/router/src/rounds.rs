@@ -1,15 +1,19 @@
-//! Rounds: a loop over other gateways is found where no mark travels, proved, and its route paused.
+//! Rounds: a loop over other gateways is found where no mark travels, proved, and ended.
 //!
 //! A message that comes again and again, at the same distance, may go in a round: this gateway sends it on, another brings
 //! it back. Or a device says the same each second. What tells them apart is what happens when it is *not* sent on: a round
 //! stands still, a device does not. So such a message is put on trial: it is held back, with all of it that is still under
 //! way, for longer than a round takes, and for another time at each turn. If it comes then, it is a device's, and everything
 //! goes on in its order. If not, it is let go, and must be back within a round. A message that stands still when it is held
-//! and comes when it is let go, three times in a row, is in a loop: its route is paused, and the message dropped. Until then
-//! nothing is dropped: a device that falls silent just when it is on trial has its last message a moment later.
+//! and comes when it is let go, three times in a row, is in a loop: its route *sifts* from here on, and carries a message that
+//! comes again within a few rounds no more. Until then nothing is dropped: a device that falls silent just when it is on trial
+//! has its last message a moment later.
 //!
 //! Loops that feed each other do not stand still when one of their routes does. In those a message multiplies, and a route
-//! that it crosses [`FLOOD`] times in a second, faster and faster, is paused.
+//! that it crosses [`FLOOD`] times in a second, faster and faster, sifts.
+//!
+//! What a broker sends again over a new connection is no evidence, and no trial outlives a connection of its route: a link that
+//! is cut at an even pace brings what it has not acknowledged at an even pace.
 //!
 //! Only routes from or to brokers that carry no mark (MQTT 3) are watched; elsewhere `hops` ends a loop with its first round.
 
@@ -51,6 +55,9 @@ const AWAY_ROUNDS: u32 = 8;
 /// How many messages are remembered, of all routes.
 const SEEN_MAX: usize = 4096;
 
+/// How many messages that were carried are remembered, of all routes that sift.
+const CARRIED_MAX: usize = 64 * 1024;
+
 /// How many messages of its topic may wait behind one that is held, and what they may weigh in bytes; with more the trial ends.
 const HELD_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -71,6 +78,30 @@ pub(crate) struct Rounds {
     /// At most one of a route.
     trials: Vec<Trial>,
     draws: u64,
+    carried: Carried,
+}
+
+/// What routes that sift have had of late: each message, until when it is not carried again.
+#[derive(Default)]
+struct Carried {
+    until: AHashMap<(RouteId, u64), Instant>,
+    order: VecDeque<(RouteId, u64)>,
+}
+
+impl Carried {
+    /// Whether it came within this time, and that it has come now.
+    fn has(&mut self, key: (RouteId, u64), lasts: Duration, now: Instant) -> bool {
+        if let Some(until) = self.until.insert(key, now + lasts) {
+            return now < until;
+        }
+        self.order.push_back(key);
+        if self.order.len() > CARRIED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.until.remove(&oldest);
+        }
+        false
+    }
 }
 
 /// A message that came once or more.
@@ -224,11 +255,30 @@ impl Rounds {
 impl<A: Ack, S: Sessions> Router<A, S> {
     /// A broker has accepted us: `echoes` if the session has neither no-local nor the bridge bit to keep what we publish
     /// from coming back, `carries_marks` if it has user properties.
-    pub fn connected(&mut self, broker: BrokerId, echoes: bool, carries_marks: bool) {
+    pub fn connected(&mut self, broker: BrokerId, echoes: bool, carries_marks: bool, now: Moment) {
         let known = &mut self.brokers[broker.at()];
         known.echo.connected(echoes);
         known.carries_marks = carries_marks;
         self.choose_watched();
+        self.begin_anew(broker, now);
+    }
+
+    /// What routes from or to a broker had come before its connection tells nothing of what comes now.
+    fn begin_anew(&mut self, broker: BrokerId, now: Moment) {
+        let Self { rounds, routes, sets, .. } = self;
+        let is_of = |route: RouteId| {
+            let route = &routes[route.at()];
+            route.source == broker
+                || route.targets().any(|target| match target {
+                    Target::Broker(target) => target == broker,
+                    Target::Set(set) => sets[set.at()].has(broker),
+                })
+        };
+        rounds.seen.retain(|(route, _), _| !is_of(*route));
+        rounds.order.retain(|(route, _)| !is_of(*route));
+        for trial in rounds.trials.extract_if(.., |trial| is_of(trial.route)).collect::<Vec<_>>() {
+            self.let_go(trial, now);
+        }
     }
 
     /// Which routes may be in a loop that no mark would end.
@@ -259,7 +309,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         self.rounds = Rounds::default();
         for route in &mut self.routes {
-            route.paused = false;
+            route.sifts = false;
         }
     }
 
@@ -268,7 +318,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline]
     pub(crate) fn watch(&mut self, at: RouteId, message: &Message, now: Moment) {
         let route = &mut self.routes[at.at()];
-        if !route.paused && !route.on_trial && (!route.traffic.is_busy(now) || is_in_sample(message, now)) {
+        if !route.sifts && !route.on_trial && (!route.traffic.is_busy(now) || is_in_sample(message, now)) {
             self.look_at(at, message, now);
         }
     }
@@ -280,7 +330,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let gap = match rounds.suspicion((route, content), hasher, now.at) {
             None => return,
             Some(Suspicion::Round(gap)) => gap,
-            Some(Suspicion::Flood) => return self.pause(route, &message.topic, LONGEST_ROUND / FLOOD as u32),
+            Some(Suspicion::Flood) => return self.sift(route, message, LONGEST_ROUND / FLOOD as u32, now),
         };
         routes[route.at()].on_trial = true;
         // It was let go when it came last, and is back.
@@ -302,7 +352,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline(never)]
     pub(crate) fn try_message(&mut self, parcel: Parcel, route: RouteId, now: Moment) -> Option<Parcel> {
         let Some(at) = self.rounds.trials.iter().position(|trial| trial.route == route) else { return Some(parcel) };
-        match self.sentence(at, &parcel.message, now.at) {
+        match self.sentence(at, &parcel, now.at) {
             Sentence::Held => {
                 let trial = &mut self.rounds.trials[at];
                 trial.held_bytes += parcel.message.weight_bytes();
@@ -317,7 +367,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             Sentence::Proved => {
                 let trial = self.rounds.trials.swap_remove(at);
-                self.pause(route, &trial.topic, trial.gap);
+                self.sift(route, &parcel.message, trial.gap, now);
                 let part = self.part(route, parcel.debt, parcel.received_us);
                 self.end(part, DropReason::Ring);
                 None
@@ -325,12 +375,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    fn sentence(&mut self, at: usize, message: &Message, now: Instant) -> Sentence {
-        let trial = &self.rounds.trials[at];
+    fn sentence(&mut self, at: usize, parcel: &Parcel, now: Instant) -> Sentence {
+        let (trial, message) = (&self.rounds.trials[at], &parcel.message);
         if trial.topic != message.topic {
             return Sentence::Goes;
         }
-        let is_it = trial.content == content(message, &self.hasher);
+        let is_it = !parcel.redelivered && trial.content == content(message, &self.hasher);
         match trial.phase {
             Phase::Held(_) if trial.held.len() >= HELD_MAX || trial.held_bytes >= HELD_BYTES_MAX => Sentence::Acquitted,
             Phase::Held(_) if is_it && now >= trial.quiet_from => Sentence::Acquitted,
@@ -390,16 +440,26 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    fn pause(&mut self, route: RouteId, topic: &Topic, round: Duration) {
-        let route = &mut self.routes[route.at()];
-        (route.on_trial, route.paused) = (false, true);
+    /// From here on the route carries nothing twice that comes again within a few rounds of this length.
+    fn sift(&mut self, at: RouteId, message: &Message, round: Duration, now: Moment) {
+        let lasts = (AWAY_ROUNDS * round).max(2 * LONGEST_ROUND);
+        let route = &mut self.routes[at.at()];
+        (route.on_trial, route.sifts, route.sifts_for) = (false, true, lasts);
         tracing::error!(
             route = &*route.name,
             broker = &*self.brokers[route.source.at()].name,
-            topic = %topic.as_str().escape_debug(),
+            topic = %message.topic.as_str().escape_debug(),
             ?round,
-            "paused: what this route sends on comes back through another gateway; what comes for it is dropped as `ring`, until \
-             the configuration changes: narrow its topics, or give them a prefix"
+            "in a loop: what this route sends on comes back through another gateway; what comes again within {lasts:?} is dropped as \
+             `ring` from here on, until the configuration changes: narrow its topics, or give them a prefix"
         );
+        self.has_carried(at, message, now);
+    }
+
+    /// Whether a route that sifts has carried a message of late.
+    #[inline(never)]
+    pub(crate) fn has_carried(&mut self, at: RouteId, message: &Message, now: Moment) -> bool {
+        let content = content(message, &self.hasher);
+        self.rounds.carried.has((at, content), self.routes[at.at()].sifts_for, now.at)
     }
 }

@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_config::{Priority, Retained};
 use tidegate_spool::NameId;
 
@@ -71,8 +71,10 @@ pub struct Route {
     pub account: Account,
     /// Not configured any more; it has this place for what is still under way in it.
     pub removed: bool,
-    /// It feeds itself: what comes for it is dropped.
-    pub paused: bool,
+    /// It is in a loop: what it has carried of late, it does not carry again.
+    pub sifts: bool,
+    /// For how long that is remembered.
+    pub(crate) sifts_for: Duration,
     /// No mark would end a loop that it is in.
     pub(crate) watched: bool,
     pub(crate) traffic: Traffic,
@@ -105,7 +107,8 @@ impl Route {
             full_since: None,
             account: Account::default(),
             removed: false,
-            paused: false,
+            sifts: false,
+            sifts_for: Duration::ZERO,
             watched: false,
             traffic: Traffic::default(),
             on_trial: false,

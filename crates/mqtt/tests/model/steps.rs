@@ -183,7 +183,9 @@ impl Model {
 
     pub(super) fn ack(&mut self, by: usize, at: usize, refuse: bool) {
         let (token, n) = self.held[by].remove(at);
-        let refuse = refuse && by == SERVER && self.version == Version::V5;
+        // A refusal ends the exchange: a copy behind it, which MQTT 5 forbids, would be another message beyond the window.
+        let refuse =
+            refuse && by == SERVER && self.version == Version::V5 && self.directions[1 - by].sent[n].repeats == 0;
         let reason = if refuse { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::SUCCESS };
         self.refused |= refuse;
         self.directions[1 - by].sent[n].answer = Some(reason);

@@ -4,7 +4,7 @@ use super::{CLIENT, Model, SERVER, ended, number};
 use crate::frames::{self, Frame};
 use bytes::BytesMut;
 use std::collections::VecDeque;
-use tidegate_mqtt::{Batch, Version};
+use tidegate_mqtt::{Batch, ReasonCode, Version};
 
 /// One way of the wire.
 #[derive(Debug, Default)]
@@ -103,7 +103,11 @@ impl Model {
             Frame::Publish { qos: 1, .. } if v5 => return,
             Frame::Publish { payload, .. } => {
                 frame[0] |= 8;
-                Some(number(&payload, from))
+                let n = number(&payload, from);
+                if self.directions[from].sent[n].answer.is_some_and(ReasonCode::is_error) {
+                    return;
+                }
+                Some(n)
             }
             _ => None,
         };
