@@ -11,6 +11,7 @@
 //! | `traced` | what `RUST_LOG=tidegate=debug` tells of a message |
 //! | `retained` | retained messages, wills, and that nothing echoes |
 //! | `shared` | several gateways on one share |
+//! | `sources` | several brokers as one source: one after the other, or all at once |
 //! | `status` | what the gateway says of itself, and what Home Assistant makes of it |
 //! | `stored` | what a route wants of what is stored at its source |
 //! | `outages` | restarts, cuts, silence and signals while a few thousand messages are on their way |
@@ -24,8 +25,10 @@ mod retained;
 mod routes;
 mod sets;
 mod shared;
+mod sources;
 mod status;
 mod stored;
+mod strained;
 mod ticks;
 mod traced;
 mod transports;
@@ -71,6 +74,16 @@ fn exactly(client: &mut Client, count: usize) -> Vec<Received> {
         }
     }
     all
+}
+
+/// The next messages have these payloads, in any order, and nothing is behind them.
+#[track_caller]
+fn come_in_any_order(client: &mut Client, expected: &[&str]) {
+    let came = exactly(client, expected.len()).into_iter().map(|m| String::from_utf8(m.payload).expect("text"));
+    let (mut came, mut expected) = (came.collect::<Vec<_>>(), expected.to_vec());
+    came.sort();
+    expected.sort_unstable();
+    assert_eq!(came, expected);
 }
 
 /// Publishes a last message at the source, with the QoS of those before it, and waits until it has come to the

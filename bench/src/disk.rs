@@ -71,7 +71,7 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
         let _ = woken.send(());
     });
     let mut spool = Spool::open(disk, Settings::default(), wake)?;
-    let queue = spool.queue(&Key { target: "sink".to_owned(), class: 1 });
+    let queue = spool.queue(&Key::new("sink", 1));
     let (queue, route) = (spool.queue_name(queue), spool.name(NameKind::Route, "telemetry"));
     let mut payload = PAYLOAD_BEGINS.as_bytes().to_vec();
     payload.resize(PAYLOAD_BYTES, b' ');

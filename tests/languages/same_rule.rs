@@ -51,7 +51,9 @@ fn path(path: &Path) -> &str {
 
 /// Every language in turn, twice, while messages flow at QoS 1: all come, each once, in their order, whoever decided them.
 fn swapped_under_traffic(components: &[(&str, PathBuf)]) {
-    let [home, office, alarms] = [Mosquitto::start(), Mosquitto::start(), Mosquitto::start()];
+    // mosquitto 2.0 now and then has a new message overtake those that wait for room in a subscriber's window.
+    let office = Mosquitto::builder().max_inflight(2_000).start();
+    let [home, alarms] = [Mosquitto::start(), Mosquitto::start()];
     let brokers: String = [("home", &home), ("office", &office), ("alarms", &alarms)]
         .map(|(name, at)| broker(name, &at.url(), ""))
         .concat();

@@ -133,6 +133,10 @@ pub(crate) const RELIEF_QUEUE: Number = number(1000, 1, 1_000_000);
 pub(crate) const RELIEF_LATENCY: Period = span(SECOND, 1, HOUR);
 pub(crate) const FAILBACK: Period = Period { zero: true, ..span(30 * SECOND, 1, DAY) };
 
+// Sources of several brokers.
+pub(crate) const SOURCE_TAKEOVER_AFTER: Period = Period { zero: true, ..span(SECOND, 1, HOUR) };
+pub(crate) const WINDOW: Period = span(10 * SECOND, 10, HOUR);
+
 // Plugins. The least memory is a page of WebAssembly, the least deadline what an epoch can keep.
 pub(crate) const MEMORY: Number = number(16 * MIB, 64 * KIB, 4 * GIB);
 pub(crate) const TABLE_ELEMENTS: Number = number(100_000, 1, 10_000_000);

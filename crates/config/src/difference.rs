@@ -13,6 +13,8 @@ pub struct Difference {
     pub brokers: Changes,
     /// Brokers of which nothing differs for which a connection has to end: `spool`, or what is published of the gateway's state.
     pub connections_kept: Vec<String>,
+    /// Of the sources of several brokers.
+    pub sources: Changes,
     /// Of the target sets.
     pub targets: Changes,
     /// Of the plugins.
@@ -87,6 +89,7 @@ impl Config {
         Difference {
             brokers,
             connections_kept,
+            sources: Changes::between(&self.sources, &new.sources),
             targets: Changes::between(&self.targets, &new.targets),
             plugins: Changes::between(&self.plugins, &new.plugins),
             routes: Changes::between(&routes(self), &routes(new)),

@@ -39,11 +39,11 @@ pub(crate) fn take(context: &Context<'_>, draft: &Draft) {
     while let Some((route, written)) = routes.next() {
         let Some(both) = &written.both else { continue };
         // The way back stands behind its route, where there is one.
-        let Some((back, _)) = routes.peek().filter(|(back, _)| back.to == [route.from.broker.as_str()]) else {
+        let Some((back, _)) = routes.peek().filter(|(back, _)| back.to == [route.from.name()]) else {
             continue;
         };
         let topics = back.from.topics.iter().map(|filter| filter.as_str()).collect::<Vec<_>>().join(", ");
-        let (source, target) = (shown(&route.from.broker), shown(&back.from.broker));
+        let (source, target) = (shown(route.from.name()), shown(back.from.name()));
         let (route, back) = (shown(&route.name), shown(&back.name));
         let what =
             format!("two routes: {route} from {source} to {target}, {back} from {target} to {source}, of {topics}");

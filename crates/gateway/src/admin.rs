@@ -320,16 +320,16 @@ fn beginning(payload: &[u8], most: usize) -> serde_json::Value {
 }
 
 /// Ready when every broker that is needed is connected, has granted our subscriptions and answers, and every set has a
-/// member that takes messages.
+/// member that takes or brings messages.
 fn ready(gateway: &Gateway) -> Answer {
     let snapshot = gateway.snapshot();
     let mut words = String::new();
     let mut is_ready = true;
     for broker in snapshot.brokers.iter().filter(|broker| !broker.ready) {
         let name = &broker.name;
-        // A member that is away takes nothing from its set as long as another is there.
+        // A member that is away takes nothing from its set as long as another is there, and a source's broker nothing from it.
         is_ready &= !broker.needed;
-        let aside = if broker.needed { "" } else { " (others of its set take its messages)" };
+        let aside = if broker.needed { "" } else { " (others of its set are there)" };
         if broker.problems.is_empty() {
             let doing = if broker.up { "subscribing" } else { "connecting" };
             let error = broker.error.as_deref().unwrap_or(doing);
@@ -345,6 +345,10 @@ fn ready(gateway: &Gateway) -> Answer {
     for set in &snapshot.sets_down {
         is_ready = false;
         words.push_str(&format!("target {set}: none of its members is connected\n"));
+    }
+    for source in &snapshot.sources_down {
+        is_ready = false;
+        words.push_str(&format!("source {source}: none of its brokers is subscribed to\n"));
     }
     for route in &snapshot.looping_routes {
         words.push_str(&format!("route {route}: in a loop over another gateway; what comes again is dropped\n"));

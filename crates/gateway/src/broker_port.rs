@@ -1,6 +1,7 @@
 //! What a link or the box's own broker calls: the data path, for one broker.
 
-use crate::data_path::{DataPath, SourceAck};
+use crate::data_path::DataPath;
+use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use crate::target_sessions::reason_of;
 use std::cell::RefCell;
@@ -100,6 +101,8 @@ impl Port for BrokerPort {
                 path.note_capabilities(self.broker, connected, *version, *bridge, *session_expiry_asked_s);
                 let moment = path.moment(now);
                 path.router.look_at_sets(moment);
+                path.end_mut(self.broker).attempt_failed = false;
+                path.broker_changed.notify_one();
             }
             Status::SessionLost { republished } => {
                 path.end_mut(self.broker).sessions_lost += 1;
@@ -164,6 +167,7 @@ impl DataPath {
     pub(crate) fn went_down(&mut self, broker: BrokerId) {
         let known = self.router.broker_mut(broker);
         known.health.up_since = None;
+        self.broker_changed.notify_one();
         if known.down_since.is_none() {
             known.down_since = Some(Instant::now());
             self.look.notify_one();

@@ -8,18 +8,19 @@ mod patience;
 use crate::link_reports::Troubles;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Crew, Here, Outbox, Post, Swap};
+use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use crate::target_sessions::{Session, TargetSessions};
 use patience::Patience;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidegate_broker::{Local, LocalAck, LocalReceived};
+use tidegate_broker::{Local, LocalReceived};
 use tidegate_config::Workers;
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
-use tidegate_mqtt::{AckToken, Batch, Received, RetainHandling};
-use tidegate_router::{Ack, Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
+use tidegate_mqtt::{Batch, Received, RetainHandling};
+use tidegate_router::{Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
 use tidegate_spool::{DiskStatus, Spool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -31,39 +32,6 @@ const AWAITED_FOR: Duration = Duration::from_micros(60);
 
 /// So long, in one turn, plugins decide on this thread; what else there is goes to their own.
 const HERE_FOR: Duration = Duration::from_millis(1);
-
-/// How a source is told that a message is taken care of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum SourceAck {
-    Link(AckToken),
-    /// Its number in the process.
-    #[cfg(feature = "nats")]
-    Nats(u64),
-    Embedded(LocalAck),
-}
-
-impl Ack for SourceAck {
-    fn exactly_once(self) -> Option<u16> {
-        match self {
-            Self::Link(token) => token.exactly_once().then(|| token.packet_id()),
-            // At least once.
-            #[cfg(feature = "nats")]
-            Self::Nats(_) => None,
-            // The sessions of the box's own broker end with the process.
-            Self::Embedded(_) => None,
-        }
-    }
-}
-
-impl SourceAck {
-    /// What the link is given back; a broker at the end of one has no others.
-    pub(crate) fn of_link(self) -> Option<AckToken> {
-        match self {
-            Self::Link(token) => Some(token),
-            _ => None,
-        }
-    }
-}
 
 /// What a broker is.
 pub(crate) enum Kind {
@@ -125,6 +93,8 @@ pub(crate) struct DataPath {
     patience: Patience,
     /// Somebody is held back, or down: upkeep looks again soon.
     pub(crate) look: Rc<Notify>,
+    /// A broker has come or gone: sources of several may look elsewhere.
+    pub(crate) broker_changed: Rc<Notify>,
     /// Cancelled when the disk has failed: only a restart finds out what is durable.
     pub(crate) disk_failed: CancellationToken,
     started: Instant,
@@ -145,6 +115,7 @@ impl DataPath {
             taken: 0,
             patience: Patience::default(),
             look: Rc::new(Notify::new()),
+            broker_changed: Rc::new(Notify::new()),
             disk_failed: CancellationToken::new(),
             started,
             started_us,

@@ -1,8 +1,9 @@
 //! The box's own broker as a part of the gateway: opened, run, and fed without a socket.
 
 use crate::broker_port::BrokerPort;
-use crate::data_path::{DataPath, Kind, SourceAck};
+use crate::data_path::{DataPath, Kind};
 use crate::settings::Wrong;
+use crate::source_ack::SourceAck;
 use crate::{Error, held, listeners};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

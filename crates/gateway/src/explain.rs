@@ -51,7 +51,7 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
     let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.into()))?;
     preparer.keeps_lines = true;
     let matching = |route: &config::Route| {
-        route.from.broker == sample.broker && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
+        route.from.has(&sample.broker) && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
     };
     // One worker shows what all of them would do.
     let alone = |route: &config::Route| config::Route { workers: config::Workers::default(), ..route.clone() };
@@ -67,7 +67,7 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         return Ok(out);
     }
     let mut prepared = prepared.into_iter();
-    for route in config.routes.iter().filter(|route| route.from.broker == sample.broker) {
+    for route in config.routes.iter().filter(|route| route.from.has(&sample.broker)) {
         if !matching(route) {
             let filters: Vec<_> = route.from.topics.iter().map(|filter| filter.as_str()).collect();
             out.say(1, format!("route `{}`: no, its topics are {}", route.name, filters.join(", ")));
@@ -75,7 +75,15 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         }
         let filter = route.from.topics.iter().find(|filter| filter.matches(&sample.message.topic));
         let filter = filter.map_or("", |filter| filter.as_str());
-        out.say(1, format!("route `{}`: yes, `{filter}` matches", route.name));
+        let set = route.from.set.as_ref().and_then(|name| Some((name, config.sources.get(name)?)));
+        let unless = match set {
+            None => String::new(),
+            Some((name, set)) if set.merge().is_some() => {
+                format!("; nothing becomes of it if another broker of source `{name}` has brought it")
+            }
+            Some((name, _)) => format!("; it comes while source `{name}` is subscribed to at this broker"),
+        };
+        out.say(1, format!("route `{}`: yes, `{filter}` matches{unless}", route.name));
         // One for each that matches, in the order of the file.
         let stages = prepared.next().into_iter().flat_map(|prepared| prepared.swaps).flat_map(|swap| swap.stages);
         let stages = stages.filter_map(|stage| match stage {
@@ -103,7 +111,7 @@ impl Explanation {
             for message in items {
                 let input = Input { id: 1, message: &message, received_ms, redelivered: false };
                 let mut outcomes = Vec::with_capacity(1);
-                run_here(stage.instance.handle(&route.from.broker, &[input], &mut outcomes));
+                run_here(stage.instance.handle(route.from.name(), &[input], &mut outcomes));
                 let version = version(stage.instance.plugin());
                 let says = format!("plugin `{}` ({version})", stage.name);
                 for line in stage.instance.plugin().take_lines() {

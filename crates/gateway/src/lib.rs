@@ -39,6 +39,8 @@ mod running;
 mod serve;
 mod settings;
 mod snapshot;
+mod source_ack;
+mod standby;
 mod status;
 mod stored;
 mod subscriptions;

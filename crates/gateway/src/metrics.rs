@@ -248,6 +248,28 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    (
+        "tidegate_source_subscribed",
+        "gauge",
+        "1 while a source of several brokers is to be subscribed to at this one.",
+        |s, out| {
+            for (source, one) in s.sources.iter().flat_map(|it| it.brokers.iter().map(move |one| (it, one))) {
+                out.add(&[("source", &source.name), ("broker", &one.broker)], f64::from(u8::from(one.is_subscribed)));
+            }
+        },
+    ),
+    (
+        "tidegate_source_changes_total",
+        "counter",
+        "How often a source of several brokers was subscribed to at another one in place of the one before.",
+        |s, out| s.sources.iter().for_each(|it| out.add(&[("source", &it.name)], it.changes as f64)),
+    ),
+    (
+        "tidegate_route_twins_total",
+        "counter",
+        "Messages that another broker of the route's source had brought already: they go no further.",
+        |s, out| s.routes.iter().for_each(|r| out.add(&[("route", &r.name)], r.twins as f64)),
+    ),
     ("tidegate_set_share", "gauge", "How much of all topics of a set each member gets, from 0 to 1.", |s, out| {
         for (set, member) in s.sets.iter().flat_map(|set| set.members.iter().map(move |member| (set, member))) {
             out.add(&[("target", &set.name), ("broker", &member.broker)], member.share);

@@ -1,6 +1,7 @@
 //! What the connection to a NATS JetStream calls: the data path, for one broker.
 
-use crate::data_path::{DataPath, SourceAck, wall_ms};
+use crate::data_path::{DataPath, wall_ms};
+use crate::source_ack::SourceAck;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -55,6 +55,7 @@ impl DataPath {
         RouteSnapshot {
             name: route.name.to_string(),
             account: route.account.clone(),
+            twins: route.twins,
             plugins: self.plugins(at).iter().map(plugin_snapshot).collect(),
         }
     }
@@ -74,7 +75,7 @@ impl DataPath {
         }
     }
 
-    fn broker_snapshot(&self, at: BrokerId, broker: &Broker<crate::data_path::SourceAck>) -> BrokerSnapshot {
+    fn broker_snapshot(&self, at: BrokerId, broker: &Broker<crate::source_ack::SourceAck>) -> BrokerSnapshot {
         let end = self.end(at);
         let is_up = broker.health.up_since.is_some();
         let (mut problems, mut subscriptions_refused, mut unanswered, mut taken_as_done) = (Vec::new(), 0, 0, 0);
@@ -138,12 +139,15 @@ impl DataPath {
 
     /// Whether the gateway is not ready without a broker. One that only sets name is needed when it is the last of one.
     fn is_needed(&self, broker: BrokerId) -> bool {
-        let mut routes = self.router.routes().filter(|(_, route)| !route.removed);
+        let routes = || self.router.routes().filter(|(_, route)| !route.removed);
         let alone = Target::Broker(broker);
         let in_set = self.router.sets().any(|(_, set)| set.members().iter().any(|member| member.broker() == broker));
-        !in_set
+        let is_one_of = |route: &Route| route.takes_from(broker) && route.has_several_sources();
+        !(in_set || routes().any(|(_, route)| is_one_of(route)))
             || matches!(self.end(broker).kind, Kind::Embedded { .. } | Kind::Gone)
-            || routes.any(|(_, route)| route.source == broker || route.targets().any(|target| target == alone))
+            || routes().any(|(_, route)| {
+                route.takes_from(broker) && !is_one_of(route) || route.targets().any(|target| target == alone)
+            })
     }
 
     /// Target sets of which no member takes messages.

@@ -25,7 +25,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
     let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in &config.routes {
         for plugin in &route.plugins {
-            sources.entry(plugin).or_default().insert(&route.from.broker);
+            sources.entry(plugin).or_default().extend(route.from.brokers.iter().map(String::as_str));
         }
     }
     let components = components(&host, config);

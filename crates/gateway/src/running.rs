@@ -6,6 +6,7 @@
 mod apply;
 mod brokers;
 mod late;
+mod sources;
 mod status;
 
 use self::late::Late;
@@ -60,6 +61,8 @@ struct Inner {
     held: Held,
     /// What each link was last told to subscribe to.
     wanted: RefCell<HashMap<String, Vec<SubscribeFilter>>>,
+    /// Which brokers of sources are subscribed to.
+    standbys: RefCell<sources::Standbys>,
     /// What each broker was told of our state.
     told_status: RefCell<HashMap<String, status::ToldStatus>>,
     /// Others may want the counters now, or at other times.
@@ -123,6 +126,7 @@ impl Gateway {
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
         let empty = Config {
             brokers: BTreeMap::new(),
+            sources: BTreeMap::new(),
             targets: BTreeMap::new(),
             plugins: BTreeMap::new(),
             routes: Vec::new(),
@@ -140,6 +144,7 @@ impl Gateway {
                 tasks: RefCell::default(),
                 held: Held::default(),
                 wanted: RefCell::default(),
+                standbys: RefCell::default(),
                 told_status: RefCell::default(),
                 status_changed: tokio::sync::Notify::new(),
                 again: Rc::default(),
@@ -158,6 +163,7 @@ impl Gateway {
         gateway.apply_alone(config, Patience::Hold, late.paths()).await?;
         tokio::task::spawn_local(gateway.clone().try_held_again());
         tokio::task::spawn_local(gateway.clone().tell_counters());
+        tokio::task::spawn_local(gateway.clone().follow_sources());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
         if !late.paths().is_empty() {
@@ -206,12 +212,14 @@ impl Gateway {
 
     /// Everything that is counted.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
+        let mut snapshot = Snapshot {
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
             last_reloads: self.last_reloads(),
             ..self.inner.path.borrow().snapshot()
-        }
+        };
+        self.add_sources(&mut snapshot);
+        snapshot
     }
 
     /// Where the box's own broker of this name listens.

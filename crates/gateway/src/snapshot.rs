@@ -14,6 +14,10 @@ pub struct Snapshot {
     pub looping_routes: Vec<String>,
     /// Routes that hold what comes for them, for their plugins are still being compiled.
     pub waiting_routes: Vec<String>,
+    /// Sources of several brokers.
+    pub sources: Vec<SourceSnapshot>,
+    /// Those of which no broker is subscribed to.
+    pub sources_down: Vec<String>,
     /// Target sets.
     pub sets: Vec<SetSnapshot>,
     /// Target sets of which no member takes messages.
@@ -50,6 +54,8 @@ pub struct RouteSnapshot {
     pub name: String,
     /// What became of its messages.
     pub account: Account,
+    /// Messages that another broker of its source had brought already.
+    pub twins: u64,
     /// Its plugins, in order.
     pub plugins: Vec<PluginSnapshot>,
 }
@@ -94,6 +100,26 @@ pub struct QueueSnapshot {
     pub oldest_s: f64,
 }
 
+/// One source of several brokers.
+#[derive(Debug, Clone, Default)]
+pub struct SourceSnapshot {
+    /// Its name.
+    pub name: String,
+    /// In order of preference.
+    pub brokers: Vec<SourceBrokerSnapshot>,
+    /// How often another broker was subscribed to in place of the one before.
+    pub changes: u64,
+}
+
+/// One broker of a source.
+#[derive(Debug, Clone, Default)]
+pub struct SourceBrokerSnapshot {
+    /// Its name.
+    pub broker: String,
+    /// The source is to be subscribed to there.
+    pub is_subscribed: bool,
+}
+
 /// One target set.
 #[derive(Debug, Clone, Default)]
 pub struct SetSnapshot {
@@ -129,8 +155,7 @@ pub struct BrokerSnapshot {
     pub ready: bool,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.
     pub version: String,
-    /// The gateway is not ready without it: it is a source, a target by itself, or the box's own. Of a set, one member is
-    /// enough.
+    /// The gateway is not ready without it: it is a source or a target by itself, or the box's own. Of a set, one is enough.
     pub needed: bool,
     /// Why it is down.
     pub error: Option<String>,

@@ -5,7 +5,7 @@
 use crate::stored::{KIND_BITS, identifier};
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
-use tidegate_config::{Config, FilterTree, Pattern, Retained};
+use tidegate_config::{Config, FilterTree, Pattern, Retained, Source};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{RetainHandling, SubscribeFilter};
 
@@ -31,8 +31,10 @@ impl Wanted {
 /// What to subscribe to at a broker for all its routes: each filter once, with the highest QoS asked for. Of two of which
 /// one covers the other, and which want the same of what is stored, only the wider one, with the higher QoS of both: then no
 /// broker can send a message once for each. Filters that overlap all the same have identifiers, for a broker may do so.
-pub(crate) fn wanted(config: &Config, broker: &str) -> Vec<SubscribeFilter> {
-    let routes = config.routes.iter().filter(|route| route.from.broker == broker);
+///
+/// `is_subscribed`: whether the source of a route that has this broker is to be subscribed to there.
+pub(crate) fn wanted(config: &Config, broker: &str, is_subscribed: impl Fn(&Source) -> bool) -> Vec<SubscribeFilter> {
+    let routes = config.routes.iter().filter(|route| route.from.has(broker) && is_subscribed(&route.from));
     let mut all: Vec<Wanted> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for (filter, from) in routes.flat_map(|route| route.from.topics.iter().map(|filter| (filter, &route.from))) {
@@ -55,7 +57,7 @@ pub(crate) fn wanted(config: &Config, broker: &str) -> Vec<SubscribeFilter> {
 
 /// Whether the routes of two configurations ask the same of a broker.
 pub(crate) fn are_same<'c>(before: &'c Config, after: &'c Config, broker: &str) -> bool {
-    let of = |config: &'c Config| config.routes.iter().map(|route| &route.from).filter(|from| from.broker == broker);
+    let of = |config: &'c Config| config.routes.iter().map(|route| &route.from).filter(|from| from.has(broker));
     of(before).eq(of(after))
 }
 
@@ -196,7 +198,7 @@ mod tests {
             text +=
                 &format!("from = {{ broker = \"s\", topics = {filters:?}, qos = {qos}, retained = \"{retained}\" }}\n");
         }
-        wanted(&tidegate_config::parse(&text, Path::new("/gw.toml")).unwrap().0, "s")
+        wanted(&tidegate_config::parse(&text, Path::new("/gw.toml")).unwrap().0, "s", |_| true)
     }
 
     /// Filter, QoS, and whether it has an identifier; sorted.

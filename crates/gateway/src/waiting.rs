@@ -1,6 +1,7 @@
 //! What waits in the spool: told, moved to another target, discarded; while a gateway runs, and while none does.
 
-use crate::data_path::{DataPath, SourceAck};
+use crate::data_path::DataPath;
+use crate::source_ack::SourceAck;
 use crate::target_sessions::TargetSessions;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

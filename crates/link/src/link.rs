@@ -5,7 +5,7 @@ use crate::memory::Memory;
 use crate::settings::Settings;
 use crate::subscriptions::SubscriptionProblem;
 use std::rc::Rc;
-use tidegate_message::{Message, QoS, Topic};
+use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{PublishError, Published, Restored, SubscribeFilter};
 use tidegate_transport::WRITE_BYTES;
 
@@ -113,6 +113,11 @@ impl LinkHandle {
     /// was given. To be called before the link runs.
     pub fn restore_memory(&self, memory: &[u8]) {
         *self.shared.memory.borrow_mut() = Memory::read(memory);
+    }
+
+    /// What the broker may have of our subscriptions in the session that was used last, also by an earlier process.
+    pub fn remembered_filters(&self) -> Vec<TopicFilter> {
+        self.shared.memory.borrow().last_filters()
     }
 
     /// Stops reading from the socket, or goes on.

@@ -155,6 +155,12 @@ impl Memory {
         }
     }
 
+    /// Those of the session that was used last.
+    pub(crate) fn last_filters(&self) -> Vec<TopicFilter> {
+        let filters = self.sessions.first().into_iter().flat_map(|session| &session.filters);
+        filters.filter_map(|text| TopicFilter::new(text.clone()).ok()).collect()
+    }
+
     pub(crate) fn set_known(&mut self, client_id: &str, known: &Known) {
         self.sessions.retain(|s| s.client_id != client_id || s.address != self.address);
         let session = Session {

@@ -69,6 +69,8 @@ pub struct Broker<A> {
     pub marked_here: bool,
     /// It has user properties, which say where a message has been. Of a link that was never up nothing is known.
     pub(crate) carries_marks: bool,
+    /// What it brings, others bring too.
+    pub(crate) merges: bool,
     /// Its owner has not been told of something new.
     pub(crate) dirty: bool,
 }
@@ -105,6 +107,7 @@ impl<A: Ack> Broker<A> {
             mark: None,
             marked_here: false,
             carries_marks: true,
+            merges: false,
             dirty: false,
         }
     }

@@ -2,12 +2,17 @@
 
 use crate::ids::{BrokerId, DebtId, DraftId, QueueId};
 use crate::stash::Stash;
+use smallvec::SmallVec;
 
 /// How an acknowledgement is given back: whatever the source's side wants to see again.
 pub trait Ack: Copy {
     /// The packet identifier of a QoS 2 message (MQTT 5.0 section 4.3.3): it goes into the record, so that the message
     /// is known again when the source repeats it after a crash.
     fn exactly_once(self) -> Option<u16>;
+
+    /// The packet identifier of a message of QoS 1 or 2, under which the source sends it again on another connection
+    /// (MQTT 5.0 section 4.4). `None` where no message comes again.
+    fn packet_id(self) -> Option<u16>;
 }
 
 /// Who waits for a message to be taken care of.
@@ -49,6 +54,10 @@ pub(crate) struct Debt<A> {
     pub(crate) number: u64,
     /// Its source has forgotten our session: its packet identifier is another message's.
     pub(crate) is_forgotten: bool,
+    /// It has to stay what it is until it is settled, for others may come to wait for it.
+    pub(crate) may_be_followed: bool,
+    /// Debts for the same message of other sources: they wait for this one.
+    pub(crate) followers: SmallVec<[DebtId; 2]>,
 }
 
 impl<A> Debt<A> {
@@ -99,10 +108,19 @@ impl<A> Debts<A> {
     pub(crate) fn insert(&mut self, to: Creditor<A>, received_us: u64, weight_bytes: usize) -> DebtId {
         self.count += 1;
         let (stash, number) = (None, self.count);
-        let is_forgotten = false;
-        let debt =
-            Debt { to, received_us, weight_bytes, undecided: 1, waiting: 0, stash, draft: None, number, is_forgotten };
-        let debt = Some(debt);
+        let debt = Some(Debt {
+            to,
+            received_us,
+            weight_bytes,
+            undecided: 1,
+            waiting: 0,
+            stash,
+            draft: None,
+            number,
+            is_forgotten: false,
+            may_be_followed: false,
+            followers: SmallVec::new(),
+        });
         match self.free.pop() {
             Some(id) => {
                 self.slots[id.at()] = debt;

@@ -141,8 +141,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.trace.is_on() {
             self.trace_settled(id, &debt.to);
         }
-        let Creditor::Source(source, ack) = debt.to else { return };
-        self.repay(source, ack, debt.weight_bytes);
+        if let Creditor::Source(source, ack) = debt.to {
+            self.repay(source, ack, debt.weight_bytes);
+        }
+        for follower in debt.followers {
+            self.settle_delivered(follower);
+        }
     }
 
     fn repay(&mut self, source: BrokerId, ack: A, weight_bytes: usize) {

@@ -56,6 +56,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// A source has forgotten our session.
     pub fn forgotten(&mut self, by: BrokerId) {
         self.brokers[by.at()].echo.forget();
+        for window in self.routes.iter_mut().filter_map(|route| route.window.as_mut()) {
+            window.forget_sent(by);
+        }
         let Self { brokers, debts, .. } = self;
         if let Some(source) = brokers[by.at()].source_id {
             // Also of a broker of this name that was removed: the session is the name's.

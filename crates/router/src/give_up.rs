@@ -56,7 +56,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             count += self.deal_anew(set, Some(broker), its_own, now);
         }
         // Of no set that it was in: back where they were.
-        self.brokers[broker.at()].lane.put_back(unfinished);
+        self.put_back(broker, unfinished);
         count
     }
 

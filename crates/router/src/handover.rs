@@ -11,9 +11,10 @@ use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, SetId};
 use crate::lane::Entry;
+use crate::rendezvous::key_hash;
 use crate::route::Target;
 use crate::sessions::Sessions;
-use crate::set::{Set, Shares, key_hash};
+use crate::set::{Set, Shares};
 use crate::ticket::Ticket;
 use ahash::AHashSet;
 use std::collections::VecDeque;
@@ -48,6 +49,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let set = SetId::new(at);
             self.deal_anew(set, None, Vec::new(), now);
         }
+        self.take_all_parts();
         self.end_moves(|_| true, now);
         self.end_refused(now);
         let is_out = |broker: BrokerId| {
@@ -198,10 +200,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 continue;
             }
             let has_left = |moving: &&mut Move| moving.from == from && moving.holds(set, key, owner);
-            match self.moves.iter_mut().find(has_left) {
+            let Self { moves, spool, .. } = self;
+            match moves.iter_mut().find(has_left) {
                 Some(moving) => {
                     let comes_later = |held: &Entry| {
-                        let is_behind = !entry.ticket.is_spooled() || held.ticket.is_behind(entry.ticket);
+                        let is_behind = !entry.ticket.is_spooled()
+                            || held.ticket.is_behind(entry.ticket, |ticket| ticket.place(spool));
                         held.message.topic == entry.message.topic && is_behind
                     };
                     let at = moving.held.iter().position(comes_later).unwrap_or(moving.held.len());

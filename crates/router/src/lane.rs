@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_config::Priority;
 use tidegate_message::{Message, QoS};
+use tidegate_spool::ItemId;
 
 /// How many classes of priority there are.
 pub(crate) const CLASSES: usize = 3;
@@ -123,17 +124,17 @@ impl Lane {
     }
 
     /// Puts back what left and is to leave again, in front of all of its class that has not left, and among what was put back
-    /// before it in the order of its queue of the log; what the log does not have in front of that.
-    pub(crate) fn put_back(&mut self, entries: Vec<Entry>) {
-        entries.into_iter().rev().for_each(|entry| self.put_one_back(entry));
+    /// before it in the order of the log, where `place` says where they are; what the log does not have in front of that.
+    pub(crate) fn put_back(&mut self, entries: Vec<Entry>, place: impl Fn(Ticket) -> Option<ItemId>) {
+        entries.into_iter().rev().for_each(|entry| self.put_one_back(entry, &place));
     }
 
-    fn put_one_back(&mut self, entry: Entry) {
+    fn put_one_back(&mut self, entry: Entry, place: impl Fn(Ticket) -> Option<ItemId>) {
         let weight_bytes = entry.message.weight_bytes();
         self.held_bytes += weight_bytes;
         let queue = &mut self.held[entry.class as usize];
         let put_back = queue.iter().take_while(|waiting| waiting.at == 0);
-        let before = put_back.enumerate().filter(|(_, waiting)| entry.ticket.is_behind(waiting.entry.ticket));
+        let before = put_back.enumerate().filter(|(_, waiting)| entry.ticket.is_behind(waiting.entry.ticket, &place));
         let at = before.last().map_or(0, |(at, _)| at + 1);
         // Before everything that has arrived since.
         queue.insert(at, Waiting { at: 0, weight_bytes, entry });
@@ -171,6 +172,11 @@ impl Lane {
 
     fn has_drained(&self) -> bool {
         self.loose_messages <= self.limits.messages / 2 && self.loose_bytes <= self.limits.bytes / 2
+    }
+
+    /// The first that is wanted among those that are never dropped here.
+    pub(crate) fn first(&self, wanted: impl Fn(Ticket) -> bool) -> Option<&Entry> {
+        self.held.iter().flatten().map(|waiting| &waiting.entry).find(|entry| wanted(entry.ticket))
     }
 
     /// Takes out the first that is wanted among those that are never dropped here.
@@ -286,10 +292,14 @@ mod tests {
             let ticket = Ticket::Spooled { queue: QueueId::new(3), ordinal };
             Entry { ticket, ..entry(name, 1) }
         };
+        let place = |ticket: Ticket| match ticket {
+            Ticket::Spooled { ordinal, .. } => Some(ItemId { sequence: ordinal.into(), index: 0 }),
+            _ => None,
+        };
         lane.push(spooled("e", 5), now);
         lane.push(entry("other", 2), now);
         for (name, ordinal) in [("a", 1), ("b", 2), ("d", 4), ("c", 3)] {
-            lane.put_back(vec![spooled(name, ordinal)]);
+            lane.put_back(vec![spooled(name, ordinal)], place);
         }
         let order: Vec<_> = std::iter::from_fn(|| lane.pop(true, None)).collect();
         assert_eq!(names(order), ["a", "b", "c", "d", "e", "other"]);

@@ -34,6 +34,7 @@
 //! Invariants:
 //! - a source is told only when everything that came of its message is durable, delivered, or dropped and counted;
 //! - a message passes the gateway once;
+//! - of a message that several brokers of a source bring, all are told only when the one that went on is safe (`merge`);
 //! - messages of one topic and one route reach each target in the order of receipt;
 //! - the account of each route balances at any time ([`Account::imbalance`]);
 //! - what is durable is never dropped because a configuration has changed;
@@ -44,6 +45,7 @@
 mod account;
 mod audience;
 mod broker;
+mod carried;
 mod debt;
 mod decide;
 mod draft;
@@ -55,10 +57,12 @@ mod handover;
 mod hops;
 mod ids;
 mod lane;
+mod merge;
 mod moment;
 mod notice;
 mod parcel;
 mod park;
+mod parts;
 mod pressure;
 mod pull;
 mod queue;
@@ -67,6 +71,7 @@ mod receive;
 mod reconfigure;
 mod record;
 mod release;
+mod rendezvous;
 mod resolve;
 mod rounds;
 mod route;
@@ -79,6 +84,7 @@ mod ticket;
 mod topic_routes;
 mod trace;
 mod traffic;
+mod twins;
 
 pub use account::{Account, DropReason, Histogram};
 pub use audience::Audience;
@@ -274,7 +280,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Whether a route takes messages from the broker.
     pub fn is_source(&self, broker: BrokerId) -> bool {
-        self.routes.iter().any(|route| !route.removed && route.source == broker)
+        self.routes.iter().any(|route| !route.removed && route.takes_from(broker))
     }
 
     /// The sessions of targets.

@@ -2,7 +2,7 @@
 //! that is busy is left alone for a while.
 
 use crate::debt::Ack;
-use crate::ids::BrokerId;
+use crate::ids::{BrokerId, RouteId};
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use std::time::{Duration, Instant};
@@ -69,6 +69,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             broker.held_back_until = Some(until);
             self.wants_look = true;
             self.touch(source);
+        }
+    }
+
+    /// Stops reading from the sources of a route for a while.
+    pub(crate) fn hold_back_sources(&mut self, of: RouteId, until: Instant) {
+        for source in self.routes[of.at()].sources.clone() {
+            self.hold_back(source, until);
         }
     }
 

@@ -64,8 +64,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Pushed::HoldBack(until) => {
                 // Only what is loose can fill a lane.
                 if let Ticket::Loose { route, .. } | Ticket::Held { route, .. } = ticket {
-                    let source = self.routes[route.at()].source;
-                    self.hold_back(source, until);
+                    self.hold_back_sources(route, until);
                 }
             }
             Pushed::Dropped(oldest) => self.drop_ticket(oldest.ticket, DropReason::LaneFull),

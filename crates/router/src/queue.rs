@@ -3,15 +3,22 @@
 use crate::Router;
 use crate::account::DropReason;
 use crate::debt::Ack;
-use crate::ids::{QueueId, RouteId};
+use crate::ids::{QueueId, RouteId, SetId};
 use crate::lane::Entry;
+use crate::parts::Parts;
+use crate::rendezvous::key_hash;
 use crate::route::Target;
 use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, ids};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use tidegate_config::{Priority, SpoolSettings};
-use tidegate_spool::{Key, NameId};
+use tidegate_message::Message;
+use tidegate_spool::{Key, NameId, NameKind, StateWrite, Transaction};
+
+/// Under which name the parts of a set are kept in the log.
+const PARTS: &str = "parts";
 
 /// The router's side of one queue.
 #[derive(Debug)]
@@ -20,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) target: Option<Target>,
     pub(crate) class: Priority,
     pub(crate) name: NameId,
+    /// All queues of its target and class, itself included: what its settings bound, they bound together.
+    pub(crate) kin: Rc<[QueueId]>,
     pub(crate) settings: SpoolSettings,
     /// What waits for a target that is not there: it is durable, and never dropped for that.
     pub(crate) orphans: VecDeque<Entry>,
@@ -88,9 +97,21 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// The queue of a name and class, made if there is none.
     pub(crate) fn queue_named(&mut self, target: &str, class: Priority) -> QueueId {
-        let queue = QueueId::new(self.spool.queue(&Key { target: target.to_owned(), class: class as u8 }).into());
+        self.queue_of(&Key::new(target, class as u8))
+    }
+
+    /// The queue of a key, made if there is none.
+    pub(crate) fn queue_of(&mut self, key: &Key) -> QueueId {
+        let queue = QueueId::new(self.spool.queue(key).into());
         self.find_queues();
         queue
+    }
+
+    /// How much waits in a queue and all others of its target and class: `(items, bytes)`.
+    #[inline]
+    pub(crate) fn pending(&self, queue: QueueId) -> (u64, u64) {
+        let kin = self.queues[queue.at()].kin.iter();
+        kin.map(|queue| self.spool.pending(queue.spool())).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
     /// Makes a place for each queue there is.
@@ -100,13 +121,21 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let (class, name) = (class_of(key.class), self.spool.queue_name(queue));
             let target = self.targets.get(key.target.as_str()).copied();
             let settings = self.spool_settings.get(&key.target).copied().unwrap_or_default();
-            if let Some(target) = target {
-                self.queue_ids.insert((target, class as u8), QueueId::new(queue.into()));
+            let id = QueueId::new(queue.into());
+            if let Some(target) = target.filter(|_| key.part.is_empty()) {
+                self.queue_ids.insert((target, class as u8), id);
             }
+            let is_kin = |known: &QueueId| {
+                let other = self.spool.key(known.spool());
+                (other.target, other.class) == (key.target.clone(), key.class)
+            };
+            let kin: Rc<[QueueId]> = (0..self.queues.len()).map(QueueId::new).filter(is_kin).chain([id]).collect();
+            kin.iter().filter(|known| **known != id).for_each(|known| self.queues[known.at()].kin = kin.clone());
             self.queues.push(Queue {
                 target,
                 class,
                 name,
+                kin,
                 settings,
                 orphans: VecDeque::new(),
                 leaving: None,
@@ -129,7 +158,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 slot.settings = *settings;
             }
             let Some(target) = target else { continue };
-            self.queue_ids.insert((target, slot.class as u8), queue);
+            if key.part.is_empty() {
+                self.queue_ids.insert((target, slot.class as u8), queue);
+            }
             for entry in std::mem::take(&mut slot.orphans) {
                 self.place(queue, entry, now);
             }
@@ -147,11 +178,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// Drops the oldest message of a queue that is not being sent. False if there is none in memory.
+    /// Drops the oldest message of a queue, or of another of its target and class, that is not being sent. False if there is
+    /// none in memory.
     pub(crate) fn drop_oldest(&mut self, wanted: QueueId, now: Moment) -> bool {
-        let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if queue == wanted);
-        let oldest = self.brokers.iter_mut().find_map(|broker| broker.lane.take_first(of_queue));
-        let oldest = oldest.or_else(|| self.queues[wanted.at()].orphans.pop_front());
+        let kin = self.queues[wanted.at()].kin.clone();
+        let of_queue = |ticket: Ticket| matches!(ticket, Ticket::Spooled { queue, .. } if kin.contains(&queue));
+        let oldest_of = |broker: &crate::Broker<A>| broker.lane.first(of_queue).map(|entry| entry.received_us);
+        let lanes = self.brokers.iter().enumerate().filter_map(|(at, broker)| Some((oldest_of(broker)?, at)));
+        let oldest = lanes.min().and_then(|(_, at)| self.brokers[at].lane.take_first(of_queue));
+        let oldest = oldest.or_else(|| kin.iter().find_map(|queue| self.queues[queue.at()].orphans.pop_front()));
         oldest.is_some_and(|entry| {
             self.tell_dropped(&entry, DropReason::Quota, now);
             self.drop_ticket(entry.ticket, DropReason::Quota);
@@ -226,5 +261,68 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
         }
         all
+    }
+}
+
+impl<A: Ack, S: Sessions> Router<A, S> {
+    /// The queue of a message for a set that has several, if it is known already.
+    pub(crate) fn known_queue_of_part(&self, set: SetId, route: RouteId, message: &Message) -> Option<QueueId> {
+        let set = &self.sets[set.at()];
+        let part = set.parts.part_of(key_hash(set.key(message)))?;
+        part.queue(self.routes[route.at()].class).get()
+    }
+
+    /// The same, made if there is none.
+    pub(crate) fn queue_of_part(&mut self, at: SetId, route: RouteId, message: &Message) -> Option<QueueId> {
+        if let Some(queue) = self.known_queue_of_part(at, route, message) {
+            return Some(queue);
+        }
+        let set = &self.sets[at.at()];
+        let class = self.routes[route.at()].class;
+        let part = set.parts.part_of(key_hash(set.key(message)))?.name.clone();
+        let (target, _) = self.targets.iter().find(|(_, known)| **known == Target::Set(at))?;
+        let key = Key { part, ..Key::new(&**target, class as u8) };
+        let queue = self.queue_of(&key);
+        if let Some(part) = self.sets[at.at()].parts.named(&key.part) {
+            part.queue(class).set(Some(queue));
+        }
+        Some(queue)
+    }
+
+    /// A set is to have these parts from now on, or as soon as it can.
+    pub(crate) fn want_parts(&mut self, at: SetId, name: &str, wanted: Parts) {
+        let is_new = self.sets[at.at()].wanted_parts.is_none();
+        if is_new {
+            let kept = self.spool.state_of(NameKind::Link, name).and_then(|keys| Parts::read(keys.get(PARTS)?));
+            // What an earlier version has filed for it is in one queue.
+            self.sets[at.at()].parts = kept.unwrap_or_default();
+        }
+        self.sets[at.at()].wanted_parts = Some(wanted);
+        self.take_parts(at, name);
+    }
+
+    /// Gives a set the parts that it is to have, if that changes no order.
+    fn take_parts(&mut self, at: SetId, name: &str) {
+        let set = &self.sets[at.at()];
+        let Some(wanted) = set.wanted_parts.clone().filter(|wanted| *wanted != set.parts) else { return };
+        let of_set = |queue: &tidegate_spool::QueueId| self.spool.key(*queue).target == name;
+        if self.spool.queues().filter(of_set).any(|queue| self.spool.has_backlog(queue)) {
+            return;
+        }
+        let plugin = self.spool.name(NameKind::Link, name);
+        let write = StateWrite { plugin, key: PARTS.to_owned(), value: Some(wanted.write()) };
+        self.spool.append(Transaction { state: vec![write], ..Transaction::default() });
+        self.sets[at.at()].parts = wanted;
+    }
+
+    /// The same of all sets.
+    pub(crate) fn take_all_parts(&mut self) {
+        if self.sets.iter().all(|set| !set.wants_other_parts()) {
+            return;
+        }
+        let sets = self.targets.iter().filter_map(|(name, target)| Some((target.set()?, name.clone())));
+        for (set, name) in sets.collect::<Vec<_>>() {
+            self.take_parts(set, &name);
+        }
     }
 }

@@ -90,6 +90,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             return self.acknowledge(from, ack);
         };
+        if self.brokers[from.at()].merges && routes.iter().any(|route| self.routes[route.at()].window.is_some()) {
+            let arrival = Arrival { message, ack, redelivered, subscription_id, audience, topic_id };
+            return self.receive_merged(from, routes, arrival, now, wall_ms);
+        }
         let weight_bytes = message.weight_bytes();
         for route in routes {
             if self.routes[route.at()].watched && !redelivered {
@@ -119,7 +123,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message enters a route.
     #[inline(always)]
-    fn enter(
+    pub(crate) fn enter(
         &mut self,
         at: RouteId,
         message: Message,
@@ -170,8 +174,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if route.in_pipeline > PIPELINE_MAX {
             let until = *route.full_since.get_or_insert(now.at) + HOLD_BACK;
             if now.at < until {
-                let source = route.source;
-                self.hold_back(source, until);
+                self.hold_back_sources(at, until);
             }
         }
     }

@@ -4,6 +4,8 @@
 use crate::debt::Ack;
 use crate::hops::Hops;
 use crate::ids::{BrokerId, RouteId, SetId};
+use crate::merge::Window;
+use crate::parts::Parts;
 use crate::pressure::pace;
 use crate::queue::class_of;
 use crate::resolve::Shape;
@@ -11,6 +13,7 @@ use crate::route::{Route, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::set::Set;
 use crate::{Broker, Moment, Router};
+use smallvec::SmallVec;
 use std::rc::Rc;
 use std::sync::Arc;
 use tidegate_config::{Ack as AckPolicy, Config};
@@ -84,6 +87,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let before = self.sets[at.at()].shares();
             self.sets[at.at()].configure(configured, members.into_iter());
             self.deal_after(at, &before, None, Vec::new(), now);
+            self.want_parts(at, name, Parts::of(configured));
         }
     }
 
@@ -103,9 +107,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let mut indexes: Vec<SubscriptionIndex<RouteId>> =
             self.brokers.iter().map(|_| SubscriptionIndex::new()).collect();
-        self.brokers.iter_mut().for_each(|broker| broker.echo.unsubscribe());
+        for broker in &mut self.brokers {
+            broker.echo.unsubscribe();
+            broker.merges = false;
+        }
         for wanted in &config.routes {
-            let Some(source) = self.broker_named(&wanted.from.broker) else { continue };
+            let sources: SmallVec<[BrokerId; 2]> =
+                wanted.from.brokers.iter().filter_map(|name| self.broker_named(name)).collect();
+            if sources.is_empty() {
+                continue;
+            }
+            let merge = wanted.from.set.as_ref().and_then(|set| config.sources.get(set)?.merge());
             let at = self.route_named(&wanted.name);
             let required = |name: &String| wanted.required.as_ref().is_none_or(|required| required.contains(name));
             let targets = wanted.to.iter().filter_map(|name| {
@@ -121,15 +133,25 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.spooled = wanted.ack == AckPolicy::Spooled;
             route.persist_qos0 = wanted.persist_qos0;
             route.class = wanted.priority;
-            route.source = source;
+            match merge {
+                Some((lasts, key)) if !route.window.as_ref().is_some_and(|known| known.is_as(lasts, key, &sources)) => {
+                    route.window = Some(Box::new(Window::new(lasts, key.clone(), &sources)));
+                }
+                Some(_) => {}
+                None => route.window = None,
+            }
+            route.sources = sources.clone();
             route.retained = wanted.from.retained;
             route.targets = targets;
             route.shape = Rc::new(Shape::of(wanted));
             route.has_plugins = !wanted.plugins.is_empty();
             route.had_plugins |= route.has_plugins;
-            for filter in &wanted.from.topics {
-                indexes[source.at()].insert(filter, at);
-                self.brokers[source.at()].echo.subscribe(filter);
+            for source in sources {
+                self.brokers[source.at()].merges |= merge.is_some();
+                for filter in &wanted.from.topics {
+                    indexes[source.at()].insert(filter, at);
+                    self.brokers[source.at()].echo.subscribe(filter);
+                }
             }
         }
         // What plugins still have of a route that is gone finds its targets as they are now.
@@ -186,13 +208,24 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// What waits in the spool, by target and class of priority.
     pub fn waiting(&self) -> Vec<(tidegate_spool::Waiting, tidegate_config::Priority)> {
-        self.spool
-            .waiting()
-            .into_iter()
-            .map(|waiting| {
-                let class = class_of(waiting.key.class);
-                (waiting, class)
-            })
-            .collect()
+        let mut all: Vec<tidegate_spool::Waiting> = Vec::new();
+        for waiting in self.spool.waiting() {
+            let is_of_it = |known: &&mut tidegate_spool::Waiting| {
+                (&known.key.target, known.key.class) == (&waiting.key.target, waiting.key.class)
+            };
+            match all.iter_mut().find(is_of_it) {
+                Some(known) => {
+                    known.items += waiting.items;
+                    known.bytes += waiting.bytes;
+                    known.oldest_ms = known.oldest_ms.into_iter().chain(waiting.oldest_ms).min();
+                }
+                None => all.push(waiting),
+            }
+        }
+        let with_class = |waiting: tidegate_spool::Waiting| {
+            let class = class_of(waiting.key.class);
+            (waiting, class)
+        };
+        all.into_iter().map(with_class).collect()
     }
 }

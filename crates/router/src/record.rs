@@ -147,7 +147,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// For the log: into the stash of its debt, with the queue of each target; of a set whose members all get
     /// everything, into that of each member.
     fn file(&mut self, part: Part, targets: &[RouteTarget], message: Message, now: Moment) {
-        if let Some((owed, queue)) = self.take_debt_alone(part, targets) {
+        if let Some((owed, queue)) = self.take_debt_alone(part, targets, &message) {
             return self.record_alone(owed, part.received_us, part.route, queue, message);
         }
         let mut queues: SmallVec<[Option<QueueId>; 2]> = SmallVec::new();
@@ -159,6 +159,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     if members.is_empty() {
                         queues.push(None);
                     }
+                }
+                Target::Set(set) if !self.sets[set.at()].parts.is_empty() => {
+                    queues.push(self.queue_of_part(set, part.route, &message));
                 }
                 to => {
                     if target.queue.get().is_none() {
@@ -225,7 +228,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return Err(DropReason::Disk);
         }
         let settings = &self.queues[queue.at()].settings;
-        if !is_full(settings, self.spool.pending(queue.spool())) {
+        if !is_full(settings, self.pending(queue)) {
             return Ok(queue);
         }
         let when_full = settings.when_full;
@@ -299,7 +302,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Some(debt) = self.debts.get(debt) else { return false };
         debt.queues().iter().any(|queue| {
             let settings = &self.queues[queue.at()].settings;
-            settings.when_full == WhenFull::Block && is_full(settings, self.spool.pending(queue.spool()))
+            settings.when_full == WhenFull::Block && is_full(settings, self.pending(*queue))
         })
     }
 

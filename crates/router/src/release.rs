@@ -132,9 +132,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let refuses = !again.is_empty() || self.brokers[by.at()].refuses_all();
         let again = self.follow_topics(by, again, now);
         self.has_answered(by, now);
-        let broker = &mut self.brokers[by.at()];
         // In front of what was not sent yet.
-        broker.lane.put_back(again);
+        self.put_back(by, again);
+        let broker = &mut self.brokers[by.at()];
         refuses.then(|| broker.rest.begin(now.at))
     }
 
@@ -160,11 +160,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let again = self.follow_topics(by, again, now);
         self.has_answered(by, now);
+        self.put_back(by, again);
         let broker = &mut self.brokers[by.at()];
-        broker.lane.put_back(again);
         let rest = if refused { broker.rest.begin(now.at) } else { Duration::ZERO };
         self.touch(by);
         rest
+    }
+
+    /// Into the lane of a broker, in front of what has not left it.
+    pub(crate) fn put_back(&mut self, to: BrokerId, entries: Vec<Entry>) {
+        let Self { brokers, spool, .. } = self;
+        brokers[to.at()].lane.put_back(entries, |ticket| ticket.place(spool));
     }
 
     /// A message that was pulled is out of the session of its target, which has not acknowledged it.

@@ -19,6 +19,7 @@
 
 use crate::Router;
 use crate::account::DropReason;
+use crate::carried::Carried;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::moment::Moment;
@@ -55,9 +56,6 @@ const AWAY_ROUNDS: u32 = 8;
 /// How many messages are remembered, of all routes.
 const SEEN_MAX: usize = 4096;
 
-/// How many messages that were carried are remembered, of all routes that sift.
-const CARRIED_MAX: usize = 64 * 1024;
-
 /// How many messages of its topic may wait behind one that is held, and what they may weigh in bytes; with more the trial ends.
 const HELD_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -79,29 +77,6 @@ pub(crate) struct Rounds {
     trials: Vec<Trial>,
     draws: u64,
     carried: Carried,
-}
-
-/// What routes that sift have had of late: each message, until when it is not carried again.
-#[derive(Default)]
-struct Carried {
-    until: AHashMap<(RouteId, u64), Instant>,
-    order: VecDeque<(RouteId, u64)>,
-}
-
-impl Carried {
-    /// Whether it came within this time, and that it has come now.
-    fn has(&mut self, key: (RouteId, u64), lasts: Duration, now: Instant) -> bool {
-        if let Some(until) = self.until.insert(key, now + lasts) {
-            return now < until;
-        }
-        self.order.push_back(key);
-        if self.order.len() > CARRIED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.until.remove(&oldest);
-        }
-        false
-    }
 }
 
 /// A message that came once or more.
@@ -268,7 +243,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Self { rounds, routes, sets, .. } = self;
         let is_of = |route: RouteId| {
             let route = &routes[route.at()];
-            route.source == broker
+            route.takes_from(broker)
                 || route.targets().any(|target| match target {
                     Target::Broker(target) => target == broker,
                     Target::Set(set) => sets[set.at()].has(broker),
@@ -290,7 +265,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         };
         let watched = |at: &crate::Route| {
             let mut targets = at.targets();
-            loses(at.source)
+            at.sources.iter().any(|source| loses(*source))
                 || targets.any(|target| match target {
                     Target::Broker(broker) => loses(broker),
                     Target::Set(set) => self.sets[set.at()].members.iter().any(|member| loses(member.broker)),
@@ -445,9 +420,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let lasts = (AWAY_ROUNDS * round).max(2 * LONGEST_ROUND);
         let route = &mut self.routes[at.at()];
         (route.on_trial, route.sifts, route.sifts_for) = (false, true, lasts);
+        let brokers: Vec<&str> = route.sources.iter().map(|source| &*self.brokers[source.at()].name).collect();
         tracing::error!(
             route = &*route.name,
-            broker = &*self.brokers[route.source.at()].name,
+            broker = brokers.join(", "),
             topic = %message.topic.as_str().escape_debug(),
             ?round,
             "in a loop: what this route sends on comes back through another gateway; what comes again within {lasts:?} is dropped as \

@@ -2,9 +2,11 @@
 
 use crate::account::Account;
 use crate::ids::{BrokerId, DraftId, QueueId, RouteId, SetId};
+use crate::merge::Window;
 use crate::parcel::Parcel;
 use crate::resolve::Shape;
 use crate::traffic::Traffic;
+use smallvec::SmallVec;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -53,7 +55,11 @@ pub struct Route {
     /// As in the configuration.
     pub name: Arc<str>,
     /// Where its messages come from.
-    pub source: BrokerId,
+    pub(crate) sources: SmallVec<[BrokerId; 2]>,
+    /// By what it is known which of them are the same, if several brokers bring them.
+    pub(crate) window: Option<Box<Window>>,
+    /// Messages that another broker had brought already.
+    pub twins: u64,
     /// Whether it wants what is stored there.
     pub(crate) retained: Retained,
     pub(crate) targets: Rc<[RouteTarget]>,
@@ -96,7 +102,9 @@ impl Route {
     pub(crate) fn new(name: Arc<str>) -> Self {
         Self {
             name,
-            source: BrokerId::new(0),
+            sources: SmallVec::new(),
+            window: None,
+            twins: 0,
             retained: Retained::default(),
             targets: Rc::new([]),
             shape: Rc::default(),
@@ -125,6 +133,16 @@ impl Route {
     #[inline]
     pub(crate) const fn is_direct(&self) -> bool {
         !self.has_plugins && (self.in_pipeline == 0 || !self.had_plugins)
+    }
+
+    /// Whether its messages come from this broker.
+    pub fn takes_from(&self, broker: BrokerId) -> bool {
+        self.sources.contains(&broker)
+    }
+
+    /// Whether other brokers bring its messages when one is away.
+    pub fn has_several_sources(&self) -> bool {
+        self.sources.len() > 1
     }
 
     /// The targets of its own.

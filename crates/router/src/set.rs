@@ -1,16 +1,16 @@
 //! A name for several brokers: which of them a message goes to. Pure: no messages, no I/O.
 //!
 //! Each member has a *share*: how much of all topics it gets. With `failover` one has all of it, with `balance` each has its
-//! weight. A topic, or another key, belongs to the member with the best score for it (rendezvous hashing: Thaler and
-//! Ravishankar, 1998; weighted as by Mosharaf et al.), so that another share of one member moves topics to or from that
-//! member only. A message is dealt out by shares alone; they change when somebody looks at the members ([`Set::look`]).
+//! weight. A topic, or another key, belongs to the member with the best score for it (`rendezvous`), so that another share of one
+//! member moves topics to or from that member only. A message is dealt out by shares alone; they change when somebody looks at the members ([`Set::look`]).
 //!
 //! A member that was given up is *out* until it has been well for `failback`, and for twice as long if it was given up soon
 //! after the last time, and so on.
 
 use crate::ids::BrokerId;
+use crate::parts::Parts;
+use crate::rendezvous::{best, key_hash};
 use crate::strain::Strain;
-use ahash::RandomState;
 use std::time::{Duration, Instant};
 use tidegate_config::{Policy, Relief, TargetSet};
 use tidegate_message::Message;
@@ -62,6 +62,9 @@ pub struct Set {
     /// How often shares were others.
     changes: u64,
     pub(crate) members: Vec<Member>,
+    /// Which queues its messages wait in, and in which they are to.
+    pub(crate) parts: Parts,
+    pub(crate) wanted_parts: Option<Parts>,
 }
 
 /// What each member gets, at one moment.
@@ -84,34 +87,6 @@ impl Shares {
     pub(crate) fn members(&self) -> impl Iterator<Item = BrokerId> {
         self.0.iter().map(|(broker, ..)| *broker)
     }
-}
-
-/// Of members with a share, the one with the best score for a key.
-#[inline]
-fn best(members: impl Iterator<Item = (BrokerId, u64, f64)> + Clone, key: u64) -> Option<BrokerId> {
-    let with_share = members.filter(|(.., share)| *share > 0.0);
-    let mut first_two = with_share.clone();
-    let first = first_two.next()?;
-    if first_two.next().is_none() {
-        return Some(first.0);
-    }
-    let scored = with_share.map(|(broker, seed, share)| (broker, score(seed, key) / share));
-    scored.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(broker, _)| broker)
-}
-
-/// Exponentially distributed: the least of several, each divided by a weight, is each one's as often as its weight says.
-fn score(seed: u64, key: u64) -> f64 {
-    /// So many bits a float holds exactly.
-    const BITS: u32 = 53;
-    let hash = RandomState::with_seeds(seed, 2, 3, 4).hash_one(key);
-    let even = ((hash >> (u64::BITS - BITS)) + 1) as f64 / (1u64 << BITS) as f64;
-    -even.ln()
-}
-
-/// What a key of a message is for sets: the same in every run.
-#[inline]
-pub(crate) fn key_hash(key: &str) -> u64 {
-    RandomState::with_seeds(5, 6, 7, 8).hash_one(key)
 }
 
 impl Member {
@@ -163,7 +138,14 @@ impl Set {
             require: None,
             changes: 0,
             members: Vec::new(),
+            parts: Parts::default(),
+            wanted_parts: None,
         }
+    }
+
+    /// Whether its messages wait in other queues than they are to.
+    pub(crate) fn wants_other_parts(&self) -> bool {
+        self.wanted_parts.as_ref().is_some_and(|wanted| *wanted != self.parts)
     }
 
     /// As configured now, with the members there are. Those that were there stay as they are.
@@ -316,7 +298,7 @@ impl Set {
 
     /// Whether its shares may change with time alone.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.relief.is_some() || self.members.iter().any(|member| member.is_out)
+        self.relief.is_some() || self.wants_other_parts() || self.members.iter().any(|member| member.is_out)
     }
 }
 

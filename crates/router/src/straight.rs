@@ -45,7 +45,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if !route.spooled {
                 return None;
             }
-            Straight::Log(self.queue_with_room(source, &route.targets)?, ack)
+            Straight::Log(self.queue_with_room(source, &route.targets, None)?, ack)
         } else {
             let [RouteTarget { to: Target::Broker(to), .. }] = *route.targets else { return None };
             if route.spooled && (route.persist_qos0 || route.shape.qos(message) > QoS::AtMostOnce) {
@@ -84,14 +84,26 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// The one queue of these targets, if it has room, and nothing that came from this source before waits for some.
+    /// The one queue of these targets for a message, as it goes there, if it has room, and nothing that came from this source
+    /// before waits for some.
     #[inline]
-    fn queue_with_room(&self, source: BrokerId, targets: &[RouteTarget]) -> Option<QueueId> {
+    fn queue_with_room(
+        &self,
+        source: BrokerId,
+        targets: &[RouteTarget],
+        of: Option<(&Message, RouteId)>,
+    ) -> Option<QueueId> {
         let [target] = targets else { return None };
-        // Known from the second message on, of a target with one queue.
-        let queue = target.queue.get()?;
+        // Known from the second message on.
+        let queue = match target.to {
+            Target::Set(set) if !self.sets[set.at()].parts.is_empty() => {
+                let (message, route) = of?;
+                self.known_queue_of_part(set, route, message)?
+            }
+            _ => target.queue.get()?,
+        };
         let settings = &self.queues[queue.at()].settings;
-        let has_room = !is_full(settings, self.spool.pending(queue.spool()));
+        let has_room = !is_full(settings, self.pending(queue));
         (has_room && !self.is_blocked(source)).then_some(queue)
     }
 
@@ -121,18 +133,23 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes the debt of a message out, if nothing else is to be recorded with it and the queue has room: what is owed, and
     /// the queue.
     #[inline]
-    pub(crate) fn take_debt_alone(&mut self, part: Part, targets: &[RouteTarget]) -> Option<(Owed<A>, QueueId)> {
+    pub(crate) fn take_debt_alone(
+        &mut self,
+        part: Part,
+        targets: &[RouteTarget],
+        message: &Message,
+    ) -> Option<(Owed<A>, QueueId)> {
         let id = part.debt.filter(|id| part.draft.is_none() && self.debts.is_last_decision(*id))?;
         if self.trace.is_on() {
             return None;
         }
         let debt = self.debts.get(id)?;
         let Creditor::Source(source, ack) = debt.to else { return None };
-        if debt.is_forgotten {
+        if debt.is_forgotten || debt.may_be_followed {
             return None;
         }
         let owed = Owed::Source { source, ack, weight_bytes: debt.weight_bytes };
-        let queue = self.queue_with_room(source, targets)?;
+        let queue = self.queue_with_room(source, targets, Some((message, part.route)))?;
         self.debts.remove(id);
         Some((owed, queue))
     }

@@ -1,6 +1,7 @@
 //! What is to be settled for a message on its way to a target: a cursor of the log, a debt, or an account only.
 
 use crate::ids::{DebtId, QueueId, RouteId, SetId};
+use tidegate_spool::{ItemId, Spool};
 
 /// In the key, at the place of the set: none, and "it is in the spool".
 const NO_SET: u16 = u16::MAX;
@@ -77,15 +78,15 @@ impl Ticket {
         matches!(self, Self::Loose { .. })
     }
 
-    /// Whether it comes after another of the same queue of the log.
-    pub(crate) fn is_behind(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Spooled { queue, ordinal }, Self::Spooled { queue: of, ordinal: before }) => {
-                // Ordinals go round.
-                queue == of && (ordinal.wrapping_sub(before) as i32) > 0
-            }
-            _ => false,
-        }
+    /// Whether it comes after another in the log, if both are there: `place` says where.
+    pub(crate) fn is_behind(self, other: Self, place: impl Fn(Self) -> Option<ItemId>) -> bool {
+        place(self).zip(place(other)).is_some_and(|(place, before)| place > before)
+    }
+
+    /// Where it is in the log; `None` if it is not there.
+    pub(crate) fn place(self, spool: &Spool) -> Option<ItemId> {
+        let Self::Spooled { queue, ordinal } = self else { return None };
+        spool.item_of(queue.spool(), ordinal)
     }
 
     /// True if it waits in the spool.

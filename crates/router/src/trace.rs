@@ -243,6 +243,14 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     #[cold]
     #[inline(never)]
+    pub(crate) fn trace_twin(&mut self, route: RouteId, first: Option<DebtId>) {
+        let (id, route) = (self.trace.current, &*self.routes[route.at()].name);
+        let waits_for = first.and_then(|first| self.trace.debts.get(&first).copied());
+        debug!(id, route, waits_for, "another broker has brought it already");
+    }
+
+    #[cold]
+    #[inline(never)]
     pub(crate) fn trace_settled(&mut self, debt: DebtId, to: &Creditor<A>) {
         let Some(id) = self.trace.debts.remove(&debt) else { return };
         if let Creditor::Source(source, _) = to {

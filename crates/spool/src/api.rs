@@ -28,6 +28,15 @@ pub struct Key {
     pub target: String,
     /// Its class of priority; the lower leaves first.
     pub class: u8,
+    /// Which part of what is for the target, if that has several queues; without a slash. Empty: all of it.
+    pub part: String,
+}
+
+impl Key {
+    /// Of a target with one queue for each class.
+    pub fn new(target: impl Into<String>, class: u8) -> Self {
+        Self { target: target.into(), class, part: String::new() }
+    }
 }
 
 /// An item that is durable and waits to be sent.

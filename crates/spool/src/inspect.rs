@@ -93,12 +93,14 @@ pub fn verify(storage: &dyn Storage) -> Result<Report, OpenError> {
     }
     let mut queues: BTreeMap<Key, Waiting> = BTreeMap::new();
     for name in found.state.queues.keys() {
-        if let Some(key) = found.state.text(*name).and_then(queue_key) {
+        // The parts of one target together.
+        if let Some(Key { target, class, .. }) = found.state.text(*name).and_then(queue_key) {
+            let key = Key::new(target, class);
             queues.insert(key.clone(), Waiting { key, items: 0, bytes: 0, oldest_ms: None });
         }
     }
     each_waiting(storage, &found, |item| {
-        if let Some(waiting) = queues.get_mut(item.key) {
+        if let Some(waiting) = queues.get_mut(&Key { part: String::new(), ..item.key.clone() }) {
             waiting.items += 1;
             waiting.bytes += item.message.weight_bytes() as u64;
             waiting.oldest_ms = Some(waiting.oldest_ms.unwrap_or(u64::MAX).min(item.received_ms));

@@ -178,13 +178,15 @@ pub(crate) enum Record {
     },
 }
 
-/// A queue as the text of a name: its class, then its target.
+/// A queue as the text of a name: its class, then its target, then which part of that it is if it is one.
 pub(crate) fn queue_text(key: &Key) -> String {
-    format!("{}/{}", key.class, key.target)
+    let Key { target, class, part } = key;
+    if part.is_empty() { format!("{class}/{target}") } else { format!("{class}/{target}/{part}") }
 }
 
 /// The queue that a name stands for.
 pub(crate) fn queue_key(text: &str) -> Option<Key> {
     let (class, target) = text.split_once('/')?;
-    Some(Key { target: target.into(), class: class.parse().ok()? })
+    let (target, part) = target.split_once('/').unwrap_or((target, ""));
+    Some(Key { target: target.into(), class: class.parse().ok()?, part: part.into() })
 }

@@ -14,7 +14,7 @@ fn golden() -> PathBuf {
 }
 
 fn key(target: &str, class: u8) -> Key {
-    Key { target: target.to_owned(), class }
+    Key::new(target, class)
 }
 
 fn parked() -> Parked {

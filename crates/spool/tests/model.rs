@@ -13,7 +13,7 @@ pub(crate) const PLUGINS: [&str; 2] = ["drop-unchanged", "throttle"];
 pub(crate) const ROUTES: [&str; 2] = ["all", "alarms"];
 
 pub(crate) fn key(queue: usize) -> Key {
-    Key { target: ["cloud", "cloud", "archive"][queue].to_owned(), class: [0, 5, 0][queue] }
+    Key::new(["cloud", "cloud", "archive"][queue], [0, 5, 0][queue])
 }
 
 /// A message in a queue; the number is in the payload.

@@ -46,7 +46,7 @@ impl Gateway {
 #[test]
 fn a_backlog_larger_than_memory_goes_through_threads_and_a_restart_in_order() {
     let folder = tempfile::tempdir().expect("a test on good ground");
-    let key = |target: &str| Key { target: target.to_owned(), class: 0 };
+    let key = |target: &str| Key::new(target, 0);
     let (mut fast, mut slow) = (0, 0);
     let mut gateway = Gateway::open(folder.path());
     let queues = [gateway.spool.queue(&key("fast")), gateway.spool.queue(&key("slow"))];
@@ -116,7 +116,7 @@ fn a_target_that_is_away_for_an_hour_gets_a_million_messages_in_order_and_memory
     let messages: u64 = if cfg!(debug_assertions) { 50_000 } else { 1_000_000 };
     let folder = tempfile::tempdir().expect("a test on good ground");
     let mut gateway = Gateway::open(folder.path());
-    let queue = gateway.spool.queue(&Key { target: "away".to_owned(), class: 1 });
+    let queue = gateway.spool.queue(&Key::new("away", 1));
     let (name, route) = (gateway.spool.queue_name(queue), gateway.spool.name(NameKind::Route, "all"));
     let mut in_memory = std::collections::VecDeque::new();
     let mut last = 0;

@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, NatsBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SpoolSettings,
-    StateGrant, Status, TargetSet, Tls, Version, Will, Workers,
+    LinkBroker, NatsBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy, SourceSet,
+    SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -23,7 +23,7 @@ pub(super) enum Value {
 
 /// All keys with their values, but of routes that are left out by name. What is not set is not there.
 pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<String, Value> {
-    let Config { gateway, brokers, targets, plugins, routes, admin } = config;
+    let Config { gateway, brokers, sources, targets, plugins, routes, admin } = config;
     let mut all = Keys { within: String::new(), all: BTreeMap::new() };
     all.section("gateway", |keys| keys.gateway(gateway));
     if let Some(Admin { listen }) = admin {
@@ -35,6 +35,9 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
             Broker::Nats(nats) => keys.nats(nats),
             Broker::Embedded(embedded) => keys.embedded(embedded),
         });
+    }
+    for (name, set) in sources {
+        all.section(&format!("sources.{name}"), |keys| keys.source_set(set));
     }
     for (name, set) in targets {
         all.section(&format!("targets.{name}"), |keys| keys.target_set(set));
@@ -267,6 +270,27 @@ impl Keys {
         mark_late.iter().for_each(|late| self.time("mark_late", *late));
     }
 
+    fn source_set(&mut self, source: &SourceSet) {
+        let SourceSet { brokers, policy } = source;
+        self.list("brokers", brokers);
+        match policy {
+            SourcePolicy::Failover { takeover_after, failback } => {
+                self.told("policy", "failover");
+                self.time("takeover_after", *takeover_after);
+                self.time("failback", *failback);
+            }
+            SourcePolicy::Merge { window, key } => {
+                self.told("policy", "merge");
+                self.time("window", *window);
+                match key {
+                    TwinKey::Payload => {}
+                    TwinKey::UserProperty(name) => self.told("key.user_property", name),
+                    TwinKey::Json(pointer) => self.told("key.json", pointer),
+                }
+            }
+        }
+    }
+
     fn target_set(&mut self, set: &TargetSet) {
         let TargetSet { policy, members, failback, takeover_after, weights, level, relief, require, spool } = set;
         self.word("policy", policy);
@@ -337,7 +361,7 @@ impl Keys {
     fn route(&mut self, route: &Route) {
         let Route {
             name: _, // it is in the key
-            from: Source { broker, topics, qos: subscribed, retained },
+            from: Source { brokers, set, topics, qos: subscribed, retained },
             plugins,
             to,
             required,
@@ -352,7 +376,11 @@ impl Keys {
             persist_qos0,
             priority,
         } = route;
-        self.told("from.broker", broker);
+        match set {
+            Some(name) => self.told("from.source", name),
+            // Those of a set are told of where it stands.
+            None => brokers.iter().for_each(|broker| self.told("from.broker", broker)),
+        }
         self.list("from.topics", topics);
         self.told("from.qos", *subscribed as u8);
         self.word("from.retained", retained);

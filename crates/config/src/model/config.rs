@@ -2,6 +2,7 @@
 
 use super::broker::Broker;
 use super::remap::Remap;
+use super::source::{Source, SourceSet};
 use super::spool::SpoolSettings;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -13,14 +14,16 @@ use tidegate_message::{QoS, TopicFilter};
 
 /// Everything one gateway is told.
 ///
-/// Every name in it that refers to something refers to something that is there, and no name is both a broker and a
-/// target set.
+/// Every name in it that refers to something refers to something that is there, and no name is two of a broker, a source
+/// and a target set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Who the gateway is and where it keeps things.
     pub gateway: Gateway,
     /// By name.
     pub brokers: BTreeMap<String, Broker>,
+    /// By name.
+    pub sources: BTreeMap<String, SourceSet>,
     /// By name.
     pub targets: BTreeMap<String, TargetSet>,
     /// By name.
@@ -47,7 +50,7 @@ impl Config {
     /// have published, which mosquitto hands back in spite of no-local: an older state would go round once more.
     pub fn fetches_stored(&self, broker: &str) -> bool {
         let is_own = |name: &&str| self.brokers.get(*name).is_some_and(|broker| broker.embedded().is_some());
-        let routes = || self.routes.iter().filter(|route| route.from.broker == broker);
+        let routes = || self.routes.iter().filter(|route| route.from.has(broker));
         let feeds_own = routes().flat_map(|route| &route.to).any(|to| self.brokers_of(to).iter().any(is_own));
         let says_something = self.brokers.get(broker).and_then(Broker::link).is_some_and(|link| {
             link.status.is_some() || link.will.is_some() || link.birth.is_some() || link.farewell.is_some()
@@ -70,6 +73,11 @@ impl Config {
     /// Whether a route leads to this broker, by itself or as a member of a set.
     pub(crate) fn leads_to(&self, route: &Route, broker: &str) -> bool {
         route.to.iter().any(|target| self.brokers_of(target).contains(&broker))
+    }
+
+    /// Whether a route leads to a broker that the other takes from.
+    pub(crate) fn leads_to_source(&self, route: &Route, of: &Source) -> bool {
+        of.brokers.iter().any(|broker| self.leads_to(route, broker))
     }
 
     /// Whether plugins of a route may give messages another topic. An unknown one may; that it is unknown is reported elsewhere.
@@ -283,38 +291,6 @@ pub struct Workers {
     pub count: usize,
     /// The level of the topic that is the key, from 0; the whole topic without one, and where the topic has no such level.
     pub level: Option<usize>,
-}
-
-/// Which messages a route takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// A broker's name.
-    pub broker: String,
-    /// At least one, all different.
-    pub topics: Vec<TopicFilter>,
-    /// What to subscribe with: the most a message is delivered with.
-    pub qos: QoS,
-    /// Whether what the broker has stored comes with a subscription.
-    pub retained: Retained,
-}
-
-/// Whether what a broker has stored comes with a subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Retained {
-    /// At each start of the gateway, and with each new subscription.
-    #[default]
-    Forward,
-    /// With a new subscription only.
-    New,
-    /// Never.
-    Never,
-}
-
-impl Retained {
-    /// A bit of its own, to make sets of.
-    pub const fn bit(self) -> u8 {
-        1 << self as u8
-    }
 }
 
 /// When the source of a message is acknowledged.

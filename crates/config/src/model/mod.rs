@@ -5,6 +5,7 @@ mod config;
 mod nats;
 mod remap;
 mod rewrite;
+mod source;
 mod spool;
 mod status;
 mod template;
@@ -14,13 +15,14 @@ pub use broker::{
     ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain,
-    Retained, Retry, Route, Source, StateGrant, TargetSet, Workers,
+    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,
+    Route, StateGrant, TargetSet, Workers,
 };
 pub use nats::{NatsBroker, NatsServer};
 pub(crate) use remap::WayBack;
 pub use remap::{Remap, RemapError, Renaming};
 pub use rewrite::{Rewrite, RewriteError};
+pub use source::{Retained, Source, SourcePolicy, SourceSet, TwinKey};
 pub use spool::{SpoolSettings, WhenFull};
 pub use status::Status;
 pub(crate) use template::Part;

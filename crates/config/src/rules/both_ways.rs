@@ -29,15 +29,16 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     let routes: Vec<(usize, &Route)> = config.routes.iter().enumerate().collect();
     let mut ways: BTreeMap<(&str, &str), FilterTree<(usize, usize)>> = BTreeMap::new();
     for (at, route) in routes.iter().filter(is_plain) {
-        for to in goes(route) {
-            let tree = ways.entry((&route.from.broker, to)).or_default();
+        for (from, to) in route.from.brokers.iter().flat_map(|from| goes(route).into_iter().map(move |to| (from, to))) {
+            let tree = ways.entry((from, to)).or_default();
             route.from.topics.iter().enumerate().for_each(|(n, filter)| tree.insert(&Pattern::of(filter), (*at, n)));
         }
     }
     let (mut told, mut steps) = (BTreeSet::new(), MAX_STEPS);
     for (at, route) in routes.iter().filter(is_plain) {
-        for (target, filter) in goes(route).iter().flat_map(|to| route.from.topics.iter().map(move |f| (*to, f))) {
-            let Some(back) = ways.get(&(target, route.from.broker.as_str())) else { continue };
+        let there = goes(route).into_iter().flat_map(|to| route.from.brokers.iter().map(move |from| (to, from)));
+        for ((target, source), filter) in there.flat_map(|way| route.from.topics.iter().map(move |f| (way, f))) {
+            let Some(back) = ways.get(&(target, source.as_str())) else { continue };
             let topics = Pattern::of(filter);
             let Some(there) = topics.sent_by(route) else { continue };
             let mut found = Vec::new();
@@ -66,7 +67,7 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
 /// The brokers that it leads to, other than its source.
 fn targets<'c>(config: &'c Config, route: &'c Route) -> BTreeSet<&'c str> {
     let brokers = route.to.iter().flat_map(|target| config.brokers_of(target));
-    brokers.filter(|broker| *broker != route.from.broker).collect()
+    brokers.filter(|broker| !route.from.has(broker)).collect()
 }
 
 fn apply(route: &Route, topic: &Topic) -> Option<Topic> {
@@ -100,7 +101,7 @@ fn before(inverse: &Renaming, there: &Topic) -> Option<Topic> {
 fn warn(context: &Context<'_>, draft: &Draft, there: (usize, &Route), back: (usize, &Route), trip: &Trip) {
     let Trip { went, there: name, back: came } = trip;
     let ((_, route), (other, back)) = (there, back);
-    let (source, target) = (shown(&route.from.broker), shown(&back.from.broker));
+    let (source, target) = (shown(route.from.name()), shown(back.from.name()));
     let what = format!(
         "route {} does not take back what {} does: `{went}` of broker {source} is `{name}` at {target}, and comes back as `{came}`",
         shown(&back.name),

@@ -3,7 +3,7 @@
 //! What is followed is a pattern: the topics that a route takes, and what its remap makes of them. Plugins are taken to
 //! leave topics alone, as most do; one that was granted topics may not, and then nothing is certain.
 
-use crate::model::{Broker, Config, Route, Version};
+use crate::model::{Broker, Config, Route, Source, Version};
 use crate::sections::Draft;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::Context;
@@ -101,8 +101,10 @@ impl<'c> Search<'c> {
         let Self { config, taken, steps, .. } = self;
         let mut sources: BTreeMap<&str, FilterTree<(usize, usize)>> = BTreeMap::new();
         for (at, route) in config.routes.iter().enumerate() {
-            let tree = sources.entry(&route.from.broker).or_default();
-            taken[at].iter().enumerate().for_each(|(filter, topics)| tree.insert(topics, (at, filter)));
+            for broker in &route.from.brokers {
+                let tree = sources.entry(broker).or_default();
+                taken[at].iter().enumerate().for_each(|(filter, topics)| tree.insert(topics, (at, filter)));
+            }
         }
         let mut edges = Vec::with_capacity(taken.len());
         for (route, takes) in config.routes.iter().zip(&*taken) {
@@ -149,6 +151,7 @@ impl<'c> Search<'c> {
             let rewrites = if config.may_rewrite(route) { Echo::Perhaps } else { Echo::Yes };
             for &next in &next[here] {
                 let source = &config.routes[next].from;
+                let Some(through) = through(config, route, source) else { continue };
                 for (filter, takes) in source.topics.iter().zip(&taken[next]) {
                     if !spend(steps, &out) {
                         return None;
@@ -158,14 +161,14 @@ impl<'c> Search<'c> {
                     let echo = if alone {
                         Echo::Yes
                     } else {
-                        echo(&config.brokers[&source.broker], filter, config.gateway.hop_limit > 0)
+                        echo(&config.brokers[through], filter, config.gateway.hop_limit > 0)
                     };
                     if echo.max(rewrites) > allowed {
                         continue;
                     }
                     let Some(topics) = out.meet(takes) else { continue };
                     if next == start {
-                        return Some(path(&visits, at, &source.broker));
+                        return Some(path(&visits, at, through));
                     }
                     let been = been.entry(next).or_default();
                     let is_known =
@@ -173,13 +176,21 @@ impl<'c> Search<'c> {
                     if !is_known {
                         been.push(visits.len());
                         queue.push_back(visits.len());
-                        visits.push(Visit { route: next, topics, from: Some(at), through: source.broker.clone() });
+                        visits.push(Visit { route: next, topics, from: Some(at), through: through.to_owned() });
                     }
                 }
             }
         }
         None
     }
+}
+
+/// The broker that a route leads to and another takes from; of several the one that is most likely to echo.
+fn through<'c>(config: &'c Config, route: &'c Route, next: &Source) -> Option<&'c str> {
+    let reached = route.to.iter().flat_map(|target| config.brokers_of(target)).filter(|broker| next.has(broker));
+    let marks = config.gateway.hop_limit > 0;
+    let echoes = |broker: &&str| next.topics.iter().map(|filter| echo(&config.brokers[*broker], filter, marks)).min();
+    reached.min_by_key(echoes)
 }
 
 /// Without the routes that nothing comes to or that lead to nothing: what is left can be in a ring. Of most

@@ -1,8 +1,8 @@
 //! Names that refer to nothing or to the wrong thing, and names that are used twice.
 
-use crate::model::Config;
+use crate::model::{Broker, Config, Source};
 use crate::problem::{Span, did_you_mean};
-use crate::sections::{Draft, Written};
+use crate::sections::{Draft, Written, WrittenSet};
 use crate::tree::{At, Context};
 use crate::values::shown;
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     let names = Names { context, draft, config: &draft.config, written: &draft.written };
     names.names_used_twice();
     names.listeners();
+    names.sources();
     names.target_sets();
     names.grants();
     names.routes();
@@ -26,9 +27,20 @@ struct Names<'c> {
 
 impl Names<'_> {
     fn names_used_twice(&self) {
-        for (name, set) in self.written.targets.iter().filter(|(name, _)| self.written.brokers.contains_key(*name)) {
-            let what = format!("{} is the name of a broker and of a target set", shown(name));
+        let Written { brokers, sources, targets, .. } = self.written;
+        let twice = |name: &String, set: &WrittenSet, both: &str| {
+            let what = format!("{} is the name of {both}", shown(name));
             self.context.error(&set.at, what, "rename one of them: routes could mean either");
+        };
+        for (name, set) in targets.iter().filter(|(name, _)| brokers.contains_key(*name)) {
+            twice(name, set, "a broker and of a target set");
+        }
+        for (name, set) in sources {
+            if brokers.contains_key(name) {
+                twice(name, set, "a broker and of a source");
+            } else if targets.contains_key(name) {
+                twice(name, set, "a target set and of a source");
+            }
         }
         let mut seen = BTreeMap::new();
         for (route, written) in self.draft.routes().filter(|(route, _)| !route.name.is_empty()) {
@@ -59,15 +71,34 @@ impl Names<'_> {
         }
     }
 
-    fn target_sets(&self) {
-        for At { value: member, at } in self.written.targets.values().flat_map(|set| &set.members) {
-            if self.is_target_set(member) {
-                let what = format!("{} is a target set, and members are brokers", shown(member));
-                self.context.error(at, what, "name its brokers here");
-            } else {
-                self.broker(member, at);
+    fn sources(&self) {
+        for (name, set) in &self.written.sources {
+            let is_failover = self.config.sources.get(name).is_some_and(|set| set.failover().is_some());
+            for At { value: broker, at } in &set.members {
+                self.member(broker, at, "a source is made of brokers");
+                if is_failover && matches!(self.config.brokers.get(broker), Some(Broker::Nats(_))) {
+                    let what = format!("{} keeps all that its stream has, taken elsewhere or not", shown(broker));
+                    self.context.error(at, what, "write `policy = \"merge\"`, or a route for each broker");
+                }
             }
         }
+    }
+
+    fn target_sets(&self) {
+        for At { value: member, at } in self.written.targets.values().flat_map(|set| &set.members) {
+            self.member(member, at, "members are brokers");
+        }
+    }
+
+    /// The name must be a broker's, and not another set's.
+    fn member(&self, name: &str, at: &Span, of: &str) {
+        let kind = match (self.is_target_set(name), self.is_source_set(name)) {
+            (true, _) => "a target set",
+            (false, true) => "a source of several brokers",
+            (false, false) => return self.broker(name, at),
+        };
+        let what = format!("{} is {kind}, and {of}", shown(name));
+        self.context.error(at, what, "name its brokers here");
     }
 
     fn grants(&self) {
@@ -76,13 +107,7 @@ impl Names<'_> {
 
     fn routes(&self) {
         for (route, written) in self.draft.routes() {
-            let source = &route.from.broker;
-            if !self.is_target_set(source) {
-                self.broker(source, &written.broker);
-            } else {
-                let what = format!("{} is a target set, which messages go to, not come from", shown(source));
-                self.context.error(&written.broker, what, "make a route from each of its brokers");
-            }
+            self.source(&route.from, &written.source);
             for At { value: plugin, at } in &written.plugins {
                 if !self.config.plugins.contains_key(plugin) {
                     let known = self.config.plugins.keys().map(String::as_str);
@@ -91,6 +116,30 @@ impl Names<'_> {
             }
             written.to.iter().for_each(|target| self.target(target));
         }
+    }
+
+    /// The name must be a broker's, or that of several.
+    fn source(&self, from: &Source, at: &Span) {
+        let name = from.name();
+        if let Some(set) = &from.set {
+            if !self.config.sources.contains_key(set) {
+                let known = self.config.sources.keys().map(String::as_str);
+                self.unknown("source", "[sources.<name>]", set, at, known);
+            }
+        } else if self.is_target_set(name) {
+            let what = format!("{} is a target set, which messages go to, not come from", shown(name));
+            self.context.error(at, what, "make a section `[sources.<name>]` of its brokers, and write `source` here");
+        } else if self.is_source_set(name) {
+            let what = format!("{} is a source of several brokers, not a broker", shown(name));
+            self.context.error(at, what, format!("write `source = \"{name}\"` here"));
+        } else {
+            self.broker(name, at);
+        }
+    }
+
+    /// A source of several, and not a broker too.
+    fn is_source_set(&self, name: &str) -> bool {
+        self.config.sources.contains_key(name) && !self.config.brokers.contains_key(name)
     }
 
     /// A target set, and not a broker too.
@@ -110,6 +159,11 @@ impl Names<'_> {
     /// The name must be a broker's or a target set's.
     fn target(&self, At { value: name, at }: &At<String>) {
         if self.config.brokers.contains_key(name) || self.config.targets.contains_key(name) {
+            return;
+        }
+        if self.is_source_set(name) {
+            let what = format!("{} is a source, which messages come from, not go to", shown(name));
+            self.context.error(at, what, "make a section `[targets.<name>]` of its brokers, and name that here");
             return;
         }
         let known = self.config.brokers.keys().chain(self.config.targets.keys()).map(String::as_str);

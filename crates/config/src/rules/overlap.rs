@@ -20,8 +20,10 @@ pub(crate) fn check(context: &Context<'_>, draft: &Draft) {
     let mut sources: BTreeMap<&str, Vec<Wanted<'_>>> = BTreeMap::new();
     for (route, written) in draft.routes() {
         let retained = route.from.retained;
-        let wanted = written.topics.iter().map(|filter| Wanted { filter, retained });
-        sources.entry(&route.from.broker).or_default().extend(wanted);
+        for broker in &route.from.brokers {
+            let wanted = written.topics.iter().map(|filter| Wanted { filter, retained });
+            sources.entry(broker).or_default().extend(wanted);
+        }
     }
     for (name, filters) in sources {
         if let Some(link) = draft.config.brokers[name].link().filter(|link| link.version != Version::V5) {

@@ -27,16 +27,16 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
         let held = Held { context, name, link, filled };
         held.broker();
         held.subscriptions(draft);
-        let mut large = BTreeSet::new();
+        let mut large: BTreeSet<&String> = BTreeSet::new();
         for (route, written) in draft.routes() {
-            if &route.from.broker == name {
+            if route.from.has(name) {
                 held.subscribed(route, written);
             }
             let goes_there = |target: &String| draft.config.brokers_of(target).contains(&name.as_str());
             if let Some(target) = written.to.iter().find(|target| goes_there(&target.value)) {
                 held.published(draft, route, written);
-                if large.insert(&route.from.broker) {
-                    held.payload(draft, route, &target.at);
+                for source in route.from.brokers.iter().filter(|source| large.insert(*source)) {
+                    held.payload(draft, source, &target.at);
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Held<'_> {
     fn subscribed(&self, route: &Route, written: &WrittenRoute) {
         let limits = &self.filled.preset.limits;
         let title = self.title();
-        self.qos(&written.broker, "what this route subscribes with", route.from.qos, "leave out `qos` of `from`");
+        self.qos(&written.source, "what this route subscribes with", route.from.qos, "leave out `qos` of `from`");
         for filter in &written.topics {
             let pattern = Pattern::of(&filter.value);
             let (levels, text) = (filter.value.pattern().split('/').count(), filter.value.as_str());
@@ -198,7 +198,7 @@ impl Held<'_> {
     fn subscriptions(&self, draft: &Draft) {
         let Some(limit) = &self.filled.preset.limits.subscriptions else { return };
         let mut filters = BTreeSet::new();
-        for (route, written) in draft.routes().filter(|(route, _)| route.from.broker == self.name) {
+        for (route, written) in draft.routes().filter(|(route, _)| route.from.has(self.name)) {
             let before = filters.len() as u64;
             filters.extend(&route.from.topics);
             let count = filters.len() as u64;
@@ -209,7 +209,7 @@ impl Held<'_> {
                     limit.is,
                     shown(self.name)
                 );
-                self.warn(&written.broker, what, limit, "use filters that cover several");
+                self.warn(&written.source, what, limit, "use filters that cover several");
                 return;
             }
         }
@@ -235,16 +235,16 @@ impl Held<'_> {
     }
 
     /// What comes may be larger than what may go.
-    fn payload(&self, draft: &Draft, route: &Route, at: &Span) {
+    fn payload(&self, draft: &Draft, source: &str, at: &Span) {
         let Some(limit) = &self.filled.preset.limits.payload_bytes else { return };
-        let (most, key) = match draft.config.brokers.get(&route.from.broker) {
+        let (most, key) = match draft.config.brokers.get(source) {
             Some(Broker::Link(link)) => (link.max_packet_size, "max_packet_size"),
             Some(Broker::Embedded(own)) => (own.limits.max_packet_size, "limits.max_packet_size"),
             // What its stream takes is not known here.
             Some(Broker::Nats(_)) | None => return,
         };
         if u64::from(most) > limit.is {
-            let (title, source) = (self.title(), shown(&route.from.broker));
+            let (title, source) = (self.title(), shown(source));
             let (is, most) = (size_text(limit.is), size_text(u64::from(most)));
             let what = format!("{title} takes messages of at most {is}, and those of broker {source} may have {most}");
             let hint = format!("set `{key} = \"{is}\"` on {source}, so that what is larger is not taken from it");

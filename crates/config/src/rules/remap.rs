@@ -17,7 +17,7 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
     }
     if remap.response_topic && remap.ways_back.is_empty() && !comes_back(config, route) {
         let what =
-            format!("no route leads back to {}, so no answer to a request arrives there", shown(&route.from.broker));
+            format!("no route leads back to {}, so no answer to a request arrives there", shown(route.from.name()));
         context.warning(&written.remap, what, "add one, or `direction = \"both\"`, or leave out `response_topic`");
     }
     // A plugin in front of the remap may have changed the topics: then they are its author's to get right.
@@ -61,8 +61,8 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
 /// Whether some route leads from one of its targets to its source.
 fn comes_back(config: &Config, route: &Route) -> bool {
     let targets: Vec<&str> = route.to.iter().flat_map(|target| config.brokers_of(target)).collect();
-    let mut back = config.routes.iter().filter(|other| targets.contains(&other.from.broker.as_str()));
-    back.any(|back| config.leads_to(back, &route.from.broker))
+    let mut back = config.routes.iter().filter(|other| targets.iter().any(|target| other.from.has(target)));
+    back.any(|back| config.leads_to_source(back, &route.from))
 }
 
 /// What fits `from` is renamed, and what does not is dropped.

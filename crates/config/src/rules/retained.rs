@@ -10,9 +10,10 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
     let mut first: HashMap<(&str, &str), (&str, Retained)> = HashMap::new();
     for (route, written) in draft.routes() {
         let source = &route.from;
-        for filter in &written.topics {
+        for (broker, filter) in source.brokers.iter().flat_map(|broker| written.topics.iter().map(move |f| (broker, f)))
+        {
             let here = (route.name.as_str(), source.retained);
-            let (other, wants) = *first.entry((&source.broker, filter.value.as_str())).or_insert(here);
+            let (other, wants) = *first.entry((broker, filter.value.as_str())).or_insert(here);
             if wants != source.retained {
                 let what = format!(
                     "`{}` is one subscription, of which this route and `{other}` want different things that are stored",
@@ -22,8 +23,8 @@ pub(super) fn check(context: &Context<'_>, draft: &Draft) {
                 context.error(&filter.at, what, hint);
             }
         }
-        let link = draft.config.brokers.get(&source.broker).and_then(|broker| broker.link());
-        if source.retained == Retained::Never && link.is_some_and(may_say_bridge) {
+        let mut links = source.brokers.iter().filter_map(|broker| draft.config.brokers.get(broker)?.link());
+        if source.retained == Retained::Never && links.any(may_say_bridge) {
             let what = "with the bridge bit nothing tells stored messages from live ones, so `retained = \"never\"` is as \"new\"";
             let hint = "set `bridge = \"off\"` in its broker, or `version = \"5\"` if the broker speaks that";
             context.warning(&written.at, what, hint);

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, written: &WrittenRoute) {
     reaches_something(context, config, route, written);
     required(context, route, written);
-    let source = config.brokers.get(&route.from.broker);
+    let mut sources = route.from.brokers.iter().filter_map(|broker| config.brokers.get(broker));
+    let has_stream = sources.any(|broker| broker.nats().is_some());
     for At { value: filter, at } in written.topics.iter().filter(|filter| filter.value.share().is_some()) {
-        if source.is_some_and(|broker| broker.nats().is_some()) {
+        if has_stream {
             let what = format!(
                 "{} shares a subscription of MQTT, which a NATS JetStream does not have",
                 shown(filter.as_str())

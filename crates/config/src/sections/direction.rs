@@ -30,16 +30,28 @@ pub(super) fn back(
         let what = "`direction = \"both\"` is for routes without plugins: what they do to a message has no inverse";
         return error(what.to_owned(), "write two routes, each with the plugins that it needs");
     }
+    let ([source], None) = (&route.from.brokers[..], &route.from.set) else {
+        // Without one the name is missing, which is reported elsewhere.
+        route.from.set.as_ref()?;
+        let what = format!(
+            "`direction = \"both\"` needs one broker that it goes back to, and {} is a source of several",
+            shown(route.from.name())
+        );
+        return error(
+            what,
+            "write a route for each way: the way back goes to a target set of these brokers, or to one of them",
+        );
+    };
     let ([target], [to]) = (&route.to[..], &written.to[..]) else {
         let what = format!("`direction = \"both\"` needs one target that it comes back from, not {}", route.to.len());
         return error(what, "name one broker in `to`, or write a route for each way");
     };
-    if target == &route.from.broker {
+    if target == source {
         let what = format!("{} is the source and the target of a route in both directions", shown(target));
         return error(what, "name another broker in `to`");
     }
     // Names that mean nothing are reported elsewhere.
-    if !brokers.contains_key(&route.from.broker) {
+    if !brokers.contains_key(source) {
         return None;
     }
     if !brokers.contains_key(target) {
@@ -65,7 +77,8 @@ pub(super) fn back(
     };
     let topics = written.topics.iter().map(|filter| image(context, route, filter)).collect::<Option<Vec<_>>>()?;
     let from = Source {
-        broker: target.clone(),
+        brokers: vec![target.clone()],
+        set: None,
         topics: topics.iter().map(|filter| filter.value.clone()).collect(),
         qos: route.from.qos,
         retained: route.from.retained,
@@ -73,7 +86,7 @@ pub(super) fn back(
     let back = Route {
         name,
         from,
-        to: vec![route.from.broker.clone()],
+        to: vec![source.clone()],
         required: None,
         remap,
         plugins: Vec::new(),
@@ -83,10 +96,10 @@ pub(super) fn back(
     };
     let written = WrittenRoute {
         at: written.at.clone(),
-        broker: to.at.clone(),
+        source: to.at.clone(),
         topics,
         plugins: Vec::new(),
-        to: vec![At { value: route.from.broker.clone(), at: written.broker.clone() }],
+        to: vec![At { value: source.clone(), at: written.source.clone() }],
         required: Vec::new(),
         remap: written.remap.clone(),
         both: None,

@@ -16,6 +16,7 @@ mod scalars;
 mod secret;
 mod share;
 mod shared_sessions;
+mod source_set;
 mod spool;
 mod status;
 mod target_set;
@@ -54,6 +55,7 @@ pub(crate) struct Written {
     pub(crate) brokers: BTreeMap<String, Span>,
     /// Brokers that say how long a session is kept.
     pub(crate) session_expiries: BTreeSet<String>,
+    pub(crate) sources: BTreeMap<String, WrittenSet>,
     pub(crate) targets: BTreeMap<String, WrittenSet>,
     pub(crate) plugins: BTreeMap<String, WrittenPlugin>,
     /// In the order of the configuration's routes.
@@ -62,7 +64,7 @@ pub(crate) struct Written {
     pub(crate) presets: BTreeMap<String, Filled>,
 }
 
-/// A target set's.
+/// A source's or a target set's.
 #[derive(Debug)]
 pub(crate) struct WrittenSet {
     pub(crate) at: Span,
@@ -92,6 +94,13 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
         brokers.insert(name.value.to_owned(), broker::read_broker(section, name.value, &gateway));
     }
     check_client_ids(context, &brokers, &written);
+    let mut sources = BTreeMap::new();
+    for (name, section) in root.named("sources", "[sources.<name>]") {
+        context.check_name("source", name.value, &name.at);
+        let (set, members) = source_set::read_source_set(section);
+        written.sources.insert(name.value.to_owned(), WrittenSet { at: name.at, members });
+        sources.insert(name.value.to_owned(), set);
+    }
     let mut targets = BTreeMap::new();
     for (name, section) in root.named("targets", "[targets.<name>]") {
         context.check_name("target set", name.value, &name.at);
@@ -108,7 +117,7 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
     }
     let mut routes = Vec::new();
     for section in root.take("routes").map(|value| value.sections("[[routes]]")).unwrap_or_default() {
-        let (route, as_written) = route::read_route(section, gateway.allow_control_characters);
+        let (route, as_written) = route::read_route(section, &sources, gateway.allow_control_characters);
         let back = direction::back(context, &route, &as_written, &brokers);
         routes.push(route);
         written.routes.push(as_written);
@@ -119,7 +128,7 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
     }
     let admin = root.section("admin", "[admin]").and_then(gateway::read_admin);
     root.finish();
-    let mut config = Config { gateway, brokers, targets, plugins, routes, admin };
+    let mut config = Config { gateway, brokers, sources, targets, plugins, routes, admin };
     ways_back::fill(&mut config);
     shared_sessions::end(&mut config, &written);
     Draft { config, written }

@@ -5,11 +5,11 @@ use super::remap::read_remap;
 use super::scalars::{check_order, read_qos};
 use super::share::read_share;
 use crate::bounds;
-use crate::model::{Ack, OnFailure, Priority, Retain, Retained, Retry, Route, Source, Workers};
+use crate::model::{Ack, OnFailure, Priority, Retain, Retained, Retry, Route, Source, SourceSet, Workers};
 use crate::problem::Span;
 use crate::topics::{FilterTree, Pattern};
 use crate::tree::{At, Section, Value};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use tidegate_message::{QoS, TopicFilter};
 use toml::de::DeValue;
@@ -19,8 +19,8 @@ use toml::de::DeValue;
 pub(crate) struct WrittenRoute {
     /// Of the name, or of the route if it has none.
     pub(crate) at: Span,
-    /// Of the source's name.
-    pub(crate) broker: Span,
+    /// Of the name of the broker or source that it takes from.
+    pub(crate) source: Span,
     pub(crate) topics: Vec<At<TopicFilter>>,
     pub(crate) plugins: Vec<At<String>>,
     pub(crate) to: Vec<At<String>>,
@@ -34,18 +34,22 @@ pub(crate) struct WrittenRoute {
 }
 
 /// Makes a section into a route. What could not be used is empty.
-pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bool) -> (Route, WrittenRoute) {
+pub(crate) fn read_route(
+    mut section: Section<'_, '_, '_, '_>,
+    sources: &BTreeMap<String, SourceSet>,
+    allow_control: bool,
+) -> (Route, WrittenRoute) {
     let context = section.context;
     let name = section.require("name", "\"telemetry\"").and_then(|value| value.text());
     if let Some(name) = &name {
         context.check_name("route", name.value, &name.at);
     }
     let from = section.require("from", "{ broker = \"home\", topics = [\"dev/#\"] }");
-    let from =
-        from.and_then(|value| value.section("from = { broker = \"home\", topics = [\"dev/#\"] }")).map(read_source);
-    let (from, share, broker, topics) = from.unwrap_or_else(|| {
-        let from =
-            Source { broker: String::new(), topics: Vec::new(), qos: QoS::AtLeastOnce, retained: Retained::default() };
+    let from = from.and_then(|value| value.section("from = { broker = \"home\", topics = [\"dev/#\"] }"));
+    let from = from.map(|section| read_source(section, sources));
+    let (from, share, source, topics) = from.unwrap_or_else(|| {
+        let (brokers, set, topics) = (Vec::new(), None, Vec::new());
+        let from = Source { brokers, set, topics, qos: QoS::AtLeastOnce, retained: Retained::default() };
         (from, None, section.at.clone(), Vec::new())
     });
     let plugins = names(context, "plugins", section.texts("plugins").unwrap_or_default());
@@ -101,11 +105,31 @@ pub(crate) fn read_route(mut section: Section<'_, '_, '_, '_>, allow_control: bo
         priority,
     };
     let required = required.unwrap_or_default();
-    (route, WrittenRoute { at, broker, topics, plugins, to, required, remap: remap_at, both, share })
+    (route, WrittenRoute { at, source, topics, plugins, to, required, remap: remap_at, both, share })
 }
 
-fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Option<Span>, Span, Vec<At<TopicFilter>>) {
-    let broker = section.require("broker", "\"home\"").and_then(|value| value.text());
+fn read_source(
+    mut section: Section<'_, '_, '_, '_>,
+    sources: &BTreeMap<String, SourceSet>,
+) -> (Source, Option<Span>, Span, Vec<At<TopicFilter>>) {
+    let set = section.take("source");
+    let (mut brokers, mut at) = (Vec::new(), section.at.clone());
+    if let Some(set) = &set
+        && let Some(broker) = section.take("broker")
+    {
+        broker.error("a route takes from a `broker` or from a `source`, not from both", "leave out one of them");
+        at = set.at.clone();
+    } else if set.is_none()
+        && let Some(broker) = section.require("broker", "\"home\"").and_then(|value| value.text())
+    {
+        (brokers, at) = (vec![broker.value.to_owned()], broker.at);
+    }
+    let set = set.and_then(|value| value.text()).map(|name| {
+        at = name.at;
+        name.value.to_owned()
+    });
+    // That there is none of this name is reported elsewhere.
+    brokers.extend(set.iter().filter_map(|name| sources.get(name)).flat_map(|set| set.brokers.iter().cloned()));
     let list = section.require("topics", "[\"dev/#\"]").and_then(|value| value.texts());
     if list.as_ref().is_some_and(Vec::is_empty) {
         section.context.error(&section.at, "`topics` is empty, so no message would come", "name a filter in it");
@@ -116,10 +140,8 @@ fn read_source(mut section: Section<'_, '_, '_, '_>) -> (Source, Option<Span>, S
     let qos = section.take("qos").and_then(|value| read_qos(&value)).unwrap_or(QoS::AtLeastOnce);
     let retained = section
         .choice("retained", &[("forward", Retained::Forward), ("new", Retained::New), ("never", Retained::Never)]);
-    let broker_at = broker.as_ref().map_or(section.at.clone(), |name| name.at.clone());
     section.finish();
-    let broker = broker.map(|name| name.value.to_owned()).unwrap_or_default();
-    (Source { broker, topics: values_of(&topics), qos, retained }, share, broker_at, topics)
+    (Source { brokers, set, topics: values_of(&topics), qos, retained }, share, at, topics)
 }
 
 /// A filter that another one of the route covers brings nothing, or the same message twice.

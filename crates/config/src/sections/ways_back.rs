@@ -8,14 +8,15 @@ use std::sync::Arc;
 /// Gives each remap that renames response topics the ways back from its targets.
 pub(super) fn fill(config: &mut Config) {
     let wanted = |route: &Route| route.remap.as_ref().is_some_and(|remap| remap.response_topic);
-    let mut known: BTreeMap<(String, Vec<String>), Arc<[WayBack]>> = BTreeMap::new();
+    // By source and targets.
+    let mut known = BTreeMap::new();
     for at in 0..config.routes.len() {
         let route = &config.routes[at];
         if !wanted(route) {
             continue;
         }
-        let key = (route.from.broker.clone(), route.to.clone());
-        let ways = known.entry(key).or_insert_with(|| ways(config, route)).clone();
+        let key = (route.from.brokers.clone(), route.to.clone());
+        let ways: Arc<[WayBack]> = known.entry(key).or_insert_with(|| ways(config, route)).clone();
         if let Some(remap) = &mut config.routes[at].remap {
             remap.ways_back = ways;
         }
@@ -25,11 +26,15 @@ pub(super) fn fill(config: &mut Config) {
 /// All ways from the targets of a route back to its source, in the order of the targets and of the file; those that rename
 /// alike are one.
 fn ways(config: &Config, request: &Route) -> Arc<[WayBack]> {
-    let targets = request.to.iter().flat_map(|target| config.brokers_of(target));
+    let targets: Vec<&str> = request.to.iter().flat_map(|target| config.brokers_of(target)).collect();
+    let comes_from = |at: usize, route: &Route| {
+        route.from.has(targets[at]) && !targets[..at].iter().any(|before| route.from.has(before))
+    };
+    let routes = (0..targets.len()).flat_map(|at| config.routes.iter().filter(move |route| comes_from(at, route)));
     let mut ways: Vec<WayBack> = Vec::new();
-    for route in targets.flat_map(|target| config.routes.iter().filter(move |route| route.from.broker == target)) {
+    for route in routes {
         // What a plugin calls it nobody knows.
-        if !config.leads_to(route, &request.from.broker) || config.may_rewrite(route) {
+        if !config.leads_to_source(route, &request.from) || config.may_rewrite(route) {
             continue;
         }
         let there = match route.remap.as_ref().map(|remap| &remap.renaming) {

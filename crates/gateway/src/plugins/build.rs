@@ -136,7 +136,7 @@ impl Preparer {
 
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
         let (mut plugins, mut keys) = (Vec::new(), Vec::new());
-        let (source, workers): (Arc<str>, _) = (route.from.broker.as_str().into(), route.workers);
+        let (source, workers): (Arc<str>, _) = (route.from.name().into(), route.workers);
         let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new() };
         let mut swaps: Vec<Swap> = std::iter::repeat_with(swap).take(workers.count).collect();
         let (mut changed, mut wrong) = (Vec::new(), Vec::new());

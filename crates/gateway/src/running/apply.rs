@@ -114,6 +114,7 @@ impl Gateway {
         }
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
+        self.set_sources(&config, &before);
         self.subscribe(&config, &before);
         self.tell_status(&config, &before);
         *inner.config.borrow_mut() = config;

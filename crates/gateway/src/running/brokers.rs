@@ -201,35 +201,42 @@ impl Gateway {
     /// Asks every source for what its routes want, `before` being what was in force.
     pub(super) fn subscribe(&self, config: &Config, before: &Config) {
         for name in config.brokers.keys() {
-            let Some(at) = self.broker_index(name) else { continue };
             let is_same = subscriptions::are_same(before, config, name);
-            if let Kind::Embedded { subscribed, .. } = &self.inner.path.borrow().end(at).kind
-                && is_same
-                && !subscribed.is_empty()
-            {
-                continue;
+            self.subscribe_at(config, name, is_same);
+        }
+    }
+
+    /// Asks one source; `is_same`: its routes want what they wanted.
+    pub(super) fn subscribe_at(&self, config: &Config, name: &str, is_same: bool) {
+        let Some(at) = self.broker_index(name) else { return };
+        let is_same = is_same && !config.sources.values().any(|set| set.brokers.iter().any(|broker| broker == name));
+        if let Kind::Embedded { subscribed, .. } = &self.inner.path.borrow().end(at).kind
+            && is_same
+            && !subscribed.is_empty()
+        {
+            return;
+        }
+        // A link is asked all the same: it asks once more for what was refused.
+        let known = self.inner.wanted.borrow().get(name).filter(|_| is_same).cloned();
+        let wanted =
+            known.unwrap_or_else(|| subscriptions::wanted(config, name, |from| self.is_subscribed(from, name)));
+        let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
+            Kind::Link(handle) => {
+                self.subscribe_link(name, handle.clone(), wanted);
+                return;
             }
-            // A link is asked all the same: it asks once more for what was refused.
-            let known = self.inner.wanted.borrow().get(name).filter(|_| is_same).cloned();
-            let wanted = known.unwrap_or_else(|| subscriptions::wanted(config, name));
-            let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
-                Kind::Link(handle) => {
-                    self.subscribe_link(name, handle.clone(), wanted);
-                    continue;
-                }
-                #[cfg(feature = "nats")]
-                Kind::Nats(handle) => {
-                    handle.subscribe(wanted.into_iter().filter_map(|one| one.filter.ok()).collect());
-                    continue;
-                }
-                Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),
-                Kind::Gone => continue,
-            };
-            // Retained messages come back while we ask: nothing may be borrowed here.
-            embedded::subscribe(&local, &mut subscribed, &wanted);
-            if let Kind::Embedded { subscribed: known, .. } = &mut self.inner.path.borrow_mut().end_mut(at).kind {
-                *known = subscribed;
+            #[cfg(feature = "nats")]
+            Kind::Nats(handle) => {
+                handle.subscribe(wanted.into_iter().filter_map(|one| one.filter.ok()).collect());
+                return;
             }
+            Kind::Embedded { local, subscribed, .. } => (local.clone(), std::mem::take(subscribed)),
+            Kind::Gone => return,
+        };
+        // Retained messages come back while we ask: nothing may be borrowed here.
+        embedded::subscribe(&local, &mut subscribed, &wanted);
+        if let Kind::Embedded { subscribed: known, .. } = &mut self.inner.path.borrow_mut().end_mut(at).kind {
+            *known = subscribed;
         }
     }
 

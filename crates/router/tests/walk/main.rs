@@ -6,6 +6,7 @@
 //! | `regression` | stories that went wrong once |
 //! | `again` | what a message is when it has waited, was sent and waits once more |
 //! | `meshes` | up to four brokers that carry marks, keep to the bridge bit, or do neither, and three gateways: what crosses which route, how often, and that it ends |
+//! | `twins` | the same message of two brokers of a source: who is told when |
 //! | `story`, `setup` | what may happen, and what may be configured |
 //! | `play` | does it to a router: `sending` as sources, `deciding` as plugins, `taking` as targets, `operating` as operators, `restarting` as the next process |
 //! | `ledger`, `expect` | what happened to each message, and what must hold at each step and at the end |
@@ -34,3 +35,4 @@ mod stories;
 mod story;
 mod taking;
 mod target;
+mod twins;

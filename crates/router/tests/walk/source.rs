@@ -16,6 +16,10 @@ impl Ack for Token {
     fn exactly_once(self) -> Option<u16> {
         self.packet_id
     }
+
+    fn packet_id(self) -> Option<u16> {
+        self.packet_id
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

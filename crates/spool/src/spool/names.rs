@@ -70,7 +70,7 @@ impl Spool {
     /// What a queue stands for.
     pub fn key(&self, queue: QueueId) -> Key {
         let text = self.state.text(self.queues[usize::from(queue)].name);
-        text.and_then(queue_key).unwrap_or(Key { target: "?".to_owned(), class: 0 })
+        text.and_then(queue_key).unwrap_or_else(|| Key::new("?", 0))
     }
 
     /// All queues there are.

@@ -240,6 +240,7 @@ mod tests {
         latency.record(2_000);
         latency.record(131_000);
         let route = |name: &str, plugins: Vec<PluginSnapshot>| RouteSnapshot {
+            twins: 0,
             name: name.into(),
             account: Account {
                 received: 1_234_567,
