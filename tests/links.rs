@@ -31,6 +31,7 @@ mod handshakes;
 mod hello;
 mod members;
 mod personas;
+mod probes;
 mod refusals;
 mod refused;
 mod skipped;

@@ -98,6 +98,7 @@ pub(crate) const TOPIC_ALIAS_MAX: Number = number(10, 0, 65_535);
 
 /// The default is never used: without `counters` none are published.
 pub(crate) const COUNTERS: Period = span(MINUTE, SECOND, DAY);
+pub(crate) const PROBE: Period = span(10 * SECOND, SECOND, HOUR);
 pub(crate) const MAX_QOS: Number = number(2, 0, 2);
 /// Zero: no marks. Names of 64 bytes make a mark of 4 KiB.
 pub(crate) const HOP_LIMIT: Number = number(8, 0, 64);

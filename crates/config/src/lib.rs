@@ -35,8 +35,8 @@ pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, Announcement, BridgeMode, Broker, BrokerUrl, Config, EmbeddedBroker, EmbeddedLimits,
     Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, NatsBroker, NatsServer,
-    OnFailure, Plugin, Policy, Priority, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry,
-    Rewrite, RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status,
+    OnFailure, Plugin, Policy, Priority, Probe, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained,
+    Retry, Rewrite, RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status,
     TargetSet, Template, TemplateError, Tls, TwinKey, Version, WhenFull, Will, Workers,
 };
 pub use notes::Note;

@@ -8,6 +8,7 @@ mod patience;
 use crate::link_reports::Troubles;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Crew, Here, Outbox, Post, Swap};
+use crate::probe::Probing;
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use crate::target_sessions::{Session, TargetSessions};
@@ -68,6 +69,7 @@ pub(crate) struct End {
     pub(crate) sessions_lost: u64,
     /// What its link tells of it.
     pub(crate) troubles: Troubles,
+    pub(crate) probing: Option<Probing>,
 }
 
 /// The plugins of one route: where they are reached, and what they are.
@@ -208,6 +210,7 @@ impl DataPath {
             connects: 0,
             sessions_lost: 0,
             troubles,
+            probing: None,
         });
         if let Kind::Link(handle) = &self.ends[at.at()].kind
             && let Some(memory) = self.router.memory_of(at)
@@ -254,6 +257,9 @@ impl DataPath {
         }
         if !skipped.is_empty() {
             self.skipped(from, skipped, now);
+        }
+        if let Some(probing) = &mut self.end_mut(from).probing {
+            received.retain(|one| one.ack.is_some() || !probing.takes(&one.message, now));
         }
         if !received.is_empty() {
             let flag = self.end(from).retain_flag;

@@ -34,6 +34,7 @@ mod observe;
 mod plugin_check;
 mod plugins;
 mod preflight;
+mod probe;
 mod report;
 mod running;
 mod serve;

@@ -25,6 +25,7 @@ impl DataPath {
         let mut looks_on = false;
         for broker in all {
             looks_on |= self.may_be_given_up(broker, now);
+            self.has_to_prove_itself(broker, now);
             if let Some(why) = self.is_lost(broker, now) {
                 let name = self.router.broker(broker).name.clone();
                 self.end_mut(broker).given_up_for = Some(why.clone());
@@ -65,7 +66,17 @@ impl DataPath {
         } else {
             end.waits_since = None;
         }
-        looks_on || waits && self.router.takeover_after(broker).is_some()
+        let has_probes = end.probing.is_some();
+        looks_on || (waits || has_probes) && self.router.takeover_after(broker).is_some()
+    }
+
+    /// One that was given up is well only from when its probes come back.
+    fn has_to_prove_itself(&mut self, broker: BrokerId, now: Instant) {
+        let is_silent = self.end(broker).probing.as_ref().is_some_and(|probing| probing.silent_for(now).is_some());
+        let health = &mut self.router.broker_mut(broker).health;
+        if is_silent && health.given_up && health.up_since.is_some() {
+            health.up_since = Some(now);
+        }
     }
 
     /// Why a broker is to be given up, if it is.
@@ -88,6 +99,9 @@ impl DataPath {
         let patience = self.router.takeover_after(at)?;
         if broker.refuses_all() || broker.refuses_since().is_some_and(|since| now >= since + patience) {
             return Some(end.troubles.refusal.clone().unwrap_or_else(|| "it refuses what it is sent".to_owned()));
+        }
+        if end.probing.as_ref().and_then(|probing| probing.silent_for(now)).is_some_and(|silent| silent >= patience) {
+            return Some(format!("no probe has come back for {}", humantime::format_duration(patience)));
         }
         let silent_since = end.waits_since?.max(broker.answered_at().unwrap_or(end.waits_since?));
         let words = || format!("it has acknowledged nothing for {}", humantime::format_duration(patience));

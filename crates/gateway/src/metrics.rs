@@ -222,6 +222,22 @@ const FAMILIES: &[Family] = &[
             }
         },
     ),
+    ("tidegate_broker_probe_seconds", "gauge", "How long the last probe that came back was away.", |s, out| {
+        for broker in &s.brokers {
+            let took = broker.probe.and_then(|(took, _)| took);
+            took.iter().for_each(|took| out.add(&[("broker", &broker.name)], took.as_secs_f64()));
+        }
+    }),
+    (
+        "tidegate_broker_probes_lost_total",
+        "counter",
+        "Probes that had not come back when the next was due.",
+        |s, out| {
+            for broker in &s.brokers {
+                broker.probe.iter().for_each(|(_, lost)| out.add(&[("broker", &broker.name)], *lost as f64));
+            }
+        },
+    ),
     (
         "tidegate_broker_unanswered",
         "gauge",

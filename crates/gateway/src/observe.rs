@@ -3,6 +3,7 @@
 use crate::counters::StageCounters;
 use crate::data_path::{DataPath, Kind};
 use crate::plugins::build::{PluginInfo, short};
+use crate::probe::Probing;
 use crate::snapshot::{
     BrokerSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
 };
@@ -91,6 +92,7 @@ impl DataPath {
                 taken_as_done = handle.taken_as_done();
                 let rests = broker.rests(Instant::now());
                 problems = crate::link_reports::problems(&subscriptions, overdue.as_ref(), &end.troubles, rests);
+                problems.extend(end.probing.as_ref().and_then(|probing| probing.problem(Instant::now())));
                 ready = handle.is_settled() && problems.is_empty();
                 (bytes_in, bytes_out) = (handle.stats().bytes_in, handle.stats().bytes_out);
             }
@@ -120,6 +122,7 @@ impl DataPath {
             skipped,
             own,
             taken_as_done,
+            probe: end.probing.as_ref().map(Probing::told),
             notes: end.troubles.notes.clone(),
             received: broker.received,
             sent: broker.sent,

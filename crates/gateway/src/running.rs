@@ -6,6 +6,7 @@
 mod apply;
 mod brokers;
 mod late;
+mod probes;
 mod sources;
 mod status;
 
@@ -67,6 +68,7 @@ struct Inner {
     told_status: RefCell<HashMap<String, status::ToldStatus>>,
     /// Others may want the counters now, or at other times.
     status_changed: tokio::sync::Notify,
+    probes_changed: tokio::sync::Notify,
     /// What is missing, or was wrong, is looked at again now.
     again: Rc<tokio::sync::Notify>,
     stop: CancellationToken,
@@ -147,6 +149,7 @@ impl Gateway {
                 standbys: RefCell::default(),
                 told_status: RefCell::default(),
                 status_changed: tokio::sync::Notify::new(),
+                probes_changed: tokio::sync::Notify::new(),
                 again: Rc::default(),
                 stop: CancellationToken::new(),
                 recovered: Cell::new(false),
@@ -164,6 +167,7 @@ impl Gateway {
         tokio::task::spawn_local(gateway.clone().try_held_again());
         tokio::task::spawn_local(gateway.clone().tell_counters());
         tokio::task::spawn_local(gateway.clone().follow_sources());
+        tokio::task::spawn_local(gateway.clone().send_probes());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
         if !late.paths().is_empty() {

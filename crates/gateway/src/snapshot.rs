@@ -1,6 +1,7 @@
 //! What the gateway has done so far, for people and for monitoring.
 
 use crate::report::LastReloads;
+use std::time::Duration;
 use tidegate_router::Account;
 
 /// The state of everything at one moment.
@@ -171,6 +172,8 @@ pub struct BrokerSnapshot {
     pub own: Option<tidegate_broker::Stats>,
     /// Exchanges of QoS 2 that were taken as done without its answer.
     pub taken_as_done: u64,
+    /// If it has probes: how long the last that came back was away, and how many have not come back.
+    pub probe: Option<(Option<Duration>, u64)>,
     /// What is known of what it does not do.
     pub notes: Vec<String>,
     /// Messages received from it.

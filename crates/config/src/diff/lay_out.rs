@@ -4,8 +4,8 @@
 
 use crate::model::{
     Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, NatsBroker, Plugin, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy, SourceSet,
-    SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
+    LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy,
+    SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -131,6 +131,7 @@ impl Keys {
             birth,
             farewell,
             status,
+            probe,
             spool,
         } = link;
         self.told("url", url);
@@ -171,6 +172,10 @@ impl Keys {
         birth.iter().for_each(|said| self.section("birth", |keys| keys.announcement(said)));
         farewell.iter().for_each(|said| self.section("farewell", |keys| keys.announcement(said)));
         status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
+        if let Some(Probe { topic, every }) = probe {
+            self.told("probe.topic", topic);
+            self.time("probe.every", *every);
+        }
         self.section("spool", |keys| keys.spool(spool));
     }
 

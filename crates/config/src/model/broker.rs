@@ -130,8 +130,19 @@ pub struct LinkBroker {
     pub farewell: Option<Announcement>,
     /// What it is told of the gateway's own state. Never with `will`, `birth` or `farewell`.
     pub status: Option<Status>,
+    /// By which it is seen whether it passes on what it takes.
+    pub probe: Option<Probe>,
     /// What waits for it.
     pub spool: SpoolSettings,
+}
+
+/// A message that is published again and again, and is to come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Where; nothing else is to be published there.
+    pub topic: Topic,
+    /// How often.
+    pub every: Duration,
 }
 
 /// Where a broker is: `scheme://host:port/path`, or `unix:///path`.

@@ -12,7 +12,7 @@ mod template;
 
 pub use broker::{
     Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
-    ListenAddr, ListenScheme, Reconnect, Scheme, Tls, Version, Will,
+    ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
     Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,

@@ -5,6 +5,7 @@ use super::broker_keys::{EMBEDDED_KEYS, NATS_KEYS};
 use super::embedded::read_embedded;
 use super::headers::read_headers;
 use super::nats::{is_nats, read_nats};
+use super::probe::read_probe;
 use super::scalars::check_order;
 use super::secret::read_secret;
 use super::spool::read_spool;
@@ -98,6 +99,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
     }
     let session_expiry = section.duration("session_expiry", bounds::SESSION_EXPIRY);
     let status = read_status(&mut section, gateway);
+    let probe = read_probe(&mut section, gateway, version, bridge);
     let about = About {
         allow_control: gateway.allow_control_characters,
         may_be_v5: matches!(version, Version::Auto | Version::V5),
@@ -131,6 +133,7 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         birth,
         farewell,
         status,
+        probe,
         max_qos: section.take("max_qos").and_then(|value| read_max_qos(&value)).unwrap_or(QoS::ExactlyOnce),
         headers: headers.unwrap_or_default(),
         spool,

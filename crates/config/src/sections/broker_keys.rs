@@ -1,7 +1,7 @@
 //! Which keys of a broker say which kind it is.
 
 /// Keys that only a link knows.
-pub(super) const LINK_KEYS: [&str; 20] = [
+pub(super) const LINK_KEYS: [&str; 21] = [
     "preset",
     "url",
     "version",
@@ -20,11 +20,12 @@ pub(super) const LINK_KEYS: [&str; 20] = [
     "will",
     "birth",
     "farewell",
+    "probe",
     "max_qos",
     "headers",
 ];
 /// Of these, what only MQTT has.
-pub(super) const MQTT_KEYS: [&str; 12] = [
+pub(super) const MQTT_KEYS: [&str; 13] = [
     "preset",
     "version",
     "keep_alive",
@@ -35,6 +36,7 @@ pub(super) const MQTT_KEYS: [&str; 12] = [
     "will",
     "birth",
     "farewell",
+    "probe",
     "max_qos",
     "headers",
 ];

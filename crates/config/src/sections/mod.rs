@@ -10,6 +10,7 @@ mod headers;
 mod lists;
 mod nats;
 mod plugin;
+mod probe;
 mod remap;
 mod route;
 mod scalars;

@@ -115,6 +115,7 @@ impl Gateway {
         inner.again.notify_waiters();
         self.configure(&config, prepared, &mut changes);
         self.set_sources(&config, &before);
+        self.set_probes(&config);
         self.subscribe(&config, &before);
         self.tell_status(&config, &before);
         *inner.config.borrow_mut() = config;

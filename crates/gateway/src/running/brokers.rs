@@ -220,9 +220,10 @@ impl Gateway {
         let known = self.inner.wanted.borrow().get(name).filter(|_| is_same).cloned();
         let wanted =
             known.unwrap_or_else(|| subscriptions::wanted(config, name, |from| self.is_subscribed(from, name)));
+        let probe = self.probe_filter(name);
         let (local, mut subscribed) = match &mut self.inner.path.borrow_mut().end_mut(at).kind {
             Kind::Link(handle) => {
-                self.subscribe_link(name, handle.clone(), wanted);
+                self.subscribe_link(name, handle.clone(), wanted, probe);
                 return;
             }
             #[cfg(feature = "nats")]
@@ -241,11 +242,18 @@ impl Gateway {
     }
 
     /// Straight to what is wanted, or in two steps where a message could come twice in between.
-    fn subscribe_link(&self, name: &str, handle: LinkHandle, wanted: Vec<SubscribeFilter>) {
+    fn subscribe_link(
+        &self,
+        name: &str,
+        handle: LinkHandle,
+        wanted: Vec<SubscribeFilter>,
+        probe: Option<SubscribeFilter>,
+    ) {
         let before = self.inner.wanted.borrow().get(name).cloned().unwrap_or_default();
         let first = subscriptions::between(&before, &wanted).unwrap_or_else(|| wanted.clone());
         self.inner.wanted.borrow_mut().insert(name.to_owned(), first.clone());
-        handle.subscribe(&first);
+        let with_probe = move |list: &[SubscribeFilter]| list.iter().cloned().chain(probe.clone()).collect::<Vec<_>>();
+        handle.subscribe(&with_probe(&first));
         if first == wanted {
             return;
         }
@@ -263,7 +271,7 @@ impl Gateway {
                 && *now == first
             {
                 now.clone_from(&wanted);
-                handle.subscribe(&wanted);
+                handle.subscribe(&with_probe(&wanted));
             }
         });
     }
