@@ -289,6 +289,25 @@ fn what_a_broker_sends_again_is_no_loop_nor_is_what_comes_on_another_connection(
     let (sifts, dropped) = comes_again(u32::MAX, false);
     assert!(sifts && dropped > 0, "else this shows nothing");
     assert_eq!(comes_again(0, false), (false, 0));
-    assert_eq!(comes_again(8, false), (false, 0), "a trial has begun by then");
+    assert_eq!(comes_again(5, false), (false, 0), "a trial has begun by then");
     assert_eq!(comes_again(u32::MAX, true), (false, 0));
+}
+
+#[test]
+fn the_parts_of_a_set_have_one_quota_together() {
+    let mut small = Small::new(
+        "[[routes]]\nname = \"r\"\nfrom = { broker = \"a\", topics = [\"t/#\"] }\nto = [\"both\"]\n\
+         [targets.both]\npolicy = \"balance\"\nmembers = [\"b\", \"c\"]\n\
+         spool = { max_messages = 3, when_full = \"drop-newest\" }\n",
+    );
+    for n in 0..8 {
+        let topic = Topic::new(format!("t/{n}")).expect("a topic");
+        small.receive(0, Message::new(topic, "x", QoS::AtLeastOnce));
+    }
+    let waiting = small.router.waiting();
+    let waits: Vec<(&str, u64)> = waiting.iter().map(|(queue, _)| (queue.key.target.as_str(), queue.items)).collect();
+    assert_eq!((waits, small.dropped()), (vec![("both", 3)], 5), "told as one queue");
+    assert_eq!(small.router.backlogs().len(), 1);
+    let each: Vec<usize> = [1, 2].map(|at| std::iter::from_fn(|| small.pull(at)).count()).into();
+    assert!(each.iter().all(|count| *count > 0), "both members have some: {each:?}");
 }
