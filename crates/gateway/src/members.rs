@@ -6,6 +6,7 @@
 //! (`link::suspect`), and a message that breaks one member must not be taken along to the others.
 
 use crate::data_path::{DataPath, Kind};
+use crate::probe::Probing;
 use std::time::{Duration, Instant};
 use tidegate_router::{BrokerId, Ticket};
 
@@ -72,7 +73,13 @@ impl DataPath {
 
     /// One that was given up is well only from when its probes come back.
     fn has_to_prove_itself(&mut self, broker: BrokerId, now: Instant) {
-        let is_silent = self.end(broker).probing.as_ref().is_some_and(|probing| probing.silent_for(now).is_some());
+        let Some(patience) = self.router.takeover_after(broker) else { return };
+        let is_silent = |probing: &Probing| {
+            // One that is on its way says nothing.
+            let patience = patience.min(probing.probe().every);
+            probing.silent_for(now).is_some_and(|silent| silent >= patience)
+        };
+        let is_silent = self.end(broker).probing.as_ref().is_some_and(is_silent);
         let health = &mut self.router.broker_mut(broker).health;
         if is_silent && health.given_up && health.up_since.is_some() {
             health.up_since = Some(now);

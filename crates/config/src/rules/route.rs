@@ -23,6 +23,14 @@ pub(super) fn check(context: &Context<'_>, config: &Config, route: &Route, writt
             context.error(at, what, hint);
         }
     }
+    for broker in &route.from.brokers {
+        let probe = config.brokers.get(broker).and_then(|broker| broker.link()?.probe.as_ref());
+        let Some(topic) = probe.map(|probe| probe.topic.as_str()) else { continue };
+        for At { at, .. } in written.topics.iter().filter(|filter| filter.value.as_str() == topic) {
+            let what = format!("{} is the probe of broker `{broker}`, which enters no route", shown(topic));
+            context.error(at, what, "leave it out, or give the probe another topic");
+        }
+    }
     if route.tick.is_some() && route.plugins.is_empty() {
         context.warning(&written.at, "`tick` calls plugins, and this route has none", "leave it out");
     }
