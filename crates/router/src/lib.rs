@@ -159,6 +159,8 @@ pub struct Router<A, S> {
     spool: Spool,
     queues: Vec<Queue>,
     queue_ids: AHashMap<(Target, u8), QueueId>,
+    /// All queues of a target and class.
+    kin: AHashMap<(String, u8), Vec<QueueId>>,
     spool_settings: HashMap<String, SpoolSettings>,
     /// Messages in the spool that the routes' accounts know of.
     in_spool: u64,
@@ -208,6 +210,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             spool,
             queues: Vec::new(),
             queue_ids: AHashMap::new(),
+            kin: AHashMap::new(),
             spool_settings: HashMap::new(),
             in_spool: 0,
             disk: DiskStatus::Good,

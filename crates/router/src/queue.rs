@@ -125,12 +125,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if let Some(target) = target.filter(|_| key.part.is_empty()) {
                 self.queue_ids.insert((target, class as u8), id);
             }
-            let is_kin = |known: &QueueId| {
-                let other = self.spool.key(known.spool());
-                (other.target, other.class) == (key.target.clone(), key.class)
-            };
-            let kin: Rc<[QueueId]> = (0..self.queues.len()).map(QueueId::new).filter(is_kin).chain([id]).collect();
-            kin.iter().filter(|known| **known != id).for_each(|known| self.queues[known.at()].kin = kin.clone());
+            let known = self.kin.entry((key.target, key.class)).or_default();
+            known.push(id);
+            let kin: Rc<[QueueId]> = known[..].into();
+            let others = kin.iter().filter(|known| **known != id);
+            others.for_each(|known| self.queues[known.at()].kin = kin.clone());
             self.queues.push(Queue {
                 target,
                 class,
@@ -307,6 +306,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Some(wanted) = set.wanted_parts.clone().filter(|wanted| *wanted != set.parts) else { return };
         let of_set = |queue: &tidegate_spool::QueueId| self.spool.key(*queue).target == name;
         if self.spool.queues().filter(of_set).any(|queue| self.spool.has_backlog(queue)) {
+            return;
+        }
+        // What waits for room is filed already.
+        if !self.blocked.is_empty() {
             return;
         }
         let plugin = self.spool.name(NameKind::Link, name);
