@@ -160,7 +160,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                         queues.push(None);
                     }
                 }
-                Target::Set(set) if !self.sets[set.at()].parts.is_empty() => {
+                Target::Set(set) if self.sets[set.at()].has_parts() => {
                     queues.push(self.queue_of_part(set, part.route, &message));
                 }
                 to => {

@@ -143,6 +143,13 @@ impl Set {
         }
     }
 
+    /// Whether a message waits in the queue of a part. Those of a set whose members all get everything wait for each member,
+    /// whatever parts it had before.
+    #[inline]
+    pub(crate) fn has_parts(&self) -> bool {
+        self.policy != Policy::All && !self.parts.is_empty()
+    }
+
     /// Whether its messages wait in other queues than they are to.
     pub(crate) fn wants_other_parts(&self) -> bool {
         self.wanted_parts.as_ref().is_some_and(|wanted| *wanted != self.parts)

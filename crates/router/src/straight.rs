@@ -96,7 +96,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let [target] = targets else { return None };
         // Known from the second message on.
         let queue = match target.to {
-            Target::Set(set) if !self.sets[set.at()].parts.is_empty() => {
+            Target::Set(set) if self.sets[set.at()].has_parts() => {
                 let (message, route) = of?;
                 self.known_queue_of_part(set, route, message)?
             }
