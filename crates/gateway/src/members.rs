@@ -74,11 +74,8 @@ impl DataPath {
     /// One that was given up is well only from when its probes come back.
     fn has_to_prove_itself(&mut self, broker: BrokerId, now: Instant) {
         let Some(patience) = self.router.takeover_after(broker) else { return };
-        let is_silent = |probing: &Probing| {
-            // One that is on its way says nothing.
-            let patience = patience.min(probing.probe().every);
-            probing.silent_for(now).is_some_and(|silent| silent >= patience)
-        };
+        // One that is on its way says nothing.
+        let is_silent = |probing: &Probing| probing.is_silent(patience.min(probing.probe().every), now);
         let is_silent = self.end(broker).probing.as_ref().is_some_and(is_silent);
         let health = &mut self.router.broker_mut(broker).health;
         if is_silent && health.given_up && health.up_since.is_some() {
@@ -107,7 +104,7 @@ impl DataPath {
         if broker.refuses_all() || broker.refuses_since().is_some_and(|since| now >= since + patience) {
             return Some(end.troubles.refusal.clone().unwrap_or_else(|| "it refuses what it is sent".to_owned()));
         }
-        if end.probing.as_ref().and_then(|probing| probing.silent_for(now)).is_some_and(|silent| silent >= patience) {
+        if end.probing.as_ref().is_some_and(|probing| probing.is_silent(patience, now)) {
             return Some(format!("no probe has come back for {}", humantime::format_duration(patience)));
         }
         let silent_since = end.waits_since?.max(broker.answered_at().unwrap_or(end.waits_since?));

@@ -65,8 +65,13 @@ impl Probing {
     }
 
     /// For how long nothing has come back.
-    pub(crate) fn silent_for(&self, now: Instant) -> Option<Duration> {
+    fn silent_for(&self, now: Instant) -> Option<Duration> {
         self.unanswered_since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Whether nothing has come back for so long.
+    pub(crate) fn is_silent(&self, patience: Duration, now: Instant) -> bool {
+        self.silent_for(now).is_some_and(|silent| silent >= patience)
     }
 
     /// What is wrong, in words, once a second one is missing.

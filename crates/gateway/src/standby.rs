@@ -6,12 +6,7 @@
 //! what is asked of it: nothing falls between two.
 
 use std::time::{Duration, Instant};
-
-/// A broker that is lost before it was active for this many times `failback` has to be well for longer the next time.
-const SOON: u32 = 10;
-
-/// How often that doubles at most.
-const DOUBLINGS: u32 = 6;
+use tidegate_pacing::Lapses;
 
 /// How a broker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +29,7 @@ struct Place {
     away_since: Option<Instant>,
     /// Since when it is active after it was not.
     active_since: Option<Instant>,
-    /// How often in a row it was lost soon.
-    lapses: u32,
+    lapses: Lapses,
     /// It was active, and is subscribed to until the one that is has granted everything.
     is_kept: bool,
 }
@@ -133,7 +127,7 @@ impl Standby {
         let well = |at: &usize| self.places[*at].well_since.is_some();
         let back = (0..self.active).filter(well).filter_map(|at| {
             let place = &self.places[at];
-            Some((at, place.well_since? + self.failback * (1 << place.lapses)))
+            Some((at, place.well_since? + place.lapses.patience(self.failback)))
         });
         // Of those whose time has come the preferred one.
         let back = back.min_by_key(|(at, when)| ((*when).max(now), *at));
@@ -148,11 +142,10 @@ impl Standby {
     }
 
     fn switch(&mut self, to: usize, now: Instant) -> Switch {
-        let (from, soon) = (self.active, self.failback * SOON);
+        let from = self.active;
         let left = &mut self.places[from];
         if left.well_since.is_none() {
-            let is_soon = left.active_since.is_some_and(|since| now < since + soon);
-            left.lapses = if is_soon { (left.lapses + 1).min(DOUBLINGS) } else { 0 };
+            left.lapses.failed(left.active_since.map(|since| now.saturating_duration_since(since)), self.failback);
         }
         (left.active_since, left.is_kept) = (None, true);
         let next = &mut self.places[to];

@@ -31,8 +31,8 @@ pub(crate) struct Part {
 
 impl PartialEq for Parts {
     fn eq(&self, other: &Self) -> bool {
-        let told = |parts: &Self| parts.0.iter().map(|part| (part.name.clone(), part.weight)).collect::<Vec<_>>();
-        told(self) == told(other)
+        let told = |part: &Part| (part.name.clone(), part.weight);
+        self.0.iter().map(told).eq(other.0.iter().map(told))
     }
 }
 

@@ -261,9 +261,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         all
     }
-}
 
-impl<A: Ack, S: Sessions> Router<A, S> {
     /// The queue of a message for a set that has several, if it is known already.
     pub(crate) fn known_queue_of_part(&self, set: SetId, route: RouteId, message: &Message) -> Option<QueueId> {
         let set = &self.sets[set.at()];

@@ -96,9 +96,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
         let weight_bytes = message.weight_bytes();
         for route in routes {
-            if self.routes[route.at()].watched && !redelivered {
-                self.watch(*route, &message, now);
-            }
+            self.watch(*route, &message, redelivered, now);
         }
         if others.is_empty()
             && routes.len() == ways.routes.len()
@@ -106,12 +104,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         {
             return self.go_straight(from, *last, to, weight_bytes, message, now);
         }
-        let debt = ack.map(|ack| {
-            self.brokers[from.at()].held_bytes += weight_bytes;
-            let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight_bytes);
-            self.debts.expect(debt, others.len() as u32);
-            debt
-        });
+        let debt = self.owe(from, ack, weight_bytes, routes, now);
         if self.trace.is_on() {
             self.trace_received(from, &message, routes, debt);
         }
@@ -119,6 +112,23 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);
         }
         self.enter(*last, message, debt, redelivered, now, wall_ms);
+    }
+
+    /// The debt for a message that is for some routes, if its source waits.
+    #[inline(always)]
+    pub(crate) fn owe(
+        &mut self,
+        from: BrokerId,
+        ack: Option<A>,
+        weight_bytes: usize,
+        routes: &[RouteId],
+        now: Moment,
+    ) -> Option<DebtId> {
+        let ack = ack?;
+        self.brokers[from.at()].held_bytes += weight_bytes;
+        let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight_bytes);
+        self.debts.expect(debt, routes.len() as u32 - 1);
+        Some(debt)
     }
 
     /// A message enters a route.

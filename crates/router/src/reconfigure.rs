@@ -7,7 +7,6 @@ use crate::ids::{BrokerId, RouteId, SetId};
 use crate::merge::Window;
 use crate::parts::Parts;
 use crate::pressure::pace;
-use crate::queue::class_of;
 use crate::resolve::Shape;
 use crate::route::{Route, RouteTarget, Target};
 use crate::sessions::Sessions;
@@ -203,29 +202,30 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let is_missing = |waiting: &tidegate_spool::Waiting| {
             waiting.items > 0 && !self.targets.contains_key(waiting.key.target.as_str())
         };
-        self.spool.waiting().into_iter().filter(is_missing).collect()
+        self.waiting().into_iter().map(|(waiting, _)| waiting).filter(is_missing).collect()
     }
 
     /// What waits in the spool, by target and class of priority.
     pub fn waiting(&self) -> Vec<(tidegate_spool::Waiting, tidegate_config::Priority)> {
-        let mut all: Vec<tidegate_spool::Waiting> = Vec::new();
-        for waiting in self.spool.waiting() {
-            let is_of_it = |known: &&mut tidegate_spool::Waiting| {
-                (&known.key.target, known.key.class) == (&waiting.key.target, waiting.key.class)
-            };
-            match all.iter_mut().find(is_of_it) {
-                Some(known) => {
+        let mut all: Vec<(tidegate_spool::Waiting, tidegate_config::Priority)> = Vec::new();
+        // Of each queue, where the first of its target and class is told of.
+        let mut places: Vec<usize> = Vec::new();
+        for (waiting, queue) in self.spool.waiting().into_iter().zip(&self.queues) {
+            let first = queue.kin.first().map_or(usize::MAX, |first| first.at());
+            match places.get(first).copied() {
+                Some(place) => {
+                    let known = &mut all[place].0;
                     known.items += waiting.items;
                     known.bytes += waiting.bytes;
                     known.oldest_ms = known.oldest_ms.into_iter().chain(waiting.oldest_ms).min();
+                    places.push(place);
                 }
-                None => all.push(waiting),
+                None => {
+                    places.push(all.len());
+                    all.push((waiting, queue.class));
+                }
             }
         }
-        let with_class = |waiting: tidegate_spool::Waiting| {
-            let class = class_of(waiting.key.class);
-            (waiting, class)
-        };
-        all.into_iter().map(with_class).collect()
+        all
     }
 }

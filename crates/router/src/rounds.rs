@@ -24,7 +24,7 @@ use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::moment::Moment;
 use crate::parcel::Parcel;
-use crate::route::Target;
+use crate::route::Route;
 use crate::sessions::Sessions;
 use crate::traffic::is_in_sample;
 use ahash::{AHashMap, RandomState};
@@ -241,14 +241,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// What routes from or to a broker had come before its connection tells nothing of what comes now.
     fn begin_anew(&mut self, broker: BrokerId, now: Moment) {
         let Self { rounds, routes, sets, .. } = self;
-        let is_of = |route: RouteId| {
-            let route = &routes[route.at()];
-            route.takes_from(broker)
-                || route.targets().any(|target| match target {
-                    Target::Broker(target) => target == broker,
-                    Target::Set(set) => sets[set.at()].has(broker),
-                })
-        };
+        let is_of = |route: RouteId| routes[route.at()].touches(sets, |known| known == broker);
         rounds.seen.retain(|(route, _), _| !is_of(*route));
         rounds.order.retain(|(route, _)| !is_of(*route));
         for trial in rounds.trials.extract_if(.., |trial| is_of(trial.route)).collect::<Vec<_>>() {
@@ -263,15 +256,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let broker = &self.brokers[broker.at()];
             broker.is_link && (no_marks || !broker.carries_marks)
         };
-        let watched = |at: &crate::Route| {
-            let mut targets = at.targets();
-            at.sources.iter().any(|source| loses(*source))
-                || targets.any(|target| match target {
-                    Target::Broker(broker) => loses(broker),
-                    Target::Set(set) => self.sets[set.at()].members.iter().any(|member| loses(member.broker)),
-                })
-        };
-        let watched: Vec<bool> = self.routes.iter().map(|route| !route.removed && watched(route)).collect();
+        let watched = |route: &Route| !route.removed && route.touches(&self.sets, loses);
+        let watched: Vec<bool> = self.routes.iter().map(watched).collect();
         for (route, watched) in self.routes.iter_mut().zip(watched) {
             route.watched = watched;
         }
@@ -288,11 +274,14 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// A message is to enter a route that is watched. Of one with much traffic it is looked at a part of the messages, another
-    /// part after a while.
+    /// A message is to enter a route. If that is watched it is looked at; where there is much traffic at a part of the messages,
+    /// another part after a while.
     #[inline]
-    pub(crate) fn watch(&mut self, at: RouteId, message: &Message, now: Moment) {
+    pub(crate) fn watch(&mut self, at: RouteId, message: &Message, redelivered: bool, now: Moment) {
         let route = &mut self.routes[at.at()];
+        if !route.watched || redelivered {
+            return;
+        }
         if !route.sifts && !route.on_trial && (!route.traffic.is_busy(now) || is_in_sample(message, now)) {
             self.look_at(at, message, now);
         }

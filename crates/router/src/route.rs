@@ -5,6 +5,7 @@ use crate::ids::{BrokerId, DraftId, QueueId, RouteId, SetId};
 use crate::merge::Window;
 use crate::parcel::Parcel;
 use crate::resolve::Shape;
+use crate::set::Set;
 use crate::traffic::Traffic;
 use smallvec::SmallVec;
 use std::cell::Cell;
@@ -143,6 +144,15 @@ impl Route {
     /// Whether other brokers bring its messages when one is away.
     pub fn has_several_sources(&self) -> bool {
         self.sources.len() > 1
+    }
+
+    /// Whether one of the brokers that it takes from or leads to is such a one.
+    pub(crate) fn touches(&self, sets: &[Set], is_such: impl Fn(BrokerId) -> bool) -> bool {
+        let leads = |target: Target| match target {
+            Target::Broker(broker) => is_such(broker),
+            Target::Set(set) => sets[set.at()].brokers().any(&is_such),
+        };
+        self.sources.iter().any(|source| is_such(*source)) || self.targets().any(leads)
     }
 
     /// The targets of its own.

@@ -14,6 +14,7 @@ use crate::strain::Strain;
 use std::time::{Duration, Instant};
 use tidegate_config::{Policy, Relief, TargetSet};
 use tidegate_message::Message;
+use tidegate_pacing::Lapses;
 
 /// How a broker is doing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,11 +24,6 @@ pub struct Health {
     /// Given up: its messages have been handed to the others.
     pub given_up: bool,
 }
-
-/// A member that is given up before it has been in for this many times `failback` has to be well for longer the next time.
-const SOON: u32 = 10;
-/// How often that doubles at most.
-const DOUBLINGS: u32 = 6;
 
 /// One member of a set.
 #[derive(Debug, Clone)]
@@ -43,8 +39,7 @@ pub struct Member {
     is_out: bool,
     /// Since when it is in after it was out.
     in_since: Option<Instant>,
-    /// How often in a row it was given up soon.
-    lapses: u32,
+    lapses: Lapses,
 }
 
 /// A target set.
@@ -174,7 +169,7 @@ impl Set {
                     share: 0.0,
                     is_out: false,
                     in_since: None,
-                    lapses: 0,
+                    lapses: Lapses::default(),
                 };
                 let known = known.iter().find(|known| known.broker == broker && !is_other);
                 known.map_or_else(fresh, |known| Member { weight, ..known.clone() })
@@ -240,8 +235,7 @@ impl Set {
         let failback = self.failback;
         let Some(member) = self.members.iter_mut().find(|member| member.broker == broker) else { return false };
         if !std::mem::replace(&mut member.is_out, true) {
-            let is_soon = member.in_since.is_some_and(|since| now < since + failback * SOON);
-            member.lapses = if is_soon { (member.lapses + 1).min(DOUBLINGS) } else { 0 };
+            member.lapses.failed(member.in_since.map(|since| now.saturating_duration_since(since)), failback);
         }
         true
     }
@@ -249,7 +243,7 @@ impl Set {
     /// Lets members in that have been well for long enough, and gives each its share. True if a share is another now.
     pub(crate) fn look(&mut self, health: impl Fn(BrokerId) -> Health, now: Instant) -> bool {
         for member in self.members.iter_mut().filter(|member| member.is_out) {
-            let patience = self.failback * (1 << member.lapses);
+            let patience = member.lapses.patience(self.failback);
             if health(member.broker).up_since.is_some_and(|since| now >= since + patience) {
                 (member.is_out, member.in_since) = (false, Some(now));
             }

@@ -1,7 +1,7 @@
 //! Step 1 for what several brokers of a source bring: what of it is news goes on, and whose acknowledgement waits for whom.
 
 use crate::Router;
-use crate::debt::{Ack, Creditor, Debt, Step};
+use crate::debt::{Ack, Debt, Step};
 use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::merge::{First, Passage, Sight};
 use crate::moment::Moment;
@@ -20,14 +20,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         wall_ms: u64,
     ) {
         let Arrival { message, ack, redelivered, .. } = arrival;
-        let weight_bytes = message.weight_bytes();
         let packet_id = ack.and_then(Ack::packet_id);
-        let debt = ack.map(|ack| {
-            self.brokers[from.at()].held_bytes += weight_bytes;
-            let debt = self.debts.insert(Creditor::Source(from, ack), now.us, weight_bytes);
-            self.debts.expect(debt, routes.len() as u32 - 1);
-            debt
-        });
+        let debt = self.owe(from, ack, message.weight_bytes(), routes, now);
         if self.trace.is_on() {
             self.trace_received(from, &message, routes, debt);
         }
@@ -47,9 +41,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             match sight {
                 Sight::News => {
-                    if self.routes[at.at()].watched && !redelivered {
-                        self.watch(*at, &message, now);
-                    }
+                    self.watch(*at, &message, redelivered, now);
                     self.enter(*at, message.clone(), debt, redelivered, now, wall_ms);
                 }
                 Sight::Twin(first) => {

@@ -76,8 +76,8 @@ struct Search<'c> {
     config: &'c Config,
     /// What each route takes: its filters.
     taken: Vec<Vec<Pattern>>,
-    /// Which routes may take what each one sends.
-    next: Vec<Vec<usize>>,
+    /// Which routes may take what each one sends, and by which broker.
+    next: Vec<Vec<(usize, &'c str)>>,
     /// What is left of [`MAX_STEPS`].
     steps: usize,
 }
@@ -87,7 +87,12 @@ impl<'c> Search<'c> {
         let takes = |route: &Route| route.from.topics.iter().map(Pattern::of).collect();
         let taken = config.routes.iter().map(takes).collect();
         let mut search = Self { config, taken, next: Vec::new(), steps: MAX_STEPS };
-        search.next = in_rings(search.edges());
+        let way = |route: usize, next: usize| {
+            Some((next, through(config, &config.routes[route], &config.routes[next].from)?))
+        };
+        let next = in_rings(search.edges()).into_iter().enumerate();
+        search.next =
+            next.map(|(route, next)| next.into_iter().filter_map(|next| way(route, next)).collect()).collect();
         search
     }
 
@@ -149,9 +154,8 @@ impl<'c> Search<'c> {
                 continue;
             }
             let rewrites = if config.may_rewrite(route) { Echo::Perhaps } else { Echo::Yes };
-            for &next in &next[here] {
+            for &(next, through) in &next[here] {
                 let source = &config.routes[next].from;
-                let Some(through) = through(config, route, source) else { continue };
                 for (filter, takes) in source.topics.iter().zip(&taken[next]) {
                     if !spend(steps, &out) {
                         return None;

@@ -1,14 +1,11 @@
 //! What a message is when it has waited, was sent, and waits once more; and when its source is told.
 
 use crate::source::Token;
+use crate::started::{US, started};
 use crate::target::Shared;
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic};
 use tidegate_router::{Arrival, Audience, BrokerId, Moment, Refused, Router, Ticket};
-use tidegate_testkit::SimDisk;
-
-const US: u64 = 1_700_000_000_000_000;
 
 /// Brokers `a`, `b` and `c`, a set `s` of the last two, and what is added to that.
 struct Small {
@@ -26,18 +23,8 @@ impl Small {
              [brokers.a]\nurl = \"mqtt://a\"\n[brokers.b]\nurl = \"mqtt://b\"\n{spool}\n[brokers.c]\nurl = \"mqtt://c\"\n\
              [targets.s]\npolicy = \"failover\"\nmembers = [\"b\", \"c\"]\n{rest}"
         );
-        let parsed = tidegate_config::parse(&text, Path::new("/g/tidegate.toml"));
-        let (config, _) = parsed.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         let start = Instant::now();
-        let now = Moment { at: start, us: US };
-        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), Shared::default(), now);
-        let ids: Vec<BrokerId> = ["a", "b", "c"].map(|name| router.add_broker(name, true)).into();
-        router.configure(&config, now);
-        let _ = router.recover(now);
-        for id in &ids {
-            router.connected(*id, false, true, now);
-            router.broker_mut(*id).health.up_since = Some(start);
-        }
+        let (router, ids, _) = started(&text, &["a", "b", "c"].map(|name| (name, false, true)), start);
         Self { router, ids, start, elapsed: Duration::ZERO }
     }
 

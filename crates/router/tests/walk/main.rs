@@ -10,9 +10,8 @@
 //! | `story`, `setup` | what may happen, and what may be configured |
 //! | `play` | does it to a router: `sending` as sources, `deciding` as plugins, `taking` as targets, `operating` as operators, `restarting` as the next process |
 //! | `ledger`, `expect` | what happened to each message, and what must hold at each step and at the end |
+//! | `started` | a router with its brokers connected, for tests that need no story |
 //! | `source`, `target` | what brokers remember of our sessions; `disk`: the simulated disk behind the spool's door |
-//!
-//! Balanced sets choose by a hash that differs from process to process: a story with one may need a few runs to fail again.
 //!
 //! That these tests can fail: see `docs/mutants.md`.
 
@@ -31,6 +30,7 @@ mod restarting;
 mod sending;
 mod setup;
 mod source;
+mod started;
 mod stories;
 mod story;
 mod taking;

@@ -2,15 +2,14 @@
 //! simulated time. Which messages cross which route, how often, and that it ends.
 
 use crate::source::Token;
+use crate::started::{US, started};
 use crate::target::Shared;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Properties, QoS, Topic};
 use tidegate_router::{Arrival, Audience, BrokerId, Hops, Moment, RouteId, Router};
-use tidegate_testkit::SimDisk;
 
 /// What a broker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +88,7 @@ impl<'m> World<'m> {
 
     fn now(&self) -> Moment {
         let elapsed = Duration::from_millis(self.now_ms);
-        Moment { at: self.start + elapsed, us: 1_700_000_000_000_000 + self.now_ms * 1000 }
+        Moment { at: self.start + elapsed, us: US + self.now_ms * 1000 }
     }
 
     fn at(&mut self, ms: u64, what: What) {
@@ -194,18 +193,11 @@ impl Gateway {
                 "[[routes]]\nname = \"r{from}{to}\"\nfrom = {{ broker = \"b{from}\", topics = [\"t/#\"] }}\nto = [\"b{to}\"]\n"
             );
         }
-        let parsed = tidegate_config::parse(&text, Path::new("/g/tidegate.toml"));
-        let (config, _) = parsed.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        let now = Moment { at: start, us: 1_700_000_000_000_000 };
-        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), Shared::default(), now);
-        let brokers: Vec<BrokerId> =
-            (0..mesh.brokers.len()).map(|broker| router.add_broker(&format!("b{broker}"), true)).collect();
-        router.configure(&config, now);
-        let _ = router.recover(now);
-        for (broker, kind) in brokers.iter().zip(&mesh.brokers) {
-            router.connected(*broker, *kind == Kind::Plain, *kind == Kind::Marks, now);
-            router.broker_mut(*broker).health.up_since = Some(start);
-        }
+        let names: Vec<String> = (0..mesh.brokers.len()).map(|broker| format!("b{broker}")).collect();
+        let known = names.iter().zip(&mesh.brokers);
+        let known: Vec<_> =
+            known.map(|(name, kind)| (name.as_str(), *kind == Kind::Plain, *kind == Kind::Marks)).collect();
+        let (router, brokers, config) = started(&text, &known, start);
         let name =
             |route: &(usize, usize)| (router.route_at(&format!("r{}{}", route.0, route.1)).expect("a route"), *route);
         let routes = mesh.gateways[at].iter().map(name).collect();

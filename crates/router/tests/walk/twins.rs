@@ -1,12 +1,12 @@
 //! Twins: the same message of two brokers of a source that merges. Who is told when.
 
 use crate::source::Token;
+use crate::started::{US, started};
 use crate::target::Shared;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, QoS, Topic};
 use tidegate_router::{Arrival, Audience, BrokerId, Moment, Router};
-use tidegate_testkit::SimDisk;
 
 /// Brokers `a` and `b`, which are the source `plant`, and a target `c`.
 struct Plant {
@@ -25,18 +25,9 @@ impl Plant {
              [sources.plant]\nbrokers = [\"a\", \"b\"]\npolicy = \"merge\"\n\
              [[routes]]\nname = \"r\"\nfrom = {{ source = \"plant\", topics = [\"t\"] }}\nto = [\"c\"]\n{keys}\n{rest}"
         );
-        let parsed = tidegate_config::parse(&text, Path::new("/g/tidegate.toml"));
-        let (config, _) = parsed.unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-        let now = Moment { at: Instant::now(), us: 1_700_000_000_000_000 };
-        let mut router = Router::new(crate::disk::open(&SimDisk::new()).expect("a spool"), Shared::default(), now);
-        let ids: Vec<BrokerId> = ["a", "b", "c"].map(|name| router.add_broker(name, true)).into();
-        router.configure(&config, now);
-        let _ = router.recover(now);
-        for id in &ids {
-            router.connected(*id, false, true, now);
-            router.broker_mut(*id).health.up_since = Some(now.at);
-        }
-        Self { router, ids, now, attempts: 0 }
+        let start = Instant::now();
+        let (router, ids, _) = started(&text, &["a", "b", "c"].map(|name| (name, false, true)), start);
+        Self { router, ids, now: Moment { at: start, us: US }, attempts: 0 }
     }
 
     /// A message with this payload comes. Returns by what it is acknowledged.
