@@ -79,6 +79,8 @@ impl Play {
         self.router.owed() == (0, 0)
             && self.waiting() == 0
             && self.sessions.values().all(|session| session.in_flight.is_empty())
+            // What nobody waits for may be with the router all the same, as what a member of a set has refused.
+            && self.router.routes().all(|(_, route)| route.account.in_flight == 0)
     }
 
     pub(crate) fn check_all_ended(&self) {
