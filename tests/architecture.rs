@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with the short cuts of the command that it
 /// names: it checks configurations and reads a log without a gateway, and its clients read certificates as links do.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("message", &[]),
     ("pacing", &[]),
     ("mqtt", &["message"]),
@@ -22,9 +22,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("broker", &["transport", "mqtt", "message", "pacing"]),
     ("router", &["spool", "config", "message", "pacing"]),
     ("gateway", &["router", "link", "nats", "broker", "plugin", "spool", "config", "mqtt", "message", "pacing"]),
+    ("admin", &["gateway", "config", "message", "transport"]),
     ("workbench", &["plugin", "config", "message"]),
     ("import", &["config", "message"]),
-    ("tidegate", &["gateway", "workbench", "import", "plugin", "spool", "config", "link", "message"]),
+    ("tidegate", &["admin", "gateway", "workbench", "import", "plugin", "spool", "config", "link", "message"]),
     // An independent check of the product uses nothing of it.
     ("testkit", &[]),
 ];

@@ -13,6 +13,7 @@
 //! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
 //! | `links` | brokers with habits: what one loses, refuses or cannot take costs that message at most |
 //! | `spool` | quotas, ages, priorities and paces of what waits on disk; full disks; slow targets |
+//! | `operate` | the interface, the page in Chromium, the terminal; who may look and who may change something |
 //! | `nats` | NATS JetStream as a target and as a source, with gateways and servers that are killed |
 //! | `tutorial` | docs/plugins/tutorial.md, in each language |
 //! | `check` | what `check` finds, where it says so, in which form |
@@ -37,6 +38,7 @@ mod kills;
 mod languages;
 mod links;
 mod nats;
+mod operate;
 mod reload;
 mod spool;
 mod tutorial;

@@ -61,7 +61,7 @@ impl Port for BrokerPort {
         let (broker, ticket) = (self.broker, Ticket::from_key(key));
         self.with(|path| {
             path.router.withdrawn(broker, ticket);
-            path.router.drop_ticket(ticket, reason_of(error));
+            path.router.drop_ticket(ticket, None, reason_of(error));
         });
     }
 

@@ -11,6 +11,7 @@ use crate::plugins::{Crew, Here, Outbox, Post, Swap};
 use crate::probe::Probing;
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
+use crate::tapping::Looker;
 use crate::target_sessions::{Session, TargetSessions};
 use patience::Patience;
 use std::rc::Rc;
@@ -90,6 +91,8 @@ pub(crate) struct DataPath {
     leaving: Vec<RouteId>,
     pub(crate) outbox: Arc<Outbox>,
     decided: Vec<(RouteId, Vec<Decided>)>,
+    /// Those who look at messages on their way.
+    pub(crate) lookers: Vec<Looker>,
     /// How often something was put into the outbox when it was emptied last.
     taken: u64,
     patience: Patience,
@@ -114,6 +117,7 @@ impl DataPath {
             leaving: Vec::new(),
             outbox,
             decided: Vec::new(),
+            lookers: Vec::new(),
             taken: 0,
             patience: Patience::default(),
             look: Rc::new(Notify::new()),
@@ -335,6 +339,9 @@ impl DataPath {
             }
         }
         self.router.flush_log();
+        if self.router.has_ways() {
+            self.show();
+        }
         self.tell();
     }
 

@@ -264,7 +264,7 @@ impl Rest {
             self.say((!words.is_empty()).then_some(&*words));
             said = words;
             if !missing.is_empty() {
-                let _ = tokio::time::timeout(wait.next(), self.again.notified()).await;
+                let _ = tokio::time::timeout(wait.wait(), self.again.notified()).await;
             }
         }
     }

@@ -27,7 +27,8 @@ pub struct Sample {
 /// The answer, line by line, indented by depth.
 #[derive(Debug, Clone, Default)]
 pub struct Explanation {
-    lines: Vec<(usize, String)>,
+    /// Each with how far it is to be indented.
+    pub lines: Vec<(usize, String)>,
     /// How many routes take the message.
     pub routes: usize,
     /// Target broker or set, and topic, of everything that would be sent.

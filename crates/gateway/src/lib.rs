@@ -12,11 +12,11 @@
 //!
 //! Start reading at [`Gateway::start`], then `data_path.rs`.
 
-mod admin;
 mod broker_port;
 mod caught_up;
 mod compare;
 mod compile_cache;
+mod console;
 mod counters;
 mod data_path;
 mod embedded;
@@ -24,13 +24,14 @@ mod explain;
 mod files;
 mod held;
 mod link_reports;
-mod listeners;
+pub mod listeners;
 mod members;
 mod metrics;
 #[cfg(feature = "nats")]
 mod nats_port;
 mod next_start;
 mod observe;
+mod operate;
 mod plugin_check;
 mod plugins;
 mod preflight;
@@ -45,6 +46,7 @@ mod standby;
 mod status;
 mod stored;
 mod subscriptions;
+mod tapping;
 mod target_sessions;
 mod told;
 mod upkeep;
@@ -53,14 +55,23 @@ mod waiting;
 mod watch;
 
 pub use compare::{Comparison, compare, running_key};
+pub use console::{Busy, Console};
 pub use explain::{Explanation, Sample, explain};
+pub use operate::States;
 pub use plugin_check::{check_plugins, compile_plugins};
 pub use preflight::{Finding, preflight};
 pub use report::{Changes, LastReloads, REASONS_MAX, touched_json};
 pub use running::{Gateway, Left};
-pub use serve::{Served, serve};
-pub use snapshot::{BrokerSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, Snapshot};
-pub use tidegate_router::{Account, Histogram};
+pub use serve::{Served, Service};
+pub use snapshot::{
+    BrokerSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
+    SourceBrokerSnapshot, SourceSnapshot,
+};
+pub use tapping::Tapping;
+pub use tidegate_router::{
+    Account, Dropped, Ending, Histogram, Only, PARKED_FOR_TARGET, ReplayError, Said, Shown, Wanted, Way,
+};
+pub use tidegate_spool::Parked;
 pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
 /// What another crate says is wrong.

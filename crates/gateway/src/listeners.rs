@@ -14,26 +14,34 @@ const AGAIN_MIN: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Waits between attempts.
-pub(crate) struct Again(Doubling);
+#[derive(Debug)]
+pub struct Again(Doubling);
+
+impl Default for Again {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Again {
-    pub(crate) fn new() -> Self {
+    /// The first is a second.
+    pub fn new() -> Self {
         Self(Doubling::new(AGAIN_MIN, AGAIN_MAX))
     }
 
     /// How long to wait now.
-    pub(crate) fn next(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         self.0.advance()
     }
 }
 
 /// Whether an address may come to be ours without anybody changing anything.
-pub(crate) fn may_come(error: &io::Error) -> bool {
+pub fn may_come(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrNotAvailable
 }
 
 /// Why somebody cannot listen, `who` being a broker or the admin server.
-pub(crate) fn refused(who: &str, at: &dyn Display, error: &io::Error) -> Error {
+pub fn refused(who: &str, at: &dyn Display, error: &io::Error) -> Error {
     let words = |hint: &str| format!("{who} cannot listen on {at}: {error}; {hint}");
     match error.kind() {
         ErrorKind::AddrInUse => {
@@ -48,7 +56,7 @@ pub(crate) fn refused(who: &str, at: &dyn Display, error: &io::Error) -> Error {
 }
 
 /// What is said of an address that is not there.
-pub(crate) fn absent(at: &dyn Display) -> String {
+pub fn absent(at: &dyn Display) -> String {
     format!("{at} is not an address of this machine now; tried again until it is")
 }
 
@@ -71,7 +79,7 @@ mod tests {
     #[test]
     fn waits_double_to_the_longest() {
         let mut again = Again::new();
-        let waits: Vec<u64> = (0..6).map(|_| again.next().as_secs()).collect();
+        let waits: Vec<u64> = (0..6).map(|_| again.wait().as_secs()).collect();
         assert_eq!(waits, [1, 2, 4, 8, 15, 15]);
     }
 }

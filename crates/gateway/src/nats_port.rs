@@ -110,7 +110,7 @@ impl Port for NatsPort {
         match why {
             Refused::TooLarge(_) => {
                 path.tell_refusal(self.broker, &message, ReasonCode::PACKET_TOO_LARGE, Some(&words), false, now);
-                path.router.drop_ticket(ticket, DropReason::TooLarge);
+                path.router.drop_ticket(ticket, Some(&message.topic), DropReason::TooLarge);
             }
             Refused::NoSubject(_) => path.put_aside(self.broker, ticket, message, words, now),
         }

@@ -23,6 +23,7 @@ impl DataPath {
             messages: queue.items,
             bytes: queue.bytes,
             oldest_s: queue.oldest_ms.map_or(0.0, |since| now_ms.saturating_sub(since) as f64 / 1000.0),
+            used: None,
         });
         let (unacknowledged, blocked) = router.owed();
         let live = router.brokers().filter(|(_, broker)| !broker.is_gone());

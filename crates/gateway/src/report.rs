@@ -68,7 +68,7 @@ impl LastReloads {
 
 impl LastReloads {
     /// For programs: times in seconds since the epoch, `null` for what never was.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
         let Changes { now, next_start, touched } = &*self.changes;
         json!({

@@ -13,6 +13,7 @@ mod status;
 use self::late::Late;
 use crate::Error;
 use crate::compare;
+use crate::console::Console;
 use crate::data_path::DataPath;
 use crate::embedded::{Addresses, Patience};
 use crate::held::Held;
@@ -26,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tidegate_config::Config;
 use tidegate_mqtt::SubscribeFilter;
 use tidegate_plugin::StateStore;
@@ -77,6 +78,7 @@ struct Inner {
     reloads: Cell<u64>,
     reloads_refused: Cell<u64>,
     last_reloads: RefCell<LastReloads>,
+    started_at: SystemTime,
     reloading: tokio::sync::Mutex<()>,
     /// What came too late to keep it from starting, and ends it.
     failed: Cell<Option<Error>>,
@@ -126,6 +128,7 @@ impl Gateway {
         let late = Late::begin(&mut preparer, &config).await;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
+        path.borrow_mut().router.watch_with(preparer.watched.clone());
         let empty = Config {
             brokers: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -156,6 +159,7 @@ impl Gateway {
                 reloads: Cell::new(0),
                 reloads_refused: Cell::new(0),
                 last_reloads: RefCell::default(),
+                started_at: SystemTime::now(),
                 reloading: tokio::sync::Mutex::new(()),
                 failed: Cell::new(None),
                 has_failed: tokio::sync::Notify::new(),
@@ -209,20 +213,34 @@ impl Gateway {
     }
 
     /// What runs, for another process to compare a configuration with, as JSON.
-    pub(crate) fn shown(&self) -> serde_json::Value {
+    pub fn shown(&self) -> serde_json::Value {
         let waiting = self.inner.path.borrow().waiting_by_target();
         compare::answer(&self.inner.config.borrow(), &waiting, self.inner.key.as_ref())
+    }
+
+    /// A handle to it for other threads.
+    pub fn console(&self) -> Console {
+        Console::new(self.clone())
     }
 
     /// Everything that is counted.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
+            name: self.inner.config.borrow().gateway.name.clone(),
+            started_at: Some(self.inner.started_at),
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
             last_reloads: self.last_reloads(),
             ..self.inner.path.borrow().snapshot()
         };
         self.add_sources(&mut snapshot);
+        let config = self.inner.config.borrow();
+        for queue in &mut snapshot.queues {
+            let quota = config.spool_of(&queue.target);
+            let bytes = queue.bytes as f64 / quota.max_bytes as f64;
+            let messages = quota.max_messages.map_or(0.0, |max| queue.messages as f64 / max as f64);
+            queue.used = Some(bytes.max(messages));
+        }
         snapshot
     }
 

@@ -4,7 +4,7 @@ use crate::files::files;
 use crate::report::Changes;
 use crate::running::{Gateway, Left};
 use crate::watch::{Fingerprint, Watch};
-use crate::{Error, Finding, admin, preflight};
+use crate::{Error, Finding, preflight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,56 +19,70 @@ pub struct Served {
     pub left: Left,
 }
 
-/// Runs a gateway on this thread's `LocalSet` until `stop`, reloading when its files are saved or `reload` is notified.
-///
-/// # Errors
-/// What keeps it from starting. Once it runs, nothing of a reload ends it.
-pub async fn serve(
-    path: &Path,
+/// A gateway that is about to start: its configuration is read, and the folder of its data is there.
+pub struct Service {
+    path: PathBuf,
     config: Config,
-    stop: CancellationToken,
-    reload: &Notify,
-    drain_deadline: Duration,
-    started: impl FnOnce(&Gateway) -> Result<(), Error>,
-) -> Result<Served, Error> {
-    // What is saved from here on is new; what was saved since the file was read is read now.
-    let known = Look::at(path, &config, None).await;
-    // If it is no configuration by now, the first reload says why.
-    let config = match &known.read {
-        Some(loaded) => loaded.config.clone(),
-        None => config,
-    };
-    make_data_dir(&config.gateway.data_dir)?;
-    // Before any link is opened: another gateway of this name may be running.
-    let admin = match &config.admin {
-        Some(admin) => Some((admin.listen.clone(), admin::bind(&admin.listen).await?)),
-        None => None,
-    };
-    let gateway = Gateway::start(config).await?;
-    if let Some((listen, socket)) = admin {
-        admin::serve(gateway.clone(), listen, socket, stop.child_token());
+    known: Look,
+}
+
+impl Service {
+    /// Looks at the file of a configuration that was read from it a moment ago.
+    ///
+    /// # Errors
+    /// The data directory cannot be made.
+    pub async fn open(path: &Path, config: Config) -> Result<Self, Error> {
+        // What is saved from here on is new; what was saved since the file was read is read now.
+        let known = Look::at(path, &config, None).await;
+        // If it is no configuration by now, the first reload says why.
+        let config = match &known.read {
+            Some(loaded) => loaded.config.clone(),
+            None => config,
+        };
+        make_data_dir(&config.gateway.data_dir)?;
+        Ok(Self { path: path.to_owned(), config, known })
     }
-    started(&gateway)?;
-    tracing::info!(gateway = gateway.config().gateway.name, "running");
-    let disk_failed = gateway.path().borrow().disk_failed.clone();
-    tokio::select! {
-        Some(()) = stop.run_until_cancelled(watch(path, &gateway, reload, known)) => {}
-        () = stop.cancelled() => {}
-        () = disk_failed.cancelled() => {
-            // Nothing more is acknowledged: what is not durable is sent again by its sources.
-            let tidegate_spool::DiskStatus::Failed(error) = gateway.path().borrow().router.disk().clone() else {
-                return Err(Error::Disk("it is not known how".to_owned()));
-            };
-            return Err(Error::Disk(error));
-        }
-        error = gateway.failed() => {
-            gateway.drain(drain_deadline).await;
-            return Err(error);
-        }
+
+    /// What it will start with.
+    pub const fn config(&self) -> &Config {
+        &self.config
     }
-    tracing::info!("draining");
-    let left = gateway.drain(drain_deadline).await;
-    Ok(Served { left })
+
+    /// Runs the gateway on this thread's `LocalSet` until `stop`, reloading when its files are saved or `reload` is notified.
+    ///
+    /// # Errors
+    /// What keeps it from starting. Once it runs, nothing of a reload ends it.
+    pub async fn run(
+        self,
+        stop: CancellationToken,
+        reload: &Notify,
+        drain_deadline: Duration,
+        started: impl FnOnce(&Gateway) -> Result<(), Error>,
+    ) -> Result<Served, Error> {
+        let Self { path, config, known } = self;
+        let gateway = Gateway::start(config).await?;
+        started(&gateway)?;
+        tracing::info!(gateway = gateway.config().gateway.name, "running");
+        let disk_failed = gateway.path().borrow().disk_failed.clone();
+        tokio::select! {
+            Some(()) = stop.run_until_cancelled(watch(&path, &gateway, reload, known)) => {}
+            () = stop.cancelled() => {}
+            () = disk_failed.cancelled() => {
+                // Nothing more is acknowledged: what is not durable is sent again by its sources.
+                let tidegate_spool::DiskStatus::Failed(error) = gateway.path().borrow().router.disk().clone() else {
+                    return Err(Error::Disk("it is not known how".to_owned()));
+                };
+                return Err(Error::Disk(error));
+            }
+            error = gateway.failed() => {
+                gateway.drain(drain_deadline).await;
+                return Err(error);
+            }
+        }
+        tracing::info!("draining");
+        let left = gateway.drain(drain_deadline).await;
+        Ok(Served { left })
+    }
 }
 
 fn make_data_dir(path: &Path) -> Result<(), Error> {

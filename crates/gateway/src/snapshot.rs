@@ -1,12 +1,16 @@
 //! What the gateway has done so far, for people and for monitoring.
 
 use crate::report::LastReloads;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tidegate_router::Account;
 
 /// The state of everything at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// The gateway's name.
+    pub name: String,
+    /// When it started.
+    pub started_at: Option<SystemTime>,
     /// Per route, in the order of the configuration.
     pub routes: Vec<RouteSnapshot>,
     /// Per broker.
@@ -99,6 +103,8 @@ pub struct QueueSnapshot {
     pub bytes: u64,
     /// How long the oldest has waited, in seconds.
     pub oldest_s: f64,
+    /// How much of the target's quota is used, from 0 to 1; `None` without a quota.
+    pub used: Option<f64>,
 }
 
 /// One source of several brokers.

@@ -111,7 +111,7 @@ impl DataPath {
 
 impl crate::Gateway {
     /// What waits, for people: a line for each target and class of priority.
-    pub(crate) fn waiting_in_words(&self) -> String {
+    pub fn waiting_in_words(&self) -> String {
         let snapshot = self.snapshot();
         let config = self.config();
         let mut words = String::new();

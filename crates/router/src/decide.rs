@@ -126,6 +126,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.trace.is_on() {
             self.trace_verdict(part, &parcel, &verdict);
         }
+        if self.taps_follow() {
+            self.tap_verdict(parcel.id, &verdict);
+        }
+        self.carry_out(part, parcel, verdict, now);
+        if self.taps.is_about_one() {
+            self.tap_leaves(now);
+        }
+    }
+
+    #[inline(always)]
+    fn carry_out(&mut self, part: Part, parcel: Parcel, verdict: Verdict, now: Moment) {
         match verdict {
             Verdict::Onward => self.onward(part, parcel.message, now),
             Verdict::Outputs(outputs) => {
@@ -134,8 +145,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     self.output(part, to, message, now);
                 }
             }
-            Verdict::Drop(reason) => self.end(part, DropReason::Plugin(&reason)),
-            Verdict::Failed => self.end(part, DropReason::PluginFailed),
+            Verdict::Drop(reason) => self.end(part, &parcel.message.topic, DropReason::Plugin(&reason)),
+            Verdict::Failed => self.end(part, &parcel.message.topic, DropReason::PluginFailed),
             Verdict::Park(why) => self.park(part, parcel, why, now),
         }
     }
@@ -148,7 +159,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     let target = RouteTarget::new(*target, true);
                     self.send(part, &[target], message, now);
                 }
-                None => self.end(part, DropReason::TargetRemoved),
+                None => self.end(part, &message.topic, DropReason::TargetRemoved),
             },
         }
     }

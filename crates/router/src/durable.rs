@@ -90,7 +90,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Some(leaving) if self.spool.sequence_of(queue.spool(), ready.ordinal) <= Some(leaving.until) => {
                 match leaving.to {
                     Some(to) => self.move_entry(entry, to),
-                    None => self.drop_ticket(ticket, DropReason::Discarded),
+                    None => self.drop_ticket(ticket, Some(&entry.message.topic), DropReason::Discarded),
                 }
             }
             _ => {

@@ -74,7 +74,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if self.takeover_after(BrokerId::new(at)).is_none_or(|patience| now.at >= since + patience) {
                 let refused = std::mem::take(&mut self.brokers[at].aside);
                 self.brokers[at].pulse.aside_since = None;
-                refused.into_iter().for_each(|entry| self.drop_ticket(entry.ticket, DropReason::RefusedByTarget));
+                refused.into_iter().for_each(|entry| self.drop_entry(&entry, DropReason::RefusedByTarget));
             }
         }
     }
@@ -127,7 +127,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     fn place_again(&mut self, entry: Entry, now: Moment) {
         match entry.ticket {
             Ticket::Spooled { queue, .. } => self.place(queue, entry, now),
-            ticket => self.drop_ticket(ticket, DropReason::TargetRemoved),
+            _ => self.drop_entry(&entry, DropReason::TargetRemoved),
         }
     }
 
@@ -222,7 +222,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return Err(MoveError::Nothing(target.to_owned()));
         }
         for entry in dropped {
-            self.drop_ticket(entry.ticket, DropReason::Discarded);
+            self.drop_entry(&entry, DropReason::Discarded);
         }
         self.spool_news(now);
         Ok(count)

@@ -108,7 +108,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     fn place_nowhere(&mut self, entry: Entry) {
         match entry.ticket {
             Ticket::Spooled { queue, .. } => self.queues[queue.at()].orphans.push_back(entry),
-            ticket => self.drop_ticket(ticket, DropReason::TargetRemoved),
+            _ => self.drop_entry(&entry, DropReason::TargetRemoved),
         }
     }
 
@@ -244,6 +244,14 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         for (set, entry) in go_on {
             self.place_in_set(set, entry, now);
         }
+    }
+
+    /// A set is no more: what is held for topics on their way waits with all else that was for it.
+    pub(crate) fn end_moves_of(&mut self, set: SetId) {
+        let (gone, kept) = std::mem::take(&mut self.moves).into_iter().partition(|moving| moving.set == set);
+        self.moves = kept;
+        let gone: Vec<Move> = gone;
+        gone.into_iter().flat_map(|moving| moving.held).for_each(|entry| self.place_nowhere(entry));
     }
 
     /// After [`recover`](Self::recover), once the sessions have what an earlier process had begun to send: nothing of a set

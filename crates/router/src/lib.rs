@@ -49,6 +49,7 @@ mod carried;
 mod debt;
 mod decide;
 mod draft;
+mod drops;
 mod durable;
 mod echo;
 mod exactly_once;
@@ -80,6 +81,7 @@ mod set;
 mod stash;
 mod straight;
 mod strain;
+mod tap;
 mod ticket;
 mod topic_routes;
 mod trace;
@@ -91,6 +93,7 @@ pub use audience::Audience;
 pub use broker::Broker;
 pub use debt::Ack;
 pub use decide::{Decided, Parking, To, Verdict, Written};
+pub use drops::Dropped;
 pub use exactly_once::Sent;
 pub use give_up::MoveError;
 pub use hops::Hops;
@@ -105,16 +108,19 @@ pub use resolve::Shape;
 pub use route::{Route, Target};
 pub use sessions::{Published, Sessions};
 pub use set::{Health, Member, Set};
+pub use tap::{Ending, Only, Said, Shown, TAPS_MAX, Wanted, Watched, Way};
 pub use ticket::Ticket;
 
 use crate::debt::{Debts, Owed};
 use crate::draft::Drafts;
+use crate::drops::Drops;
 use crate::handover::Move;
 use crate::notice::Notices;
 use crate::queue::Queue;
 use crate::quorum::Quorums;
 use crate::rounds::Rounds;
 use crate::route::Part;
+use crate::tap::Taps;
 use crate::trace::Trace;
 use ahash::{AHashMap, AHashSet, RandomState};
 use bytes::BytesMut;
@@ -182,6 +188,8 @@ pub struct Router<A, S> {
     dirty_routes: Vec<RouteId>,
     notices: Notices,
     trace: Trace,
+    drops: Drops,
+    taps: Taps,
     hasher: RandomState,
     /// Where remapped topics are made.
     arena: BytesMut,
@@ -228,6 +236,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             dirty_routes: Vec::new(),
             notices: Notices::default(),
             trace: Trace::default(),
+            drops: Drops::default(),
+            taps: Taps::default(),
             hasher: RandomState::new(),
             arena: BytesMut::new(),
         }

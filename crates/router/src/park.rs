@@ -54,7 +54,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             message: parcel.message,
         };
         let Some(number) = self.reserve_parked(&parked) else {
-            return self.end(part, DropReason::ParkingFull);
+            return self.end(part, &parked.message.topic, DropReason::ParkingFull);
         };
         let account = &mut self.routes[part.route.at()].account;
         account.parked += 1;
@@ -138,7 +138,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             message,
         };
         let Some(number) = self.reserve_parked(&parked) else {
-            self.drop_ticket(ticket, DropReason::ParkingFull);
+            self.drop_ticket(ticket, Some(&parked.message.topic), DropReason::ParkingFull);
             return Some((route, None));
         };
         let account = &mut self.routes[route.at()].account;

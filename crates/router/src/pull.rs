@@ -33,7 +33,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline(always)]
     fn publish(&mut self, to: BrokerId, mut entry: Entry, now: Moment) {
         if let Err(reason) = self.leaves(to, &mut entry, now) {
-            return self.drop_ticket(entry.ticket, reason);
+            return self.drop_entry(&entry, reason);
         }
         let Entry { message, ticket, .. } = entry;
         match self.sessions.publish(to, ticket.key(), message) {
@@ -47,7 +47,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     self.sent(to, ticket, serial);
                 }
             }
-            Err(reason) => self.drop_ticket(ticket, reason),
+            Err(reason) => self.drop_ticket(ticket, None, reason),
         }
         self.touch(to);
     }
@@ -56,7 +56,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     fn wait(&mut self, to: BrokerId, entry: Entry, now: Moment) {
         let broker = &mut self.brokers[to.at()];
         if broker.is_gone {
-            return self.drop_ticket(entry.ticket, DropReason::TargetRemoved);
+            return self.drop_entry(&entry, DropReason::TargetRemoved);
         }
         let ticket = entry.ticket;
         match broker.lane.push(entry, now.at) {
@@ -67,7 +67,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     self.hold_back_sources(route, until);
                 }
             }
-            Pushed::Dropped(oldest) => self.drop_ticket(oldest.ticket, DropReason::LaneFull),
+            Pushed::Dropped(oldest) => self.drop_entry(&oldest, DropReason::LaneFull),
         }
         self.touch(to);
     }
@@ -97,7 +97,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     }
                     return Some((entry.ticket, entry.message));
                 }
-                Err(reason) => self.drop_ticket(entry.ticket, reason),
+                Err(reason) => self.drop_entry(&entry, reason),
             }
         }
     }

@@ -188,7 +188,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let oldest = oldest.or_else(|| kin.iter().find_map(|queue| self.queues[queue.at()].orphans.pop_front()));
         oldest.is_some_and(|entry| {
             self.tell_dropped(&entry, DropReason::Quota, now);
-            self.drop_ticket(entry.ticket, DropReason::Quota);
+            self.drop_entry(&entry, DropReason::Quota);
             true
         })
     }
@@ -231,7 +231,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             for entry in dropped {
                 self.tell_dropped(&entry, DropReason::TooOld, now);
-                self.drop_ticket(entry.ticket, DropReason::TooOld);
+                self.drop_entry(&entry, DropReason::TooOld);
             }
         }
         self.spool.flush();

@@ -88,6 +88,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if self.trace.is_on() {
                 self.trace_unrouted(from, &message);
             }
+            if self.taps.is_on {
+                self.tap_enters(from, None, &message, now);
+                self.tap_leaves(now);
+            }
             return self.acknowledge(from, ack);
         };
         if self.brokers[from.at()].merges && routes.iter().any(|route| self.routes[route.at()].window.is_some()) {
@@ -109,9 +113,31 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.trace_received(from, &message, routes, debt);
         }
         for route in others {
-            self.enter(*route, message.clone(), debt, redelivered, now, wall_ms);
+            self.enter_seen(from, *route, message.clone(), debt, redelivered, now, wall_ms);
         }
-        self.enter(*last, message, debt, redelivered, now, wall_ms);
+        self.enter_seen(from, *last, message, debt, redelivered, now, wall_ms);
+    }
+
+    /// The same as [`enter`](Self::enter), for whoever looks.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a message by value goes to where it is used at once")]
+    pub(crate) fn enter_seen(
+        &mut self,
+        from: BrokerId,
+        at: RouteId,
+        message: Message,
+        debt: Option<DebtId>,
+        redelivered: bool,
+        now: Moment,
+        wall_ms: u64,
+    ) {
+        if self.taps.is_on {
+            self.tap_enters(from, Some(at), &message, now);
+        }
+        self.enter(at, message, debt, redelivered, now, wall_ms);
+        if self.taps.is_about_one() {
+            self.tap_leaves(now);
+        }
     }
 
     /// The debt for a message that is for some routes, if its source waits.
@@ -147,7 +173,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         route.account.in_flight += 1;
         if route.sifts && !redelivered && self.has_carried(at, &message, now) {
             let part = self.part(at, debt, now.us);
-            return self.end(part, DropReason::Ring);
+            return self.end(part, &message.topic, DropReason::Ring);
         }
         let route = &self.routes[at.at()];
         if !route.is_direct() || route.on_trial {
@@ -174,6 +200,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn give_to_plugins(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
         if self.trace.is_on() {
             self.trace_parcel(at, &parcel);
+        }
+        if self.taps.is_about_one() {
+            self.tap_parcel(parcel.id);
         }
         let route = &mut self.routes[at.at()];
         route.in_pipeline += 1;
@@ -202,6 +231,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             // What is decided together is to be recorded first: more decisions would only be added to it.
             return false;
         }
+        self.tick_drops(now);
+        self.taps.tick(now.at);
         let mut are_few = !self.dirty_routes.is_empty();
         while let Some(at) = self.dirty_routes.pop() {
             let route = &mut self.routes[at.at()];
@@ -214,7 +245,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.in_pipeline -= dropped.len();
             for parcel in dropped {
                 let part = self.part(at, parcel.debt, parcel.received_us);
-                self.end(part, DropReason::PipelineFull);
+                self.end(part, &parcel.message.topic, DropReason::PipelineFull);
             }
         }
         are_few

@@ -70,6 +70,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         for (name, at) in gone {
             self.targets.remove(&name);
             self.sets[at.at()].members.clear();
+            self.end_moves_of(at);
         }
         for (name, configured) in &config.targets {
             let named = |member: &String| Some((self.broker_named(member)?, member.clone()));

@@ -17,7 +17,7 @@ use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use smallvec::SmallVec;
 use tidegate_config::{Policy, WhenFull};
-use tidegate_message::{Message, QoS};
+use tidegate_message::{Message, QoS, Topic};
 use tidegate_spool::{DiskStatus, NameId, Transaction};
 
 /// Who waits for a record.
@@ -35,7 +35,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let route = &self.routes[part.route.at()];
         let targets = route.targets.clone();
         if route.shape.remap(&mut message, &mut self.arena).is_err() {
-            return self.end(part, DropReason::Remap);
+            return self.end(part, &message.topic, DropReason::Remap);
         }
         self.send(part, &targets, message, now);
     }
@@ -51,8 +51,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             None => route.spooled && (route.persist_qos0 || message.qos > QoS::AtMostOnce),
         };
         let Some((last, others)) = targets.split_last() else {
-            return self.end(part, DropReason::NoTarget);
+            return self.end(part, &message.topic, DropReason::NoTarget);
         };
+        if self.taps.is_about_one() {
+            self.tap_out(targets, &message);
+        }
         if is_durable {
             return self.file(part, targets, message, now);
         }
@@ -100,7 +103,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Target::Set(set) if self.sets[set.at()].policy == Policy::All => {
                 let members: SmallVec<[BrokerId; 4]> = self.sets[set.at()].brokers().collect();
                 let Some((last, others)) = members.split_last() else {
-                    return self.end(part, DropReason::TargetRemoved);
+                    return self.end(part, &message.topic, DropReason::TargetRemoved);
                 };
                 if !others.is_empty() {
                     self.copies(part, members.len());
@@ -112,7 +115,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.hand_over_debt(ticket);
                 self.pass(*last, entry(message), now);
             }
-            Target::Set(set) if self.sets[set.at()].members.is_empty() => self.end(part, DropReason::TargetRemoved),
+            Target::Set(set) if self.sets[set.at()].members.is_empty() => {
+                self.end(part, &message.topic, DropReason::TargetRemoved)
+            }
             Target::Set(set) => {
                 self.hand_over_debt(ticket);
                 let entry = entry(message);
@@ -182,6 +187,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 }
                 Err(reason) => {
                     self.routes[part.route.at()].account.drop(reason);
+                    self.note_drop(part.route, Some(&message.topic), reason);
+                    if self.taps.is_about_one() {
+                        self.tap_ends(reason);
+                    }
                     self.tell_not_filed(part.route, reason, &message, now);
                 }
             }
@@ -253,11 +262,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// A message, or one copy of it, ends here before it is on its way to a target.
-    pub(crate) fn end(&mut self, part: Part, reason: DropReason<'_>) {
+    pub(crate) fn end(&mut self, part: Part, topic: &Topic, reason: DropReason<'_>) {
         if self.trace.is_on() {
             self.trace_ended(part, reason);
         }
         self.routes[part.route.at()].account.drop(reason);
+        self.note_drop(part.route, Some(topic), reason);
+        if self.taps.is_about_one() {
+            self.tap_ends(reason);
+        }
         if let Some(debt) = part.debt {
             self.settle_decided(debt);
         }

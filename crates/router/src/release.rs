@@ -10,7 +10,7 @@ use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router, pull};
 use std::time::Duration;
-use tidegate_message::Message;
+use tidegate_message::{Message, Topic};
 use tidegate_spool::ItemId;
 
 /// A message that a target has refused, and out of its session.
@@ -41,7 +41,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 (pulse.refuses_since, pulse.aside_since) = (None, None);
                 // Those that it refused it refused for what they are.
                 let refused = std::mem::take(&mut self.brokers[by.at()].aside);
-                refused.into_iter().for_each(|entry| self.drop_ticket(entry.ticket, DropReason::RefusedByTarget));
+                refused.into_iter().for_each(|entry| self.drop_entry(&entry, DropReason::RefusedByTarget));
             }
             if self.trace.is_on() {
                 self.trace_completed(by, ticket, taken);
@@ -49,7 +49,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if taken {
                 self.complete(ticket, now);
             } else {
-                self.drop_ticket(ticket, DropReason::RefusedByTarget);
+                self.drop_ticket(ticket, None, DropReason::RefusedByTarget);
             }
         }
         self.brokers[by.at()].sent += count;
@@ -78,8 +78,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// A message that waited in a lane or a session ends here.
-    pub fn drop_ticket(&mut self, ticket: Ticket, reason: DropReason<'_>) {
+    /// A message that waited in a lane ends here.
+    pub(crate) fn drop_entry(&mut self, entry: &Entry, reason: DropReason<'_>) {
+        self.drop_ticket(entry.ticket, Some(&entry.message.topic), reason);
+    }
+
+    /// A message that waited in a lane or a session ends here, with this topic if it is known.
+    pub fn drop_ticket(&mut self, ticket: Ticket, topic: Option<&Topic>, reason: DropReason<'_>) {
         if self.trace.is_on() {
             self.trace_dropped(ticket, reason);
         }
@@ -91,6 +96,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Ticket::Held { route, .. } | Ticket::Loose { route, .. } => route,
         };
         self.routes[route.at()].account.drop(reason);
+        self.note_drop(route, topic, reason);
         if let Some(debt) = ticket.debt() {
             self.settle_delivered(debt);
         }
@@ -126,7 +132,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 broker.aside.push(entry);
             } else {
                 self.brokers[by.at()].sent += 1;
-                self.drop_ticket(ticket, DropReason::RefusedByTarget);
+                self.drop_ticket(ticket, Some(&message.topic), DropReason::RefusedByTarget);
             }
         }
         let refuses = !again.is_empty() || self.brokers[by.at()].refuses_all();

@@ -333,7 +333,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 let trial = self.rounds.trials.swap_remove(at);
                 self.sift(route, &parcel.message, trial.gap, now);
                 let part = self.part(route, parcel.debt, parcel.received_us);
-                self.end(part, DropReason::Ring);
+                self.end(part, &parcel.message.topic, DropReason::Ring);
                 None
             }
         }

@@ -38,7 +38,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     ) -> Option<Straight<A>> {
         let route = &self.routes[at.at()];
         // Who follows messages follows debts.
-        if !route.is_direct() || route.sifts || route.on_trial || !route.drafts.is_empty() || self.trace.is_on() {
+        if !route.is_direct()
+            || route.sifts
+            || route.on_trial
+            || !route.drafts.is_empty()
+            || self.trace.is_on()
+            || self.taps.is_on
+        {
             return None;
         }
         let to = if let Some(ack) = ack {

@@ -42,7 +42,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             match sight {
                 Sight::News => {
                     self.watch(*at, &message, redelivered, now);
-                    self.enter(*at, message.clone(), debt, redelivered, now, wall_ms);
+                    self.enter_seen(from, *at, message.clone(), debt, redelivered, now, wall_ms);
                 }
                 Sight::Twin(first) => {
                     self.routes[at.at()].twins += 1;

@@ -127,10 +127,20 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     load_or_stdin(path)
 }
 
+/// Where a package has put the configuration.
+const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
+
+/// The file of who names none.
+pub(crate) fn default_file() -> Result<PathBuf, Failure> {
+    let file = PathBuf::from(DEFAULT_FILE);
+    let missing = || Failure::Usage(format!("name the configuration with --config FILE; there is no {DEFAULT_FILE}"));
+    if file.exists() { Ok(file) } else { Err(missing()) }
+}
+
 /// `--config` of a command with commands below it, where it may stand behind any of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ConfigFile {
-    /// The configuration file of the gateway; `-` reads standard input.
+    /// The configuration file of the gateway, /etc/tidegate/tidegate.toml without it; `-` reads standard input.
     #[arg(long, short, global = true)]
     config: Option<PathBuf>,
 }
@@ -138,7 +148,9 @@ pub(crate) struct ConfigFile {
 impl ConfigFile {
     /// Reads it.
     pub(crate) fn load(&self) -> Result<Config, Failure> {
-        let missing = || Failure::Usage("name the configuration with --config FILE".to_owned());
-        load_or_stdin(self.config.as_ref().ok_or_else(missing)?)
+        match &self.config {
+            Some(file) => load_or_stdin(file),
+            None => load_or_stdin(&default_file()?),
+        }
     }
 }

@@ -17,7 +17,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tidegate_gateway::{Gateway, Snapshot, serve};
+use tidegate_gateway::{Gateway, Service, Snapshot};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,8 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
         let (stop, reload) = (CancellationToken::new(), Notify::new());
         let display = Display::open(&dir);
         let mut playing = None;
-        let serving = serve(&file, config, stop.clone(), &reload, DRAIN, |gateway| {
+        let service = Service::open(&file, config).await?;
+        let serving = service.run(stop.clone(), &reload, DRAIN, |gateway| {
             let play = Play::begin(gateway.clone(), &arguments, &dir, display);
             let stop = stop.clone();
             playing = Some(tokio::task::spawn_local(async move {

@@ -7,16 +7,21 @@ mod check;
 mod check_report;
 mod client;
 mod demo;
+mod dropped;
 mod duration;
 mod explain;
 mod import;
 mod logs;
 mod own_cache;
 mod parked;
+mod people;
 mod plugin;
 mod run;
 mod runtime;
 mod spool;
+mod status;
+mod table;
+mod tap;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -50,6 +55,12 @@ enum Command {
     Sub(client::subscribe::Arguments),
     /// Say what would become of a message, and why, without sending it.
     Explain(explain::Arguments),
+    /// How a running gateway does: brokers, sets, routes, what waits.
+    Status(status::Arguments),
+    /// The last messages that a running gateway has dropped, with their reasons.
+    Dropped(dropped::Arguments),
+    /// Messages on their way, as they go: what comes, what each plugin says, what goes on.
+    Tap(tap::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
     /// Make a configuration out of that of another broker.
@@ -139,6 +150,9 @@ fn main() -> ExitCode {
         Command::Sub(arguments) => client::subscribe::subscribe(arguments),
         Command::Explain(explain) => explain::explain(explain, arguments.log_format),
         Command::Import(arguments) => import::import(arguments),
+        Command::Status(arguments) => status::status(arguments),
+        Command::Dropped(arguments) => dropped::dropped(arguments),
+        Command::Tap(arguments) => tap::tap(arguments),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),

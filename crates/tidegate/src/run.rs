@@ -3,7 +3,8 @@
 use crate::{Failure, check, logs, runtime};
 use std::path::PathBuf;
 use std::time::Duration;
-use tidegate_gateway::serve;
+use tidegate_admin::{Admin, serve};
+use tidegate_gateway::{Gateway, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// Of `tidegate run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file.
+    /// The configuration file, /etc/tidegate/tidegate.toml without it.
     #[arg(long, short)]
-    config: PathBuf,
+    config: Option<PathBuf>,
     /// How long to go on delivering after SIGTERM.
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -21,12 +22,21 @@ pub(crate) struct Arguments {
 
 /// Checks the file, runs until SIGTERM or SIGINT, drains.
 pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Failure> {
-    logs::init(format, "info");
-    let config = check::load(&arguments.config)?;
+    let logbook = logs::init_recorded(format, "info");
+    let file = arguments.config.map_or_else(check::default_file, Ok)?;
+    let config = check::load(&file)?;
     runtime::block_on(async {
         let (stop, reload) = (CancellationToken::new(), Notify::new());
         let signals = signals(&stop, &reload);
-        let serving = serve(&arguments.config, config, stop.clone(), &reload, arguments.drain, |_| Ok(()));
+        let service = Service::open(&file, config).await?;
+        // Before any link is opened: another gateway of this name may be running.
+        let admin = Admin::bind(service.config())?;
+        let serving = stop.child_token();
+        let started = |gateway: &Gateway| match admin {
+            Some(admin) => serve(admin, gateway.console(), logbook, file, serving),
+            None => Ok(()),
+        };
+        let serving = service.run(stop.clone(), &reload, arguments.drain, started);
         let served = tokio::select! {
             served = serving => served?,
             failure = signals => return Err(failure),

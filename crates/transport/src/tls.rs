@@ -10,10 +10,10 @@ pub use error::TlsError;
 
 use certificate::Certificate;
 use error::{CA, CERT, KEY};
-use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 use trust::Trust;
@@ -81,6 +81,20 @@ impl TlsSettings {
     pub fn into_config(self) -> Arc<ClientConfig> {
         self.config
     }
+}
+
+/// TLS for those who connect to us: our certificate chain and its private key, PEM, and the passphrase of that.
+///
+/// # Errors
+/// Everything that is wrong, each naming its file.
+pub fn server_tls(cert: &Path, key: &Path, password: Option<&[u8]>) -> Result<Arc<ServerConfig>, Vec<TlsError>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (chain, key) = identity(cert, key, password, &provider)?;
+    let setup = |error: rustls::Error| vec![TlsError::Setup(error.into())];
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(setup)?;
+    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(setup)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, TlsError> {

@@ -3,9 +3,9 @@
 //! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
 
 use crate::model::{
-    Admin, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue, Limits,
-    LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy,
-    SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
+    Admin, AdminTls, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue,
+    Limits, LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route, Source,
+    SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
 };
 use crate::values::size_text;
 use std::collections::{BTreeMap, HashSet};
@@ -26,8 +26,8 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
     let Config { gateway, brokers, sources, targets, plugins, routes, admin } = config;
     let mut all = Keys { within: String::new(), all: BTreeMap::new() };
     all.section("gateway", |keys| keys.gateway(gateway));
-    if let Some(Admin { listen }) = admin {
-        all.section("admin", |keys| keys.told("listen", listen));
+    if let Some(admin) = admin {
+        all.section("admin", |keys| keys.admin(admin));
     }
     for (name, broker) in brokers {
         all.section(&format!("brokers.{name}"), |keys| match broker {
@@ -106,6 +106,20 @@ impl Keys {
         self.size("segment_size", *segment_size);
         self.told("control_characters", if *allow_control_characters { "allow" } else { "refuse" });
         self.told("hop_limit", hop_limit);
+    }
+
+    fn admin(&mut self, admin: &Admin) {
+        let Admin { listen, control, token, read_token, tls, hosts } = admin;
+        self.told("listen", listen);
+        self.told("control", control);
+        token.iter().for_each(|secret| self.kept("token", format!("{secret:?}")));
+        read_token.iter().for_each(|secret| self.kept("read_token", format!("{secret:?}")));
+        if let Some(AdminTls { cert, key, key_password }) = tls {
+            self.told("tls.cert", cert.display());
+            self.told("tls.key", key.display());
+            key_password.iter().for_each(|secret| self.kept("tls.key_password", format!("{secret:?}")));
+        }
+        self.list("hosts", hosts);
     }
 
     fn link(&mut self, link: &LinkBroker) {

@@ -1,14 +1,12 @@
 //! Everything one gateway is told: routes, target sets, plugins, and the gateway itself.
 
+use super::admin::Admin;
 use super::broker::Broker;
 use super::remap::Remap;
 use super::source::{Source, SourceSet};
 use super::spool::SpoolSettings;
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 use tidegate_message::{QoS, TopicFilter};
 
@@ -344,38 +342,4 @@ pub enum Retain {
     Keep,
     /// Always off.
     Clear,
-}
-
-/// Where metrics and health are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// There is no authentication: loopback, a Unix socket, or what the operator allowed in words.
-    pub listen: AdminAddr,
-}
-
-/// Where the admin server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AdminAddr {
-    /// Address and port; port 0 takes a free one.
-    Tcp(SocketAddr),
-    /// A Unix socket. Absolute.
-    Unix(PathBuf),
-}
-
-impl FromStr for AdminAddr {
-    type Err = String;
-
-    /// As `listen` of `[admin]` has it.
-    fn from_str(text: &str) -> Result<Self, String> {
-        crate::values::admin_addr(text).map_err(|(what, hint)| format!("{what}; {hint}"))
-    }
-}
-
-impl Display for AdminAddr {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(addr) => addr.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }

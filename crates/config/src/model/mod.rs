@@ -1,5 +1,6 @@
 //! The configuration once it is known to be good. Only these types leave the crate.
 
+mod admin;
 mod broker;
 mod config;
 mod nats;
@@ -10,13 +11,14 @@ mod spool;
 mod status;
 mod template;
 
+pub use admin::{Admin, AdminAddr, AdminTls};
 pub use broker::{
     Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
     ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
-    Ack, Admin, AdminAddr, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry,
-    Route, StateGrant, TargetSet, Workers,
+    Ack, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry, Route,
+    StateGrant, TargetSet, Workers,
 };
 pub use nats::{NatsBroker, NatsServer};
 pub(crate) use remap::WayBack;

@@ -1,9 +1,8 @@
-//! Reads `[gateway]` and `[admin]`.
+//! Reads `[gateway]`.
 
 use crate::bounds;
-use crate::model::{Admin, AdminAddr, Gateway};
+use crate::model::Gateway;
 use crate::tree::Section;
-use crate::values;
 use std::path::PathBuf;
 
 /// Who the gateway is; empty where it does not say.
@@ -37,25 +36,4 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         section.finish();
     }
     gateway
-}
-
-/// Where the admin server listens, if that can be.
-pub(super) fn read_admin(mut section: Section<'_, '_, '_, '_>) -> Option<Admin> {
-    let context = section.context;
-    let listen = section.require("listen", "\"127.0.0.1:9180\"").and_then(|value| value.text());
-    let allow_remote = section.flag("allow_remote", false);
-    section.finish();
-    let listen = listen?;
-    let addr = values::admin_addr(listen.value).map_err(|(what, hint)| context.error(&listen.at, what, hint)).ok()?;
-    if let AdminAddr::Tcp(tcp) = &addr
-        && !tcp.ip().is_loopback()
-        && !allow_remote
-    {
-        context.error(
-            &listen.at,
-            format!("the admin server asks for no password, and {tcp} can be reached from other machines"),
-            "listen on 127.0.0.1 or a unix socket, or add `allow_remote = true` if the network is yours alone",
-        );
-    }
-    Some(Admin { listen: addr })
 }

@@ -1,5 +1,6 @@
 //! Makes the sections of a file into checked types, each by itself.
 
+mod admin;
 mod announcement;
 mod broker;
 mod broker_keys;
@@ -127,7 +128,7 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
             written.routes.push(as_written);
         }
     }
-    let admin = root.section("admin", "[admin]").and_then(gateway::read_admin);
+    let admin = root.section("admin", "[admin]").and_then(admin::read_admin);
     root.finish();
     let mut config = Config { gateway, brokers, sources, targets, plugins, routes, admin };
     ways_back::fill(&mut config);

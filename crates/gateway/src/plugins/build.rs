@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tidegate_config as config;
 use tidegate_config::Config;
 use tidegate_plugin::{Component, Host, HostConfig, Plugin, Spec, StateStore};
+use tidegate_router::Watched;
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
 pub(crate) fn allows_control_characters(config: &Config) -> bool {
@@ -57,6 +58,8 @@ pub(crate) struct Preparer {
     read: HashMap<String, Result<Component, String>>,
     states: HashMap<String, StateStore>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
+    /// Messages that somebody looks at.
+    pub(crate) watched: Arc<Watched>,
     /// Whether what plugins say is kept.
     pub(crate) keeps_lines: bool,
 }
@@ -89,6 +92,7 @@ impl Preparer {
             read: HashMap::new(),
             states,
             counters: HashMap::new(),
+            watched: Arc::default(),
             keeps_lines: false,
         })
     }
@@ -163,8 +167,16 @@ impl Preparer {
                     swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
                 }
             } else {
+                let watched = self.watched.clone();
                 let fresh = |(instance, targets): Built| {
-                    Stage::new(shared.clone(), instance, targets, (on_failure, retry), counters.clone())
+                    Stage::new(
+                        shared.clone(),
+                        instance,
+                        targets,
+                        (on_failure, retry),
+                        counters.clone(),
+                        watched.clone(),
+                    )
                 };
                 match self.instances(name, settings, &component, allow_control_characters, workers.count) {
                     Ok(built) => {

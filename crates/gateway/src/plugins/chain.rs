@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::Message;
 use tidegate_pacing::LogLimit;
-use tidegate_plugin::{Admission, Circuit, Fault, Input, Instance, Outcome, Output, Write, leave_borrowed};
+use tidegate_plugin::{
+    Admission, Circuit, Destination, Fault, Input, Instance, Outcome, Output, Write, leave_borrowed,
+};
+use tidegate_router::{Said, Shown, Watched};
 
 /// One plugin in a chain.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Stage {
     memory: MemoryShare,
     /// Of the lines about guests that were thrown away.
     restarts: LogLimit,
+    /// Whoever looks at a message hears what is said of it.
+    watched: Arc<Watched>,
 }
 
 /// A change of the chain, taken between two batches.
@@ -160,11 +165,12 @@ impl Stage {
         targets: Arc<[Arc<str>]>,
         (on_failure, retry): (OnFailure, Retry),
         counters: Arc<StageCounters>,
+        watched: Arc<Watched>,
     ) -> Self {
         let (circuit, restarts) = (Circuit::default(), LogLimit::default());
         let mut memory = MemoryShare::new(counters.clone());
         memory.set(instance.memory_bytes() as u64);
-        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, restarts }
+        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, restarts, watched }
     }
 
     /// What a second chance heals is seen all the same: whatever the plugin held in memory is gone.
@@ -216,6 +222,36 @@ impl Stage {
                 _ => Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned())),
             };
             outcomes.extend(std::iter::repeat_with(open).take(missing));
+        }
+        if self.watched.is_on() {
+            self.tell_watched(inputs, &outcomes[first..]);
+        }
+    }
+
+    /// Tells whoever looks what was said of which message.
+    #[cold]
+    fn tell_watched(&self, inputs: &[Input<'_>], outcomes: &[Outcome]) {
+        for at in self.watched.of(inputs.iter().map(|input| input.id)) {
+            let (input, outcome) = (&inputs[at], &outcomes[at]);
+            let (words, made) = match outcome {
+                Outcome::Pass => ("onward, unchanged".to_owned(), Vec::new()),
+                Outcome::Forward(outputs) => {
+                    let made = outputs.iter().map(|output| Shown::of(&output.clone().applied_to(input.message)));
+                    let to = |output: &Output| match output.to {
+                        Destination::Onward => "onward".to_owned(),
+                        Destination::Target(at) => {
+                            self.targets.get(usize::from(at)).map_or_else(String::new, |name| format!("to `{name}`"))
+                        }
+                    };
+                    let to: Vec<String> = outputs.iter().map(to).collect();
+                    (to.join(", "), made.collect())
+                }
+                Outcome::Drop(reason) => (format!("dropped: {reason}"), Vec::new()),
+                Outcome::Reject(reason) => (format!("rejected: {reason}"), Vec::new()),
+                Outcome::Retry(reason) => (format!("wants to be asked again: {reason}"), Vec::new()),
+                Outcome::Fault(fault) => (format!("failed: {fault}"), Vec::new()),
+            };
+            self.watched.say(input.id, Said { plugin: self.name.clone(), words, made });
         }
     }
 

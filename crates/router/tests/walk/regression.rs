@@ -193,3 +193,15 @@ fn what_goes_to_another_member_waits_for_what_the_one_before_was_sent() {
     steps.extend([Step::Slow { broker: 2, is_slow: false }, Step::Answer { target: 2, pick: 0 }]);
     tell(setup, steps);
 }
+
+/// What was held for a topic on its way to another member came back to a set that was another by then, and stayed.
+#[test]
+fn what_is_held_for_a_set_that_is_taken_away_and_comes_back_goes_on() {
+    let mut setup = setup(&[4]);
+    setup.routes[0].spooled = true;
+    (setup.sets[0].there, setup.sets[0].members) = (true, vec![0, 0]);
+    let mut steps = vec![send(1), send(1), send(1), send(1), Step::Work, Step::News];
+    steps.push(Step::Reload(Change::SetMembers { at: 110, members: vec![2, 0] }));
+    steps.push(Step::Reload(Change::Set { at: 48 }));
+    tell(setup, steps);
+}

@@ -37,7 +37,14 @@ impl Workshop {
         let component = self.host.compile(component).unwrap();
         let instance = Plugin::new(&self.host, &component, spec).unwrap().instantiate().unwrap();
         let rules = (on_failure, RETRY);
-        NewStage::Fresh(Box::new(Stage::new(name.into(), instance, Arc::default(), rules, Arc::default())))
+        NewStage::Fresh(Box::new(Stage::new(
+            name.into(),
+            instance,
+            Arc::default(),
+            rules,
+            Arc::default(),
+            Arc::default(),
+        )))
     }
 
     /// Keeps the last message of a topic for an hour after the first, by the time it was received.

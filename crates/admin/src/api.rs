@@ -1,0 +1,262 @@
+//! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
+
+use crate::model::{Drops, Layout, LogLine, Message, Parked, Sample, Status, Told, Way};
+use crate::operate::{self, Refused};
+use crate::plain::{busy, json};
+use crate::query;
+use crate::serve::Shared;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tidegate_gateway::Redirect;
+use utoipa::{OpenApi, ToSchema};
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/layout", get(layout))
+        .route("/api/v1/log", get(log))
+        .route("/api/v1/stream", get(stream))
+        .route("/api/v1/dropped", get(dropped))
+        .route("/api/v1/tap", get(tap))
+        .route("/api/v1/next", get(next))
+        .route("/api/v1/explain", post(explain))
+        .route("/api/v1/parked", get(parked))
+        .route("/api/v1/parked/{number}", get(show_parked).delete(delete_parked))
+        .route("/api/v1/parked/{number}/replay", post(replay_parked))
+        .route("/api/v1/waiting/{target}/move", post(move_waiting))
+        .route("/api/v1/waiting/{target}/discard", post(discard_waiting))
+}
+
+/// What was done, or why not.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Outcome {
+    /// In words.
+    message: String,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tidegate",
+        description = "Looks at a running gateway and operates it. Whatever changes something needs a token of `[admin]`, or the \
+                       key in `data_dir/admin.key`, as `Authorization: Bearer`."
+    ),
+    paths(
+        status,
+        layout,
+        log,
+        stream,
+        dropped,
+        parked,
+        show_parked,
+        delete_parked,
+        replay_parked,
+        move_waiting,
+        discard_waiting
+    )
+)]
+struct Description;
+
+/// The description of the interface, as JSON.
+pub fn describe() -> String {
+    Description::openapi().to_pretty_json().unwrap_or_default()
+}
+
+async fn openapi() -> Response {
+    json(&Description::openapi())
+}
+
+/// How everything does now.
+#[utoipa::path(get, path = "/api/v1/status", responses(
+    (status = 200, description = "How everything does", body = Status),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn status(State(shared): State<Shared>) -> Response {
+    match shared.streams.status().await {
+        Ok(status) => json(&status),
+        Err(_) => busy(),
+    }
+}
+
+/// What there is, and what it is meant to do. Changes with a reload only, and then `generation` of the status does.
+#[utoipa::path(get, path = "/api/v1/layout", responses(
+    (status = 200, description = "The configuration in force, without its secrets", body = Layout),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn layout(State(shared): State<Shared>) -> Response {
+    let Ok(config) = shared.console.ask(tidegate_gateway::Gateway::config).await else { return busy() };
+    json(&Layout::of(&config, &shared.file.display().to_string(), shared.guard.takes_control()))
+}
+
+/// The last lines of the log.
+#[utoipa::path(get, path = "/api/v1/log", params(
+    ("after" = Option<u64>, Query, description = "Only lines with a higher number"),
+), responses((status = 200, description = "The oldest first", body = Vec<LogLine>)))]
+async fn log(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let lines: Vec<Arc<LogLine>> = shared.logbook.after(query::number(query.as_deref(), "after").unwrap_or(0));
+    json(&lines.iter().map(|line| &**line).collect::<Vec<_>>())
+}
+
+/// What goes on: an event `status` once a second and an event `log` for each line. A reader that is slow gets the latest
+/// status, and `lost` with the number of lines that are gone.
+#[utoipa::path(get, path = "/api/v1/stream", params(
+    ("after" = Option<u64>, Query, description = "The number of the last line of the log that is known; only new ones without it"),
+), responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")))]
+async fn stream(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    crate::stream::stream(shared, query::number(query.as_deref(), "after"))
+}
+
+/// The last messages that ended without being delivered: some of each reason of each route.
+#[utoipa::path(get, path = "/api/v1/dropped", responses(
+    (status = 200, description = "The oldest first, at most 25 of a reason", body = Drops),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn dropped(State(shared): State<Shared>) -> Response {
+    match shared.console.ask(tidegate_gateway::Gateway::dropped).await {
+        Ok(dropped) => json(&Drops::of(dropped)),
+        Err(_) => busy(),
+    }
+}
+
+/// Messages on their way, as they go: an event `way` for each in each route, and `missed` with how many were not read in time.
+/// Of many only some are seen.
+#[utoipa::path(get, path = "/api/v1/tap", params(
+    ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
+    ("broker" = Option<String>, Query, description = "Only from this broker"),
+    ("route" = Option<String>, Query, description = "Only in this route"),
+    ("contains" = Option<String>, Query, description = "Only with this text in the payload"),
+    ("only" = Option<String>, Query, description = "`dropped`: what does not go on; `failed`: what ends badly"),
+    ("rate" = Option<u64>, Query, description = "At most so many a second: 50 without it, 1,000 at most"),
+    ("payloads" = Option<bool>, Query, description = "With the first KiB of payloads"),
+), responses(
+    (status = 200, description = "Server-sent events", body = Way, content_type = "text/event-stream"),
+    (status = 400, description = "What is asked for makes no sense"),
+    (status = 429, description = "Too many look already"),
+))]
+async fn tap(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    crate::tap::tap(shared, query.as_deref()).await
+}
+
+/// The next message that comes, to ask about.
+#[utoipa::path(get, path = "/api/v1/next", params(
+    ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
+    ("broker" = Option<String>, Query, description = "Only from this broker"),
+), responses(
+    (status = 200, description = "With the first KiB of its payload", body = Message),
+    (status = 400, description = "What is asked for makes no sense"),
+    (status = 404, description = "None has come within 20 s"),
+    (status = 429, description = "Too many look already"),
+))]
+async fn next(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    crate::explain::next(shared, query.as_deref()).await
+}
+
+/// What would become of a message, without sending it.
+#[utoipa::path(post, path = "/api/v1/explain", request_body = Sample, responses(
+    (status = 200, description = "What would become of it", body = Told),
+    (status = 400, description = "This is no sample"),
+    (status = 408, description = "The sample did not come in time"),
+    (status = 409, description = "The plugins cannot be built any more, and why"),
+    (status = 413, description = "A sample is at most 1 MiB"),
+))]
+async fn explain(State(shared): State<Shared>, body: Body) -> Response {
+    crate::explain::explain(shared, body).await
+}
+
+/// Messages that are kept aside.
+#[utoipa::path(get, path = "/api/v1/parked", responses(
+    (status = 200, description = "In the order of their numbers, with the first 100 bytes of each payload", body = Vec<Parked>),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn parked(State(shared): State<Shared>) -> Response {
+    match operate::parked(&shared.console).await {
+        Ok(list) => json(&list),
+        Err(_) => busy(),
+    }
+}
+
+/// One of them.
+#[utoipa::path(get, path = "/api/v1/parked/{number}", params(("number" = u64, Path)), responses(
+    (status = 400, description = "This is no number"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+    (status = 200, description = "With the first 4 KiB of its payload", body = Parked),
+    (status = 404, description = "There is none of this number", body = Outcome),
+))]
+async fn show_parked(State(shared): State<Shared>, Path(number): Path<u64>) -> Response {
+    match operate::parked_one(&shared.console, number).await {
+        Ok(found) => json(&found),
+        Err(refused) => outcome(Err(refused)),
+    }
+}
+
+/// Forgets one of them.
+#[utoipa::path(delete, path = "/api/v1/parked/{number}", params(("number" = u64, Path)), responses(
+    (status = 202, description = "It is done, and not on disk yet: a crash now would undo it", body = Outcome),
+    (status = 400, description = "This is no number"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+    (status = 200, description = "It is gone", body = Outcome),
+    (status = 404, description = "There is none of this number", body = Outcome),
+))]
+async fn delete_parked(State(shared): State<Shared>, Path(number): Path<u64>) -> Response {
+    outcome(operate::delete(&shared.console, number).await)
+}
+
+/// Lets one enter its route again, or sends it to the target that did not take it, or to another as it is.
+#[utoipa::path(post, path = "/api/v1/parked/{number}/replay", params(
+    ("number" = u64, Path),
+    ("to" = Option<String>, Query, description = "A broker or a target set"),
+), responses(
+    (status = 400, description = "This is no number"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+    (status = 200, description = "It is on its way", body = Outcome),
+    (status = 404, description = "There is none of this number", body = Outcome),
+    (status = 409, description = "Its route is not configured any more, or there is no such target", body = Outcome),
+))]
+async fn replay_parked(State(shared): State<Shared>, Path(number): Path<u64>, RawQuery(query): RawQuery) -> Response {
+    outcome(operate::replay(&shared.console, number, query::text(query.as_deref(), "to")).await)
+}
+
+/// What waits for a target waits for another one from here on.
+#[utoipa::path(post, path = "/api/v1/waiting/{target}/move", params(
+    ("target" = String, Path, description = "For which it waits; it need not be configured"),
+    ("to" = String, Query, description = "A broker or a target set that is configured"),
+), responses(
+    (status = 503, description = "The gateway has too much before it; try again"),
+    (status = 202, description = "It is done, and not on disk yet: a crash now would undo it", body = Outcome),
+    (status = 200, description = "How many messages that are", body = Outcome),
+    (status = 404, description = "Nothing waits there, or there is no such target", body = Outcome),
+))]
+async fn move_waiting(State(shared): State<Shared>, Path(from): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let to = query::text(query.as_deref(), "to").unwrap_or_default();
+    outcome(operate::redirect(&shared.console, Redirect::Move { from, to }).await)
+}
+
+/// What waits for a target is dropped, and counted as `discarded`.
+#[utoipa::path(post, path = "/api/v1/waiting/{target}/discard", params(
+    ("target" = String, Path, description = "For which it waits; it need not be configured"),
+), responses(
+    (status = 503, description = "The gateway has too much before it; try again"),
+    (status = 202, description = "It is done, and not on disk yet: a crash now would undo it", body = Outcome),
+    (status = 200, description = "How many messages that were", body = Outcome),
+    (status = 404, description = "Nothing waits there", body = Outcome),
+))]
+async fn discard_waiting(State(shared): State<Shared>, Path(from): Path<String>) -> Response {
+    outcome(operate::redirect(&shared.console, Redirect::Discard { from }).await)
+}
+
+fn outcome(answer: Result<String, Refused>) -> Response {
+    let (status, message) = match answer {
+        Ok(message) => (StatusCode::OK, message),
+        Err(refused) => (refused.status(), refused.to_string()),
+    };
+    let mut answer = json(&Outcome { message });
+    *answer.status_mut() = status;
+    answer
+}

@@ -1,0 +1,140 @@
+//! What programs have asked for since the beginning: health, metrics, and a few things as they are.
+
+use crate::model::Problems;
+use crate::operate::{self, Answer};
+use crate::serve::Shared;
+use axum::Router;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use std::fmt::Write as _;
+use tidegate_gateway::Redirect;
+
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+pub(crate) const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/metrics", get(metrics))
+        // Answers as long as the process serves requests at all.
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .route("/state", get(state))
+        .route("/config", get(config))
+        .route("/reload", get(reload))
+        .route("/spool", get(spool))
+        .route("/spool/{from}/move", post(move_waiting))
+        .route("/spool/{from}/discard", post(discard_waiting))
+        .route("/parked", get(parked))
+        .route("/parked/{number}", get(show_parked).delete(delete_parked))
+        .route("/parked/{number}/replay", post(replay))
+}
+
+pub(crate) fn text(status: StatusCode, words: String) -> Response {
+    (status, [(header::CONTENT_TYPE, TEXT)], words).into_response()
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, JSON)], text + "\n").into_response(),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+pub(crate) fn busy() -> Response {
+    text(StatusCode::SERVICE_UNAVAILABLE, "busy, try again\n".to_owned())
+}
+
+/// An outcome in words.
+fn words(answer: Answer) -> Response {
+    match answer {
+        Ok(words) => text(StatusCode::OK, words + "\n"),
+        Err(refused) => text(refused.status(), format!("{refused}\n")),
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    let Ok(snapshot) = shared.console.snapshot().await else { return busy() };
+    let mut all = snapshot.prometheus();
+    all.push_str("# HELP tidegate_admin_refused_total Requests and connections that the admin server has refused.\n");
+    all.push_str("# TYPE tidegate_admin_refused_total counter\n");
+    for (reason, count) in shared.guard.refused() {
+        let _ = writeln!(all, "tidegate_admin_refused_total{{reason=\"{reason}\"}} {count}");
+    }
+    ([(header::CONTENT_TYPE, PROMETHEUS)], all).into_response()
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    let Ok(snapshot) = shared.console.snapshot().await else { return busy() };
+    let Problems { ready, problems } = Problems::of(&snapshot);
+    let mut words = if ready { "ready\n".to_owned() } else { String::new() };
+    problems.iter().for_each(|problem| _ = writeln!(words, "{problem}"));
+    text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, words)
+}
+
+async fn state(State(shared): State<Shared>) -> Response {
+    match operate::states(&shared.console).await {
+        Ok(states) => json(&states),
+        Err(_) => busy(),
+    }
+}
+
+async fn config(State(shared): State<Shared>) -> Response {
+    match shared.console.ask(|gateway| gateway.shown().to_string()).await {
+        Ok(shown) => ([(header::CONTENT_TYPE, JSON)], shown + "\n").into_response(),
+        Err(_) => busy(),
+    }
+}
+
+async fn reload(State(shared): State<Shared>) -> Response {
+    match shared.console.ask(|gateway| gateway.last_reloads().json()).await {
+        Ok(last) => json(&last),
+        Err(_) => busy(),
+    }
+}
+
+async fn spool(State(shared): State<Shared>) -> Response {
+    match shared.console.ask(tidegate_gateway::Gateway::waiting_in_words).await {
+        Ok(all) => text(StatusCode::OK, all),
+        Err(_) => busy(),
+    }
+}
+
+async fn parked(State(shared): State<Shared>) -> Response {
+    match operate::parked(&shared.console).await {
+        Ok(list) => json(&list),
+        Err(_) => busy(),
+    }
+}
+
+async fn show_parked(State(shared): State<Shared>, Path(number): Path<u64>) -> Response {
+    match operate::parked_one(&shared.console, number).await {
+        Ok(found) => json(&found),
+        Err(refused) => words(Err(refused)),
+    }
+}
+
+async fn delete_parked(State(shared): State<Shared>, Path(number): Path<u64>) -> Response {
+    words(operate::delete(&shared.console, number).await)
+}
+
+/// Names of targets need no escapes.
+fn to(query: Option<&str>) -> Option<String> {
+    let pairs = query?.split('&');
+    pairs.filter_map(|pair| pair.strip_prefix("to=")).next().map(str::to_owned)
+}
+
+async fn replay(State(shared): State<Shared>, Path(number): Path<u64>, RawQuery(query): RawQuery) -> Response {
+    words(operate::replay(&shared.console, number, to(query.as_deref())).await)
+}
+
+async fn move_waiting(State(shared): State<Shared>, Path(from): Path<String>, RawQuery(query): RawQuery) -> Response {
+    let to = to(query.as_deref()).unwrap_or_default();
+    words(operate::redirect(&shared.console, Redirect::Move { from, to }).await)
+}
+
+async fn discard_waiting(State(shared): State<Shared>, Path(from): Path<String>) -> Response {
+    words(operate::redirect(&shared.console, Redirect::Discard { from }).await)
+}

@@ -1,0 +1,69 @@
+//! What an operator does with a running gateway: looks at what is kept aside and what waits, and has it go on, elsewhere or
+//! nowhere.
+
+use crate::running::Gateway;
+use crate::waiting::{self, Redirect, RedirectError};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tidegate_router::{Dropped, ReplayError};
+use tidegate_spool::Parked;
+
+/// What plugins remember: by plugin, by key.
+pub type States = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+impl Gateway {
+    /// Looks at each message that is kept aside, by its number, in order.
+    pub fn parked<T>(&self, mut look: impl FnMut(u64, &Parked) -> T) -> Vec<T> {
+        let path = self.path().borrow();
+        path.router.spool().parked().iter().map(|(number, parked)| look(*number, parked)).collect()
+    }
+
+    /// Looks at one of them.
+    pub fn parked_one<T>(&self, number: u64, look: impl FnOnce(&Parked) -> T) -> Option<T> {
+        self.path().borrow().router.spool().parked().get(&number).map(look)
+    }
+
+    /// Lets a message that is kept aside enter its route again, or sends it to the target that did not take it, or to this
+    /// one as it is.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn replay(&self, number: u64, to: Option<&str>) -> Result<(), ReplayError> {
+        self.path().borrow_mut().replay(number, to, Instant::now())
+    }
+
+    /// Forgets a message that is kept aside. False if there is none of this number.
+    pub fn delete_parked(&self, number: u64) -> bool {
+        self.path().borrow_mut().router.delete_parked(number)
+    }
+
+    /// Moves or discards what waits for a target. Returns how many messages that are.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn redirect(&self, what: &Redirect) -> Result<u64, RedirectError> {
+        let mut path = self.path().borrow_mut();
+        let now = Instant::now();
+        let moment = path.moment(now);
+        let outcome = waiting::redirect(&mut path.router, what, moment);
+        path.flush(now);
+        outcome.map_err(RedirectError::from)
+    }
+
+    /// The last messages that ended without being delivered, the oldest first, and how many there have been in all.
+    pub fn dropped(&self) -> (Vec<Dropped>, u64) {
+        self.path().borrow().router.dropped()
+    }
+
+    /// What plugins remember.
+    pub fn states(&self) -> States {
+        let path = self.path().borrow();
+        let spool = path.router.spool();
+        let state = |plugin: String| {
+            let keys = spool.plugin_state(&plugin).into_iter().flatten();
+            let keys = keys.map(|(key, value)| (key.clone(), value.to_vec())).collect();
+            (plugin, keys)
+        };
+        spool.plugins_with_state().into_iter().map(state).collect()
+    }
+}
