@@ -35,6 +35,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         for ready in news.ready.drain(..) {
             self.ready(ready, now);
         }
+        if self.sets.iter().any(|set| set.reads_up_to.is_some()) {
+            self.end_reading_up(now);
+        }
         if news.durable > before {
             for at in 0..self.brokers.len() {
                 if self.brokers[at].gate > before {
@@ -95,7 +98,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             _ => {
                 self.queues[queue.at()].leaving = None;
-                self.place(queue, entry, now);
+                self.place_ready(queue, entry, now);
             }
         }
     }

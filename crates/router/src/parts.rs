@@ -6,7 +6,8 @@
 //!
 //! Other members, or other weights, make other parts. Messages of a topic in two queues keep their order as long as both are
 //! in memory, where they come in the order of the log. So the parts in force stay until no queue of the set has anything on
-//! disk alone; which these are is in the log too.
+//! disk alone; which these are is in the log too. After a start all is on disk alone: what was filed before the parts in force
+//! were is read first, and what was filed later waits for that.
 
 use crate::ids::QueueId;
 use crate::lane::CLASSES;

@@ -19,6 +19,8 @@ use tidegate_spool::{Key, NameId, NameKind, StateWrite, Transaction};
 
 /// Under which name the parts of a set are kept in the log.
 const PARTS: &str = "parts";
+/// And the number of the record that says so.
+const PARTS_SINCE: &str = "parts-since";
 
 /// The router's side of one queue.
 #[derive(Debug)]
@@ -147,6 +149,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn adopt_queues(&mut self, now: Moment) {
         self.find_queues();
         self.queue_ids.clear();
+        let mut going = Vec::new();
         for at in 0..self.queues.len() {
             let queue = QueueId::new(at);
             let key = self.spool.key(queue.spool());
@@ -160,9 +163,50 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if key.part.is_empty() {
                 self.queue_ids.insert((target, slot.class as u8), queue);
             }
-            for entry in std::mem::take(&mut slot.orphans) {
-                self.place(queue, entry, now);
+            let holds = |set: SetId| self.sets[set.at()].reads_up_to.is_some();
+            if !target.set().is_some_and(holds) {
+                going.extend(std::mem::take(&mut self.queues[at].orphans).into_iter().map(|entry| (queue, entry)));
             }
+        }
+        self.place_in_order(going, now);
+    }
+
+    /// What comes from several queues goes where it belongs, in the order of the log.
+    fn place_in_order(&mut self, mut entries: Vec<(QueueId, Entry)>, now: Moment) {
+        entries.sort_by_cached_key(|(_, entry)| entry.ticket.place(&self.spool));
+        for (queue, entry) in entries {
+            self.place(queue, entry, now);
+        }
+    }
+
+    /// A message that has come out of the log goes where it belongs, unless others are to come before it.
+    #[inline(always)]
+    pub(crate) fn place_ready(&mut self, queue: QueueId, entry: Entry, now: Moment) {
+        let up_to =
+            self.queues[queue.at()].target.and_then(Target::set).and_then(|set| self.sets[set.at()].reads_up_to);
+        if let (Some(up_to), Ticket::Spooled { ordinal, .. }) = (up_to, entry.ticket)
+            && self.spool.sequence_of(queue.spool(), ordinal) > Some(up_to)
+        {
+            return self.queues[queue.at()].orphans.push_back(entry);
+        }
+        self.place(queue, entry, now);
+    }
+
+    /// Lets go on what had to wait until older messages were read.
+    pub(crate) fn end_reading_up(&mut self, now: Moment) {
+        for set in (0..self.sets.len()).map(SetId::new) {
+            let Some(up_to) = self.sets[set.at()].reads_up_to else { continue };
+            let of_set = |at: &QueueId| self.queues[at.at()].target == Some(Target::Set(set));
+            let queues: Vec<QueueId> = (0..self.queues.len()).map(QueueId::new).filter(of_set).collect();
+            if queues.iter().any(|queue| !self.spool.has_read(queue.spool(), up_to)) {
+                continue;
+            }
+            self.sets[set.at()].reads_up_to = None;
+            let of = |queue: QueueId| {
+                std::mem::take(&mut self.queues[queue.at()].orphans).into_iter().map(move |entry| (queue, entry))
+            };
+            let waiting = queues.into_iter().flat_map(of).collect();
+            self.place_in_order(waiting, now);
         }
     }
 
@@ -290,9 +334,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn want_parts(&mut self, at: SetId, name: &str, wanted: Parts) {
         let is_new = self.sets[at.at()].wanted_parts.is_none();
         if is_new {
-            let kept = self.spool.state_of(NameKind::Link, name).and_then(|keys| Parts::read(keys.get(PARTS)?));
+            let state = self.spool.state_of(NameKind::Link, name);
+            let kept = state.and_then(|keys| Parts::read(keys.get(PARTS)?));
+            let since = state.and_then(|keys| std::str::from_utf8(keys.get(PARTS_SINCE)?).ok()?.parse().ok());
             // What an earlier version has filed for it is in one queue.
             self.sets[at.at()].parts = kept.unwrap_or_default();
+            self.sets[at.at()].reads_up_to = since;
         }
         self.sets[at.at()].wanted_parts = Some(wanted);
         self.take_parts(at, name);
@@ -311,8 +358,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return;
         }
         let plugin = self.spool.name(NameKind::Link, name);
-        let write = StateWrite { plugin, key: PARTS.to_owned(), value: Some(wanted.write()) };
-        self.spool.append(Transaction { state: vec![write], ..Transaction::default() });
+        // The record that says so.
+        let since = (self.spool.sequence() + 1).to_string().into_bytes();
+        let write = |key: &str, value| StateWrite { plugin, key: key.to_owned(), value: Some(value) };
+        let state = vec![write(PARTS, wanted.write()), write(PARTS_SINCE, since)];
+        self.spool.append(Transaction { state, ..Transaction::default() });
         self.sets[at.at()].parts = wanted;
     }
 

@@ -60,6 +60,8 @@ pub struct Set {
     /// Which queues its messages wait in, and in which they are to.
     pub(crate) parts: Parts,
     pub(crate) wanted_parts: Option<Parts>,
+    /// After a start: what was filed for it up to this record comes first, for it may lie in the queues of other parts.
+    pub(crate) reads_up_to: Option<u64>,
 }
 
 /// What each member gets, at one moment.
@@ -135,6 +137,7 @@ impl Set {
             members: Vec::new(),
             parts: Parts::default(),
             wanted_parts: None,
+            reads_up_to: None,
         }
     }
 

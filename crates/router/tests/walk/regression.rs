@@ -205,3 +205,19 @@ fn what_is_held_for_a_set_that_is_taken_away_and_comes_back_goes_on() {
     steps.push(Step::Reload(Change::Set { at: 48 }));
     tell(setup, steps);
 }
+
+/// Its source sent a message again after the end of a process: the new copy, in the queue of other parts, overtook the old one,
+/// which was still on disk alone.
+#[test]
+fn what_was_filed_for_other_parts_before_a_crash_comes_before_what_is_filed_now() {
+    let mut setup = setup(&[5]);
+    setup.routes[0].spooled = true;
+    setup.routes[0].source = 3;
+    (setup.sets[1].there, setup.sets[1].policy, setup.sets[1].members) = (true, 1, vec![3, 0]);
+    setup.sets[1].weight = 1;
+    let sent = Step::Send { source: 103, topic: 10, qos: 1, expires: false };
+    for after in 1..30 {
+        let changed = Step::Reload(Change::SetWeight { at: 5, weight: 0 });
+        tell(setup.clone(), vec![sent.clone(), changed, Step::Crash { after, choice: 0 }]);
+    }
+}
