@@ -5,7 +5,7 @@ use crate::fixture::{PATIENCE, run};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-use tidegate_testkit::{eventually, free_port};
+use tidegate_testkit::{Certs, eventually, free_port};
 
 const TOKEN: (&str, &str) = ("Authorization", "Bearer sesame");
 
@@ -135,4 +135,47 @@ fn curl(socket: &str, args: &[&str]) -> String {
     let mut command = std::process::Command::new("curl");
     command.args(["-s", "--unix-socket", socket, "-w", "%{http_code}"]).args(args);
     String::from_utf8(command.output().expect("curl runs").stdout).expect("text")
+}
+
+#[test]
+fn with_tls_the_commands_trust_the_certificate_of_the_configuration_and_no_other() {
+    let (certs, others) = (Certs::new(), Certs::new());
+    let server = certs.server();
+    let port = free_port();
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:{port}\"\ntls = {{ cert = {:?}, key = {:?} }}\n\
+         [brokers.home]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{}\"]\n\
+         [brokers.other]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{}\"]\n\
+         [[routes]]\nname = \"r\"\nfrom = {{ broker = \"home\", topics = [\"#\"] }}\nto = [\"other\"]\n",
+        server.cert,
+        server.key,
+        free_port(),
+        free_port()
+    );
+    let tidegate = tidegate_testkit::Tidegate::builder(&config).spawn();
+    let file = tidegate.dir().join("tidegate.toml");
+    let status = |file: &std::path::Path| run(&["status", "--config", &file.display().to_string()]);
+    eventually("it answers", PATIENCE, || status(&file).status.success());
+    assert!(String::from_utf8_lossy(&status(&file).stdout).contains("ready"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let other = tidegate.dir().join("other.toml");
+    let cert = |certs: &Certs| format!("{:?}", certs.server().cert);
+    std::fs::write(&other, text.replace(&cert(&certs), &cert(&others))).unwrap();
+    let refused = status(&other);
+    assert!(
+        !refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("certificate"),
+        "{refused:?}"
+    );
+    let get = |args: &[&str]| {
+        let url = format!("https://localhost:{port}/health");
+        let output = std::process::Command::new("curl").arg("-s").args(args).arg(url).output().expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(get(&["--cacert", &certs.ca().display().to_string()]), "ok\n");
+    assert_eq!(get(&[]), "", "nobody has signed it that is known here");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.windows(2).any(|at| at == b"ok"), "nothing goes without TLS");
 }

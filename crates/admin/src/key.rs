@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -32,6 +33,21 @@ pub(crate) fn make(data_dir: &Path) -> Option<String> {
         tracing::warn!(%error, "commands such as `tidegate parked replay` need a token of [admin]: no key can be kept");
     };
     made().inspect_err(told).ok()
+}
+
+/// Beside it: where the gateway listens, for a configuration that leaves the port open.
+const ADDRESS_FILE: &str = "admin.address";
+
+/// Says where the gateway listens.
+pub(crate) fn tell_address(data_dir: &Path, addr: SocketAddr) {
+    if let Err(error) = std::fs::write(data_dir.join(ADDRESS_FILE), addr.to_string()) {
+        tracing::warn!(%error, "commands such as `tidegate status` will not find the admin listener");
+    }
+}
+
+/// Where the gateway that runs with this folder listens, if its configuration leaves the port open.
+pub fn told_address(data_dir: &Path) -> Option<SocketAddr> {
+    std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?.trim().parse().ok()
 }
 
 /// The key of the gateway that runs with this folder; `None` if there is none, or it may not be read.

@@ -30,7 +30,7 @@ mod stream;
 mod tap;
 
 pub use api::describe;
-pub use key::owner_key;
+pub use key::{owner_key, told_address};
 pub use logbook::{Logbook, Recorder};
 pub use serve::{Admin, serve};
 

@@ -40,6 +40,15 @@ pub(crate) enum Socket {
     Unix(std::os::unix::net::UnixListener),
 }
 
+impl Socket {
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 /// Binds the socket; `None` when its address is not there yet.
 ///
 /// # Errors

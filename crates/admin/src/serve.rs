@@ -7,6 +7,7 @@ use crate::logbook::Logbook;
 use crate::stream::Streams;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tidegate_config::{Admin as Settings, Config};
@@ -48,6 +49,9 @@ impl Admin {
         let Some(settings) = config.admin.clone() else { return Ok(None) };
         let socket = bind(&settings.listen)?;
         let wrong = |words: String| Error::Config(vec![format!("[admin]: {words}")]);
+        if let Some(addr) = socket.as_ref().and_then(Socket::addr) {
+            crate::key::tell_address(&config.gateway.data_dir, addr);
+        }
         let access = Access::new(&settings, &config.gateway.data_dir).map_err(|error| wrong(error.to_string()))?;
         let tls = match &settings.tls {
             None => None,
@@ -62,6 +66,11 @@ impl Admin {
             }
         };
         Ok(Some(Self { settings, socket, access, tls }))
+    }
+
+    /// Where it listens, if that is an address and there already.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.socket.as_ref().and_then(Socket::addr)
     }
 }
 

@@ -17,6 +17,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tidegate_admin::{Admin, Logbook};
 use tidegate_gateway::{Gateway, Service, Snapshot};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -78,11 +79,16 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
         // From here on nothing but SIGKILL ends the process without its directory being removed.
         let ended = signals()?;
         let (stop, reload) = (CancellationToken::new(), Notify::new());
-        let display = Display::open(&dir);
+        let (display, logbook) = Display::open(&dir);
         let mut playing = None;
         let service = Service::open(&file, config).await?;
+        let admin = Admin::bind(service.config())?;
+        let page = admin.as_ref().and_then(Admin::addr);
         let serving = service.run(stop.clone(), &reload, DRAIN, |gateway| {
-            let play = Play::begin(gateway.clone(), &arguments, &dir, display);
+            if let Some(admin) = admin {
+                tidegate_admin::serve(admin, gateway.console(), logbook, file.clone(), stop.child_token())?;
+            }
+            let play = Play::begin(gateway.clone(), &arguments, &dir, display, page);
             let stop = stop.clone();
             playing = Some(tokio::task::spawn_local(async move {
                 let summary = play.run(ended).await;
@@ -154,13 +160,13 @@ enum Display {
 }
 
 impl Display {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path) -> (Self, Logbook) {
         match Screen::enter() {
-            Some(screen) => Self::Terminal(screen, Events::start(LOGGED, format!("{}/", dir.display()))),
-            None => {
-                logs::init(logs::Format::Text, LOGGED);
-                Self::Printed
+            Some(screen) => {
+                let (events, logbook) = Events::start(LOGGED, format!("{}/", dir.display()));
+                (Self::Terminal(screen, events), logbook)
             }
+            None => (Self::Printed, logs::init_recorded(logs::Format::Text, LOGGED)),
         }
     }
 }
@@ -174,6 +180,7 @@ struct Play {
     began: Instant,
     story: String,
     commands: Vec<(&'static str, String)>,
+    page: Option<SocketAddr>,
     /// Of the devices, and of those who listen.
     stops: [CancellationToken; 2],
     devices: Option<Running>,
@@ -183,7 +190,7 @@ struct Play {
 }
 
 impl Play {
-    fn begin(gateway: Gateway, arguments: &Arguments, dir: &Path, display: Display) -> Self {
+    fn begin(gateway: Gateway, arguments: &Arguments, dir: &Path, display: Display, page: Option<SocketAddr>) -> Self {
         let home = gateway.addresses("home").first().copied();
         let office = gateway.addresses("office").first().copied();
         Self {
@@ -193,6 +200,7 @@ impl Play {
             began: Instant::now(),
             story: story(arguments.rate, home, office),
             commands: commands(dir, office),
+            page,
             stops: [CancellationToken::new(), CancellationToken::new()],
             devices: None,
             audience: None,
@@ -218,13 +226,19 @@ impl Play {
         self.finish().await
     }
 
+    fn title(&self) -> String {
+        let page = self.page.map(|addr| format!(" the page: http://{addr}/;")).unwrap_or_default();
+        format!("tidegate demo, for {} s;{page} Ctrl-C ends it", self.began.elapsed().as_secs())
+    }
+
     /// Draws until nobody can see it.
     async fn show(&self) -> std::io::Result<()> {
         let (mut before, mut at) = (self.gateway.snapshot(), Instant::now());
         if matches!(self.display, Display::Printed) {
             let commands = layout::commands(&self.commands, PRINTED_COLUMNS);
             let commands: Vec<_> = commands.into_iter().map(|line| line.text).collect();
-            writeln!(std::io::stdout().lock(), "{}\n\n{}\n", self.story, commands.join("\n"))?;
+            let page = self.page.map(|addr| format!("\nThe page is at http://{addr}/.")).unwrap_or_default();
+            writeln!(std::io::stdout().lock(), "{}{page}\n\n{}\n", self.story, commands.join("\n"))?;
         }
         loop {
             let (now, seconds) = (self.gateway.snapshot(), at.elapsed().as_secs_f64());
@@ -235,7 +249,7 @@ impl Play {
                         now: &now,
                         before: &before,
                         seconds,
-                        title: format!("tidegate demo, for {} s; Ctrl-C ends it", self.began.elapsed().as_secs()),
+                        title: self.title(),
                         story: &self.story,
                         commands: &self.commands,
                         events: &events.all(),
@@ -317,6 +331,7 @@ fn commands(dir: &Path, office: Option<SocketAddr>) -> Vec<(&'static str, String
         commands.push(("listen", format!("{tidegate} sub -u mqtt://{office} -t '#'")));
     }
     let sample = r#"-b home -t dev/hall/temp -p '{"kind":"telemetry","temp":71.6}'"#;
+    commands.push(("look", format!("{tidegate} tap -c {file} 'dev/#' # or status, or dropped")));
     commands.push(("ask why", format!("{tidegate} explain -c {file} {sample}")));
     commands.push(("edit", format!("${{EDITOR:-vi}} {file} # say `round = 0`")));
     commands.push(("swap", swap));

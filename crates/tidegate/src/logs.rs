@@ -15,6 +15,9 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What the admin server shows of the log, whatever goes to stderr.
+pub(crate) const RECORDED: &str = "info,async_nats=off";
+
 /// Starts logging; `RUST_LOG` says what, and without it `default`.
 pub(crate) fn init(format: Format, default: &str) {
     start(format, default, None);
@@ -33,7 +36,7 @@ fn start(format: Format, default: &str, recorder: Option<Recorder>) {
     // matters of it comes as words of ours.
     let quiet = ["tungstenite=info", "async_nats=off"].map(|quiet| quiet.parse().ok());
     let filter = quiet.into_iter().flatten().fold(filter, EnvFilter::add_directive);
-    let recorder = recorder.map(|recorder| recorder.with_filter(EnvFilter::new("info,async_nats=off")));
+    let recorder = recorder.map(|recorder| recorder.with_filter(EnvFilter::new(RECORDED)));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // Only a second call fails, and then the first is in force.
     let _ = match format {

@@ -14,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::Arc;
 use trust::Trust;
@@ -75,6 +76,16 @@ impl TlsSettings {
         };
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Self { config: Arc::new(config), trust, server_name: server_name.to_owned() })
+    }
+
+    /// For a client that has the certificate of its server at hand, as a file: that very one is trusted, and no other.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each naming its file.
+    pub fn of_server(cert: &Path) -> Result<Self, Vec<TlsError>> {
+        let chain = pem::certificates(CERT, cert).map_err(|error| vec![error])?;
+        let fingerprint = Some(Sha256::digest(&chain[0]).into());
+        Self::new(TlsFiles { fingerprint, ..TlsFiles::default() }, "localhost", &[])
     }
 
     /// For a client that is no link. It asks for its server's name itself.

@@ -77,7 +77,7 @@ function Way({ way }) {
       ))}
       {way.out.map((out, n) => (
         <div key={n} class="step">
-          ▸ <b>{out.targets.join(", ")}</b> <Message message={out.message} before={way.came} /> <small>{ms(way.took_ms)}</small>
+          ▸ <b>{out.targets.join(", ")}</b> <Message message={out.message} before={way.came} /> {way.took_ms > 0 && <small>{ms(way.took_ms)}</small>}
         </div>
       ))}
       {ending.how === "dropped" && (
@@ -178,7 +178,7 @@ export function Tap({ layout, name }) {
       </form>
       <p>
         <small role="status">
-          {said ?? (ways.length ? `${ways.length} shown` : "")} At most 50 messages a second are looked at, wherever more go by. Nothing is stored, and messages wait for nobody who looks.
+          {said ?? (ways.length ? `${ways.length} shown.` : "")} At most 50 messages a second are looked at, wherever more go by. Nothing is stored, and messages wait for nobody who looks.
         </small>
       </p>
       {ways.length === 0 && !running && <Nothing>Nothing is looked at yet.</Nothing>}

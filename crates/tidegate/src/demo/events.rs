@@ -4,8 +4,11 @@ use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tracing_subscriber::EnvFilter;
+use tidegate_admin::Logbook;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// More than any screen has rows.
 const EVENTS_MAX: usize = 200;
@@ -32,13 +35,15 @@ pub(crate) struct Events {
 
 impl Events {
     /// Starts logging into the picture, and to stderr too if that is not the terminal.
-    pub(crate) fn start(filter: &str, dir: String) -> Self {
-        let events = Self { began: Instant::now(), dir, kept: Arc::default() };
+    pub(crate) fn start(filter: &str, dir: String) -> (Self, Logbook) {
+        let (events, logbook) = (Self { began: Instant::now(), dir, kept: Arc::default() }, Logbook::default());
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).without_time();
+        let lines = tracing_subscriber::fmt::layer().with_target(false).without_time();
+        let lines = lines.with_ansi(false).with_writer(events.clone()).with_filter(filter);
+        let recorder = logbook.recorder().with_filter(EnvFilter::new(crate::logs::RECORDED));
         // Only a second call fails, and then the first is in force.
-        let _ = builder.with_ansi(false).with_writer(events.clone()).try_init();
-        events
+        let _ = tracing_subscriber::registry().with(recorder).with(lines).try_init();
+        (events, logbook)
     }
 
     /// All that are kept, the oldest first.
