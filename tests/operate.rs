@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod metrics;
 mod page;
 mod terminal;
 
@@ -54,7 +55,7 @@ impl House {
     pub(crate) fn start(keys: &str) -> Self {
         let [admin, home, office] = [(); 3].map(|()| free_port());
         let mut cloud = Mosquitto::start();
-        cloud.stop();
+        cloud.kill();
         let tidegate = files(Tidegate::builder(&config(admin, home, office, cloud.port(), keys))).spawn();
         let house = Self { tidegate, admin: format!("127.0.0.1:{admin}"), home, cloud };
         eventually("the admin listener is there", PATIENCE, || TcpStream::connect(&house.admin).is_ok());

@@ -137,6 +137,39 @@ const scenes = {
     }
   },
 
+  async edits() {
+    await page.goto(`${url}#/configuration`);
+    await text("is what runs.");
+    await text("Unlock the page to change it.");
+    await page.getByRole("button", { name: "Unlock" }).click();
+    await page.getByLabel("Token").fill("sesame");
+    await page.getByRole("button", { name: "Show it" }).click();
+    const editor = page.getByRole("textbox", { name: "Configuration" });
+    await page.waitForFunction(() => document.querySelector(".editor textarea")?.readOnly === false);
+    const good = await editor.inputValue();
+    must(good.includes("# A comment that stays."), "comments are shown");
+    await editor.fill(good.replace("round = 1", "rond = 1"));
+    await text("unknown field `rond`");
+    must(await page.getByRole("button", { name: "Apply" }).isDisabled(), "what would be refused is not applied");
+    await picture("configuration");
+    await editor.fill(good.replace('members = ["cloud1"]', 'members = ["office"]'));
+    await text("messages that wait for cloud");
+    await editor.fill(good.replace("round = 1", "round = 2"));
+    await text("Saving it would change");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await text("It is saved, and runs.");
+    await outside("is applied");
+    await page.getByRole("button", { name: "Undo what was applied last" }).click();
+    await page.waitForFunction(() => document.querySelector(".editor textarea").value.includes("round = 1"));
+    await outside("is undone");
+    // Somebody else saves it meanwhile.
+    await editor.fill(good.replace("round = 1", "round = 3"));
+    await text("Saving it would change");
+    await outside("save it elsewhere");
+    await page.getByRole("button", { name: "Apply" }).click();
+    await text("somebody else has saved the file meanwhile");
+  },
+
   async troubles() {
     await page.goto(url);
     await text("target cloud: none of its members is connected");

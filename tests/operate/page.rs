@@ -67,6 +67,30 @@ fn every_view_shows_what_there_is() {
 }
 
 #[test]
+fn the_configuration_is_checked_as_one_types_applied_and_undone() {
+    let house = House::start(CONTROL);
+    let file = house.tidegate.dir().join("tidegate.toml");
+    let said = || std::fs::read_to_string(&file).unwrap();
+    let good = format!("# A comment that stays.\n{}", said());
+    house.tidegate.edit_config(&good);
+    house.device().publish("dev/1/hum", b"1", 1, false).unwrap();
+    eventually("one waits, and the file is followed", PATIENCE, || {
+        let status = house.get("status");
+        status["waiting"] == 1 && status["reload"]["applied"] == 1
+    });
+    play(&house, "edits", |what| match what {
+        "is applied" => {
+            assert_eq!(said(), good.replace("round = 1", "round = 2"));
+            assert_eq!(house.get("layout")["plugins"][0]["config"]["round"], 2);
+        }
+        "is undone" => assert_eq!(said(), good),
+        "save it elsewhere" => house.tidegate.edit_config(&good.replace("round = 1", "round = 0")),
+        other => panic!("{other}"),
+    });
+    assert!(said().contains("round = 0"), "what somebody else has saved stays");
+}
+
+#[test]
 fn what_goes_wrong_is_red_and_what_is_put_right_is_not() {
     let House { tidegate, admin, mut cloud, .. } = House::start(CONTROL);
     let good = std::fs::read_to_string(tidegate.dir().join("tidegate.toml")).unwrap();

@@ -87,14 +87,14 @@ fn tap_prints_each_step_and_ends_when_it_is_told() {
         command.arg("tap").args(["--config", &file]).args(words);
         command.stdout(std::process::Stdio::piped()).spawn().expect("tidegate runs")
     };
-    let (mut all, failed) =
+    let (mut all, mut failed) =
         (tap(&["dev/+/temp", "-n", "2", "--route", "telemetry"]), tap(&["--failed", "-n", "1", "--json"]));
     let mut device = house.device();
     eventually("both have seen enough", PATIENCE, || {
         for payload in [&b"{\"temp\":70}"[..], b"no json"] {
             device.publish("dev/1/temp", payload, 1, false).unwrap();
         }
-        all.try_wait().unwrap().is_some()
+        all.try_wait().unwrap().is_some() && failed.try_wait().unwrap().is_some()
     });
     let said = String::from_utf8(all.wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("home > telemetry: dev/1/temp QoS 1 {\"temp\":70}"), "{said}");
@@ -109,4 +109,30 @@ fn without_a_file_there_is_a_word_of_where_it_would_be() {
     let output = run(&["status"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(64) && said.contains("/etc/tidegate/tidegate.toml"), "{output:?}");
+}
+
+#[test]
+fn apply_saves_what_is_good_and_says_what_became_of_it() {
+    let house = House::start("");
+    let file = house.tidegate.dir().join("tidegate.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let new = house.tidegate.dir().join("new.toml").display().to_string();
+    let config = file.display().to_string();
+    let apply = |text: &str, words: &[&str]| {
+        std::fs::write(&new, text).unwrap();
+        let output = run(&[&["apply", &new, "--config", &config], words].concat());
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let (code, said) = apply(&good.replace("round = 1", "rond = 1"), &[]);
+    assert!(code == Some(78) && said.contains("it is not saved") && said.contains("rond"), "{code:?} {said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), good);
+    let better = good.replace("round = 1", "round = 2");
+    let (code, said) = apply(&better, &["--dry-run"]);
+    assert!(code == Some(0) && said.contains("changes: plugins.celsius.config"), "{code:?} {said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), good);
+    let (code, said) = apply(&better, &[]);
+    assert!(code == Some(0) && said.ends_with("it runs\n"), "{code:?} {said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), better);
+    assert_eq!(house.get("layout")["plugins"][0]["config"]["round"], 2);
 }

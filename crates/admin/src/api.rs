@@ -1,6 +1,8 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
-use crate::model::{Drops, Layout, LogLine, Message, Parked, Sample, Status, Told, Way};
+use crate::model::{
+    Applied, Checked, Configuration, Drops, Layout, LogLine, Message, Parked, Sample, Status, Told, Way,
+};
 use crate::operate::{self, Refused};
 use crate::plain::{busy, json};
 use crate::query;
@@ -8,7 +10,7 @@ use crate::serve::Shared;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,9 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/tap", get(tap))
         .route("/api/v1/next", get(next))
         .route("/api/v1/explain", post(explain))
+        .route("/api/v1/configuration", get(configuration).put(apply_configuration))
+        .route("/api/v1/configuration/check", post(check_configuration))
+        .route("/api/v1/configuration/undo", post(undo_configuration))
         .route("/api/v1/parked", get(parked))
         .route("/api/v1/parked/{number}", get(show_parked).delete(delete_parked))
         .route("/api/v1/parked/{number}/replay", post(replay_parked))
@@ -168,6 +173,59 @@ async fn next(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respon
 ))]
 async fn explain(State(shared): State<Shared>, body: Body) -> Response {
     crate::explain::explain(shared, body).await
+}
+
+/// The configuration as it is on disk.
+#[utoipa::path(get, path = "/api/v1/configuration", responses(
+    (status = 200, description = "With its comments", body = Configuration),
+    (status = 500, description = "The file cannot be read"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn configuration(State(shared): State<Shared>) -> Response {
+    crate::configuration::show(shared).await
+}
+
+/// What is wrong with a configuration, with its plugins, and what saving it would change. For those who may save one: it says
+/// which files there are.
+#[utoipa::path(post, path = "/api/v1/configuration/check", request_body(content = String, content_type = "application/toml"), responses(
+    (status = 200, description = "What it would do", body = Checked),
+    (status = 400, description = "This is no text"),
+    (status = 408, description = "The text did not come in time"),
+    (status = 413, description = "A text is at most 1 MiB"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn check_configuration(State(shared): State<Shared>, body: Body) -> Response {
+    crate::configuration::check(shared, body).await
+}
+
+/// Saves a configuration in the place of the file, and says what became of it. `If-Match` names the text that was edited.
+#[utoipa::path(put, path = "/api/v1/configuration", request_body(content = String, content_type = "application/toml"), responses(
+    (status = 200, description = "It is saved, and runs or was refused after all", body = Applied),
+    (status = 202, description = "It is saved, and the reload is still under way", body = Applied),
+    (status = 400, description = "This is no text"),
+    (status = 408, description = "The text did not come in time"),
+    (status = 409, description = "The gateway may not save it"),
+    (status = 412, description = "Somebody else has saved the file meanwhile"),
+    (status = 413, description = "A text is at most 1 MiB"),
+    (status = 422, description = "It would be refused, and is not saved", body = Checked),
+    (status = 428, description = "`If-Match` is missing"),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn apply_configuration(State(shared): State<Shared>, headers: HeaderMap, body: Body) -> Response {
+    crate::configuration::apply(shared, &headers, body).await
+}
+
+/// Saves what the file said before a configuration was saved here last.
+#[utoipa::path(post, path = "/api/v1/configuration/undo", responses(
+    (status = 200, description = "It is saved, and runs or was refused after all", body = Applied),
+    (status = 202, description = "It is saved, and the reload is still under way", body = Applied),
+    (status = 404, description = "There is nothing to undo"),
+    (status = 409, description = "The gateway may not save it"),
+    (status = 422, description = "It would be refused by now, and is not saved", body = Checked),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn undo_configuration(State(shared): State<Shared>) -> Response {
+    crate::configuration::undo(shared).await
 }
 
 /// Messages that are kept aside.

@@ -14,11 +14,14 @@
 
 mod access;
 mod api;
+pub mod apply;
+mod configuration;
 mod explain;
 mod guard;
 mod key;
 mod listen;
 mod logbook;
+mod metrics;
 pub mod model;
 mod operate;
 mod page;

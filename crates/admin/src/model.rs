@@ -4,12 +4,15 @@
 //! only. Both name things as the configuration does. Times are in seconds, or in milliseconds where the name ends in `_ms`;
 //! points in time in seconds since the epoch, or milliseconds where it ends in `_at_ms`.
 
+mod edit;
 mod layout;
 mod made;
 mod problems;
 mod way;
 
+pub use edit::{Applied, Checked, Configuration, Problem, Touched};
 pub use layout::{BrokerLayout, Layout, PluginLayout, PluginUse, RouteLayout, SetLayout, SourceLayout, TargetUse};
+pub(crate) use made::ms;
 pub use problems::Problems;
 pub use way::{Ending, Message, Out, Said, Way};
 
@@ -247,6 +250,12 @@ pub struct PluginStatus {
     pub faults: BTreeMap<String, u64>,
     /// Messages that it was not asked about, for it kept failing.
     pub circuit_open: u64,
+    /// It is not asked now, for it keeps failing.
+    pub is_open: bool,
+    /// Messages by what it said of them: `passed`, `changed`, `dropped`.
+    pub outcomes: BTreeMap<String, u64>,
+    /// How long it took for one message, on the average since the start, in microseconds.
+    pub mean_us: Option<f64>,
     /// Linear memory of its instances.
     pub memory_bytes: u64,
 }
@@ -290,6 +299,10 @@ pub struct Process {
     pub memory_bytes: u64,
     /// Time of all its threads on the processor.
     pub cpu_s: f64,
+    /// Open files and sockets.
+    pub open_files: u64,
+    /// As many may be open.
+    pub open_files_max: u64,
 }
 
 /// A message that is kept aside.

@@ -57,12 +57,7 @@ fn words(answer: Answer) -> Response {
 
 async fn metrics(State(shared): State<Shared>) -> Response {
     let Ok(snapshot) = shared.console.snapshot().await else { return busy() };
-    let mut all = snapshot.prometheus();
-    all.push_str("# HELP tidegate_admin_refused_total Requests and connections that the admin server has refused.\n");
-    all.push_str("# TYPE tidegate_admin_refused_total counter\n");
-    for (reason, count) in shared.guard.refused() {
-        let _ = writeln!(all, "tidegate_admin_refused_total{{reason=\"{reason}\"}} {count}");
-    }
+    let all = crate::metrics::text(&snapshot, &shared.guard.refused());
     ([(header::CONTENT_TYPE, PROMETHEUS)], all).into_response()
 }
 

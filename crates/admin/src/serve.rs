@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) streams: Streams,
     /// Plugins are compiled for one who asks at a time.
     pub(crate) explaining: Arc<Semaphore>,
+    /// And a configuration is saved by one.
+    pub(crate) applying: Arc<Semaphore>,
     /// The file of the configuration.
     pub(crate) file: Arc<PathBuf>,
     pub(crate) stop: CancellationToken,
@@ -90,6 +92,7 @@ pub fn serve(
     let shared = Shared {
         streams: Streams::new(console.clone()),
         explaining: Arc::new(Semaphore::new(1)),
+        applying: Arc::new(Semaphore::new(1)),
         console,
         guard: guard.clone(),
         logbook,

@@ -53,11 +53,46 @@ pub(crate) struct StageCounters {
     pub(crate) retries: Shared,
     pub(crate) circuit_open: Shared,
     pub(crate) circuit_opened: Shared,
+    /// Instances whose circuit is open.
+    pub(crate) open: Shared,
+    /// Messages that it has let pass as they were, made others of, and dropped.
+    pub(crate) passed: Shared,
+    pub(crate) changed: Shared,
+    pub(crate) dropped: Shared,
+    /// How long it was asked for, in nanoseconds.
+    pub(crate) asked_ns: Shared,
 }
 
 impl StageCounters {
     pub(crate) fn failures(&self) -> u64 {
         self.faults.get().map(|(_, count)| count).sum::<u64>() + self.rejects.get()
+    }
+}
+
+/// Whether the circuit of one instance is open; nothing once it is dropped.
+#[derive(Debug)]
+pub(crate) struct OpenShare {
+    of: Arc<StageCounters>,
+    is_open: bool,
+}
+
+impl OpenShare {
+    pub(crate) fn new(of: Arc<StageCounters>) -> Self {
+        Self { of, is_open: false }
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, is_open: bool) {
+        if is_open != self.is_open {
+            self.of.open.change(self.is_open.into(), is_open.into());
+            self.is_open = is_open;
+        }
+    }
+}
+
+impl Drop for OpenShare {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

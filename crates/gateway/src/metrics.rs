@@ -1,35 +1,14 @@
 //! Every metric there is, with its name and help in one place, in Prometheus' text format.
 
+mod samples;
+
 use crate::snapshot::Snapshot;
+use samples::Samples;
 use std::fmt::Write;
-use std::time::SystemTime;
 use tidegate_router::Histogram;
 
 /// A family of metrics: its name, kind and help, and the samples of a snapshot as label pairs and value.
 type Family = (&'static str, &'static str, &'static str, fn(&Snapshot, &mut Samples));
-
-/// Collects the samples of one family.
-#[derive(Default)]
-struct Samples(Vec<(String, f64)>);
-
-impl Samples {
-    fn add(&mut self, labels: &[(&str, &str)], value: f64) {
-        let mut text = String::new();
-        for (n, (name, value)) in labels.iter().enumerate() {
-            let comma = if n == 0 { "" } else { "," };
-            let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(text, "{comma}{name}=\"{escaped}\"");
-        }
-        self.0.push((text, value));
-    }
-
-    /// In Unix time; nothing for what has never been.
-    fn add_time(&mut self, time: Option<SystemTime>) {
-        if let Some(since) = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()) {
-            self.add(&[], since.as_secs_f64());
-        }
-    }
-}
 
 macro_rules! per_route {
     ($field:ident) => {
@@ -65,10 +44,13 @@ macro_rules! per_plugin {
 
 macro_rules! per_kind {
     ($field:ident) => {
+        per_kind!($field as "kind")
+    };
+    ($field:ident as $label:literal) => {
         |s, out| {
             for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
                 for (kind, count) in &plugin.$field {
-                    let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("kind", kind)];
+                    let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ($label, kind)];
                     out.add(&labels, *count as f64);
                 }
             }
@@ -149,6 +131,23 @@ const FAMILIES: &[Family] = &[
         for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
             let labels = [("route", route.name.as_str()), ("plugin", &plugin.name), ("version", &plugin.version)];
             out.add(&labels, 1.0);
+        }
+    }),
+    (
+        "tidegate_plugin_messages_total",
+        "counter",
+        "Messages by what the plugin said of them: passed, changed or dropped.",
+        per_kind!(outcomes as "outcome"),
+    ),
+    (
+        "tidegate_plugin_seconds_total",
+        "counter",
+        "How long the plugin was asked for, in seconds.",
+        per_plugin!(asked_s),
+    ),
+    ("tidegate_plugin_circuit", "gauge", "1 while the plugin is not asked, for it keeps failing.", |s, out| {
+        for (route, plugin) in s.routes.iter().flat_map(|r| r.plugins.iter().map(move |p| (r, p))) {
+            out.add(&[("route", &route.name), ("plugin", &plugin.name)], f64::from(u8::from(plugin.is_open)));
         }
     }),
     ("tidegate_broker_up", "gauge", "1 while the broker is connected.", |s, out| {
@@ -312,6 +311,11 @@ const FAMILIES: &[Family] = &[
     ("tidegate_spool_queued", "gauge", "Messages in the spool for a target, by priority.", per_queue!(messages)),
     ("tidegate_spool_queued_bytes", "gauge", "What they weigh in memory.", per_queue!(bytes)),
     ("tidegate_spool_oldest_seconds", "gauge", "How long the oldest has waited.", per_queue!(oldest_s)),
+    ("tidegate_spool_used_ratio", "gauge", "How much of the target's quota is used, from 0 to 1.", |s, out| {
+        for (queue, used) in s.queues.iter().filter_map(|queue| Some((queue, queue.used?))) {
+            out.add(&[("target", &queue.target), ("priority", queue.priority)], used);
+        }
+    }),
     ("tidegate_spool_segments", "gauge", "Files of the log.", |s, out| out.add(&[], s.segments as f64)),
     ("tidegate_spool_written_bytes_total", "counter", "Bytes written to the spool.", |s, out| {
         out.add(&[], s.disk.written_bytes as f64);
@@ -361,6 +365,13 @@ const FAMILIES: &[Family] = &[
 ];
 
 const LATENCY: &str = "tidegate_route_latency_seconds";
+const LATENCY_HELP: &str = "From receipt to delivery, in seconds.";
+
+/// The name, kind and help of every metric of a gateway.
+pub fn metrics() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let families = FAMILIES.iter().map(|(name, kind, help, _)| (*name, *kind, *help));
+    families.chain([(LATENCY, "histogram", LATENCY_HELP)])
+}
 
 impl Snapshot {
     fn own(&self) -> impl Iterator<Item = (&str, &tidegate_broker::Stats)> {
@@ -381,7 +392,7 @@ impl Snapshot {
                 };
             }
         }
-        let _ = writeln!(out, "# HELP {LATENCY} From receipt to delivery.\n# TYPE {LATENCY} histogram");
+        let _ = writeln!(out, "# HELP {LATENCY} {LATENCY_HELP}\n# TYPE {LATENCY} histogram");
         for route in &self.routes {
             let (name, latency) = (&route.name, &route.account.latency);
             for (bound_us, count) in latency.cumulative() {

@@ -178,5 +178,12 @@ fn plugin_snapshot(plugin: &PluginInfo) -> PluginSnapshot {
         circuit_open: counters.circuit_open.get(),
         circuit_opened: counters.circuit_opened.get(),
         failures: counters.failures(),
+        is_open: counters.open.get() > 0,
+        outcomes: vec![
+            ("passed", counters.passed.get()),
+            ("changed", counters.changed.get()),
+            ("dropped", counters.dropped.get()),
+        ],
+        asked_s: counters.asked_ns.get() as f64 / 1e9,
     }
 }

@@ -212,6 +212,11 @@ impl Gateway {
         self.inner.config.borrow().clone()
     }
 
+    /// What the file said last.
+    pub(crate) fn written(&self) -> Arc<Config> {
+        self.inner.written.borrow().clone()
+    }
+
     /// What runs, for another process to compare a configuration with, as JSON.
     pub fn shown(&self) -> serde_json::Value {
         let waiting = self.inner.path.borrow().waiting_by_target();

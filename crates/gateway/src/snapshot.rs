@@ -88,6 +88,12 @@ pub struct PluginSnapshot {
     pub circuit_opened: u64,
     /// Faults and rejects together.
     pub failures: u64,
+    /// Its circuit is open: it is not asked.
+    pub is_open: bool,
+    /// Messages by what it said of them.
+    pub outcomes: Vec<(&'static str, u64)>,
+    /// How long it has been asked for, in seconds.
+    pub asked_s: f64,
 }
 
 /// One queue of the spool.

@@ -163,9 +163,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             if key.part.is_empty() {
                 self.queue_ids.insert((target, slot.class as u8), queue);
             }
-            let holds = |set: SetId| self.sets[set.at()].reads_up_to.is_some();
-            if !target.set().is_some_and(holds) {
-                going.extend(std::mem::take(&mut self.queues[at].orphans).into_iter().map(|entry| (queue, entry)));
+            let up_to = target.set().and_then(|set| self.sets[set.at()].reads_up_to);
+            for entry in std::mem::take(&mut self.queues[at].orphans) {
+                // What others wait for never waits itself.
+                match entry.ticket.place(&self.spool) {
+                    Some(item) if Some(item.sequence) > up_to && up_to.is_some() => {
+                        self.queues[at].orphans.push_back(entry);
+                    }
+                    _ => going.push((queue, entry)),
+                }
             }
         }
         self.place_in_order(going, now);

@@ -62,7 +62,13 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
     let no_plugins = arguments.no_plugins;
     let mut report = Report { file: shown(&path), problems, notes, config, no_plugins, running: None };
     let compared = match &report.config {
-        Some(config) if arguments.running => compare(config, arguments.admin.as_ref()).map(Some),
+        Some(config) if arguments.running => {
+            let asked = match &arguments.admin {
+                Some(admin) => admin_client::ask_at(admin, "GET", "/config"),
+                None => admin_client::ask(config, "GET", "/config"),
+            };
+            asked.and_then(|answer| compared(config, &answer)).map(Some)
+        }
         _ => Ok(None),
     };
     let unreachable = match compared {
@@ -79,14 +85,15 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
     if report.is_good(arguments.strict) { Ok(()) } else { Err(Failure::Found) }
 }
 
-/// Asks the gateway that runs what it has, and says what this configuration would change.
-fn compare(config: &Config, admin: Option<&AdminAddr>) -> Result<Comparison, Failure> {
-    let answer = match admin {
-        Some(admin) => admin_client::ask_at(admin, "GET", "/config"),
-        None => admin_client::ask(config, "GET", "/config"),
-    };
+/// Asks the gateway of a configuration what it has, and says what another one would change.
+pub(crate) fn compare(config: &Config, asked: &Config) -> Result<Comparison, Failure> {
+    compared(config, &admin_client::ask(asked, "GET", "/config")?)
+}
+
+/// What this configuration would change of what a gateway that runs says that it has.
+fn compared(config: &Config, answer: &str) -> Result<Comparison, Failure> {
     let key = tidegate_gateway::running_key(&config.gateway.data_dir);
-    let compared = tidegate_gateway::compare(&answer?, config, key.as_ref());
+    let compared = tidegate_gateway::compare(answer, config, key.as_ref());
     let other = "who answers at the admin listener is no gateway of this version";
     compared.ok_or_else(|| Failure::Unavailable(other.to_owned()))
 }

@@ -3,6 +3,7 @@
 //! `main` parses the arguments and turns what happened into an exit code after `sysexits.h`; each subcommand is a file.
 
 mod admin_client;
+mod apply;
 mod check;
 mod check_report;
 mod client;
@@ -55,6 +56,8 @@ enum Command {
     Sub(client::subscribe::Arguments),
     /// Say what would become of a message, and why, without sending it.
     Explain(explain::Arguments),
+    /// Save a configuration in the place of the one that runs: checked, whole, and followed until it runs.
+    Apply(apply::Arguments),
     /// How a running gateway does: brokers, sets, routes, what waits.
     Status(status::Arguments),
     /// The last messages that a running gateway has dropped, with their reasons.
@@ -150,6 +153,7 @@ fn main() -> ExitCode {
         Command::Sub(arguments) => client::subscribe::subscribe(arguments),
         Command::Explain(explain) => explain::explain(explain, arguments.log_format),
         Command::Import(arguments) => import::import(arguments),
+        Command::Apply(arguments) => apply::apply(arguments),
         Command::Status(arguments) => status::status(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
         Command::Tap(arguments) => tap::tap(arguments),

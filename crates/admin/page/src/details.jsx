@@ -240,7 +240,11 @@ export function Route({ status, layout, name }) {
               <tr>
                 <th>Plugin</th>
                 <th>Version</th>
+                <th class="number">Passed</th>
+                <th class="number">Changed</th>
+                <th class="number">Dropped</th>
                 <th class="number">Failures</th>
+                <th class="number">A message</th>
                 <th class="number">Memory</th>
               </tr>
             </thead>
@@ -253,7 +257,14 @@ export function Route({ status, layout, name }) {
                   <td>
                     <code>{plugin.version}</code>
                   </td>
-                  <td class="number">{count(plugin.failures)}</td>
+                  <td class="number">{count(plugin.outcomes.passed)}</td>
+                  <td class="number">{count(plugin.outcomes.changed)}</td>
+                  <td class="number">{count(plugin.outcomes.dropped)}</td>
+                  <td class="number">
+                    {count(plugin.failures)}
+                    {plugin.is_open && ", not asked now"}
+                  </td>
+                  <td class="number">{plugin.mean_us === null ? "–" : ms(plugin.mean_us / 1000)}</td>
                   <td class="number">{bytes(plugin.memory_bytes)}</td>
                 </tr>
               ))}

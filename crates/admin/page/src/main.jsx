@@ -2,6 +2,7 @@
 
 import { render } from "preact";
 import { useState } from "preact/hooks";
+import { Configuration } from "./configuration.jsx";
 import { Broker, Group, Plugin, Route } from "./details.jsx";
 import { bytes, clock, count, span, when } from "./format.js";
 import { Nothing } from "./parts.jsx";
@@ -18,6 +19,7 @@ const VIEWS = [
   ["parked", "Parked"],
   ["tap", "Tap"],
   ["why", "Why not?"],
+  ["configuration", "Configuration"],
   ["log", "Log"],
 ];
 
@@ -136,6 +138,7 @@ function Page() {
     parked: () => <Parked layout={layout} />,
     tap: () => <Tap layout={layout} name={name} />,
     why: () => <Why layout={layout} />,
+    configuration: () => <Configuration key={token()} layout={layout} />,
     log: () => <Log layout={layout} />,
   }[view];
   return (

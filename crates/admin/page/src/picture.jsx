@@ -92,7 +92,7 @@ function GroupBox({ status, layout, name, side }) {
 
 function RouteBox({ route, plan }) {
   const plugins = plan?.plugins.map((plugin) => plugin.name) ?? [];
-  const ill = route.plugins.some((plugin) => plugin.circuit_open > 0 && plugin.failures > 0);
+  const ill = route.plugins.some((plugin) => plugin.is_open);
   const lost = route.rates?.dropped > 0;
   return (
     <a class={`box route ${route.looping || ill ? "trouble" : "up"}`} href={at("route", route.name)} data-at={`route:${route.name}`}>

@@ -1,11 +1,12 @@
 //! Makes the model of the gateway's snapshot.
 
 use super::{
-    About, Account, BrokerStatus, Disk, Dropped, Drops, MemberStatus, Parked, PluginStatus, Problems, Process,
-    QueueStatus, Reload, RouteStatus, SetStatus, SourceStatus, Status, beginning,
+    About, Account, BrokerStatus, Checked, Disk, Dropped, Drops, MemberStatus, Parked, PluginStatus, Problem, Problems,
+    Process, QueueStatus, Reload, RouteStatus, SetStatus, SourceStatus, Status, Touched, beginning,
 };
 use crate::rates::Rates;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tidegate_config::Fate;
 use tidegate_gateway::{BrokerSnapshot, PARKED_FOR_TARGET, PluginSnapshot, RouteSnapshot, Snapshot};
 
 /// In milliseconds since the epoch.
@@ -186,6 +187,7 @@ impl RouteStatus {
 
 impl PluginStatus {
     fn of(plugin: &PluginSnapshot) -> Self {
+        let asked = plugin.outcomes.iter().map(|(_, count)| count).sum::<u64>() + plugin.failures;
         let faults = plugin.faults.iter().filter(|(_, count)| *count > 0);
         Self {
             name: plugin.name.clone(),
@@ -193,6 +195,9 @@ impl PluginStatus {
             failures: plugin.failures,
             faults: faults.map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             circuit_open: plugin.circuit_open,
+            is_open: plugin.is_open,
+            mean_us: (asked > 0).then(|| plugin.asked_s * 1e6 / asked as f64),
+            outcomes: plugin.outcomes.iter().map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect(),
             memory_bytes: plugin.memory_bytes,
         }
     }
@@ -200,7 +205,7 @@ impl PluginStatus {
 
 impl Process {
     /// Of this process, as Linux tells it.
-    fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
         let field = |text: &str, at: usize| text.split_whitespace().nth(at).and_then(|word| word.parse::<u64>().ok());
         // proc(5): the second of `statm` are the pages in use; behind the name in parentheses, the 12th and 13th of `stat` are
@@ -210,7 +215,11 @@ impl Process {
         let behind = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let ticks = field(behind, 11).unwrap_or(0) + field(behind, 12).unwrap_or(0);
         let (page, second) = (rustix::param::page_size() as u64, rustix::param::clock_ticks_per_second());
-        Self { memory_bytes: pages * page, cpu_s: ticks as f64 / second as f64 }
+        let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as u64);
+        let limits = read("/proc/self/limits");
+        let files = limits.lines().find(|line| line.starts_with("Max open files"));
+        let open_files_max = files.and_then(|line| field(line, 3)).unwrap_or(0);
+        Self { memory_bytes: pages * page, cpu_s: ticks as f64 / second as f64, open_files, open_files_max }
     }
 }
 
@@ -225,6 +234,31 @@ impl Drops {
             reason: dropped.reason.to_string(),
         });
         Self { total, kept: kept.collect() }
+    }
+}
+
+impl Checked {
+    pub(crate) fn of(foretold: &tidegate_gateway::Foretold) -> Self {
+        let problem = |problem: &tidegate_config::Problem| Problem {
+            is_error: problem.is_error(),
+            line: problem.line as u64,
+            column: problem.column as u64,
+            what: problem.what.clone(),
+            hint: problem.hint.clone(),
+        };
+        let touched = |touched: &tidegate_config::Touched| Touched {
+            target: touched.target.clone(),
+            messages: touched.messages,
+            fate: touched.fate.to_string(),
+            is_bad: matches!(touched.fate, Fate::Nobody),
+        };
+        Self {
+            is_refused: foretold.is_refused(),
+            problems: foretold.problems.0.iter().map(problem).collect(),
+            changes: foretold.changes.now.clone(),
+            next_start: foretold.changes.next_start.clone(),
+            waiting: foretold.changes.touched.iter().map(touched).collect(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plugins of a route as they run: each with its circuit and its counters, and how they are swapped.
 
 use super::fold::{Ask, Interrupted, Rules};
-use crate::counters::{MemoryShare, StageCounters};
+use crate::counters::{MemoryShare, OpenShare, StageCounters};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{OnFailure, Retry};
@@ -24,6 +24,7 @@ pub(crate) struct Stage {
     pub(crate) retry: Retry,
     pub(crate) counters: Arc<StageCounters>,
     memory: MemoryShare,
+    open: OpenShare,
     /// Of the lines about guests that were thrown away.
     restarts: LogLimit,
     /// Whoever looks at a message hears what is said of it.
@@ -170,7 +171,8 @@ impl Stage {
         let (circuit, restarts) = (Circuit::default(), LogLimit::default());
         let mut memory = MemoryShare::new(counters.clone());
         memory.set(instance.memory_bytes() as u64);
-        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, restarts, watched }
+        let open = OpenShare::new(counters.clone());
+        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, open, restarts, watched }
     }
 
     /// What a second chance heals is seen all the same: whatever the plugin held in memory is gone.
@@ -190,7 +192,9 @@ impl Stage {
     async fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
         let now = Instant::now();
         let first = outcomes.len();
-        match self.circuit.admit(now) {
+        let admission = self.circuit.admit(now);
+        self.open.set(!matches!(admission, Admission::Go));
+        match admission {
             Admission::Go => self.instance.handle(source, inputs, outcomes).await,
             Admission::Probe => {
                 let (probe, rest) = inputs.split_at(inputs.len().min(1));
@@ -202,8 +206,16 @@ impl Stage {
             }
             Admission::Wait(_) => {}
         }
+        self.counters.asked_ns.add(now.elapsed().as_nanos() as u64);
         self.tell_of_lost_guests().await;
+        let (mut passed, mut changed, mut dropped) = (0, 0, 0);
         for outcome in &outcomes[first..] {
+            match outcome {
+                Outcome::Pass => passed += 1,
+                Outcome::Forward(_) => changed += 1,
+                Outcome::Drop(_) => dropped += 1,
+                _ => {}
+            }
             match outcome {
                 Outcome::Fault(fault) => self.record(fault, now),
                 Outcome::Reject(_) => {
@@ -213,6 +225,9 @@ impl Stage {
                 _ => self.circuit.record_ok(),
             }
         }
+        let counts =
+            [(&self.counters.passed, passed), (&self.counters.changed, changed), (&self.counters.dropped, dropped)];
+        counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(counter, count)| counter.add(count));
         let missing = inputs.len() - (outcomes.len() - first);
         if missing > 0 {
             self.counters.circuit_open.add(missing as u64);

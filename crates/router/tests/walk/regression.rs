@@ -221,3 +221,24 @@ fn what_was_filed_for_other_parts_before_a_crash_comes_before_what_is_filed_now(
         tell(setup.clone(), vec![sent.clone(), changed, Step::Crash { after, choice: 0 }]);
     }
 }
+
+/// What others waited for waited itself, and its queue had no room to read on.
+#[test]
+fn what_is_read_first_after_a_start_does_not_wait_for_a_set_that_comes_back() {
+    let mut setup = setup(&[5]);
+    setup.routes[0].spooled = true;
+    (setup.sets[1].there, setup.sets[1].policy, setup.sets[1].members) = (true, 1, vec![0, 0]);
+    for after in 1..30 {
+        for choice in [0, 1, 141_968] {
+            let steps = vec![
+                send(1),
+                Step::Reload(Change::SetMembers { at: 67, members: vec![3, 0] }),
+                Step::Crash { after, choice },
+                Step::Work,
+                Step::News,
+                Step::Reload(Change::Set { at: 43 }),
+            ];
+            Play::tell(&Story { setup: setup.clone(), window: 1, goes_at_once: false, steps });
+        }
+    }
+}
