@@ -24,6 +24,7 @@ mod subject;
 mod takeover;
 mod tls;
 mod usage;
+mod watched;
 mod wire;
 mod workers;
 
@@ -103,6 +104,15 @@ enum Part {
     /// The floor to measure others by; started by the benchmark itself
     #[command(hide = true)]
     LeastBridge { source_port: u16, sink_port: u16, qos: u8 },
+    /// Measure what it costs messages that many look at the gateway, and read nothing of what they asked for
+    Watched {
+        /// Seconds for each turn
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// How often
+        #[arg(long, default_value_t = 3)]
+        turns: usize,
+    },
     /// Measure how long messages of a plain route take beside plugins that misbehave
     Beside {
         /// Seconds for each of them
@@ -164,6 +174,10 @@ fn main() -> Result<()> {
         Some(Part::LeastBridge { source_port, sink_port, qos }) => least_bridge::run(source_port, sink_port, qos),
         Some(Part::Spool { messages, ref dir }) => {
             disk::run(&tidegate(arguments.tidegate.as_deref(), &[])?, messages, dir.as_deref())
+        }
+        Some(Part::Watched { seconds, turns }) => {
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            watched::run(&tidegate, Duration::from_secs(seconds), turns.max(1))
         }
         Some(Part::Beside { seconds, ref hostile }) => {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;

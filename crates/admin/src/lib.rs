@@ -25,6 +25,7 @@ mod metrics;
 pub mod model;
 mod operate;
 mod page;
+mod patient;
 mod plain;
 mod query;
 mod rates;

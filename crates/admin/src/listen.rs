@@ -2,6 +2,7 @@
 
 use crate::access::Peer;
 use crate::guard::Guard;
+use crate::patient::Patient;
 use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
@@ -184,9 +185,12 @@ impl Door {
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES_MAX);
-        let talk = http.serve_connection(TokioIo::new(stream), service);
+        let talk = http.serve_connection(TokioIo::new(Patient::new(stream)), service);
         if let Some(Err(error)) = stop.run_until_cancelled(talk).await {
-            if error.is_timeout() {
+            let is_slow = |error: &(dyn std::error::Error + 'static)| {
+                error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+            };
+            if error.is_timeout() || std::error::Error::source(&error).is_some_and(is_slow) {
                 guard.count("too_slow");
             } else if error.is_parse() || error.is_parse_too_large() {
                 guard.count("no_http");

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 /// How often the status is told.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A reader who reads nothing is let go after this: hyper tells when there is room.
+/// So often something is said at least, so that a reader who is gone is found out.
 pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 
 /// The streams that everybody shares.
@@ -120,7 +120,6 @@ impl Reader {
                     self.news.mark_unchanged();
                     self.read_log();
                 }
-                // So that a reader who is gone is found out.
                 () = tokio::time::sleep(SILENCE) => return Some(Bytes::from_static(b": still here\n\n")),
             }
         }

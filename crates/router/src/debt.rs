@@ -133,6 +133,11 @@ impl<A> Debts<A> {
         }
     }
 
+    /// Queues of what is filed and not recorded yet.
+    pub(crate) fn filed(&self) -> impl Iterator<Item = QueueId> {
+        self.slots.iter().flatten().flat_map(|debt| debt.queues().iter().copied())
+    }
+
     pub(crate) fn get_mut(&mut self, id: DebtId) -> Option<&mut Debt<A>> {
         self.slots.get_mut(id.at())?.as_mut()
     }

@@ -359,8 +359,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.spool.queues().filter(of_set).any(|queue| self.spool.has_backlog(queue)) {
             return;
         }
-        // What waits for room is filed already.
-        if !self.blocked.is_empty() {
+        // What waits for room is filed already, and so is what waits until other routes have decided.
+        let is_of_set = |queue: QueueId| self.spool.key(queue.spool()).target == name;
+        if !self.blocked.is_empty() || self.debts.filed().any(is_of_set) {
             return;
         }
         let plugin = self.spool.name(NameKind::Link, name);

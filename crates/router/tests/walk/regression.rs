@@ -242,3 +242,22 @@ fn what_is_read_first_after_a_start_does_not_wait_for_a_set_that_comes_back() {
         }
     }
 }
+
+/// Another route's plugins had not decided yet, so that a message was filed in the queue of one part and not recorded when parts
+/// changed: the next of its topic came to be recorded before it.
+#[test]
+fn parts_stay_while_something_is_filed_and_not_recorded() {
+    let mut setup = setup(&[0]);
+    setup.routes[1] =
+        RouteSetup { there: true, source: 0, filters: 5, targets: vec![5], spooled: true, ..setup.routes[0].clone() };
+    setup.routes[2] = RouteSetup { there: true, plugins: 1, ..setup.routes[0].clone() };
+    setup.brokers[3].there = false;
+    (setup.sets[1].there, setup.sets[1].policy, setup.sets[1].members) = (true, 1, vec![2, 0]);
+    let steps = vec![
+        send(1),
+        Step::Send { source: 0, topic: 5, qos: 2, expires: false },
+        Step::Reload(Change::SetWeight { at: 125, weight: 3 }),
+        Step::Send { source: 0, topic: 5, qos: 2, expires: false },
+    ];
+    Play::tell(&Story { setup: setup.clone(), window: 1, goes_at_once: false, steps });
+}
