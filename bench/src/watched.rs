@@ -3,7 +3,7 @@
 //!
 //! What counts is the thread that carries messages; the admin server's own may cost what it likes.
 
-use crate::messages::PAYLOAD_BEGINS;
+use crate::messages::{PAYLOAD_BEGINS, SINK_PREFIX, SOURCE_PREFIX, SUFFIX};
 use crate::report::{Table, quantile_us};
 use crate::sink::Sink;
 use crate::source::Source;
@@ -47,7 +47,8 @@ pub(crate) fn run(tidegate: &Path, measured: Duration, turns: usize) -> Result<(
     let config = format!(
         "[gateway]\nname = \"bench\"\ndata_dir = {data:?}\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
          [brokers.source]\nurl = \"mqtt://127.0.0.1:{from}\"\n[brokers.sink]\nurl = \"mqtt://127.0.0.1:{to}\"\n\
-         [[routes]]\nname = \"plain\"\nfrom = {{ broker = \"source\", topics = [\"#\"], qos = 0 }}\nto = [\"sink\"]\n"
+         [[routes]]\nname = \"plain\"\nfrom = {{ broker = \"source\", topics = [\"{SOURCE_PREFIX}+{SUFFIX}\"], qos = 0 }}\n\
+         to = [\"sink\"]\nremap = {{ strip = \"{SOURCE_PREFIX}\", prefix = \"{SINK_PREFIX}\" }}\n"
     );
     std::fs::write(&file, config)?;
     source.paced(PER_S);

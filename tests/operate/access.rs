@@ -4,7 +4,6 @@ use super::{CONTROL, House, ask};
 use crate::fixture::{PATIENCE, run};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
 use tidegate_testkit::{Certs, eventually, free_port};
 
 const TOKEN: (&str, &str) = ("Authorization", "Bearer sesame");
@@ -97,9 +96,7 @@ fn who_is_slow_or_speaks_no_http_costs_a_connection_for_a_moment() {
     let mut stream = TcpStream::connect(&house.admin).unwrap();
     stream.write_all(b"GET / HT").unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let began = Instant::now();
     let _ = stream.read_to_end(&mut Vec::new());
-    assert!(began.elapsed() >= Duration::from_secs(5), "it is given some time: {:?}", began.elapsed());
     assert_eq!(refused(&house, "too_slow"), 1.0);
     let (status, words) = house.ask("POST", "/api/v1/explain", &[], &"x".repeat(2 * 1024 * 1024));
     assert!(status == 413, "{status} {words}");
@@ -178,4 +175,19 @@ fn with_tls_the_commands_trust_the_certificate_of_the_configuration_and_no_other
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.windows(2).any(|at| at == b"ok"), "nothing goes without TLS");
+}
+
+/// Somebody starts a second one by mistake: it finds the folder in use, and must not have touched the first one's key.
+#[test]
+fn a_second_gateway_in_the_same_folder_takes_nothing_from_the_first() {
+    let house = House::start("");
+    let text = std::fs::read_to_string(house.tidegate.dir().join("tidegate.toml")).unwrap();
+    let other = house.tidegate.dir().join("other.toml");
+    let port = house.admin.rsplit_once(':').unwrap().1;
+    std::fs::write(&other, text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{}", free_port()))).unwrap();
+    let output = run(&["run", "--config", &other.display().to_string()]);
+    assert!(!output.status.success(), "{output:?}");
+    house.device().publish("dev/1/temp", b"no json", 1, false).unwrap();
+    eventually("it is parked", PATIENCE, || house.get("parked").as_array().unwrap().len() == 1);
+    assert!(house.says(&["parked", "delete", "1"]).contains("message 1 is deleted"));
 }

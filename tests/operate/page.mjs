@@ -88,7 +88,7 @@ const scenes = {
     await page.getByRole("checkbox").check();
     await page.getByLabel("route").selectOption("telemetry");
     await page.getByRole("button", { name: "Look" }).click();
-    await page.waitForTimeout(500);
+    await text("looking now");
     await outside("publish");
     await text("dropped by its plugin: unchanged");
     await text("parked");

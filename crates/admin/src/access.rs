@@ -86,14 +86,19 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Reads the tokens, and makes the owner's key.
-    pub(crate) fn new(admin: &Admin, data_dir: &Path) -> Result<Self, SecretError> {
+    /// Reads the tokens.
+    pub(crate) fn new(admin: &Admin) -> Result<Self, SecretError> {
         let read =
             |secret: &Option<tidegate_config::Secret>| secret.as_ref().map(tidegate_config::Secret::read).transpose();
         let known = |value: Option<SecretValue>| value.map(|value| Known::new(value.expose()));
         let (token, read_token) = (known(read(&admin.token)?), known(read(&admin.read_token)?));
-        let owner = crate::key::make(data_dir).map(|key| Known::new(key.as_bytes()));
-        Ok(Self { control: admin.control, token, read_token, owner })
+        Ok(Self { control: admin.control, token, read_token, owner: None })
+    }
+
+    /// Makes the owner's key in a folder that is this gateway's by now.
+    pub(crate) fn with_owner(mut self, data_dir: &Path) -> Self {
+        self.owner = crate::key::make(data_dir).map(|key| Known::new(key.as_bytes()));
+        self
     }
 
     /// Whether somebody who came so and has shown this may do what wants this role.

@@ -130,7 +130,7 @@ async fn dropped(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// Messages on their way, as they go: an event `way` for each in each route, and `missed` with how many were not read in time.
+/// Messages on their way, as they go: `looking` as soon as they are looked at, an event `way` for each in each route, and `missed` with how many were not read in time.
 /// Of many only some are seen.
 #[utoipa::path(get, path = "/api/v1/tap", params(
     ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),

@@ -152,7 +152,6 @@ mod tests {
     use tidegate_config::AdminAddr;
 
     fn guard() -> Guard {
-        let dir = tempfile::tempdir().unwrap();
         let listen = AdminAddr::Tcp("127.0.0.1:0".parse().unwrap());
         let admin = tidegate_config::Admin {
             listen,
@@ -162,7 +161,7 @@ mod tests {
             tls: None,
             hosts: Vec::new(),
         };
-        Guard::new(Access::new(&admin, dir.path()).unwrap(), vec!["box.example".to_owned()])
+        Guard::new(Access::new(&admin).unwrap(), vec!["box.example".to_owned()])
     }
 
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -37,6 +37,7 @@ pub(crate) struct Shared {
 /// out its clients.
 pub struct Admin {
     settings: Settings,
+    data_dir: PathBuf,
     socket: Option<Socket>,
     access: Access,
     tls: Option<TlsAcceptor>,
@@ -51,10 +52,7 @@ impl Admin {
         let Some(settings) = config.admin.clone() else { return Ok(None) };
         let socket = bind(&settings.listen)?;
         let wrong = |words: String| Error::Config(vec![format!("[admin]: {words}")]);
-        if let Some(addr) = socket.as_ref().and_then(Socket::addr) {
-            crate::key::tell_address(&config.gateway.data_dir, addr);
-        }
-        let access = Access::new(&settings, &config.gateway.data_dir).map_err(|error| wrong(error.to_string()))?;
+        let access = Access::new(&settings).map_err(|error| wrong(error.to_string()))?;
         let tls = match &settings.tls {
             None => None,
             Some(tls) => {
@@ -67,7 +65,8 @@ impl Admin {
                 Some(TlsAcceptor::from(made))
             }
         };
-        Ok(Some(Self { settings, socket, access, tls }))
+        let data_dir = config.gateway.data_dir.clone();
+        Ok(Some(Self { settings, data_dir, socket, access, tls }))
     }
 
     /// Where it listens, if that is an address and there already.
@@ -87,8 +86,12 @@ pub fn serve(
     file: PathBuf,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let Admin { settings, socket, access, tls } = admin;
-    let guard = Arc::new(Guard::new(access, settings.hosts));
+    let Admin { settings, data_dir, socket, access, tls } = admin;
+    // The folder is this gateway's by now: nothing of another one is written over.
+    if let Some(addr) = socket.as_ref().and_then(Socket::addr) {
+        crate::key::tell_address(&data_dir, addr);
+    }
+    let guard = Arc::new(Guard::new(access.with_owner(&data_dir), settings.hosts));
     let shared = Shared {
         streams: Streams::new(console.clone()),
         explaining: Arc::new(Semaphore::new(1)),

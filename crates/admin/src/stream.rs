@@ -150,7 +150,9 @@ pub(crate) fn stream(shared: Shared, had: Option<u64>) -> Response {
     };
     let mut news = shared.logbook.news();
     news.mark_changed();
-    let had = had.unwrap_or_else(|| *news.borrow());
+    let last = *news.borrow();
+    // Lines are numbered from the start of a process: a number that is not reached yet is another one's.
+    let had = had.map_or(last, |had| if had > last { 0 } else { had });
     let stop = shared.stop.clone();
     let reader = Reader { _listener: listener, latest, news, shared, had, ready: VecDeque::new(), stop };
     let events = futures_util::stream::unfold(reader, |mut reader| async move {

@@ -69,7 +69,7 @@ impl Reader {
     }
 }
 
-/// Messages that this asks for, each as an event `way`; and `missed`, with how many were not read in time.
+/// `looking` as soon as it does; messages that this asks for, each as an event `way`; and `missed`, with how many were not read in time.
 pub(crate) async fn tap(shared: Shared, query: Option<&str>) -> Response {
     let wanted = match wanted(query) {
         Ok(wanted) => wanted,
@@ -84,7 +84,7 @@ pub(crate) async fn tap(shared: Shared, query: Option<&str>) -> Response {
         Err(_) => return crate::plain::busy(),
     };
     // So that whoever asked knows that from here on nothing is missed.
-    let ready = Some(Bytes::from_static(b": looking\n\n"));
+    let ready = Some(event("looking", "now"));
     let reader = Reader { tapping, payloads: flag(query, "payloads"), stop: shared.stop.clone(), ready };
     let events = futures_util::stream::unfold(reader, |mut reader| async move {
         let next = reader.next().await?;

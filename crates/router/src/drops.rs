@@ -77,14 +77,16 @@ impl Drops {
         }
         let reasons = &mut self.routes[at.at()];
         let found = reasons.iter().position(|known| *known.word == *reason);
-        let place = match found {
-            Some(place) => place,
-            None if reasons.len() == REASONS_MAX => return,
-            None => {
-                reasons.push(Reason { word: reason.into(), kept: VecDeque::new(), second: 0, left: 0 });
-                reasons.len() - 1
+        let place = found.unwrap_or_else(|| {
+            if reasons.len() == REASONS_MAX {
+                // Whatever has not come up for the longest time makes room.
+                let last = |known: &Reason| known.kept.back().map(|dropped| dropped.number);
+                let oldest = (0..reasons.len()).min_by_key(|at| last(&reasons[*at]));
+                oldest.map(|at| reasons.swap_remove(at));
             }
-        };
+            reasons.push(Reason { word: reason.into(), kept: VecDeque::new(), second: 0, left: 0 });
+            reasons.len() - 1
+        });
         let known = &mut reasons[place];
         if known.second != self.second {
             (known.second, known.left) = (self.second, A_SECOND);
@@ -173,8 +175,13 @@ mod tests {
         let (mut drops, name) = (Drops::default(), Arc::from("r"));
         drops.tick(Instant::now());
         let topic = Topic::new("ü".repeat(1_000)).unwrap();
-        (0..A_SECOND_IN_ALL).for_each(|n| drops.keep(RouteId::new(0), &name, Some(&topic), &format!("reason {n}")));
+        for number in 0..A_SECOND_IN_ALL {
+            drops.number = number.into();
+            drops.keep(RouteId::new(0), &name, Some(&topic), &format!("reason {number}"));
+        }
         assert_eq!(topics(&drops).len(), REASONS_MAX);
+        assert!(topics(&drops).iter().any(|one| one.starts_with("reason 99 ")), "the last is there");
+        assert!(!topics(&drops).iter().any(|one| one.starts_with("reason 60 ")), "and not an old one");
         assert!(topics(&drops)[0].len() < 2 * TOPIC_BYTES_MAX);
     }
 }

@@ -121,7 +121,8 @@ export function Tap({ layout, name }) {
       if (kind === "way") {
         kept.current = [JSON.parse(data), ...kept.current].slice(0, KEPT_MAX);
         setSaid(missed ? `${count(missed)} came too fast for this page` : null);
-      } else if (kind === "missed") missed += Number(data);
+      } else if (kind === "looking") setSaid("looking now");
+      else if (kind === "missed") missed += Number(data);
     })
       .then(() => setSaid("the gateway has ended"))
       .catch((error) => !controller.signal.aborted && setSaid(error.message))
