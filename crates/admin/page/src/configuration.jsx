@@ -98,14 +98,16 @@ export function Configuration({ layout }) {
         {layout.takes_control && token() && !found.may_save && <span class="bad">The gateway may not save it; the command below does, run as a user who may.</span>}
       </p>
       <div class="editor">
-        <pre ref={gutter} aria-hidden="true">
-          {lines.map((_, n) => (
-            <span key={n} class={worst(n + 1)}>
-              {n + 1}
-              {"\n"}
-            </span>
-          ))}
-        </pre>
+        <div class="gutter">
+          <pre ref={gutter} aria-hidden="true">
+            {lines.map((_, n) => (
+              <span key={n} class={worst(n + 1)}>
+                {n + 1}
+                {"\n"}
+              </span>
+            ))}
+          </pre>
+        </div>
         <textarea
           ref={editor}
           aria-label="Configuration"
