@@ -4,7 +4,7 @@ use crate::model::{
     Applied, Checked, Configuration, Drops, Layout, LogLine, Message, Parked, Sample, Status, Told, Way,
 };
 use crate::operate::{self, Refused};
-use crate::plain::{busy, json};
+use crate::plain::{answered, busy, json};
 use crate::query;
 use crate::serve::Shared;
 use axum::Router;
@@ -59,6 +59,13 @@ pub(crate) struct Outcome {
         log,
         stream,
         dropped,
+        tap,
+        next,
+        explain,
+        configuration,
+        check_configuration,
+        apply_configuration,
+        undo_configuration,
         parked,
         show_parked,
         delete_parked,
@@ -68,11 +75,6 @@ pub(crate) struct Outcome {
     )
 )]
 struct Description;
-
-/// The description of the interface, as JSON.
-pub fn describe() -> String {
-    Description::openapi().to_pretty_json().unwrap_or_default()
-}
 
 async fn openapi() -> Response {
     json(&Description::openapi())
@@ -84,10 +86,7 @@ async fn openapi() -> Response {
     (status = 503, description = "The gateway has too much before it; try again"),
 ))]
 async fn status(State(shared): State<Shared>) -> Response {
-    match shared.streams.status().await {
-        Ok(status) => json(&status),
-        Err(_) => busy(),
-    }
+    answered(shared.streams.status().await)
 }
 
 /// What there is, and what it is meant to do. Changes with a reload only, and then `generation` of the status does.
@@ -124,14 +123,11 @@ async fn stream(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Resp
     (status = 503, description = "The gateway has too much before it; try again"),
 ))]
 async fn dropped(State(shared): State<Shared>) -> Response {
-    match shared.console.ask(tidegate_gateway::Gateway::dropped).await {
-        Ok(dropped) => json(&Drops::of(dropped)),
-        Err(_) => busy(),
-    }
+    answered(shared.console.ask(tidegate_gateway::Gateway::dropped).await.map(Drops::of))
 }
 
-/// Messages on their way, as they go: `looking` as soon as they are looked at, an event `way` for each in each route, and `missed` with how many were not read in time.
-/// Of many only some are seen.
+/// Messages on their way, as they go: `looking` as soon as they are looked at, an event `way` for each in each route, and
+/// `missed` with how many were not read in time. Of many only some are seen.
 #[utoipa::path(get, path = "/api/v1/tap", params(
     ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
     ("broker" = Option<String>, Query, description = "Only from this broker"),
@@ -187,7 +183,7 @@ async fn configuration(State(shared): State<Shared>) -> Response {
 
 /// What is wrong with a configuration, with its plugins, and what saving it would change. For those who may save one: it says
 /// which files there are.
-#[utoipa::path(post, path = "/api/v1/configuration/check", request_body(content = String, content_type = "application/toml"), responses(
+#[utoipa::path(post, path = "/api/v1/configuration/check", request_body(content = String, content_type = "text/plain"), responses(
     (status = 200, description = "What it would do", body = Checked),
     (status = 400, description = "This is no text"),
     (status = 408, description = "The text did not come in time"),
@@ -199,7 +195,9 @@ async fn check_configuration(State(shared): State<Shared>, body: Body) -> Respon
 }
 
 /// Saves a configuration in the place of the file, and says what became of it. `If-Match` names the text that was edited.
-#[utoipa::path(put, path = "/api/v1/configuration", request_body(content = String, content_type = "application/toml"), responses(
+#[utoipa::path(put, path = "/api/v1/configuration", request_body(content = String, content_type = "text/plain"), params(
+    ("If-Match" = Option<String>, Header, description = "The `digest` of the text that was edited, in quotes"),
+), responses(
     (status = 200, description = "It is saved, and runs or was refused after all", body = Applied),
     (status = 202, description = "It is saved, and the reload is still under way", body = Applied),
     (status = 400, description = "This is no text"),
@@ -233,11 +231,8 @@ async fn undo_configuration(State(shared): State<Shared>) -> Response {
     (status = 200, description = "In the order of their numbers, with the first 100 bytes of each payload", body = Vec<Parked>),
     (status = 503, description = "The gateway has too much before it; try again"),
 ))]
-async fn parked(State(shared): State<Shared>) -> Response {
-    match operate::parked(&shared.console).await {
-        Ok(list) => json(&list),
-        Err(_) => busy(),
-    }
+pub(crate) async fn parked(State(shared): State<Shared>) -> Response {
+    answered(operate::parked(&shared.console).await)
 }
 
 /// One of them.
@@ -317,4 +312,19 @@ fn outcome(answer: Result<String, Refused>) -> Response {
     let mut answer = json(&Outcome { message });
     *answer.status_mut() = status;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_path_is_described() {
+        let routed = include_str!("api.rs").split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        let routed: BTreeSet<String> = routed.filter(|path| path.starts_with('/')).map(str::to_owned).collect();
+        let mut described: BTreeSet<String> = Description::openapi().paths.paths.into_keys().collect();
+        described.insert("/api/v1/openapi.json".to_owned());
+        assert_eq!(routed, described);
+    }
 }

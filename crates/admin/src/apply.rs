@@ -1,17 +1,18 @@
 //! Saves a configuration: all of it or nothing, with the owner and the mode that the file had.
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// By what a text is known again.
 pub fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().fold(String::new(), |mut all, byte| {
-        let _ = write!(all, "{byte:02x}");
-        all
-    })
+    hex(&Sha256::digest(text))
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Where a file really is: a name may be a link to it, and the link is to stay one.

@@ -4,12 +4,13 @@ use crate::model::{self, Sample, Told};
 use crate::plain::{busy, json, text};
 use crate::query;
 use crate::serve::Shared;
+use crate::tap;
 use axum::body::{Body, to_bytes};
 use axum::http::StatusCode;
 use axum::response::Response;
 use std::time::Duration;
 use tidegate_gateway::{Error, Only, Wanted};
-use tidegate_message::{Message, QoS, Topic, TopicFilter};
+use tidegate_message::{Message, QoS, Topic};
 
 /// A sample is no larger.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -69,17 +70,11 @@ pub(crate) async fn explain(shared: Shared, body: Body) -> Response {
 
 /// Waits for the next message of a kind.
 pub(crate) async fn next(shared: Shared, query: Option<&str>) -> Response {
-    let filter = query::text(query, "filter").unwrap_or_else(|| "#".to_owned());
-    let filter = match TopicFilter::new(filter.as_str()) {
-        Ok(filter) => filter,
-        Err(error) => return text(StatusCode::BAD_REQUEST, format!("`{filter}` is no filter of topics: {error}\n")),
-    };
     let broker = query::text(query, "broker").filter(|name| !name.is_empty());
-    let wanted = Wanted { filter, broker, route: None, contains: None, only: Only::All, rate: 1 };
-    let mut tapping = match shared.console.tap(wanted).await {
-        Ok(Some(tapping)) => tapping,
-        Ok(None) => return text(StatusCode::TOO_MANY_REQUESTS, "too many look already\n".to_owned()),
-        Err(_) => return busy(),
+    let wanted = |filter| Wanted { filter, broker, route: None, contains: None, only: Only::All, rate: 1 };
+    let mut tapping = match tap::begin(&shared, tap::filter(query).map(wanted)).await {
+        Ok(tapping) => tapping,
+        Err(refusal) => return refusal,
     };
     match tokio::time::timeout(NEXT_WITHIN, tapping.ways.recv()).await {
         Ok(Some(way)) => json(&model::Way::of(&way, true).came),

@@ -1,11 +1,10 @@
 //! Stands before every request: it comes under a name of ours, from no page of somebody else, and from who may.
 
 use crate::access::{Access, Denied, Peer, Role};
-use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,11 +135,9 @@ pub(crate) async fn pass(guard: Arc<Guard>, request: Request, next: Next) -> Res
 }
 
 fn refusal(status: StatusCode, words: &str) -> Response {
-    let mut answer = (status, Body::from(format!("{words}\n"))).into_response();
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(crate::plain::TEXT));
+    let mut answer = crate::plain::text(status, format!("{words}\n"));
     if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     }
     answer
 }

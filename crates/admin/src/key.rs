@@ -3,36 +3,22 @@
 //! It is made anew at each start, and lies in `data_dir` for the gateway's user only. The commands of `tidegate` show it by
 //! themselves, so that `tidegate parked replay` needs no configuration.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
+use crate::apply::hex;
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use tidegate_gateway::make_key;
 
 /// In `data_dir`.
 const FILE: &str = "admin.key";
 
 /// Makes the key of a gateway that starts; `None` if it cannot be kept.
 pub(crate) fn make(data_dir: &Path) -> Option<String> {
-    let made = || -> io::Result<String> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let mut key = String::new();
-        bytes.iter().for_each(|byte| _ = write!(key, "{byte:02x}"));
-        let path = data_dir.join(FILE);
-        // Not written over: it is nobody else's from its first byte on.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(key.as_bytes())?;
-        Ok(key)
-    };
     let told = |error: &io::Error| {
         tracing::warn!(%error, "commands such as `tidegate parked replay` need a token of [admin]: no key can be kept");
     };
-    made().inspect_err(told).ok()
+    let made = make_key(&data_dir.join(FILE), |key| hex(key).into_bytes());
+    made.inspect_err(told).ok().map(|key| hex(&key))
 }
 
 /// Beside it: where the gateway listens, for a configuration that leaves the port open.

@@ -33,7 +33,6 @@ mod serve;
 mod stream;
 mod tap;
 
-pub use api::describe;
 pub use key::{owner_key, told_address};
 pub use logbook::{Logbook, Recorder};
 pub use serve::{Admin, serve};

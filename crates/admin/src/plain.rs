@@ -2,6 +2,7 @@
 
 use crate::model::Problems;
 use crate::operate::{self, Answer};
+use crate::query;
 use crate::serve::Shared;
 use axum::Router;
 use axum::extract::{Path, RawQuery, State};
@@ -9,7 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use std::fmt::Write as _;
-use tidegate_gateway::Redirect;
+use tidegate_gateway::{Busy, Redirect};
 
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 pub(crate) const JSON: &str = "application/json";
@@ -27,7 +28,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/spool", get(spool))
         .route("/spool/{from}/move", post(move_waiting))
         .route("/spool/{from}/discard", post(discard_waiting))
-        .route("/parked", get(parked))
+        .route("/parked", get(crate::api::parked))
         .route("/parked/{number}", get(show_parked).delete(delete_parked))
         .route("/parked/{number}/replay", post(replay))
 }
@@ -45,6 +46,14 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Response {
 
 pub(crate) fn busy() -> Response {
     text(StatusCode::SERVICE_UNAVAILABLE, "busy, try again\n".to_owned())
+}
+
+/// What the gateway has answered, as JSON.
+pub(crate) fn answered(answer: Result<impl serde::Serialize, Busy>) -> Response {
+    match answer {
+        Ok(value) => json(&value),
+        Err(Busy) => busy(),
+    }
 }
 
 /// An outcome in words.
@@ -70,10 +79,7 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn state(State(shared): State<Shared>) -> Response {
-    match operate::states(&shared.console).await {
-        Ok(states) => json(&states),
-        Err(_) => busy(),
-    }
+    answered(operate::states(&shared.console).await)
 }
 
 async fn config(State(shared): State<Shared>) -> Response {
@@ -84,22 +90,12 @@ async fn config(State(shared): State<Shared>) -> Response {
 }
 
 async fn reload(State(shared): State<Shared>) -> Response {
-    match shared.console.ask(|gateway| gateway.last_reloads().json()).await {
-        Ok(last) => json(&last),
-        Err(_) => busy(),
-    }
+    answered(shared.console.ask(|gateway| gateway.last_reloads().json()).await)
 }
 
 async fn spool(State(shared): State<Shared>) -> Response {
     match shared.console.ask(tidegate_gateway::Gateway::waiting_in_words).await {
         Ok(all) => text(StatusCode::OK, all),
-        Err(_) => busy(),
-    }
-}
-
-async fn parked(State(shared): State<Shared>) -> Response {
-    match operate::parked(&shared.console).await {
-        Ok(list) => json(&list),
         Err(_) => busy(),
     }
 }
@@ -115,18 +111,12 @@ async fn delete_parked(State(shared): State<Shared>, Path(number): Path<u64>) ->
     words(operate::delete(&shared.console, number).await)
 }
 
-/// Names of targets need no escapes.
-fn to(query: Option<&str>) -> Option<String> {
-    let pairs = query?.split('&');
-    pairs.filter_map(|pair| pair.strip_prefix("to=")).next().map(str::to_owned)
-}
-
 async fn replay(State(shared): State<Shared>, Path(number): Path<u64>, RawQuery(query): RawQuery) -> Response {
-    words(operate::replay(&shared.console, number, to(query.as_deref())).await)
+    words(operate::replay(&shared.console, number, query::text(query.as_deref(), "to")).await)
 }
 
 async fn move_waiting(State(shared): State<Shared>, Path(from): Path<String>, RawQuery(query): RawQuery) -> Response {
-    let to = to(query.as_deref()).unwrap_or_default();
+    let to = query::text(query.as_deref(), "to").unwrap_or_default();
     words(operate::redirect(&shared.console, Redirect::Move { from, to }).await)
 }
 

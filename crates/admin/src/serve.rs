@@ -102,6 +102,7 @@ pub fn serve(
         file: Arc::new(file),
         stop: stop.clone(),
     };
+    let telling = shared.streams.clone().tell();
     let layer = guard.clone();
     let router = crate::plain::routes()
         .merge(crate::api::routes())
@@ -116,6 +117,7 @@ pub fn serve(
             Err(error) => return tracing::error!(%error, "nothing answers at the admin listener"),
         };
         let serving = async {
+            tokio::spawn(telling);
             let socket = match socket {
                 Some(socket) => socket,
                 None => bind_later(&settings.listen).await,

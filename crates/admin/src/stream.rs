@@ -13,17 +13,16 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tidegate_gateway::{Busy, Console};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How often the status is told.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// So often something is said at least, so that a reader who is gone is found out.
-pub(crate) const SILENCE: Duration = Duration::from_secs(15);
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// The streams that everybody shares.
 #[derive(Clone)]
@@ -32,16 +31,8 @@ pub(crate) struct Streams {
     looks: Arc<Looks>,
     /// The latest status, as an event.
     latest: Arc<watch::Sender<Bytes>>,
-    listeners: Arc<AtomicUsize>,
-}
-
-/// One who listens.
-struct Listener(Arc<AtomicUsize>);
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
+    /// Somebody listens, and perhaps nobody did.
+    listens: Arc<Notify>,
 }
 
 /// An event as it is written (HTML Living Standard, section 9.2.6); the text has no line breaks.
@@ -52,7 +43,7 @@ pub(crate) fn event(name: &str, text: &str) -> Bytes {
 impl Streams {
     pub(crate) fn new(console: Console) -> Self {
         let latest = Arc::new(watch::Sender::new(Bytes::new()));
-        Self { console, looks: Arc::default(), latest, listeners: Arc::default() }
+        Self { console, looks: Arc::default(), latest, listens: Arc::default() }
     }
 
     /// How everything does now.
@@ -62,17 +53,12 @@ impl Streams {
         Ok(Status::of(&snapshot, rates.as_ref()))
     }
 
-    /// Somebody listens. The first starts what makes the status.
-    fn listen(&self) -> Listener {
-        if self.listeners.fetch_add(1, Relaxed) == 0 {
-            tokio::spawn(self.clone().tell());
-        }
-        Listener(self.listeners.clone())
-    }
-
-    /// Makes the status as long as somebody listens.
-    async fn tell(self) {
+    /// Makes the status as long as somebody listens; never returns. There is one that does.
+    pub(crate) async fn tell(self) {
         loop {
+            if self.latest.receiver_count() == 0 {
+                self.listens.notified().await;
+            }
             // What cannot be had now is had a second later.
             if let Ok(status) = self.status().await
                 && let Ok(text) = serde_json::to_string(&status)
@@ -80,16 +66,31 @@ impl Streams {
                 self.latest.send_replace(event("status", &text));
             }
             tokio::time::sleep(EVERY).await;
-            if self.listeners.load(Relaxed) == 0 {
-                return;
-            }
         }
     }
 }
 
+/// Who reads events.
+pub(crate) trait Reads: Send + 'static {
+    /// The next one that is worth a word; none when the gateway ends.
+    fn next(&mut self) -> impl Future<Output = Option<Bytes>> + Send;
+}
+
+/// A body of all that comes, with something every 15 s at least.
+pub(crate) fn answer(reader: impl Reads) -> Response {
+    let events = futures_util::stream::unfold(reader, |mut reader| async move {
+        let next = match tokio::time::timeout(SILENCE, reader.next()).await {
+            Ok(next) => next?,
+            Err(_) => Bytes::from_static(b": still here\n\n"),
+        };
+        Some((Ok::<Bytes, Infallible>(next), reader))
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    (headers, Body::from_stream(events)).into_response()
+}
+
 /// What one reader has had, and what he gets next.
 struct Reader {
-    _listener: Listener,
     latest: watch::Receiver<Bytes>,
     news: watch::Receiver<u64>,
     shared: Shared,
@@ -99,8 +100,7 @@ struct Reader {
     stop: CancellationToken,
 }
 
-impl Reader {
-    /// The next event; none when the gateway ends.
+impl Reads for Reader {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(ready) = self.ready.pop_front() {
@@ -120,11 +120,12 @@ impl Reader {
                     self.news.mark_unchanged();
                     self.read_log();
                 }
-                () = tokio::time::sleep(SILENCE) => return Some(Bytes::from_static(b": still here\n\n")),
             }
         }
     }
+}
 
+impl Reader {
     fn read_log(&mut self) {
         let lines = self.shared.logbook.after(self.had);
         let lost = lines.first().map_or(0, |first| first.number - self.had - 1);
@@ -142,28 +143,14 @@ impl Reader {
 
 /// The status once a second, and each line of the log after the last that the reader has.
 pub(crate) fn stream(shared: Shared, had: Option<u64>) -> Response {
-    let listener = shared.streams.listen();
-    let latest = {
-        let mut latest = shared.streams.latest.subscribe();
-        latest.mark_changed();
-        latest
-    };
+    let mut latest = shared.streams.latest.subscribe();
+    latest.mark_changed();
+    shared.streams.listens.notify_one();
     let mut news = shared.logbook.news();
     news.mark_changed();
     let last = *news.borrow();
     // Lines are numbered from the start of a process: a number that is not reached yet is another one's.
     let had = had.map_or(last, |had| if had > last { 0 } else { had });
     let stop = shared.stop.clone();
-    let reader = Reader { _listener: listener, latest, news, shared, had, ready: VecDeque::new(), stop };
-    let events = futures_util::stream::unfold(reader, |mut reader| async move {
-        let next = reader.next().await?;
-        Some((Ok::<Bytes, Infallible>(next), reader))
-    });
-    answer(Body::from_stream(events))
-}
-
-/// A body of events.
-pub(crate) fn answer(body: Body) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
-    (headers, body).into_response()
+    answer(Reader { latest, news, shared, had, ready: VecDeque::new(), stop })
 }

@@ -4,11 +4,10 @@
 //! its admin listener. What may be a secret is shown as a hash with a key that lies in `data_dir`, where only the user of the
 //! gateway reads: whoever asks the listener and cannot read there learns nothing, and is told what was not compared.
 
-use crate::next_start;
+use crate::{next_start, owned};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 use tidegate_config::{Change, Config, Key, Outline, Shown, Touched};
 
@@ -32,22 +31,9 @@ pub struct Comparison {
 
 /// Makes the key of a gateway that starts, for those who may read in its folder.
 pub(crate) fn make_key(data_dir: &Path) -> Option<Key> {
-    let made = || -> io::Result<Key> {
-        let mut key = Key::default();
-        std::fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-        let path = data_dir.join(KEY_FILE);
-        // Not written over: it is nobody else's from its first byte on.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(&key)?;
-        Ok(key)
-    };
     let told =
         |error: &io::Error| tracing::warn!(%error, "`check --running` cannot compare values that may be secrets");
-    made().inspect_err(told).ok()
+    owned::make_key(&data_dir.join(KEY_FILE), |key| key.to_vec()).inspect_err(told).ok()
 }
 
 /// The key of the gateway that runs in this folder; `None` if there is none or it may not be read.

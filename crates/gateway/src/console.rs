@@ -82,11 +82,8 @@ impl Console {
         }
     }
 
-    /// Has something done on the gateway's thread that may wait there, such as a reload; messages go on meanwhile.
-    ///
-    /// # Errors
-    /// [`Busy`].
-    pub async fn perform<T: Send + 'static, F: Future<Output = T> + 'static>(
+    /// Has something done on the gateway's thread that may wait there; messages go on meanwhile.
+    async fn perform<T: Send + 'static, F: Future<Output = T> + 'static>(
         &self,
         task: impl FnOnce(Gateway) -> F + Send + 'static,
     ) -> Result<T, Busy> {

@@ -264,7 +264,7 @@ fn payload(bytes: &[u8]) -> String {
 }
 
 /// A text for a terminal: as it is, but for what a terminal would obey or not show.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,11 +2,11 @@
 
 use crate::report::{self, Changes};
 use crate::running::Gateway;
-use crate::{Error, Finding, check_plugins, next_start, preflight};
+use crate::{Error, check_plugins, next_start, preflight};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use tidegate_config::{Config, Problems, load_text};
+use tidegate_config::{Config, Loaded, Problems, load_text};
 
 /// What runs, to be compared elsewhere: it takes a moment.
 #[derive(Debug, Clone)]
@@ -23,6 +23,20 @@ pub struct Foretold {
     pub problems: Problems,
     /// What would change; nothing of one that would be refused.
     pub changes: Changes,
+}
+
+/// All that speaks against a configuration that could be read, and what of it is worth a look: its brokers' files and secrets,
+/// and, if they are to be looked at, its plugins. Slow: it may compile.
+///
+/// # Errors
+/// The engine of the plugins does not start.
+pub fn examine(loaded: &Loaded, with_plugins: bool, cache: Option<&Path>) -> Result<Problems, Error> {
+    let mut problems = loaded.warnings.clone();
+    problems.extend(preflight(loaded).into_iter().map(|found| found.problem));
+    if with_plugins {
+        problems.extend(check_plugins(loaded, cache)?);
+    }
+    Ok(Problems(problems).sorted())
 }
 
 impl Foretold {
@@ -49,10 +63,7 @@ impl Running {
             Ok(loaded) => loaded,
             Err(problems) => return Ok(Foretold { problems: problems.sorted(), changes: Changes::default() }),
         };
-        let mut problems = loaded.warnings.clone();
-        problems.extend(preflight(&loaded).into_iter().map(|Finding { problem, .. }| problem));
-        problems.extend(check_plugins(&loaded, None)?);
-        let problems = Problems(problems).sorted();
+        let problems = examine(&loaded, true, None)?;
         if problems.errors() > 0 {
             return Ok(Foretold { problems, changes: Changes::default() });
         }

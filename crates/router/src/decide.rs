@@ -127,7 +127,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.trace_verdict(part, &parcel, &verdict);
         }
         if self.taps_follow() {
-            self.tap_verdict(parcel.id, &verdict);
+            let parked = if let Verdict::Park(why) = &verdict { Some(why) } else { None };
+            self.tap_returns(parcel.id, parked);
         }
         self.carry_out(part, parcel, verdict, now);
         if self.taps.is_about_one() {

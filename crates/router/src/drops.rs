@@ -3,11 +3,11 @@
 //! Each route keeps a few for each reason, so that what is dropped all the time does not hide what is dropped once. Where many
 //! are dropped only some are kept each second, and the rest is counted: a drop is cheap, and stays so.
 
+use crate::Router;
 use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::ids::RouteId;
 use crate::sessions::Sessions;
-use crate::{Moment, Router};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -130,11 +130,6 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut all: Vec<Dropped> = self.drops.routes.iter().flatten().flat_map(|known| &known.kept).cloned().collect();
         all.sort_unstable_by_key(|dropped| dropped.number);
         (all, self.drops.number)
-    }
-
-    /// So that messages that are dropped from here on are kept again.
-    pub(crate) fn tick_drops(&mut self, now: Moment) {
-        self.drops.tick(now.at);
     }
 }
 

@@ -108,7 +108,7 @@ pub use resolve::Shape;
 pub use route::{Route, Target};
 pub use sessions::{Published, Sessions};
 pub use set::{Health, Member, Set};
-pub use tap::{Ending, Only, Said, Shown, TAPS_MAX, Wanted, Watched, Way};
+pub use tap::{Ending, Only, Said, Shown, Wanted, Watched, Way};
 pub use ticket::Ticket;
 
 use crate::debt::{Debts, Owed};

@@ -231,7 +231,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             // What is decided together is to be recorded first: more decisions would only be added to it.
             return false;
         }
-        self.tick_drops(now);
+        self.drops.tick(now.at);
         self.taps.tick(now.at);
         let mut are_few = !self.dirty_routes.is_empty();
         while let Some(at) = self.dirty_routes.pop() {
@@ -245,7 +245,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.in_pipeline -= dropped.len();
             for parcel in dropped {
                 let part = self.part(at, parcel.debt, parcel.received_us);
+                if self.taps_follow() {
+                    self.tap_returns(parcel.id, None);
+                }
                 self.end(part, &parcel.message.topic, DropReason::PipelineFull);
+                if self.taps.is_about_one() {
+                    self.tap_leaves(now);
+                }
             }
         }
         are_few

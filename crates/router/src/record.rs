@@ -186,11 +186,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     places.push(queue);
                 }
                 Err(reason) => {
-                    self.routes[part.route.at()].account.drop(reason);
-                    self.note_drop(part.route, Some(&message.topic), reason);
-                    if self.taps.is_about_one() {
-                        self.tap_ends(reason);
-                    }
+                    self.count_end(part.route, &message.topic, reason);
                     self.tell_not_filed(part.route, reason, &message, now);
                 }
             }
@@ -266,13 +262,18 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if self.trace.is_on() {
             self.trace_ended(part, reason);
         }
-        self.routes[part.route.at()].account.drop(reason);
-        self.note_drop(part.route, Some(topic), reason);
-        if self.taps.is_about_one() {
-            self.tap_ends(reason);
-        }
+        self.count_end(part.route, topic, reason);
         if let Some(debt) = part.debt {
             self.settle_decided(debt);
+        }
+    }
+
+    /// Counts a message, or one copy of it, that ends in its route, and tells whoever looks.
+    fn count_end(&mut self, route: RouteId, topic: &Topic, reason: DropReason<'_>) {
+        self.routes[route.at()].account.drop(reason);
+        self.note_drop(route, Some(topic), reason);
+        if self.taps.is_about_one() {
+            self.tap_ends(reason);
         }
     }
 

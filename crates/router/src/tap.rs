@@ -10,7 +10,7 @@ pub use watched::{Said, Shown, Watched};
 
 use crate::account::DropReason;
 use crate::debt::Ack;
-use crate::decide::Verdict;
+use crate::decide::Parking;
 use crate::ids::{BrokerId, RouteId};
 use crate::route::{RouteTarget, Target};
 use crate::sessions::Sessions;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tidegate_message::{Message, TopicFilter};
 
 /// So many taps at a time.
-pub const TAPS_MAX: usize = 16;
+const TAPS_MAX: usize = 16;
 
 /// Ways that wait to be taken.
 const WAYS_MAX: usize = 1_000;
@@ -314,18 +314,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
-    /// Plugins have decided a parcel.
+    /// A parcel comes back from the plugins, perhaps to be put aside.
     #[cold]
     #[inline(never)]
-    pub(crate) fn tap_verdict(&mut self, parcel: u64, verdict: &Verdict) {
+    pub(crate) fn tap_returns(&mut self, parcel: u64, parked: Option<&Parking>) {
         let Some((mut way, since)) = self.taps.followed.remove(&parcel) else { return };
         way.said = self.taps.watched.take(parcel);
-        match verdict {
-            Verdict::Park(why) => {
-                let (plugin, kind) = (why.plugin.clone(), why.kind);
-                way.ending = Ending::Parked { plugin, kind, reason: why.reason.as_str().into() };
-            }
-            Verdict::Onward | Verdict::Outputs(_) | Verdict::Drop(_) | Verdict::Failed => {}
+        if let Some(why) = parked {
+            let (plugin, kind) = (why.plugin.clone(), why.kind);
+            way.ending = Ending::Parked { plugin, kind, reason: why.reason.as_str().into() };
         }
         (self.taps.current, self.taps.since) = (Some(way), Some(since));
     }

@@ -1,12 +1,13 @@
 //! Asks a running gateway through its admin listener.
 
 use crate::Failure;
+use serde::de::DeserializeOwned;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use tidegate_admin::{owner_key, told_address};
-use tidegate_config::{Admin, AdminAddr, Config, Secret};
+use tidegate_config::{AdminAddr, AdminTls, Config, Secret};
 use tidegate_link::TlsSettings;
 
 /// No answer is longer: the configuration of 10,000 routes is a tenth of it.
@@ -22,24 +23,43 @@ const SILENCE: Duration = Duration::from_secs(45);
 trait Talk: Read + Write {}
 impl<T: Read + Write> Talk for T {}
 
+/// Where a gateway is asked, and how.
+struct Place<'a> {
+    listen: AdminAddr,
+    tls: Option<&'a AdminTls>,
+    token: Option<String>,
+}
+
 /// Sends one request to the listener of a configuration and returns the body of a good answer.
 pub(crate) fn ask(config: &Config, method: &str, path: &str) -> Result<String, Failure> {
-    let admin = listener(config)?;
-    let (listen, token) = (place(config, admin), token(config, admin));
-    match request(admin, &listen, method, path, token.as_deref()) {
-        // What is in that folder may be another gateway's, and looking may need nothing.
-        Err(Failure::Unavailable(words)) if method == "GET" && words.contains("answers 401") => {
-            request(admin, &listen, method, path, None).map_err(|_| Failure::Unavailable(words))
-        }
-        answer => answer,
+    let mut place = place(config)?;
+    let mut answer = request(&place, method, path)?;
+    // What is in that folder may be another gateway's, and looking may need nothing.
+    if answer.0 == "401" && method == "GET" && place.token.take().is_some() {
+        let again = request(&place, method, path)?;
+        answer = if again.0 == "200" { again } else { answer };
     }
+    good(answer)
 }
 
 /// The same of a listener, as anybody on this machine may.
 pub(crate) fn ask_at(listen: &AdminAddr, method: &str, path: &str) -> Result<String, Failure> {
-    let admin =
-        Admin { listen: listen.clone(), control: false, token: None, read_token: None, tls: None, hosts: Vec::new() };
-    request(&admin, listen, method, path, None)
+    good(request(&Place { listen: listen.clone(), tls: None, token: None }, method, path)?)
+}
+
+/// The body, if the status is good.
+fn good((status, body): (String, String)) -> Result<String, Failure> {
+    match status.as_str() {
+        "200" => Ok(body),
+        status => Err(Failure::Unavailable(format!("the gateway answers {status}: {}", body.trim_end()))),
+    }
+}
+
+/// What an answer says.
+pub(crate) fn read<T: DeserializeOwned>(answer: &str) -> Result<T, Failure> {
+    serde_json::from_str(answer).map_err(|error| {
+        Failure::Unavailable(format!("the gateway that answers is of another version than this command: {error}"))
+    })
 }
 
 /// Listens to what goes on: is called with the name and the data of each event, until it says no or the gateway ends.
@@ -48,16 +68,15 @@ pub(crate) fn listen(
     path: &str,
     mut each: impl FnMut(&str, &str) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
-    let admin = listener(config)?;
-    let listen = place(config, admin);
-    let stream = begin(admin, &listen, "GET", path, token(config, admin).as_deref(), SILENCE)?;
-    let mut lines = BufReader::new(stream).lines().map(|line| line.map_err(|error| gone(&listen, &error)));
-    let status = lines.next().transpose()?.unwrap_or_default();
+    let place = place(config)?;
+    let stream = begin(&place, "GET", path, SILENCE)?;
+    let mut lines = BufReader::new(stream).lines().map(|line| line.map_err(|error| gone(&place.listen, &error)));
+    let head = lines.next().transpose()?.unwrap_or_default();
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
     let mut body = lines.by_ref().skip_while(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).skip(1);
-    if status.split_whitespace().nth(1) != Some("200") {
+    if status != "200" {
         let words: Vec<String> = body.map_while(Result::ok).collect();
-        let status = status.split_whitespace().nth(1).unwrap_or_default();
-        return Err(Failure::Unavailable(format!("the gateway answers {status}: {}", words.join(" "))));
+        return good((status.to_owned(), words.join(" "))).map(drop);
     }
     let mut name = String::new();
     while let Some(line) = body.next().transpose()? {
@@ -72,30 +91,25 @@ pub(crate) fn listen(
     Err(Failure::Unavailable("the gateway has ended, or left this connection".to_owned()))
 }
 
-fn listener(config: &Config) -> Result<&Admin, Failure> {
-    config.admin.as_ref().ok_or_else(|| {
+/// Where the gateway of a configuration is asked, and what shows that we may.
+fn place(config: &Config) -> Result<Place<'_>, Failure> {
+    let Some(admin) = &config.admin else {
         let words = "this configuration has no [admin] listener to ask; add `[admin]` with `listen`";
-        Failure::Config(words.to_owned())
-    })
-}
-
-/// Where the gateway listens: a configuration may leave the port open.
-fn place(config: &Config, admin: &Admin) -> AdminAddr {
-    match &admin.listen {
-        AdminAddr::Tcp(addr) if addr.port() == 0 => {
-            told_address(&config.gateway.data_dir).map_or_else(|| admin.listen.clone(), AdminAddr::Tcp)
-        }
-        other => other.clone(),
-    }
-}
-
-/// What shows that we may. Whoever may read in the gateway's folder needs nothing else.
-fn token(config: &Config, admin: &Admin) -> Option<String> {
+        return Err(Failure::Config(words.to_owned()));
+    };
+    let data_dir = &config.gateway.data_dir;
+    let told = match &admin.listen {
+        // A configuration may leave the port open.
+        AdminAddr::Tcp(addr) if addr.port() == 0 => told_address(data_dir).map(AdminAddr::Tcp),
+        _ => None,
+    };
     let secret = |secret: &Option<Secret>| {
         let read = secret.as_ref()?.read().ok()?;
         String::from_utf8(read.expose().to_vec()).ok()
     };
-    owner_key(&config.gateway.data_dir).or_else(|| secret(&admin.token)).or_else(|| secret(&admin.read_token))
+    // Whoever may read in the gateway's folder needs nothing else.
+    let token = owner_key(data_dir).or_else(|| secret(&admin.token)).or_else(|| secret(&admin.read_token));
+    Ok(Place { listen: told.unwrap_or_else(|| admin.listen.clone()), tls: admin.tls.as_ref(), token })
 }
 
 fn gone(listen: &AdminAddr, error: &std::io::Error) -> Failure {
@@ -104,8 +118,8 @@ fn gone(listen: &AdminAddr, error: &std::io::Error) -> Failure {
 }
 
 /// Through TLS, if the listener speaks it: with the certificate of the configuration, and no other.
-fn wrapped(admin: &Admin, stream: TcpStream) -> Result<Box<dyn Talk>, Failure> {
-    let Some(tls) = &admin.tls else { return Ok(Box::new(stream)) };
+fn wrapped(tls: Option<&AdminTls>, stream: TcpStream) -> Result<Box<dyn Talk>, Failure> {
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
     let wrong = |words: String| Failure::Config(format!("[admin] tls: {words}"));
     let settings = TlsSettings::of_server(&tls.cert)
         .map_err(|errors| wrong(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
@@ -115,23 +129,17 @@ fn wrapped(admin: &Admin, stream: TcpStream) -> Result<Box<dyn Talk>, Failure> {
 }
 
 /// Connects and sends a request.
-fn begin(
-    admin: &Admin,
-    listen: &AdminAddr,
-    method: &str,
-    path: &str,
-    token: Option<&str>,
-    patience: Duration,
-) -> Result<Box<dyn Talk>, Failure> {
-    let gone = |error: std::io::Error| gone(listen, &error);
-    let token = token.map(|token| format!("Authorization: Bearer {}\r\n", token.trim())).unwrap_or_default();
+fn begin(place: &Place<'_>, method: &str, path: &str, patience: Duration) -> Result<Box<dyn Talk>, Failure> {
+    let gone = |error: std::io::Error| gone(&place.listen, &error);
+    let token =
+        place.token.as_ref().map(|token| format!("Authorization: Bearer {}\r\n", token.trim())).unwrap_or_default();
     // HTTP/1.0: the answer ends with the connection.
     let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{token}\r\n");
-    let mut stream: Box<dyn Talk> = match listen {
+    let mut stream: Box<dyn Talk> = match &place.listen {
         AdminAddr::Tcp(addr) => {
             let stream = TcpStream::connect_timeout(addr, PATIENCE).map_err(gone)?;
             stream.set_read_timeout(Some(patience)).map_err(gone)?;
-            wrapped(admin, stream)?
+            wrapped(place.tls, stream)?
         }
         AdminAddr::Unix(path) => {
             let stream = UnixStream::connect(path).map_err(gone)?;
@@ -143,21 +151,12 @@ fn begin(
     Ok(stream)
 }
 
-fn request(
-    admin: &Admin,
-    listen: &AdminAddr,
-    method: &str,
-    path: &str,
-    token: Option<&str>,
-) -> Result<String, Failure> {
-    let stream = begin(admin, listen, method, path, token, PATIENCE)?;
+/// The status and the body of an answer.
+fn request(place: &Place<'_>, method: &str, path: &str) -> Result<(String, String), Failure> {
+    let stream = begin(place, method, path, PATIENCE)?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(|error| gone(listen, &error))?;
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).map_err(|error| gone(&place.listen, &error))?;
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split_whitespace().nth(1).unwrap_or_default();
-    match status {
-        "200" => Ok(body.to_owned()),
-        _ => Err(Failure::Unavailable(format!("the gateway answers {status}: {}", body.trim_end()))),
-    }
+    Ok((head.split_whitespace().nth(1).unwrap_or_default().to_owned(), body.to_owned()))
 }

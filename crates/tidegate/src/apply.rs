@@ -1,6 +1,7 @@
 //! `tidegate apply`: saves a configuration in the place of the one that runs, and waits for what becomes of it.
 
-use crate::status::read;
+use crate::admin_client::read;
+use crate::own_cache::own_cache;
 use crate::{Failure, admin_client, check};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,10 +37,7 @@ pub(crate) fn apply(arguments: Arguments) -> Result<(), Failure> {
     let running = check::load_or_stdin(&target).ok();
     // As it will be: its relative paths are relative to where it goes.
     let loaded = tidegate_config::load_text(&new, &target).map_err(|problems| refused(&problems.sorted()))?;
-    let mut problems = loaded.warnings.clone();
-    problems.extend(tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem));
-    problems.extend(tidegate_gateway::check_plugins(&loaded, crate::own_cache::own_cache().as_deref())?);
-    let problems = Problems(problems).sorted();
+    let problems = tidegate_gateway::examine(&loaded, true, own_cache().as_deref())?;
     if problems.errors() > 0 {
         return Err(refused(&problems));
     }

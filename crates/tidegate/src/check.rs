@@ -47,15 +47,11 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
     let mut notes = Vec::new();
     let (problems, config) = match read(&path) {
         Ok(loaded) => {
-            let mut problems = loaded.warnings.clone();
-            problems.extend(tidegate_gateway::preflight(&loaded).into_iter().map(|found| found.problem));
-            if !arguments.no_plugins {
-                problems.extend(tidegate_gateway::check_plugins(&loaded, own_cache().as_deref())?);
-            }
+            let problems = tidegate_gateway::examine(&loaded, !arguments.no_plugins, own_cache().as_deref())?;
             if arguments.verbose {
                 notes = loaded.notes;
             }
-            (Problems(problems).sorted().0, Some(loaded.config))
+            (problems.0, Some(loaded.config))
         }
         Err(problems) => (problems.0, None),
     };

@@ -25,9 +25,7 @@ pub(crate) struct Arguments {
 pub(crate) fn dropped(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let answer = admin_client::ask(&config, "GET", "/api/v1/dropped")?;
-    let mut drops: Drops = serde_json::from_str(&answer).map_err(|error| {
-        Failure::Unavailable(format!("the gateway that answers is of another version than this command: {error}"))
-    })?;
+    let mut drops: Drops = admin_client::read(&answer)?;
     drops.kept.retain(|one| {
         arguments.route.as_ref().is_none_or(|route| one.route == *route)
             && arguments.reason.as_ref().is_none_or(|reason| one.reason == *reason)

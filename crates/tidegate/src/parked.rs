@@ -112,9 +112,7 @@ pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
 
 fn list(config: &Config, filter: &Filter) -> Result<Vec<Parked>, Failure> {
     let answer = admin_client::ask(config, "GET", "/parked")?;
-    let mut found: Vec<Parked> = serde_json::from_str(&answer).map_err(|error| {
-        Failure::Unavailable(format!("the gateway that answers is of another version than this command: {error}"))
-    })?;
+    let mut found: Vec<Parked> = admin_client::read(&answer)?;
     found.retain(|one| filter.lets(one));
     Ok(found)
 }

@@ -1,5 +1,6 @@
 //! `tidegate status`: how a running gateway does, on one screen.
 
+use crate::admin_client::read;
 use crate::people::{ago, bytes, count, rate, span};
 use crate::table::{Column, Line, Tone, lines, print, width};
 use crate::{Failure, admin_client, check};
@@ -27,7 +28,7 @@ pub(crate) fn status(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
     let look = || admin_client::ask(&config, "GET", "/api/v1/status");
     let mut answer = look()?;
-    let mut status = read(&answer)?;
+    let mut status: Status = read(&answer)?;
     if status.routes.iter().any(|route| route.rates.is_none()) {
         // Nobody has looked a moment ago.
         std::thread::sleep(APART);
@@ -50,12 +51,6 @@ pub(crate) fn status(arguments: Arguments) -> Result<(), Failure> {
         None => print(&screen(&status, width)),
     }
     Ok(())
-}
-
-pub(crate) fn read(answer: &str) -> Result<Status, Failure> {
-    serde_json::from_str(answer).map_err(|error| {
-        Failure::Unavailable(format!("the gateway that answers is of another version than this command: {error}"))
-    })
 }
 
 /// Everything, as lines.

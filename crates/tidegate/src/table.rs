@@ -1,6 +1,7 @@
 //! Tables for people: columns that fit, no control characters, colour on a terminal only.
 
 use std::io::{self, IsTerminal, Write};
+use tidegate_gateway::harmless;
 
 /// A row that stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,18 +87,6 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     let mut cut: String = text.chars().take(width.saturating_sub(1)).collect();
     cut.push('…');
     cut
-}
-
-/// A text for a terminal: as it is, but for what a terminal would obey or not show.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '"' | '\'' | '\\' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
-        }
-    }
-    shown
 }
 
 /// How wide standard output is; very wide where it is no terminal, so that nothing is cut for a program.

@@ -1,9 +1,11 @@
 //! `tidegate tap`: messages on their way through a running gateway, and what each plugin says of them.
 
-use crate::table::{Line, Tone, cut, harmless, print, width};
+use crate::table::{Line, Tone, cut, print, width};
 use crate::{Failure, admin_client, check};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tidegate_admin::model::{Ending, Message, Way};
+use tidegate_gateway::harmless;
 
 /// Of `tidegate tap`.
 #[derive(Debug, clap::Args)]
@@ -73,22 +75,16 @@ pub(crate) fn tap(arguments: Arguments) -> Result<(), Failure> {
     })
 }
 
+/// What stands as it is in an address.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
 /// A text in an address.
 fn coded(text: &str) -> String {
-    let mut coded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => coded.push(char::from(byte)),
-            byte => coded += &format!("%{byte:02X}"),
-        }
-    }
-    coded
+    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 fn told(data: &str, width: usize) -> Result<Vec<Line>, Failure> {
-    let way: Way = serde_json::from_str(data).map_err(|error| {
-        Failure::Unavailable(format!("the gateway that answers is of another version than this command: {error}"))
-    })?;
+    let way: Way = admin_client::read(data)?;
     Ok(lines(&way, width))
 }
 
