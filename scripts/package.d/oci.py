@@ -1,4 +1,4 @@
-"""Writes an image in OCI's layout, as a tar: `oci.py ROOT FILE ARCHITECTURE VERSION USER`.
+"""Writes an image in OCI's layout, as a tar: `oci.py ROOT FILE ARCHITECTURE VERSION USER EFFORT`.
 
 It is a function of what is in ROOT and of SOURCE_DATE_EPOCH: sorted, of one age, and root's but for what the user writes to.
 podman, docker (25 or later), skopeo and containerd load the tar as it is; unpacked it is the layout.
@@ -19,7 +19,7 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 
-def main(root, file, architecture, version, user):
+def main(root, file, architecture, version, user, effort):
     epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     created = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     blobs = {}
@@ -60,7 +60,7 @@ def main(root, file, architecture, version, user):
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": blob(CONFIG, as_json(config)),
-        "layers": [blob(LAYER, compressed(layer))],
+        "layers": [blob(LAYER, compressed(layer, int(effort)))],
         "annotations": annotations,
     }
     platform = {key: config[key] for key in ("architecture", "os", "variant") if key in config}
@@ -117,9 +117,9 @@ def entry_of(name, epoch, kind, mode):
     return info
 
 
-def compressed(data):
+def compressed(data, effort):
     out = io.BytesIO()
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9, mtime=0, filename="") as file:
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=effort, mtime=0, filename="") as file:
         file.write(data)
     return out.getvalue()
 
