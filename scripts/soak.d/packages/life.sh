@@ -49,7 +49,7 @@ deb_life() { # DEB NEW_DEB
 rpm_life() { # RPM NEW_RPM
   fresh_root
   local rpm=(rpm --root "$r" --nodeps)
-  "${rpm[@]}" --initdb
+  rpm --root "$r" --initdb
   "${rpm[@]}" -i "$1"
   rpm --root "$r" -V --nodeps tidegate
   [[ $(in_root stat -c '%U:%G %a' $state) = 'tidegate:tidegate 700' ]]
@@ -132,7 +132,8 @@ image_life() { # IMAGE
 # --- the gateway, by hand ---
 
 start_gateway() { # [TIDEGATE]
-  as_gateway "${1:-tidegate}" run --config $config &
+  # Not by a function: the process that a signal goes to is the gateway.
+  chroot --userspec=tidegate:tidegate "$r" "${1:-/usr/bin/tidegate}" run --config $config &
   gateway=$!
 }
 
@@ -172,7 +173,7 @@ data_dir = "data"
 embedded = true
 listen = ["mqtt://127.0.0.1:1999"]
 END
-  in_root "$(installed)" run --config /tmp/office/tidegate.toml &
+  chroot "$r" "$(installed)" run --config /tmp/office/tidegate.toml &
   local office=$!
   until_true 10 in_root "$(installed)" pub --url mqtt://127.0.0.1:1999 -t hello -m ''
   in_root "$(installed)" sub --url mqtt://127.0.0.1:1999 -t 'dev/#' --count "$1" --for 30s >"$heard" 2>"$heard.err" &

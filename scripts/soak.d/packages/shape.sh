@@ -36,7 +36,7 @@ holds_what_it_should() { # DIR ZSH
     [[ $path != *'*'* ]] || continue
     gunzip -t "$path"
   done
-  readelf -S "$1/usr/bin/tidegate" | fails grep -q -e '\.symtab' -e '\.debug'
+  readelf -S "$1/usr/bin/tidegate" | fails grep -q -e '\.symtab' -e '\.debug_info'
 }
 
 deb_shape() { # DEB TARGET
