@@ -9,7 +9,6 @@ booted() { # DEB NEW_DEB
   cp "$2" "$r/root/new.deb"
   in_root dpkg -i /root/old.deb
   mkdir -p "$r$drop_in"
-  "$tree/usr/bin/tidegate" schema >/dev/null 2>&1 || printf '[Service]\nType=exec\nWatchdogSec=0\n' >"$r$drop_in/no.conf" # delete this line
   boot
   # It was enabled when there was no systemd, and is up now.
   until_true 30 booted_in systemctl is-active --quiet tidegate
@@ -59,16 +58,14 @@ END
   until_true 20 waiting office 100
 
   # One that hangs is started again.
-  if [[ ! -e $r$drop_in/no.conf ]]; then # delete this line
-    printf '[Service]\nWatchdogSec=3s\n' >"$r$drop_in/watchdog.conf"
-    booted_in systemctl daemon-reload
-    booted_in systemctl restart tidegate
-    sleep 5 # longer than that: it is fed
-    [[ $(booted_in systemctl show -P NRestarts tidegate) = 0 ]]
-    booted_in sh -c 'kill -STOP $(systemctl show -P MainPID tidegate)'
-    until_true 30 restarted_once
-    until_true 20 waiting office 100
-  fi # delete this line
+  printf '[Service]\nWatchdogSec=3s\n' >"$r$drop_in/watchdog.conf"
+  booted_in systemctl daemon-reload
+  booted_in systemctl restart tidegate
+  sleep 5 # longer than that: it is fed
+  [[ $(booted_in systemctl show -P NRestarts tidegate) = 0 ]]
+  booted_in sh -c 'kill -STOP $(systemctl show -P MainPID tidegate)'
+  until_true 30 restarted_once
+  until_true 20 waiting office 100
 
   booted_in systemctl stop tidegate
   [[ $(booted_in systemctl show -P Result tidegate) = success ]]
