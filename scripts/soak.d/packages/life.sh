@@ -176,6 +176,7 @@ END
   chroot "$r" "$(installed)" run --config /tmp/office/tidegate.toml &
   local office=$!
   until_true 10 in_root "$(installed)" pub --url mqtt://127.0.0.1:1999 -t hello -m ''
+  rm -f "$heard" "$heard.err"
   in_root "$(installed)" sub --url mqtt://127.0.0.1:1999 -t 'dev/#' --count "$1" --for 30s >"$heard" 2>"$heard.err" &
   local listener=$!
   until_true 10 grep -q subscribed "$heard.err"
