@@ -121,8 +121,8 @@ unit_hardened() {
 }
 
 no_paths_of_ours() {
-  [[ $quick = no ]] || return 0 # that binary was not built by scripts/package
-  fails grep -raF -e "$root/" -e "$HOME/.cargo" "$tree" -l
+  [[ -z $binary ]] || return 0 # it was not built by scripts/package
+  fails grep -raF -e "$root/" -e "$target_dir/" -e "$HOME/.cargo" "$tree" -l
 }
 
 same_again() {
