@@ -149,7 +149,7 @@ fn what_was_exported_is_imported_on_another_box_as_it_was() {
         &["bad.jsonl:3: no broker or target set is called `cloudy`; nothing was imported"],
     );
     let imported = import(&lines);
-    assert_eq!(stdout(&imported), "2 messages wait\n", "{imported:?}");
+    assert_eq!(stdout(&imported), "imported: 2 messages\n", "{imported:?}");
     let after = run(&["spool", "export", "--config", &text(&new)]);
     assert_eq!(stdout(&after), stdout(&exported), "all of each as it was");
     let verified = run(&["spool", "verify", "--config", &text(&new)]);

@@ -70,9 +70,9 @@ fn dropped_and_parked_are_tables_with_filters() {
             .starts_with("nothing is parked")
     );
     assert_eq!(house.says(&["parked", "delete", "1", "2"]).lines().count(), 2);
-    assert_eq!(house.says(&["parked", "replay", "--all", "--reason", "reject"]), "1 messages: on their way again\n");
+    assert_eq!(house.says(&["parked", "replay", "--all", "--reason", "reject"]), "1 message: on their way again\n");
     eventually("it is parked anew", PATIENCE, || house.get("parked")[0]["number"] == 4);
-    assert_eq!(house.says(&["parked", "delete", "--all"]), "1 messages: deleted\n");
+    assert_eq!(house.says(&["parked", "delete", "--all"]), "1 message: deleted\n");
     let file = house.tidegate.dir().join("tidegate.toml").display().to_string();
     let output = run(&["parked", "delete", "--config", &file]);
     assert_eq!(output.status.code(), Some(64), "neither numbers nor --all: {output:?}");

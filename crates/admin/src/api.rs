@@ -1,7 +1,7 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
 use crate::model::{
-    Applied, Checked, Configuration, Drops, Layout, LogLine, Message, Parked, Sample, Status, Told, Way,
+    Applied, Checked, Configuration, Drops, Layout, LinkDetails, LogLine, Message, Parked, Sample, Status, Told, Way,
 };
 use crate::operate::{self, Refused};
 use crate::plain::{answered, busy, json};
@@ -32,6 +32,10 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/configuration", get(configuration).put(apply_configuration))
         .route("/api/v1/configuration/check", post(check_configuration))
         .route("/api/v1/configuration/undo", post(undo_configuration))
+        .route("/api/v1/reload", post(reload))
+        .route("/api/v1/brokers/{name}", get(broker))
+        .route("/api/v1/brokers/{name}/pause", post(pause_broker))
+        .route("/api/v1/brokers/{name}/resume", post(resume_broker))
         .route("/api/v1/parked", get(parked))
         .route("/api/v1/parked/{number}", get(show_parked).delete(delete_parked))
         .route("/api/v1/parked/{number}/replay", post(replay_parked))
@@ -66,6 +70,10 @@ pub(crate) struct Outcome {
         check_configuration,
         apply_configuration,
         undo_configuration,
+        reload,
+        broker,
+        pause_broker,
+        resume_broker,
         parked,
         show_parked,
         delete_parked,
@@ -224,6 +232,51 @@ async fn apply_configuration(State(shared): State<Shared>, headers: HeaderMap, b
 ))]
 async fn undo_configuration(State(shared): State<Shared>) -> Response {
     crate::configuration::undo(shared).await
+}
+
+/// Reads the configuration and the files that it names once more, as SIGHUP has it done.
+#[utoipa::path(post, path = "/api/v1/reload", responses(
+    (status = 202, description = "It is asked for; what comes of it is in `reload` of the status", body = Outcome),
+))]
+async fn reload(State(shared): State<Shared>) -> Response {
+    shared.reload.notify_one();
+    let mut answer = json(&Outcome { message: "asked for; the status says what came of it".to_owned() });
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    answer
+}
+
+/// More of one broker: its last connections and why they ended, and its subscriptions.
+#[utoipa::path(get, path = "/api/v1/brokers/{name}", params(("name" = String, Path)), responses(
+    (status = 200, description = "What is known of it; nothing of the box's own", body = LinkDetails),
+    (status = 404, description = "There is no such broker", body = Outcome),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn broker(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    match operate::link(&shared.console, name).await {
+        Ok(found) => json(&found),
+        Err(refused) => outcome(Err(refused)),
+    }
+}
+
+/// Sends nothing more to a broker: what is for it waits, and as a member of a set with others that are well its messages go to
+/// those. It lasts until it goes on, or the gateway starts anew.
+#[utoipa::path(post, path = "/api/v1/brokers/{name}/pause", params(("name" = String, Path)), responses(
+    (status = 200, description = "It is paused", body = Outcome),
+    (status = 404, description = "There is no such broker", body = Outcome),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn pause_broker(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    outcome(operate::pause(&shared.console, name, true).await)
+}
+
+/// Goes on with a broker that was paused.
+#[utoipa::path(post, path = "/api/v1/brokers/{name}/resume", params(("name" = String, Path)), responses(
+    (status = 200, description = "It goes on", body = Outcome),
+    (status = 404, description = "There is no such broker", body = Outcome),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn resume_broker(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    outcome(operate::pause(&shared.console, name, false).await)
 }
 
 /// Messages that are kept aside.

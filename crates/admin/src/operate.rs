@@ -1,6 +1,6 @@
 //! What an operator does through the admin server.
 
-use crate::model::{Parked, beginning};
+use crate::model::{LinkDetails, Parked, beginning};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -106,6 +106,22 @@ pub(crate) async fn delete(console: &Console, number: u64) -> Answer {
         true => once_durable(console, format!("message {number} is deleted")).await,
         false => Err(unknown(number)),
     }
+}
+
+/// Sends nothing more to a broker, or goes on.
+pub(crate) async fn pause(console: &Console, name: String, paused: bool) -> Answer {
+    let asked = name.clone();
+    match console.ask(move |gateway| gateway.pause(&asked, paused)).await? {
+        true if paused => Ok(format!("nothing more is sent to `{name}`, until it goes on or the gateway starts anew")),
+        true => Ok(format!("`{name}` goes on")),
+        false => Err(Refused::Unknown(format!("there is no broker `{name}`"))),
+    }
+}
+
+pub(crate) async fn link(console: &Console, name: String) -> Result<LinkDetails, Refused> {
+    let asked = name.clone();
+    let found = console.ask(move |gateway| gateway.link(&asked)).await?;
+    found.map(LinkDetails::of).ok_or_else(|| Refused::Unknown(format!("there is no broker `{name}`")))
 }
 
 pub(crate) async fn redirect(console: &Console, what: Redirect) -> Answer {

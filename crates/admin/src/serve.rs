@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tidegate_config::{Admin as Settings, Config};
 use tidegate_gateway::{Console, Error};
 use tidegate_transport::server_tls;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) applying: Arc<Semaphore>,
     /// The file of the configuration.
     pub(crate) file: Arc<PathBuf>,
+    /// Has it read once more.
+    pub(crate) reload: Arc<Notify>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -75,7 +77,7 @@ impl Admin {
     }
 }
 
-/// Serves from now on until stopped, on a thread of its own; where the address was not there, as soon as it is.
+/// Serves from now on until stopped; `reload` is notified when somebody asks for one, on a thread of its own; where the address was not there, as soon as it is.
 ///
 /// # Errors
 /// There can be no other thread.
@@ -84,6 +86,7 @@ pub fn serve(
     console: Console,
     logbook: Logbook,
     file: PathBuf,
+    reload: Arc<Notify>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let Admin { settings, data_dir, socket, access, tls } = admin;
@@ -100,6 +103,7 @@ pub fn serve(
         guard: guard.clone(),
         logbook,
         file: Arc::new(file),
+        reload,
         stop: stop.clone(),
     };
     let telling = shared.streams.clone().tell();

@@ -112,6 +112,8 @@ fn key_schema(key: &str, asked: &Asked, entries: Option<&Asked>, names: &BTreeMa
     for kind in &asked.kinds {
         match kind {
             // What is any text, or what has its own keys, says it all.
+            // As many as there are members.
+            Kind::Number { min, .. } if key == "require" => kinds.push(json!({"type": "integer", "minimum": min})),
             Kind::Words(_) if has_text => {}
             Kind::Table if has_section => {}
             Kind::Table => {

@@ -1,13 +1,14 @@
 //! What a link or the box's own broker calls: the data path, for one broker.
 
 use crate::data_path::DataPath;
+use crate::snapshot::Connection;
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use crate::target_sessions::reason_of;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tidegate_broker::LocalReceived;
 use tidegate_link::{GaveUp, LinkError, Outgoing, Port, Status};
 use tidegate_message::Message;
@@ -93,7 +94,7 @@ impl Port for BrokerPort {
                 let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
                 tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
                 let now = Instant::now();
-                path.came_up(self.broker, speaks, now);
+                path.came_up(self.broker, speaks, connected.session_present, now);
                 path.end_mut(self.broker).retain_flag = RetainFlag::on(*version, *bridge);
                 if !connected.session_present {
                     path.router.forgotten(self.broker);
@@ -135,13 +136,21 @@ impl tidegate_broker::LocalSink for BrokerPort {
     }
 }
 
+/// So many connections are remembered.
+const CONNECTIONS_MAX: usize = 10;
+
 impl DataPath {
     /// A broker takes messages, and this is what is spoken with it.
-    pub(crate) fn came_up(&mut self, broker: BrokerId, speaks: String, now: Instant) {
+    pub(crate) fn came_up(&mut self, broker: BrokerId, speaks: String, session_present: bool, now: Instant) {
         let known = self.router.broker_mut(broker);
         let was_given_up = known.health.given_up;
         (known.health, known.down_since) = (Health { up_since: Some(now), given_up: false }, None);
         let end = self.end_mut(broker);
+        if end.connections.len() == CONNECTIONS_MAX {
+            end.connections.pop_front();
+        }
+        let since = SystemTime::now();
+        end.connections.push_back(Connection { since, version: speaks.clone(), session_present, ended: None });
         (end.last_error, end.version) = (None, Some(speaks));
         (end.attempt_failed, end.was_silent) = (false, false);
         if was_given_up {
@@ -157,6 +166,9 @@ impl DataPath {
         // The same again is not news.
         if was_up || end.last_error.as_ref() != Some(&words) {
             tracing::warn!(broker = &*name, error = words, ?retry_in, "not connected");
+        }
+        if was_up && let Some(last) = end.connections.back_mut() {
+            last.ended = Some((SystemTime::now(), words.clone()));
         }
         end.last_error = Some(words);
         end.attempt_failed = !was_up;

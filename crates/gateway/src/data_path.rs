@@ -9,11 +9,13 @@ use crate::link_reports::Troubles;
 use crate::plugins::build::PluginInfo;
 use crate::plugins::{Crew, Here, Outbox, Post, Swap};
 use crate::probe::Probing;
+use crate::snapshot::Connection;
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use crate::tapping::Looker;
 use crate::target_sessions::{Session, TargetSessions};
 use patience::Patience;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -67,6 +69,8 @@ pub(crate) struct End {
     pub(crate) version: Option<String>,
     pub(crate) retain_flag: RetainFlag,
     pub(crate) connects: u64,
+    /// The last ones, the newest last.
+    pub(crate) connections: VecDeque<Connection>,
     pub(crate) sessions_lost: u64,
     /// What its link tells of it.
     pub(crate) troubles: Troubles,
@@ -212,6 +216,7 @@ impl DataPath {
             version: None,
             retain_flag: RetainFlag::Kept,
             connects: 0,
+            connections: VecDeque::new(),
             sessions_lost: 0,
             troubles,
             probing: None,

@@ -93,7 +93,12 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         out.route(config, route, stages.collect(), sample);
     }
     if out.routes == 0 {
-        out.say(1, "no route takes it: it is acknowledged and counted as unrouted".to_owned());
+        let words = if is_own {
+            "no route takes it: it is counted as unrouted"
+        } else {
+            "no route takes it: the gateway does not subscribe to it, so it does not come"
+        };
+        out.say(1, words.to_owned());
     }
     Ok(out)
 }

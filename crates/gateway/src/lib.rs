@@ -75,8 +75,8 @@ pub use report::{Changes, LastReloads, REASONS_MAX, touched_json};
 pub use running::{Gateway, Left};
 pub use serve::{Served, Service};
 pub use snapshot::{
-    BrokerSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
-    SourceBrokerSnapshot, SourceSnapshot,
+    BrokerSnapshot, Connection, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot,
+    SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::Tapping;
 pub use tidegate_router::{

@@ -71,12 +71,12 @@ impl DataPath {
         looks_on || (waits || has_probes) && self.router.takeover_after(broker).is_some()
     }
 
-    /// One that was given up is well only from when its probes come back.
+    /// One that was given up is well only from when its probes come back, and one that is paused when it goes on.
     fn has_to_prove_itself(&mut self, broker: BrokerId, now: Instant) {
         let Some(patience) = self.router.takeover_after(broker) else { return };
         // One that is on its way says nothing.
         let is_silent = |probing: &Probing| probing.is_silent(patience.min(probing.probe().every), now);
-        let is_silent = self.end(broker).probing.as_ref().is_some_and(is_silent);
+        let is_silent = self.end(broker).probing.as_ref().is_some_and(is_silent) || self.router.broker(broker).paused;
         let health = &mut self.router.broker_mut(broker).health;
         if is_silent && health.given_up && health.up_since.is_some() {
             health.up_since = Some(now);
@@ -88,6 +88,9 @@ impl DataPath {
         let (broker, end) = (self.router.broker(at), self.end(at));
         if broker.health.given_up {
             return None;
+        }
+        if broker.paused && self.router.has_stand_in(at) {
+            return Some("an operator has paused it".to_owned());
         }
         if let Some(since) = broker.down_since {
             let suspects = matches!(&end.kind, Kind::Link(link) if link.suspects_a_message());

@@ -125,7 +125,7 @@ impl Port for NatsPort {
                 let speaks = format!("NATS {version}");
                 tracing::info!(broker, version = speaks, server, "connected");
                 let now = Instant::now();
-                path.came_up(self.broker, speaks, now);
+                path.came_up(self.broker, speaks, true, now);
                 let known = &mut path.end_mut(self.broker).troubles.notes;
                 for note in notes.iter().filter(|note| !known.contains(note)) {
                     tracing::warn!(broker, "{note}");

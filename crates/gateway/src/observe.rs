@@ -5,7 +5,8 @@ use crate::data_path::{DataPath, Kind};
 use crate::plugins::build::{PluginInfo, short};
 use crate::probe::Probing;
 use crate::snapshot::{
-    BrokerSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
+    BrokerSnapshot, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot, SetSnapshot, Snapshot,
+    SubscriptionSnapshot,
 };
 use std::time::Instant;
 use tidegate_config::Policy;
@@ -109,10 +110,15 @@ impl DataPath {
             }
             Kind::Gone => {}
         }
+        if broker.paused {
+            ready = false;
+            problems.insert(0, format!("it is paused: `tidegate resume {}` lets it go on", broker.name));
+        }
         let (queued, queued_bytes) = broker.queued();
         BrokerSnapshot {
             name: broker.name.to_string(),
             up: is_up,
+            paused: broker.paused,
             ready,
             needed: self.is_needed(at),
             version: end.version.clone().unwrap_or_default(),
@@ -139,6 +145,22 @@ impl DataPath {
             bytes_in,
             bytes_out,
         }
+    }
+
+    /// More of one broker.
+    pub(crate) fn link_snapshot(&self, at: BrokerId) -> LinkSnapshot {
+        let end = self.end(at);
+        let subscriptions = match &end.kind {
+            Kind::Link(handle) => handle.subscriptions(),
+            _ => Vec::new(),
+        };
+        let told = |one: tidegate_link::Subscription| SubscriptionSnapshot {
+            filter: one.filter.as_str().to_owned(),
+            qos: one.asked,
+            problem: one.problem,
+        };
+        let connections = end.connections.iter().cloned().collect();
+        LinkSnapshot { connections, subscriptions: subscriptions.into_iter().map(told).collect() }
     }
 
     /// Whether the gateway is not ready without a broker. One that only sets name is needed when it is the last of one.

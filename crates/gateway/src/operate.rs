@@ -2,6 +2,7 @@
 //! nowhere.
 
 use crate::running::Gateway;
+use crate::snapshot::LinkSnapshot;
 use crate::waiting::{self, Redirect, RedirectError};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -48,6 +49,32 @@ impl Gateway {
         let outcome = waiting::redirect(&mut path.router, what, moment);
         path.flush(now);
         outcome.map_err(RedirectError::from)
+    }
+
+    /// Sends nothing more to a broker, or goes on. What is for it waits; as a member of a set with others that are well it is
+    /// given up: its messages go to those. It lasts until the gateway ends. False if there is no such broker.
+    pub fn pause(&self, name: &str, paused: bool) -> bool {
+        let mut path = self.path().borrow_mut();
+        let Some(at) = path.router.brokers().find(|(_, it)| !it.is_gone() && &*it.name == name).map(|(at, _)| at)
+        else {
+            return false;
+        };
+        let now = Instant::now();
+        if std::mem::replace(&mut path.router.broker_mut(at).paused, paused) != paused {
+            tracing::warn!(broker = name, "{}", if paused { "paused by an operator" } else { "goes on" });
+        }
+        path.look_at_members(now);
+        path.look.notify_one();
+        path.router.touch(at);
+        path.flush(now);
+        true
+    }
+
+    /// The connections that there were to a broker, the newest last, and what it was asked to send; `None` if there is none.
+    pub fn link(&self, name: &str) -> Option<LinkSnapshot> {
+        let path = self.path().borrow();
+        let (at, _) = path.router.brokers().find(|(_, it)| !it.is_gone() && &*it.name == name)?;
+        Some(path.link_snapshot(at))
     }
 
     /// The last messages that ended without being delivered, the oldest first, and how many there have been in all.

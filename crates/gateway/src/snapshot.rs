@@ -157,6 +157,39 @@ pub struct MemberSnapshot {
     pub relieved_to: f64,
 }
 
+/// One connection to a broker.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// Since when it stood.
+    pub since: SystemTime,
+    /// What was spoken.
+    pub version: String,
+    /// The broker still had our session.
+    pub session_present: bool,
+    /// When it ended, and why; `None` while it stands.
+    pub ended: Option<(SystemTime, String)>,
+}
+
+/// What one broker was asked to send.
+#[derive(Debug, Clone)]
+pub struct SubscriptionSnapshot {
+    /// As asked for.
+    pub filter: String,
+    /// With this QoS.
+    pub qos: u8,
+    /// Why it is not there, or not yet; `None`: it is granted.
+    pub problem: Option<String>,
+}
+
+/// More of one broker than everybody looks at.
+#[derive(Debug, Clone, Default)]
+pub struct LinkSnapshot {
+    /// The last ones, the newest last.
+    pub connections: Vec<Connection>,
+    /// In the order in which they are asked for.
+    pub subscriptions: Vec<SubscriptionSnapshot>,
+}
+
 /// One broker.
 #[derive(Debug, Clone, Default)]
 pub struct BrokerSnapshot {
@@ -164,6 +197,8 @@ pub struct BrokerSnapshot {
     pub name: String,
     /// Connected, or the box's own.
     pub up: bool,
+    /// An operator has said that nothing is to be sent to it.
+    pub paused: bool,
     /// Up, and subscribed to everything that its routes want.
     pub ready: bool,
     /// What is spoken: `5`, `3.1.1 bridge`, `embedded`.

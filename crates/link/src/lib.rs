@@ -37,7 +37,7 @@ pub use habits::{GaveUp, Habit};
 pub use link::{Link, LinkHandle, Overdue};
 pub use link_state::Stats;
 pub use settings::{Bridge, Reconnect, Settings, VersionChoice};
-pub use subscriptions::SubscriptionProblem;
+pub use subscriptions::{Subscription, SubscriptionProblem};
 pub use tidegate_transport::{Address, TlsError, TlsFiles, TlsSettings, TransportError};
 
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 use crate::link_state::{LinkState, Stats};
 use crate::memory::Memory;
 use crate::settings::Settings;
-use crate::subscriptions::SubscriptionProblem;
+use crate::subscriptions::{Subscription, SubscriptionProblem};
 use std::rc::Rc;
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{PublishError, Published, Restored, SubscribeFilter};
@@ -88,6 +88,11 @@ impl LinkHandle {
     pub fn subscribe(&self, filters: &[SubscribeFilter]) {
         self.shared.subscriptions.borrow_mut().want(filters);
         self.wake();
+    }
+
+    /// All that is wanted, in its order.
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        self.shared.subscriptions.borrow().wanted()
     }
 
     /// What is wanted and not subscribed, each with its reason.

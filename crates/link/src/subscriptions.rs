@@ -11,9 +11,10 @@
 //! - a refusal is a state with a reason and a time to ask again, never silence.
 
 mod entry;
+mod told;
 mod words;
 
-pub use words::SubscriptionProblem;
+pub use told::{Subscription, SubscriptionProblem};
 pub(crate) use words::{Ask, Event, Known, Terms};
 
 use entry::{Asked, Entry, SubscriptionState, granted_for_good};
@@ -409,24 +410,6 @@ impl Subscriptions {
             entry.wanted.is_some() && matches!(entry.state, SubscriptionState::Owed | SubscriptionState::Asked(_))
         };
         self.is_up && !self.entries.iter().any(pending)
-    }
-
-    /// What is wanted and not there.
-    pub(crate) fn problems(&self) -> Vec<SubscriptionProblem> {
-        let wanted = self.entries.iter().filter(|entry| entry.wanted.is_some());
-        let problem = |entry: &Entry| {
-            let (refused, words) = match &entry.state {
-                SubscriptionState::Granted { .. } => return None,
-                SubscriptionState::Refused { words, .. } => (true, words.clone()),
-                SubscriptionState::Owed | SubscriptionState::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
-                    (true, "refused before, and asked for again".to_owned())
-                }
-                SubscriptionState::Owed => (false, "not asked for yet".to_owned()),
-                SubscriptionState::Asked(_) => (false, "not answered yet".to_owned()),
-            };
-            Some(SubscriptionProblem { filter: entry.filter.clone(), refused, words })
-        };
-        wanted.filter_map(problem).collect()
     }
 
     /// What the broker may have.

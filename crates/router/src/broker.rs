@@ -71,6 +71,8 @@ pub struct Broker<A> {
     pub(crate) carries_marks: bool,
     /// What it brings, others bring too.
     pub(crate) merges: bool,
+    /// An operator has said that nothing is to be sent to it.
+    pub paused: bool,
     /// Its owner has not been told of something new.
     pub(crate) dirty: bool,
 }
@@ -108,6 +110,7 @@ impl<A: Ack> Broker<A> {
             marked_here: false,
             carries_marks: true,
             merges: false,
+            paused: false,
             dirty: false,
         }
     }

@@ -23,7 +23,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline(always)]
     pub(crate) fn push(&mut self, to: BrokerId, entry: Entry, now: Moment) {
         let broker = &self.brokers[to.at()];
-        let waits = !broker.lane.is_empty() || broker.pace.is_some() || broker.rest.lasts(now.at) || broker.is_gone;
+        let waits = !broker.lane.is_empty()
+            || broker.pace.is_some()
+            || broker.rest.lasts(now.at)
+            || broker.is_gone
+            || broker.paused;
         if !waits && self.sessions.takes(to, &entry.message) {
             return self.publish(to, entry, now);
         }
@@ -76,6 +80,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     // The one call for each message that has waited: its caller takes the message where it lies.
     #[inline(always)]
     pub fn pull(&mut self, from: BrokerId, mut has_room: bool, now: Moment) -> Option<(Ticket, Message)> {
+        if self.brokers[from.at()].paused {
+            return None;
+        }
         has_room &= !self.brokers[from.at()].rest.lasts(now.at);
         loop {
             let broker = &mut self.brokers[from.at()];

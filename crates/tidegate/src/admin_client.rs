@@ -50,7 +50,7 @@ pub(crate) fn ask_at(listen: &AdminAddr, method: &str, path: &str) -> Result<Str
 /// The body, if the status is good.
 fn good((status, body): (String, String)) -> Result<String, Failure> {
     match status.as_str() {
-        "200" => Ok(body),
+        "200" | "202" => Ok(body),
         status => Err(Failure::Unavailable(format!("the gateway answers {status}: {}", body.trim_end()))),
     }
 }

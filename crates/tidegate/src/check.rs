@@ -139,10 +139,10 @@ fn read(path: &Path) -> Result<Loaded, Problems> {
 pub(crate) fn load_or_stdin(path: &Path) -> Result<Config, Failure> {
     match read(path) {
         Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning:#}"));
+            loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
             Ok(loaded.config)
         }
-        Err(problems) => Err(Failure::Config(format!("the configuration cannot be used\n{problems}"))),
+        Err(problems) => Err(unusable(&problems)),
     }
 }
 
@@ -152,7 +152,17 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
         let words = "what comes from standard input cannot be watched; name a file, or use `check -`";
         return Err(Failure::Usage(words.to_owned()));
     }
-    load_or_stdin(path)
+    match read(path) {
+        Ok(loaded) => {
+            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning:#}"));
+            Ok(loaded.config)
+        }
+        Err(problems) => Err(unusable(&problems)),
+    }
+}
+
+fn unusable(problems: &Problems) -> Failure {
+    Failure::Config(format!("the configuration cannot be used\n{problems}"))
 }
 
 /// Where a package has put the configuration.

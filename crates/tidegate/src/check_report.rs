@@ -56,7 +56,8 @@ impl Report {
         for note in &self.notes {
             let _ = writeln!(lines, "{note}");
         }
-        if self.no_plugins {
+        let has_plugins = self.config.as_ref().is_none_or(|config| !config.plugins.is_empty());
+        if self.no_plugins && has_plugins {
             let _ = writeln!(
                 lines,
                 "{file}: the plugins were left out: what is in their files and in their `config` is not checked"
@@ -169,8 +170,8 @@ fn in_memory_only(routes: &[Route]) -> String {
     let Some(first) = not_all.next() else { return String::new() };
     let more = match not_all.count() {
         0 => String::new(),
-        1 => " and of another".to_owned(),
-        count => format!(" and of {count} others"),
+        1 => " and one more".to_owned(),
+        count => format!(" and {count} more"),
     };
     format!(
         "; what is published with QoS 0 is kept in memory only, and lost in a power cut or a long outage: set `persist_qos0 \

@@ -16,6 +16,7 @@ use screen::Screen;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_admin::{Admin, Logbook};
 use tidegate_gateway::{Gateway, Service, Snapshot};
@@ -78,7 +79,7 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
     runtime::block_on(async {
         // From here on nothing but SIGKILL ends the process without its directory being removed.
         let ended = signals()?;
-        let (stop, reload) = (CancellationToken::new(), Notify::new());
+        let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
         let (display, logbook) = Display::open(&dir);
         let mut playing = None;
         let service = Service::open(&file, config).await?;
@@ -86,7 +87,8 @@ pub(crate) fn demo(arguments: Arguments) -> Result<(), Failure> {
         let page = admin.as_ref().and_then(Admin::addr);
         let serving = service.run(stop.clone(), &reload, DRAIN, |gateway| {
             if let Some(admin) = admin {
-                tidegate_admin::serve(admin, gateway.console(), logbook, file.clone(), stop.child_token())?;
+                let (file, asked) = (file.clone(), reload.clone());
+                tidegate_admin::serve(admin, gateway.console(), logbook, file, asked, stop.child_token())?;
             }
             let play = Play::begin(gateway.clone(), &arguments, &dir, display, page);
             let stop = stop.clone();

@@ -1,6 +1,6 @@
 //! `tidegate dropped`: the last messages that a running gateway has dropped, and why.
 
-use crate::people::{ago, count};
+use crate::people::{ago, messages};
 use crate::table::{Column, Line, Tone, lines, print, width};
 use crate::{Failure, admin_client, check};
 use tidegate_admin::model::Drops;
@@ -46,8 +46,8 @@ pub(crate) fn dropped(arguments: Arguments) -> Result<(), Failure> {
         false => lines(&columns, &drops.kept.iter().map(row).collect::<Vec<_>>(), width()),
     };
     let words = format!(
-        "{} messages were dropped since the start; some of each reason of each route are kept",
-        count(drops.total)
+        "dropped since the start: {}; the last 25 of each reason of each route are kept",
+        messages(drops.total)
     );
     all.push(Line::new(Tone::Soft, words));
     print(&all);

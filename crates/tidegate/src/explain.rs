@@ -9,9 +9,10 @@ use tidegate_message::{Message, Properties, QoS, Topic};
 /// Of `tidegate explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration file; `-` reads standard input, with relative paths as from the current directory.
+    /// The configuration file, /etc/tidegate/tidegate.toml without it; `-` reads standard input, with relative paths as from the
+    /// current directory.
     #[arg(long, short)]
-    config: PathBuf,
+    config: Option<PathBuf>,
     /// The broker the message comes from.
     #[arg(long, short)]
     broker: String,
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn explain(arguments: Arguments, log_format: logs::Format) -> Result<(), Failure> {
     // What plugins log while they decide is half of the answer.
     logs::init(log_format, "warn,wasmtime_internal_cache=off");
-    let config = check::load_or_stdin(&arguments.config)?;
+    let config = check::load_or_stdin(&arguments.config.map_or_else(check::default_file, Ok)?)?;
     if !config.brokers.contains_key(&arguments.broker) {
         let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
         let words = format!("no broker `{}` in the configuration; there are {}", arguments.broker, known.join(", "));

@@ -14,6 +14,7 @@ mod duration;
 mod explain;
 mod import;
 mod logs;
+mod operate;
 mod own_cache;
 mod parked;
 mod people;
@@ -73,6 +74,12 @@ enum Command {
     Dropped(dropped::Arguments),
     /// Messages on their way, as they go: what comes, what each plugin says, what goes on.
     Tap(tap::Arguments),
+    /// Send nothing more to a broker; what is for it waits, or goes to others of its set.
+    Pause(operate::OfBroker),
+    /// Go on with a broker that was paused.
+    Resume(operate::OfBroker),
+    /// Have the configuration and its files read once more, as SIGHUP does.
+    Reload(operate::Reload),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
     /// Make a configuration out of that of another broker.
@@ -178,6 +185,9 @@ fn main() -> ExitCode {
         Command::Top(arguments) => top::top(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
         Command::Tap(arguments) => tap::tap(arguments),
+        Command::Pause(arguments) => operate::pause(&arguments, true),
+        Command::Resume(arguments) => operate::pause(&arguments, false),
+        Command::Reload(arguments) => operate::reload(&arguments),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),

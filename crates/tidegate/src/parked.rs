@@ -133,7 +133,7 @@ fn each(config: &Config, which: &Which, method: &str, path: impl Fn(u64) -> Stri
         }
     }
     if which.all {
-        println!("{done} messages: {}", if method == "POST" { "on their way again" } else { "deleted" });
+        println!("{}: {}", messages(done), if method == "POST" { "on their way again" } else { "deleted" });
     }
     match failed.is_empty() {
         true => Ok(()),

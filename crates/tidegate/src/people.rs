@@ -15,6 +15,11 @@ pub(crate) fn count(n: u64) -> String {
     shown
 }
 
+/// So many messages.
+pub(crate) fn messages(n: u64) -> String {
+    if n == 1 { "1 message".to_owned() } else { format!("{} messages", count(n)) }
+}
+
 /// Messages a second.
 pub(crate) fn rate(n: Option<f64>) -> String {
     match n {

@@ -2,6 +2,7 @@
 
 use crate::{Failure, check, logs, runtime, supervisor};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tidegate_admin::{Admin, serve};
 use tidegate_gateway::{Gateway, Service};
@@ -26,17 +27,17 @@ pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Fail
     let file = arguments.config.map_or_else(check::default_file, Ok)?;
     let config = check::load(&file)?;
     runtime::block_on(async {
-        let (stop, reload) = (CancellationToken::new(), Notify::new());
+        let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
         let signals = signals(&stop, &reload);
         let service = Service::open(&file, config).await?;
         // Before any link is opened: another gateway of this name may be running.
         let admin = Admin::bind(service.config())?;
         let serving = stop.child_token();
-        let supervised = stop.child_token();
+        let (supervised, asked) = (stop.child_token(), reload.clone());
         let started = |gateway: &Gateway| {
             tokio::task::spawn_local(supervisor::tell(gateway.console(), supervised));
             match admin {
-                Some(admin) => serve(admin, gateway.console(), logbook, file, serving),
+                Some(admin) => serve(admin, gateway.console(), logbook, file, asked, serving),
                 None => Ok(()),
             }
         };

@@ -3,6 +3,7 @@
 
 mod exported;
 
+use crate::people::messages;
 use crate::{Failure, admin_client, check};
 use exported::{Exported, priority};
 use std::io::{BufRead, BufReader, Seek, Write};
@@ -119,7 +120,7 @@ fn redirect(config: &Config, what: &Redirect) -> Result<(), Failure> {
         }
         Err(failure) => return Err(failure),
     };
-    println!("{count} messages that waited for `{from}` {words}");
+    println!("{} that waited for `{from}` {words}", messages(count));
     Ok(())
 }
 
@@ -141,12 +142,12 @@ fn status(report: &Report) -> String {
     let waiting = report.queues.iter().filter(|queue| queue.items > 0);
     for queue in waiting {
         let (target, class) = (&queue.key.target, priority(queue.key.class));
-        words += &format!("target {target}, priority {class}: {} messages, {} bytes\n", queue.items, queue.bytes);
+        words += &format!("target {target}, priority {class}: {}, {} bytes\n", messages(queue.items), queue.bytes);
     }
     if words.is_empty() {
         words += "no message waits\n";
     }
-    words += &format!("{} messages are parked\n", report.parked);
+    words += &format!("parked: {}\n", messages(report.parked));
     for plugin in &report.plugins_with_state {
         words += &format!("plugin {plugin} has state\n");
     }
@@ -204,7 +205,7 @@ fn import(config: &Config, file: &Path) -> Result<(), Failure> {
         editor.add(&key, &one.route, one.received_ms, message).map_err(failed)
     })?;
     editor.save().map_err(failed)?;
-    println!("{count} messages wait");
+    println!("imported: {}", messages(count as u64));
     Ok(())
 }
 

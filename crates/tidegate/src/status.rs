@@ -1,7 +1,7 @@
 //! `tidegate status`: how a running gateway does, on one screen.
 
 use crate::admin_client::read;
-use crate::people::{ago, bytes, count, rate, span};
+use crate::people::{ago, bytes, count, messages, rate, span};
 use crate::table::{Column, Line, Tone, lines, print, width};
 use crate::{Failure, admin_client, check};
 use std::time::Duration;
@@ -216,7 +216,7 @@ pub(crate) fn route_lines(routes: &[RouteStatus], width: usize) -> Vec<Line> {
             words.push("its plugins are being compiled".to_owned());
         }
         let failing = route.plugins.iter().filter(|plugin| plugin.failures > 0);
-        words.extend(failing.map(|plugin| format!("{} has failed {} times", plugin.name, count(plugin.failures))));
+        words.extend(failing.map(|plugin| format!("{} did not decide {}", plugin.name, messages(plugin.failures))));
         let is_bad = !words.is_empty() || route.account.parked > 0;
         words.extend(drops.iter().map(|(reason, dropped)| format!("{reason} {}", count(**dropped))));
         let cells = vec![

@@ -145,6 +145,15 @@ pub struct Properties {
     pub user: Vec<(String, String)>,
 }
 
+/// What is wrong with a file, as `file:line:column: what`.
+pub(crate) fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start).min(text.len());
+    let before = text.get(..at).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("{}:{line}:{column}: {}", path.display(), error.message().replace('\n', ", "))
+}
+
 impl Samples {
     /// Reads a file.
     ///
@@ -152,7 +161,7 @@ impl Samples {
     /// In words, with the line and the column.
     pub fn load(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let samples: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let samples: Self = toml::from_str(&text).map_err(|error| not_toml(path, &text, &error))?;
         for (at, step) in (1..).zip(&samples.steps) {
             step.check().map_err(|problem| format!("{}: step {at}: {problem}", path.display()))?;
         }

@@ -14,7 +14,7 @@
 //!
 //! The steps of a file are a sequence. The reference is docs/testing.md. Who plays the configuration through is the caller.
 
-use crate::samples::{Properties, Sent, Step};
+use crate::samples::{Properties, Sent, Step, not_toml};
 use crate::trial::{applied, lines_of, message_of};
 use serde::Deserialize;
 use std::path::Path;
@@ -107,7 +107,7 @@ pub struct Came<'a> {
 pub fn scenes(path: &Path) -> Result<Vec<Scene>, String> {
     let here = |words: &dyn std::fmt::Display| format!("{}: {words}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| here(&error))?;
-    let file: File = toml::from_str(&text).map_err(|error| here(&error))?;
+    let file: File = toml::from_str(&text).map_err(|error| not_toml(path, &text, &error))?;
     if file.steps.is_empty() {
         return Err(here(&"it has no `[[step]]`: nothing would be tried"));
     }

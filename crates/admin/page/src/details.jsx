@@ -1,8 +1,9 @@
 // One thing, with all that is known of it.
 
+import { useEffect, useState } from "preact/hooks";
 import { Command, Curve, Do, Facts, Nothing } from "./parts.jsx";
 import { state, waiting } from "./picture.jsx";
-import { at, store } from "./store.js";
+import { ask, at, store } from "./store.js";
 import { bytes, count, ms, rate, span } from "./format.js";
 
 function Link({ to, name }) {
@@ -75,6 +76,78 @@ export function Waiting({ status, layout, target }) {
   );
 }
 
+// The last connections to a broker, and what it was asked to send: asked for while somebody looks.
+function LinkDetails({ name, generation, connects }) {
+  const [found, setFound] = useState(null);
+  useEffect(() => {
+    let wanted = true;
+    const look = () => ask(`brokers/${name}`).then((found) => wanted && setFound(found), () => {});
+    look();
+    const timer = setInterval(look, 3000);
+    return () => {
+      wanted = false;
+      clearInterval(timer);
+    };
+  }, [name, generation, connects]);
+  if (!found || (!found.connections.length && !found.subscriptions.length)) return null;
+  return (
+    <>
+      {found.subscriptions.length > 0 && (
+        <>
+          <h3>Subscriptions</h3>
+          <table>
+            <thead>
+              <tr>
+                <th>Filter</th>
+                <th class="number">QoS</th>
+                <th>Granted</th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.subscriptions.map((one) => (
+                <tr key={one.filter} class={one.problem ? "bad" : ""}>
+                  <td>
+                    <code>{one.filter}</code>
+                  </td>
+                  <td class="number">{one.qos}</td>
+                  <td>{one.problem ?? "yes"}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </>
+      )}
+      {found.connections.length > 0 && (
+        <>
+          <h3>Last connections</h3>
+          <table>
+            <thead>
+              <tr>
+                <th>Since</th>
+                <th>For</th>
+                <th>Spoken</th>
+                <th>Session</th>
+                <th>Why it ended</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...found.connections].reverse().map((one) => (
+                <tr key={one.since_ms}>
+                  <td>{new Date(one.since_ms).toLocaleString()}</td>
+                  <td>{span(((one.ended_ms ?? Date.now()) - one.since_ms) / 1000)}</td>
+                  <td>{one.version}</td>
+                  <td>{one.session_present ? "taken up" : "new"}</td>
+                  <td>{one.ended_ms === null ? "it stands" : one.why}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </>
+      )}
+    </>
+  );
+}
+
 export function Broker({ status, layout, name }) {
   const broker = status.brokers.find((broker) => broker.name === name);
   const plan = layout.brokers.find((broker) => broker.name === name);
@@ -110,6 +183,19 @@ export function Broker({ status, layout, name }) {
           ["Member of", groups.length ? <List of={groups.map((group) => <Named layout={layout} name={group.name} />)} /> : null],
         ]}
       />
+      {layout.takes_control && (
+        <p>
+          {broker.paused ? (
+            <Do what="Go on" path={`brokers/${name}/resume`} />
+          ) : (
+            <Do what="Pause: send nothing more to it" path={`brokers/${name}/pause`} />
+          )}
+        </p>
+      )}
+      <Command>
+        tidegate {broker.paused ? "resume" : "pause"} {name} --config {layout.file}
+      </Command>
+      {plan.kind !== "embedded" && <LinkDetails name={name} connects={broker.connects} generation={status.gateway.generation} />}
       <Waiting status={status} layout={layout} target={name} />
     </article>
   );

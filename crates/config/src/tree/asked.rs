@@ -67,7 +67,9 @@ impl AllAsked {
 
     pub(crate) fn key(&mut self, section: &'static str, key: &'static str, found: Option<Span>) {
         let asked = self.keys.entry((section, key)).or_default();
-        asked.found = asked.found.take().or(found);
+        // The one that stands first in the text.
+        let first = |span: &Span| found.as_ref().is_none_or(|found| span.start <= found.start);
+        asked.found = asked.found.take().filter(first).or(found);
     }
 
     pub(crate) fn required(&mut self, section: &'static str, key: &'static str) {

@@ -28,17 +28,6 @@ pub(crate) struct Known {
     pub(crate) granted: Vec<(TopicFilter, QoS)>,
 }
 
-/// A wanted subscription that is not there, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionProblem {
-    /// Which.
-    pub filter: TopicFilter,
-    /// True when the broker has said no or hangs up; false while an answer is due.
-    pub refused: bool,
-    /// What is known of it.
-    pub words: String,
-}
-
 /// What a new connection found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
