@@ -1,0 +1,248 @@
+"""Runs what a page tells its reader to type, and compares what comes with what it shows."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from pages import ROOT
+from recipes import folder_of
+from terminal import PATIENCE_S, Terminal, free_port
+
+PORT = re.compile(r"\b188\d\d\b")
+
+# They show what a gateway that runs has come to a moment later: asked again until they do.
+LOOKS = re.compile(r"^tidegate (status|dropped|parked list|spool status)\b|^curl ")
+LOOK_S = 5
+
+# A whole configuration, and no piece of one.
+WHOLE = re.compile(r"^\[gateway\]", re.M)
+
+
+class Place:
+    """A folder for all of it, with `tidegate` on the path; it goes at the end."""
+
+    def __init__(self, binary):
+        self.binary, self.ran = binary, 0
+
+    def __enter__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="tidegate-book-"))
+        (self.folder / "bin").mkdir()
+        (self.folder / "bin/tidegate").symlink_to(self.binary)
+        (self.folder / "plugins").symlink_to(ROOT / "plugins")
+        cache_home = ROOT / "target/book/cache"
+        cache_home.mkdir(parents=True, exist_ok=True)
+        keep = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
+        self.env = {
+            **keep,
+            "PATH": f"{self.folder}/bin:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin",
+            "HOME": str(self.folder),
+            "XDG_CACHE_HOME": str(cache_home),
+            "TIDEGATE_PLUGINS": str(ROOT / "plugins/dist"),
+            "TERM": "xterm",
+            "NO_COLOR": "1",
+        }
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tidegate(self, arguments, folder):
+        self.ran += 1
+        command = [self.folder / "bin/tidegate", *arguments]
+        return subprocess.run(
+            command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        )
+
+    def scratch(self, page):
+        """Where a page is played through; that of a recipe as deep below as it is, for its relative paths."""
+        folder = self.folder / re.sub(r"\W", "_", page.name)
+        recipe = folder_of(page)
+        if recipe is None:
+            folder.mkdir(exist_ok=True)
+            return folder
+        shutil.copytree(recipe, folder / recipe.relative_to(ROOT))
+        (folder / "plugins").symlink_to(ROOT / "plugins")
+        return folder / recipe.relative_to(ROOT)
+
+
+def configurations(page, place, problems):
+    """Whole ones pass the check; those that a page names are checked where they are written."""
+    for block in page.blocks:
+        if block.language != "toml" or block.words or not WHOLE.search(block.text):
+            continue
+        file = place.folder / "whole.toml"
+        file.write_text(block.text)
+        done = place.tidegate(["check", "--no-plugins", file.name], place.folder)
+        if done.returncode:
+            problems.add(page.name, block.line, f"does not pass `tidegate check`\n{done.stdout}")
+
+
+def commands(page, place, problems):
+    """From top to bottom, in one folder; after the first thing that does not hold the rest says nothing."""
+    if not any(block.language == "console" for block in page.blocks):
+        return
+    ports, terminals = {}, {}
+    folder = place.scratch(page)
+
+    def ours(text):
+        return PORT.sub(lambda port: ports.setdefault(port[0], str(free_port())), text)
+
+    def theirs(text):
+        back = {ours: theirs for theirs, ours in ports.items()}
+        return re.sub(r"\b\d{4,5}\b", lambda port: back.get(port[0], port[0]), text)
+
+    try:
+        for block in page.blocks:
+            if block.language == "toml" and block.words and folder_of(page) is None:
+                write(block, folder, ours, place)
+            elif block.language == "console":
+                play(block, folder, ours, theirs, place, terminals)
+    except Differs as differs:
+        problems.add(page.name, differs.line, theirs(str(differs)))
+    finally:
+        for terminal in terminals.values():
+            terminal.end()
+
+
+class Differs(Exception):
+    """The page is not right, in this line."""
+
+    def __init__(self, line, words):
+        super().__init__(words)
+        self.line = line
+
+
+def write(block, folder, ours, place):
+    file = folder / block.words[0]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(ours(block.text))
+    if not WHOLE.search(block.text):
+        return
+    done = place.tidegate(["check", file.name], folder)
+    if (done.returncode != 0) != ("broken" in block.words):
+        raise Differs(block.line, f"`tidegate check` ends with {done.returncode}\n{done.stdout}")
+
+
+def sessions(block):
+    """Each command of a block with its line, and what is shown below it."""
+    found = []
+    for number, line in enumerate(block.lines, block.line + 1):
+        if line.startswith("$ "):
+            found.append((number, line[2:], []))
+        elif found:
+            found[-1][2].append(line)
+        else:
+            found.append((number, None, [line]))
+    return found
+
+
+def play(block, folder, ours, theirs, place, terminals):
+    name = next((word for word in block.words if word.startswith("@")), None)
+    for line, command, shown in sessions(block):
+        shown = [text.rstrip() for text in shown]
+        if name is None:
+            if command is None:
+                raise Differs(line, "a line before the first command")
+            one(line, command, shown, "fails" in block.words, folder, ours, theirs, place)
+            continue
+        if command == "^C":
+            terminals[name].interrupt()
+        elif command is not None:
+            place.ran += 1
+            terminals[name] = Terminal(ours(command), folder, place.env)
+        elif name not in terminals:
+            raise Differs(line, f"there is no terminal {name}")
+        missing = terminals[name].shows(shown, theirs)
+        if missing is not None:
+            raise Differs(line, f"{name} does not show `{missing}`, but\n{theirs(terminals[name].rest())}")
+        if command == "^C":
+            terminals.pop(name).end()
+
+
+def one(line, command, shown, fails, folder, ours, theirs, place):
+    """A command that ends."""
+    until = time.monotonic() + (LOOK_S if LOOKS.match(command) else 0)
+    while True:
+        place.ran += 1
+        terminal = Terminal(ours(command), folder, place.env)
+        code, printed = terminal.ends(), theirs(terminal.text()).rstrip()
+        if code is None:
+            raise Differs(line, f"`{command}` goes on for longer than {PATIENCE_S} s, and prints\n{printed}")
+        ended = (code != 0) == fails
+        if ended and (not shown or same(shown, printed.split("\n"))):
+            return
+        if time.monotonic() > until:
+            break
+        time.sleep(0.1)
+    if not ended:
+        raise Differs(line, f"`{command}` ends with {code}, and prints\n{printed}")
+    raise Differs(line, f"`{command}` does not print what is shown, but\n{printed}")
+
+
+def same(shown, printed):
+    """`...` alone is any lines, and any text within one."""
+    lines = [".*" if line == "..." else re.escape(line).replace(r"\.\.\.", "[^\n]*") for line in shown]
+    pattern = "".join(r"(?:.*\n)*?" if one == ".*" else one + "\n" for one in lines)
+    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
+
+
+def options(page, place, problems):
+    """The commands in all blocks, run or not, have the options that they are given."""
+    for block in page.blocks:
+        if block.language not in ("sh", "console"):
+            continue
+        for number, line in enumerate(block.lines, block.line + 1):
+            if block.language == "console" and not line.startswith("$ "):
+                continue
+            for words in said(line.removeprefix("$ ")):
+                wrong = unknown(str(place.folder / "bin/tidegate"), words)
+                if wrong:
+                    problems.add(page.name, number, wrong)
+
+
+def said(line):
+    """The words of each `tidegate` of a line, up to what ends a command."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    try:
+        words = list(lexer)
+    except ValueError:
+        return
+    for at, word in enumerate(words):
+        if word == "tidegate" and (at == 0 or words[at - 1] in ("|", "&&", "||", ";", "sudo", "exec", "&")):
+            rest = words[at + 1 :]
+            end = next((i for i, one in enumerate(rest) if set(one) <= set("|&;<>()")), len(rest))
+            yield rest[:end]
+
+
+def unknown(binary, words):
+    path = []
+    while words and words[0] in helped(binary, tuple(path))[0]:
+        path.append(words[0])
+        words = words[1:]
+    subcommands, known = helped(binary, tuple(path))
+    if subcommands and not any(word in ("--help", "--version", "-h", "-V") for word in words):
+        return f"`tidegate {' '.join([*path, *words[:1]])}` is no command"
+    for word in words:
+        if word == "--":
+            break
+        option = re.match(r"--[a-z][a-z0-9-]*|-[a-zA-Z](?=$|[^a-z])", word)
+        if option and option[0] not in known:
+            return f"`tidegate {' '.join(path)}` has no option {option[0]}"
+    return None
+
+
+@cache
+def helped(binary, path):
+    """Commands below it, and its options."""
+    text = subprocess.run([binary, *path, "--help"], capture_output=True, text=True, timeout=20).stdout
+    below = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
+    names = re.findall(r"^  ([a-z][a-z-]*)", below[1], re.M) if below else []
+    options = re.findall(r"^ {2,6}(-[a-zA-Z])?(?:, )?(--[a-z0-9-]+)?", text, re.M)
+    return [name for name in names if name != "help"], {one for pair in options for one in pair if one}
