@@ -8,6 +8,7 @@
 //! | `examples` | each example, by its one command |
 //! | `reload` | swaps of plugins and edits of the configuration under traffic; bad candidates |
 //! | `import` | a mosquitto.conf: its grammar, its bridges, held against mosquitto itself; docs/from-mosquitto.md |
+//! | `habits` | `test`, `check --connect`, the schema, completions, manual pages, a service that systemd watches |
 //! | `hostile` | every hostile plugin beside an honest route |
 //! | `kills` | `kill -9` of the gateway at random instants, and SIGTERM, with messages on its disk; `plugin state` |
 //! | `languages` | `plugin new`, `build` and `test` in each language, with its compiler |
@@ -32,6 +33,7 @@ mod delivery;
 mod embedded;
 mod examples;
 mod fixture;
+mod habits;
 mod hostile;
 mod import;
 mod kills;

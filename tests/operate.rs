@@ -5,6 +5,7 @@ mod api;
 mod metrics;
 mod page;
 mod terminal;
+mod top;
 
 use crate::fixture::{PATIENCE, broker, plugin, run};
 use serde_json::Value;

@@ -7,6 +7,7 @@
 //! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
 //! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
 //! | `foretold` | what an edit means to messages that wait is said with it, and before it by `check --running` |
+//! | `included` | a configuration of several files, with variables |
 //! | `many_routes` | one of 10,000 routes is changed |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `refused` | what is no good leaves the old one running and says why |
@@ -14,6 +15,7 @@
 mod backlog;
 mod edits;
 mod foretold;
+mod included;
 mod many_routes;
 mod refused;
 mod swaps;

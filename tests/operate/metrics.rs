@@ -2,6 +2,7 @@
 
 use super::House;
 use crate::fixture::PATIENCE;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -51,11 +52,48 @@ fn prometheus_has_nothing_against_the_metrics_and_alerts_name_some_that_there_ar
     let rules = root.join("config/prometheus-alerts.yml");
     let checked = run(&["check", "rules", &rules.display().to_string()], "");
     assert!(checked.status.success(), "{checked:?}");
-    let text = std::fs::read_to_string(rules).unwrap();
+    assert_all_there(&std::fs::read_to_string(rules).unwrap(), &metrics);
+
+    // What the dashboard asks for is right, and there.
+    let text = std::fs::read_to_string(root.join("config/grafana-dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
+    let mut asked = Vec::new();
+    expressions(&dashboard, &mut asked);
+    assert!(asked.len() > 20, "{asked:?}");
+    let as_rule = |asked: &String| {
+        let asked = asked.replace("$__rate_interval", "5m").replace("$gateway", ".*");
+        format!("  - record: a:b\n    expr: {}\n", serde_json::to_string(&asked).unwrap())
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().join("rules.yml");
+    let list: String = asked.iter().map(as_rule).collect();
+    std::fs::write(&rules, format!("groups:\n- name: dashboard\n  rules:\n{list}")).unwrap();
+    let checked = run(&["check", "rules", "--lint=none", &rules.display().to_string()], "");
+    assert!(checked.status.success(), "{checked:?}");
+    assert_all_there(&asked.join("\n"), &metrics);
+}
+
+/// Every metric that a text names is among those that a gateway serves.
+#[track_caller]
+fn assert_all_there(text: &str, metrics: &str) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let named: BTreeSet<&str> = text.split(|c| !is_part(c)).filter(|word| word.starts_with("tidegate_")).collect();
+    let is_metric = |word: &&str| word.starts_with("tidegate_") || word.starts_with("process_");
+    let named: BTreeSet<&str> = text.split(|c| !is_part(c)).filter(is_metric).collect();
     assert!(named.len() > 8, "{named:?}");
     for name in named {
-        assert!(metrics.contains(&format!("# TYPE {name} ")), "no metric {name}");
+        let kind = name.strip_suffix("_bucket").unwrap_or(name);
+        assert!(metrics.contains(&format!("# TYPE {kind} ")), "no metric {name}");
+    }
+}
+
+/// All that is asked for in a dashboard, however deep.
+fn expressions(of: &Value, into: &mut Vec<String>) {
+    match of {
+        Value::Object(all) => {
+            into.extend(all.get("expr").and_then(Value::as_str).map(str::to_owned));
+            all.values().for_each(|value| expressions(value, into));
+        }
+        Value::Array(all) => all.iter().for_each(|value| expressions(value, into)),
+        _ => {}
     }
 }

@@ -5,8 +5,10 @@ use crate::model::{Limits, Retry, Workers};
 use crate::model::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
-/// The largest configuration file that is read, in bytes.
+/// The largest configuration that is read, in bytes, with all that it includes.
 pub const MAX_CONFIG_BYTES: u64 = 4 * MIB;
+/// How many files a configuration may include.
+pub(crate) const MAX_INCLUDED_FILES: usize = 1000;
 /// The largest component that is loaded as a plugin, in bytes; Python's are 18 MB.
 pub const MAX_COMPONENT_BYTES: u64 = 64 * MIB;
 /// The longest name of a gateway, broker, target set, plugin or route.

@@ -156,9 +156,16 @@ fn check_one(context: &Context<'_>, system: &dyn System, FileUse { kind, at }: &
         FileKind::Env(_) => {}
         FileKind::Credential(name) => {
             let Some(directory) = system.credentials() else { return }; // not started by systemd
-            if system.look(&directory.join(name)).is_err() {
-                let what = format!("systemd gave no credential {}", shown(name));
-                context.error(at, what, format!("add `LoadCredential={name}:<path>` to the unit"));
+            match system.look(&directory.join(name)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let what = format!("systemd gave no credential {}", shown(name));
+                    context.error(at, what, format!("add `LoadCredential={name}:<path>` to the unit"));
+                }
+                Err(error) => {
+                    let what = format!("cannot read the credential {}: {error}", shown(name));
+                    context.error(at, what, "let the service's user read it");
+                }
+                Ok(_) => {}
             }
         }
     }

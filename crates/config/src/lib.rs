@@ -1,7 +1,7 @@
 //! Tidegate's configuration: TOML as written becomes checked types, or every problem at once, each with its place.
 //!
-//! The path of a text: the `toml` crate makes a tree whose every value knows its place (`syntax`), to which the keys of
-//! `presets` are added; `tree` takes keys out of its tables by name and says what is unknown, missing or of the wrong kind; `sections` make each section into its
+//! The path of a text: the `toml` crate makes a tree whose every value knows its place (`syntax`), to which those of included
+//! files (`sources`, `merge`), what the environment says (`variables`) and the keys of `presets` are added; `tree` takes keys out of its tables by name and says what is unknown, missing or of the wrong kind; `sections` make each section into its
 //! checked type (`model`); `rules` look at what sections say of each other, and follow messages through routes with sets of
 //! topics (`topics`). [`load`] adds what only the disk can tell (`files`).
 //!
@@ -16,18 +16,23 @@ mod bounds;
 mod diff;
 mod difference;
 mod files;
+mod merge;
 mod model;
 mod notes;
 mod places;
 mod presets;
 mod problem;
 mod rules;
+#[cfg(test)]
+mod schema;
 mod secret;
 mod sections;
+mod sources;
 mod syntax;
 mod topics;
 mod tree;
 mod values;
+mod variables;
 
 pub use bounds::{MAX_COMPONENT_BYTES, MAX_CONFIG_BYTES, MAX_NAME_BYTES};
 pub use diff::{Change, ChangeKind, Fate, Key, Outline, Shown, Touched, diff, hash_kept};
@@ -43,12 +48,16 @@ pub use notes::Note;
 pub use places::Places;
 pub use problem::{Problem, Problems, Severity};
 pub use secret::{MAX_SECRET_BYTES, Secret, SecretError, SecretValue};
+pub use sources::{Included, Sources};
 pub use topics::{FilterTree, Pattern};
 pub use values::is_name;
 
 use crate::tree::Context;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// The JSON schema of the configuration (draft 2020-12), for editors.
+pub const SCHEMA: &str = include_str!("../../../config/tidegate.schema.json");
 
 /// A configuration that was read from a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +74,8 @@ pub struct Loaded {
     pub notes: Vec<Note>,
 }
 
-/// Reads a configuration from its text, without I/O: files that it names are not looked at.
+/// Reads a configuration from its text, without I/O: files that it names are not looked at, what it includes is left out, and
+/// no variable is set.
 ///
 /// `file` is for messages, and its directory is what relative paths are relative to; paths in the result are absolute
 /// if `file` is. Returns warnings beside the configuration.
@@ -73,7 +83,8 @@ pub struct Loaded {
 /// # Errors
 /// All problems, warnings included, if at least one of them is an error.
 pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems> {
-    let loaded = parse_and(text, file, file.parent().unwrap_or(Path::new("")), |_| {})?;
+    let sources = Sources::alone(text, file, file.parent().unwrap_or(Path::new("")));
+    let loaded = parse_and(&sources, &variables::Nowhere, |_| {})?;
     Ok((loaded.config, loaded.warnings))
 }
 
@@ -82,7 +93,8 @@ pub fn parse(text: &str, file: &Path) -> Result<(Config, Vec<Problem>), Problems
 /// # Errors
 /// All problems, warnings included, if at least one of them is an error.
 pub fn load(file: &Path) -> Result<Loaded, Problems> {
-    load_text(&read_text(file)?, file)
+    let text = read_text(file).map_err(|unread| unread.problem(file))?;
+    load_text(&text, file)
 }
 
 /// The same of a file whose text was read already.
@@ -90,11 +102,25 @@ pub fn load(file: &Path) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Problems> {
-    let absolute = std::path::absolute(file).map_err(|error| cannot_read(file, &error))?;
-    let base = absolute.parent().unwrap_or(Path::new("/"));
-    let mut loaded = parse_and(text, file, base, |context| files::check(context, &files::Real))?;
-    loaded.file = absolute;
+    load_sources(&Sources::of(text, file)?)
+}
+
+/// The same of a file that was read already with those that it includes.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sources(sources: &Sources) -> Result<Loaded, Problems> {
+    let mut loaded = parse_and(sources, &variables::Process, |context| files::check(context, &files::Real))?;
+    loaded.file = sources.path();
     Ok(loaded)
+}
+
+/// The same, whatever there is of the files that it names.
+///
+/// # Errors
+/// As [`load`], but for those files.
+pub fn parse_sources(sources: &Sources) -> Result<Config, Problems> {
+    parse_and(sources, &variables::Process, |_| {}).map(|loaded| loaded.config)
 }
 
 /// Reads a configuration that comes from elsewhere than a file, as [`load`] does one that does.
@@ -104,77 +130,84 @@ pub fn load_text(text: &str, file: &Path) -> Result<Loaded, Problems> {
 /// # Errors
 /// All problems, warnings included, if at least one of them is an error.
 pub fn load_from(from: impl Read, name: &Path) -> Result<Loaded, Problems> {
-    let text = text_of(from, name)?;
-    let base = std::env::current_dir().map_err(|error| cannot_read(name, &error))?;
-    parse_and(&text, name, &base, |context| files::check(context, &files::Real))
+    let text = text_of(from).map_err(|unread| unread.problem(name))?;
+    let base = std::env::current_dir().map_err(|error| Problem::unreadable(name, &error))?;
+    let sources = Sources::with_included(&text, name, &base, &variables::Process);
+    let mut loaded = parse_and(&sources, &variables::Process, |context| files::check(context, &files::Real))?;
+    loaded.file = name.to_owned();
+    Ok(loaded)
 }
 
-/// From text to checked types; `more` may find further problems.
-fn parse_and(text: &str, file: &Path, base: &Path, more: impl FnOnce(&Context<'_>)) -> Result<Loaded, Problems> {
-    let context = Context::new(text, file, base);
-    let config = read_and_check(&context, text);
+/// From texts to checked types; `more` may find further problems.
+fn parse_and(
+    sources: &Sources,
+    around: &dyn variables::Surroundings,
+    more: impl FnOnce(&Context<'_>),
+) -> Result<Loaded, Problems> {
+    let context = Context::new(sources);
+    let config = read_and_check(&context, sources, around);
     more(&context);
     let errors = context.findings.errors();
     let (places, notes) = (Places::of(&context), notes::of(&context));
     let warnings = context.findings.into_problems();
     match config {
-        Some(config) if errors == 0 => Ok(Loaded { config, warnings, file: file.to_owned(), places, notes }),
+        Some(config) if errors == 0 => Ok(Loaded { config, warnings, file: PathBuf::new(), places, notes }),
         _ => Err(Problems(warnings)),
     }
 }
 
-/// `None` when the text is not TOML.
-fn read_and_check(context: &Context<'_>, text: &str) -> Option<Config> {
-    let mut root = syntax::tree(context, text)?;
-    let presets = presets::fill(root.get_mut());
-    let draft = sections::read(context, root.get_ref(), presets);
+/// `None` when a text is not TOML.
+fn read_and_check(context: &Context<'_>, sources: &Sources, around: &dyn variables::Surroundings) -> Option<Config> {
+    let mut root = merge::tree(context, sources)?;
+    variables::expand(context, &mut root, around);
+    let presets = presets::fill(&mut root);
+    let draft = sections::read(context, &root, presets);
     rules::check(context, &draft);
     notes::take(context, &draft);
     Some(draft.config)
 }
 
-fn read_text(file: &Path) -> Result<String, Problem> {
-    let open = std::fs::File::open(file).map_err(|error| cannot_read(file, &error))?;
-    text_of(open, file)
+/// Why a file gave no text.
+enum Unread {
+    Failed(std::io::Error),
+    TooLong,
+    NotUtf8 { line: usize },
 }
 
-fn text_of(from: impl Read, name: &Path) -> Result<String, Problem> {
+impl Unread {
+    /// What is wrong, and what to do.
+    fn words(&self) -> (String, &'static str) {
+        match self {
+            Self::Failed(error) => (error.to_string(), "let the gateway's user read it"),
+            Self::TooLong => (format!("this file is longer than {MAX_CONFIG_BYTES} bytes"), "is it the right file?"),
+            Self::NotUtf8 { line } => (format!("this file is not UTF-8 in line {line}"), "save it as UTF-8"),
+        }
+    }
+
+    fn problem(self, file: &Path) -> Problem {
+        match self {
+            Self::Failed(error) => Problem::unreadable(file, &error),
+            other => {
+                let (what, hint) = other.words();
+                Problem::with_file(file, what, hint)
+            }
+        }
+    }
+}
+
+fn read_text(file: &Path) -> Result<String, Unread> {
+    text_of(std::fs::File::open(file).map_err(Unread::Failed)?)
+}
+
+fn text_of(from: impl Read) -> Result<String, Unread> {
     let mut bytes = Vec::new();
     // One byte more than allowed, so that a file which is too long is noticed.
-    from.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(|error| cannot_read(name, &error))?;
+    from.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes).map_err(Unread::Failed)?;
     if bytes.len() as u64 > MAX_CONFIG_BYTES {
-        let what = format!("this file is longer than {MAX_CONFIG_BYTES} bytes");
-        return Err(Problem::with_file(name, what, "is it the right file?"));
+        return Err(Unread::TooLong);
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        let what = format!("this file is not UTF-8 in line {}", line + 1);
-        Problem::with_file(name, what, "save it as UTF-8")
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        Unread::NotUtf8 { line: before.iter().filter(|byte| **byte == b'\n').count() + 1 }
     })
-}
-
-fn cannot_read(file: &Path, error: &std::io::Error) -> Problem {
-    let hint = match error.kind() {
-        std::io::ErrorKind::NotFound => "name the configuration with `--config FILE`",
-        std::io::ErrorKind::PermissionDenied => "let the gateway's user read it",
-        _ => "name a file that can be read",
-    };
-    Problem::with_file(file, format!("cannot read this file: {error}"), hint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The schema is what is asked for, so this cannot go out of date.
-    #[test]
-    fn every_key_occurs_in_the_reference() {
-        let text = include_str!("../../../config/tidegate.toml");
-        let context = Context::new(text, Path::new("tidegate.toml"), Path::new("/"));
-        read_and_check(&context, text).unwrap();
-        let schema = context.schema.borrow();
-        let missing: Vec<_> = schema.iter().filter(|(_, found)| !**found).map(|(key, _)| key).collect();
-        assert!(missing.is_empty(), "not in config/tidegate.toml: {missing:?}");
-        assert!(schema.len() > 80, "the keys were recorded");
-    }
 }

@@ -1,5 +1,6 @@
 //! What follows from a configuration without being written there: what a preset sets, and the way back of a route.
 
+use crate::problem::Span;
 use crate::sections::Draft;
 use crate::tree::Context;
 use crate::values::shown;
@@ -53,12 +54,11 @@ pub(crate) fn take(context: &Context<'_>, draft: &Draft) {
 
 /// All that was taken down, in the order of the file.
 pub(crate) fn of(context: &Context<'_>) -> Vec<Note> {
-    let mut notes: Vec<Note> = Vec::new();
-    for (at, what) in &*context.notes.borrow() {
-        let (line, column) = context.findings.position(at.start);
-        let what = what.replace(char::is_control, "\u{fffd}");
-        notes.push(Note { file: context.findings.file().to_owned(), line, column, what });
-    }
-    notes.sort_by_key(|note| (note.line, note.column));
-    notes
+    let mut notes = context.notes.borrow_mut();
+    notes.sort_by_key(|(at, _)| at.start);
+    let note = |(at, what): &(Span, String)| {
+        let (file, line, column) = context.findings.position(at.start);
+        Note { file, line, column, what: what.replace(char::is_control, "\u{fffd}") }
+    };
+    notes.iter().map(note).collect()
 }

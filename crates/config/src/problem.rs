@@ -1,6 +1,8 @@
 //! What is wrong with a configuration, and where.
 
+use crate::sources::{Source, Sources};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,16 @@ impl Problem {
     /// Whether the configuration is refused for it.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// A file cannot be read.
+    pub(crate) fn unreadable(file: &Path, error: &std::io::Error) -> Self {
+        let hint = match error.kind() {
+            std::io::ErrorKind::NotFound => "name the configuration with `--config FILE`",
+            std::io::ErrorKind::PermissionDenied => "let the gateway's user read it",
+            _ => "name a file that can be read",
+        };
+        Self::with_file(file, format!("cannot read this file: {error}"), hint)
     }
 
     /// A problem with the file as a whole.
@@ -80,9 +92,16 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
-    /// In the order of the file.
+    /// In the order of the file, and of several in the order in which they come up.
     pub fn sorted(mut self) -> Self {
-        self.0.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
+        let mut files: Vec<PathBuf> = Vec::new();
+        for problem in &self.0 {
+            if files.last() != Some(&problem.file) && !files.contains(&problem.file) {
+                files.push(problem.file.clone());
+            }
+        }
+        let of = |file: &Path| files.iter().position(|known| known == file);
+        self.0.sort_by_cached_key(|problem| (of(&problem.file), problem.line, problem.column, problem.severity));
         self
     }
 }
@@ -95,23 +114,22 @@ impl From<Problem> for Problems {
     }
 }
 
-/// A part of the text, in bytes.
+/// A part of the texts, in bytes; see [`Sources`] for how several share one count.
 pub(crate) type Span = Range<usize>;
 
-/// Gathers problems while a text is read, and knows where in the text its bytes are.
+/// Gathers problems while texts are read, and knows where in them their bytes are.
 #[derive(Debug)]
 pub(crate) struct Findings<'a> {
-    file: &'a Path,
-    text: &'a str,
-    /// Where each line begins, in bytes.
-    lines: Vec<usize>,
-    found: RefCell<Vec<Problem>>,
+    sources: &'a Sources,
+    /// With where they are.
+    found: RefCell<Vec<(usize, Problem)>>,
+    /// By where they begin, values that variables were put into: as they are now, and as they are written.
+    expanded: RefCell<BTreeMap<usize, (String, String)>>,
 }
 
 impl<'a> Findings<'a> {
-    pub(crate) fn new(file: &'a Path, text: &'a str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { file, text, lines, found: RefCell::default() }
+    pub(crate) fn new(sources: &'a Sources) -> Self {
+        Self { sources, found: RefCell::default(), expanded: RefCell::default() }
     }
 
     pub(crate) fn error(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {
@@ -122,38 +140,56 @@ impl<'a> Findings<'a> {
         self.push(Severity::Warning, at, what.into(), hint.into());
     }
 
-    pub(crate) fn file(&self) -> &Path {
-        self.file
+    /// A value is not what is written, which is what problems show.
+    pub(crate) fn expanded(&self, at: &Span, value: &str, written: &str) {
+        self.expanded.borrow_mut().insert(at.start, (value.to_owned(), written.to_owned()));
     }
 
     pub(crate) fn errors(&self) -> usize {
-        self.found.borrow().iter().filter(|problem| problem.is_error()).count()
+        self.found.borrow().iter().filter(|(_, problem)| problem.is_error()).count()
     }
 
     fn push(&self, severity: Severity, at: &Span, what: String, hint: String) {
-        let (line, column) = self.position(at.start);
+        let (file, line, column) = self.position(at.start);
+        let (mut what, mut hint) = (what, hint);
+        if let Some((value, written)) = self.expanded.borrow().get(&at.start).filter(|(value, _)| !value.is_empty()) {
+            what = what.replace(value, written);
+            hint = hint.replace(value, written);
+        }
         // A name may hold any character; a message stays on its line.
         let one_line = |text: String| text.replace(char::is_control, "\u{fffd}");
         let (what, hint) = (one_line(what), one_line(hint));
-        self.found.borrow_mut().push(Problem { severity, file: self.file.to_owned(), line, column, what, hint });
+        self.found.borrow_mut().push((at.start, Problem { severity, file, line, column, what, hint }));
     }
 
-    /// Line and column of a byte, both from 1.
-    pub(crate) fn position(&self, at: usize) -> (usize, usize) {
-        let at = at.min(self.text.len());
-        let line = self.lines.partition_point(|start| *start <= at);
-        let start = self.lines[line - 1]; // the first line starts at 0, so at least one does not start behind `at`
-        // Counts the characters that begin in front of `at`, which may be inside one.
-        let column = self.text[start..].char_indices().take_while(|(offset, _)| start + offset < at).count() + 1;
-        (line, column)
+    /// The file that a byte is in.
+    pub(crate) fn source(&self, at: usize) -> &'a Source {
+        self.sources.at(at)
     }
 
-    /// All problems in the order of the file, each once.
+    /// File, line and column of a byte, the last two from 1.
+    pub(crate) fn position(&self, at: usize) -> (PathBuf, usize, usize) {
+        let source = self.source(at);
+        let (line, column) = source.position(at);
+        (source.file.clone(), line, column)
+    }
+
+    /// A byte's line in words, for a problem at another place.
+    pub(crate) fn line_of(&self, at: usize, seen_from: usize) -> String {
+        let (file, line, _) = self.position(at);
+        match self.source(seen_from).file == file {
+            true => format!("line {line}"),
+            false => format!("{}:{line}", file.display()),
+        }
+    }
+
+    /// All problems in the order of the files, each once.
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         let mut found = self.found.into_inner();
-        found.sort_by_key(|problem| (problem.line, problem.column, problem.severity));
-        found.dedup();
-        found
+        found.sort_by_key(|(at, problem)| (*at, problem.severity));
+        let mut problems: Vec<Problem> = found.into_iter().map(|(_, problem)| problem).collect();
+        problems.dedup();
+        problems
     }
 }
 
@@ -178,12 +214,13 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {
-        let findings = Findings::new(Path::new("f"), "ä = 1\nb\r\n\nlast");
-        let at = |byte| findings.position(byte);
+        let of = |text: &str| Sources::alone(text, Path::new("f"), Path::new("/"));
+        let sources = of("ä = 1\nb\r\n\nlast");
+        let at = |byte| sources.at(byte).position(byte);
         assert_eq!([at(0), at(2), at(3), at(7)], [(1, 1), (1, 2), (1, 3), (2, 1)]);
         assert_eq!([at(10), at(11), at(15), at(99)], [(3, 1), (4, 1), (4, 5), (4, 5)]);
-        assert_eq!(Findings::new(Path::new("f"), "").position(0), (1, 1));
-        assert_eq!(Findings::new(Path::new("f"), "a\n").position(2), (2, 1));
+        assert_eq!(of("").at(0).position(0), (1, 1));
+        assert_eq!(of("a\n").at(2).position(2), (2, 1));
     }
 
     #[test]

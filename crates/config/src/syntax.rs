@@ -4,30 +4,33 @@
 //! a problem in every line. So the bracket is looked for first, and what is reported behind it is left out.
 
 use crate::problem::Span;
+use crate::sources::Source;
 use crate::tree::Context;
 use toml::de::DeTable;
 
-/// The tree of a text, if it is TOML. What could be recovered of other text would give problems that are none.
-pub(crate) fn tree<'i>(context: &Context<'_>, text: &'i str) -> Option<toml::Spanned<DeTable<'i>>> {
+/// The tree of a text, if it is TOML, with spans in that text. What could be recovered of other text would give problems that are none.
+pub(crate) fn tree<'i>(context: &Context<'_>, source: &'i Source) -> Option<DeTable<'i>> {
+    let (text, start) = (source.text.as_str(), source.start);
+    let in_all = |span: Span| span.start + start..span.end + start;
     let (root, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
-        return Some(root);
+        return Some(root.into_inner());
     }
     let unclosed = unclosed(text);
     let is_before = |at: &Span| unclosed.as_ref().is_none_or(|open| at.start < open.at);
     for error in errors.iter().filter(|error| is_before(&error.span().unwrap_or(0..0))) {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         let hint = hint(&message);
-        context.error(&error.span().unwrap_or(0..0), format!("this is not TOML: {message}"), hint);
+        context.error(&in_all(error.span().unwrap_or(0..0)), format!("this is not TOML: {message}"), hint);
     }
     if let Some(Unclosed { at, bracket, noticed }) = unclosed {
         let close = if bracket == b'[' { ']' } else { '}' };
         let end = match noticed {
-            Some(noticed) => format!("before line {}", context.findings.position(noticed).0),
+            Some(noticed) => format!("before line {}", source.position(noticed + start).0),
             None => "before the file ends".to_owned(),
         };
         let what = format!("this is not TOML: the `{}` here is not closed {end}", char::from(bracket));
-        context.error(&(at..at + 1), what, format!("add `{close}`"));
+        context.error(&in_all(at..at + 1), what, format!("add `{close}`"));
     }
     None
 }

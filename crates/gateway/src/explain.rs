@@ -1,9 +1,9 @@
 //! What would become of a message, and why, without sending anything.
 
-use crate::plugins::build::{Preparer, allows_control_characters, version};
+use crate::passage::{Event, Passage, What};
+use crate::plugins::build::{Preparer, allows_control_characters};
 use crate::plugins::{NewStage, Stage};
 use crate::{Error, compile_cache};
-use bytes::BytesMut;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -12,8 +12,6 @@ use tidegate_broker::{check_from_client, check_from_local};
 use tidegate_config::{self as config, Config};
 use tidegate_message::Message;
 use tidegate_message::text::Escaped;
-use tidegate_plugin::{Destination, Input, Outcome, run_here};
-use tidegate_router::Shape;
 
 /// A message that somebody might publish.
 #[derive(Debug, Clone)]
@@ -49,7 +47,8 @@ impl fmt::Display for Explanation {
 /// What keeps the plugins from being built, as at a start.
 pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result<Explanation, Error> {
     let cache = compile_cache::beside(&config.gateway.data_dir, cache);
-    let mut preparer = Preparer::new(cache, HashMap::default()).map_err(|error| Error::Engine(error.into()))?;
+    let preparer = Preparer::new(cache, HashMap::default(), config.gateway.interpreter);
+    let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
     preparer.keeps_lines = true;
     let matching = |route: &config::Route| {
         route.from.has(&sample.broker) && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
@@ -91,7 +90,7 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
             NewStage::Fresh(stage) => Some(*stage),
             NewStage::Keep { .. } => None,
         });
-        out.route(config, route, stages, sample);
+        out.route(config, route, stages.collect(), sample);
     }
     if out.routes == 0 {
         out.say(1, "no route takes it: it is acknowledged and counted as unrouted".to_owned());
@@ -104,63 +103,29 @@ impl Explanation {
         self.lines.push((depth, line));
     }
 
-    fn route(&mut self, config: &Config, route: &config::Route, stages: impl Iterator<Item = Stage>, sample: &Sample) {
+    fn route(&mut self, config: &Config, route: &config::Route, mut stages: Vec<Stage>, sample: &Sample) {
         let received_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-        let mut items = vec![sample.message.clone()];
-        for mut stage in stages {
-            let mut next = Vec::new();
-            for message in items {
-                let input = Input { id: 1, message: &message, received_ms, redelivered: false };
-                let mut outcomes = Vec::with_capacity(1);
-                run_here(stage.instance.handle(route.from.name(), &[input], &mut outcomes));
-                let version = version(stage.instance.plugin());
-                let says = format!("plugin `{}` ({version})", stage.name);
-                for line in stage.instance.plugin().take_lines() {
-                    self.say(2, format!("{says} said: {}", harmless(&line)));
+        let mut passage = Passage { route, stages: &mut stages, received_ms, id: 1, events: Vec::new() };
+        passage.go(0, vec![sample.message.clone()]);
+        for Event { plugin, what } in passage.events {
+            let by_plugin = plugin.is_some();
+            let says = plugin.unwrap_or_default();
+            match what {
+                What::Said(line) => self.say(2, format!("{says} said: {}", harmless(&line))),
+                What::Passed => self.say(2, format!("{says}: onward, unchanged")),
+                What::Made(count) => {
+                    let plural = if count == 1 { "" } else { "s" };
+                    self.say(2, format!("{says}: {count} output{plural}"));
                 }
-                match outcomes.pop() {
-                    Some(Outcome::Pass) => {
-                        self.say(2, format!("{says}: onward, unchanged"));
-                        next.push(message);
-                    }
-                    Some(Outcome::Forward(outputs)) => {
-                        let plural = if outputs.len() == 1 { "" } else { "s" };
-                        self.say(2, format!("{says}: {} output{plural}", outputs.len()));
-                        for output in outputs {
-                            let to = output.to;
-                            let message = output.applied_to(&message);
-                            match to {
-                                Destination::Onward => {
-                                    self.say(3, format!("onward, {}", describe(&message)));
-                                    next.push(message);
-                                }
-                                Destination::Target(at) => {
-                                    if let Some(name) = stage.targets.get(usize::from(at)).cloned() {
-                                        self.target(config, route, &name, &message, 3);
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    Some(Outcome::Drop(reason)) => self.say(2, format!("{says}: dropped, \"{reason}\"")),
-                    Some(Outcome::Reject(reason)) => self.failed(route, &says, "rejected", &reason),
-                    Some(Outcome::Retry(reason)) => self.failed(route, &says, "wants to be asked again", &reason),
-                    Some(Outcome::Fault(fault)) => self.failed(route, &says, "failed", &fault.to_string()),
-                    None => self.say(2, format!("{says}: no answer, which is a bug")),
+                What::Onward(message) => self.say(3, format!("onward, {}", describe(&message))),
+                What::Sent { target, message } => {
+                    self.target(config, route, &target, &message, if by_plugin { 3 } else { 2 });
                 }
-            }
-            items = next;
-        }
-        let shape = Shape::of(route);
-        for mut message in items {
-            let before = message.clone();
-            if let Err(error) = shape.remap(&mut message, &mut BytesMut::new()) {
-                self.say(2, format!("remap: {error}; dropped"));
-                continue;
-            }
-            self.renamed(&before, &message);
-            for target in &route.to {
-                self.target(config, route, target, &message, 2);
+                What::Dropped(reason) => self.say(2, format!("{says}: dropped, \"{reason}\"")),
+                What::Failed(how, reason) => self.failed(route, &says, how, &reason),
+                What::Silent => self.say(2, format!("{says}: no answer, which is a bug")),
+                What::Renamed { before, after } => self.renamed(&before, &after),
+                What::NoName(error) => self.say(2, format!("remap: {error}; dropped")),
             }
         }
     }
@@ -191,8 +156,6 @@ impl Explanation {
     }
 
     fn target(&mut self, config: &Config, route: &config::Route, name: &str, message: &Message, depth: usize) {
-        let mut message = message.clone();
-        Shape::of(route).dress(&mut message);
         let waits = if route.required().iter().any(|known| known == name) || !route.to.iter().any(|to| to == name) {
             ""
         } else {
@@ -209,8 +172,8 @@ impl Explanation {
             }
             None => format!("broker `{name}`"),
         };
-        self.say(depth, format!("to {which}: {}{waits}", describe(&message)));
-        let is_refused = self.refusals(config, name, &message, depth + 1);
+        self.say(depth, format!("to {which}: {}{waits}", describe(message)));
+        let is_refused = self.refusals(config, name, message, depth + 1);
         if !is_refused {
             self.deliveries.push((name.to_owned(), message.topic.to_string()));
         }
@@ -218,15 +181,27 @@ impl Explanation {
 
     /// What the box's own brokers among these do not take; whether that is all of them.
     fn refusals(&mut self, config: &Config, target: &str, message: &Message, depth: usize) -> bool {
-        let Err(refusal) = check_from_local(message, allows_control_characters(config)) else { return false };
-        let brokers = config.brokers_of(target);
-        let is_own = |name: &&str| matches!(config.brokers.get(*name), Some(config::Broker::Embedded(_)));
-        let own: Vec<_> = brokers.iter().copied().filter(is_own).collect();
+        let (own, refusal) = own_that_refuse(config, target, message);
         for name in &own {
             self.say(depth, format!("broker `{name}` does not take it: {refusal}; dropped"));
         }
-        own.len() == brokers.len()
+        !own.is_empty() && own.len() == config.brokers_of(target).len()
     }
+}
+
+/// The box's own brokers among those of a target that do not take a message, and why.
+fn own_that_refuse<'a>(config: &'a Config, target: &'a str, message: &Message) -> (Vec<&'a str>, String) {
+    let Err(refusal) = check_from_local(message, allows_control_characters(config)) else {
+        return (Vec::new(), String::new());
+    };
+    let is_own = |name: &&str| matches!(config.brokers.get(*name), Some(config::Broker::Embedded(_)));
+    (config.brokers_of(target).into_iter().filter(is_own).collect(), refusal.to_string())
+}
+
+/// Why nobody at a target takes a message, if that is known.
+pub(crate) fn refused_by_own(config: &Config, target: &str, message: &Message) -> Option<String> {
+    let (own, refusal) = own_that_refuse(config, target, message);
+    (!own.is_empty() && own.len() == config.brokers_of(target).len()).then_some(refusal)
 }
 
 fn describe(message: &Message) -> String {

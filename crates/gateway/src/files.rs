@@ -21,6 +21,30 @@ pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
     plugins.chain(brokers).collect()
 }
 
+/// What a configuration names beside itself: files that are no secrets, and those that are.
+pub fn named_files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let tls = config.brokers.values().filter_map(|broker| match broker {
+        Broker::Link(link) => link.tls.as_ref(),
+        Broker::Nats(nats) => nats.tls.as_ref(),
+        Broker::Embedded(_) => None,
+    });
+    let admin = config.admin.as_ref();
+    let plain: BTreeSet<PathBuf> = config
+        .plugins
+        .values()
+        .map(|plugin| plugin.path.clone())
+        .chain(tls.flat_map(|tls| [&tls.ca, &tls.cert]).flatten().cloned())
+        .chain(admin.and_then(|admin| admin.tls.as_ref()).map(|tls| tls.cert.clone()))
+        .collect();
+    let of_admin = admin.into_iter().flat_map(|admin| {
+        let tls = admin.tls.as_ref();
+        let secrets = [admin.token.as_ref(), admin.read_token.as_ref(), tls.and_then(|tls| tls.key_password.as_ref())];
+        secrets.into_iter().flatten().filter_map(of_secret).chain(tls.map(|tls| tls.key.clone())).collect::<Vec<_>>()
+    });
+    let secret = files(config).into_iter().chain(of_admin).filter(|file| !plain.contains(file)).collect();
+    (plain.into_iter().collect(), secret)
+}
+
 fn of_link(link: &LinkBroker) -> Vec<PathBuf> {
     let headers = link.headers.iter().filter_map(|header| match &header.value {
         HeaderValue::Secret(secret) => Some(secret),

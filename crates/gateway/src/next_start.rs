@@ -1,5 +1,5 @@
-//! What a file may say of a running gateway, and only the next start can do: `[gateway]`, `[admin]`, and what follows from
-//! the gateway's name.
+//! What a file may say of a running gateway, and only the next start can do: `[gateway]`, `[admin]`, the engine of the plugins,
+//! and what follows from the gateway's name.
 //!
 //! They keep the values that run. A client id made of the name is the name of a session at a broker: changed alone, it would
 //! leave that session behind while all else still goes by the old name.
@@ -9,7 +9,7 @@ use tidegate_message::Topic;
 
 /// Whether a key is one of those.
 pub(crate) fn waits(key: &str) -> bool {
-    ["gateway", "admin"].contains(&key.split('.').next().unwrap_or(key))
+    key == "plugins.engine" || ["gateway", "admin"].contains(&key.split('.').next().unwrap_or(key))
 }
 
 /// What of a configuration can be in force now, `running` being what is.
@@ -61,6 +61,7 @@ pub(crate) fn told(in_force: &Config, before: &Config, written: &Config) -> Vec<
             new.allow_control_characters == runs.allow_control_characters,
         ),
         ("gateway.hop_limit", old.hop_limit != new.hop_limit, new.hop_limit == runs.hop_limit),
+        ("plugins.engine", old.interpreter != new.interpreter, new.interpreter == runs.interpreter),
         ("admin", before.admin != written.admin, written.admin == in_force.admin),
     ];
     let words = |(key, _, as_it_runs): (&str, bool, bool)| match (key, as_it_runs) {

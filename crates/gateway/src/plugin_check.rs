@@ -20,7 +20,8 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
         return Ok(Vec::new());
     }
     let cache_dir = compile_cache::beside(&config.gateway.data_dir, cache);
-    let host = Host::new(&HostConfig { cache_dir }).map_err(|error| Error::Engine(error.into()))?;
+    let host = Host::new(&HostConfig { cache_dir, interpreter: config.gateway.interpreter })
+        .map_err(|error| Error::Engine(error.into()))?;
     let (mut plugins, mut found) = (BTreeMap::new(), Vec::new());
     let mut sources: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in &config.routes {
@@ -71,8 +72,9 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
 pub fn compile_plugins(config: &config::Config) -> Result<(usize, Vec<String>), Error> {
     let data_dir = &config.gateway.data_dir;
     compile_cache::is_ours(data_dir).map_err(|words| Error::Engine(words.into()))?;
-    let host = Host::new(&HostConfig { cache_dir: Some(data_dir.join("cache")) })
-        .map_err(|error| Error::Engine(error.into()))?;
+    let host =
+        Host::new(&HostConfig { cache_dir: Some(data_dir.join("cache")), interpreter: config.gateway.interpreter })
+            .map_err(|error| Error::Engine(error.into()))?;
     let components = components(&host, config);
     let told = |(path, error): (&Path, Wrong)| match error {
         Wrong::Path(words, hint) => format!("{}: {words}; {hint}", path.display()),
@@ -307,7 +309,8 @@ mod tests {
         let (compiled, wrong) = compile_plugins(&config).unwrap();
         assert_eq!((compiled, wrong.len()), (1, 1), "{wrong:?}");
         assert!(wrong[0].contains("text.wasm: not a component"), "{wrong:?}");
-        let host = Host::new(&HostConfig { cache_dir: Some(place.path().join("data/cache")) }).unwrap();
+        let host = Host::new(&HostConfig { cache_dir: Some(place.path().join("data/cache")), ..HostConfig::default() })
+            .unwrap();
         host.compile(&std::fs::read(shipped("throttle.wasm")).unwrap()).unwrap();
         assert_eq!(host.cache_hits_and_misses(), (1, 0));
     }

@@ -124,7 +124,8 @@ impl Gateway {
             let state = StateStore::restored(spool.plugin_state(&plugin)?.clone());
             Some((plugin, state))
         });
-        let mut preparer = Preparer::new(Some(cache), saved.collect()).map_err(|error| Error::Engine(error.into()))?;
+        let preparer = Preparer::new(Some(cache), saved.collect(), config.gateway.interpreter);
+        let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
         let late = Late::begin(&mut preparer, &config).await;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));

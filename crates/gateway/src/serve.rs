@@ -8,7 +8,7 @@ use crate::{Error, Finding, preflight};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tidegate_config::{Config, Fate, Loaded, Problem, Problems, Touched};
+use tidegate_config::{Config, Fate, Included, Loaded, Problem, Problems, Sources, Touched};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -98,12 +98,13 @@ fn make_data_dir(path: &Path) -> Result<(), Error> {
 async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Look) {
     let mut watch = Watch::new();
     loop {
-        if watch.set(known.prints.keys()) {
+        if watch.set(known.prints.keys(), known.included()) {
             watch.changed.notify_one();
         }
         let asked = watch.wait(reload).await;
         let mut now = Look::at(path, &gateway.config(), Some(&known)).await;
-        let is_new = now.prints.iter().any(|(path, print)| known.prints.get(path) != Some(print));
+        let is_new = now.prints.iter().any(|(path, print)| known.prints.get(path) != Some(print))
+            || (now.sources.is_some() && now.sources != known.sources);
         let read = now.read.take();
         // Of what has become of no use there may be less, and links may lead elsewhere.
         known = now;
@@ -118,7 +119,7 @@ async fn watch(path: &Path, gateway: &Gateway, reload: &Notify, mut known: Look)
                 *print = before;
             }
         }
-        known = Look { read: None, ..after };
+        known = Look { read: None, sources: known.sources, named: known.named, ..after };
         watch.changed.notify_one();
     }
 }
@@ -128,11 +129,11 @@ struct Look {
     /// The configuration, what the one in force names, and what is named there now. The last two differ while a reload is
     /// refused, and a file that was missing for it may come.
     prints: BTreeMap<PathBuf, Fingerprint>,
-    /// The text of the configuration, if there was a file of it that may be read, and what it names.
-    text: Option<String>,
+    /// The texts of the configuration, if there was a file of it that may be read, and what they name.
+    sources: Option<Sources>,
     named: BTreeSet<PathBuf>,
-    /// What that text is, if it is good and was not known before: reading 10,000 routes takes a moment. If it is not good,
-    /// it is read again after the files were looked at: one that was missing may have come meanwhile.
+    /// What those texts are, if they are good and were not known before: reading 10,000 routes takes a moment. If they are not good,
+    /// they are read again after the files were looked at: one that was missing may have come meanwhile.
     read: Option<Loaded>,
 }
 
@@ -140,29 +141,35 @@ impl Look {
     /// Looks, on another thread: a component may be large.
     async fn at(path: &Path, in_force: &Config, known: Option<&Self>) -> Self {
         let (path, mut files) = (path.to_owned(), files(in_force));
-        let known = known.map(|known| (known.text.clone(), known.named.clone()));
+        let known = known.map(|known| (known.sources.clone(), known.named.clone()));
         let look = move || {
             // Before it is read: what is saved meanwhile is new in the next round.
             let print = Fingerprint::of(&path);
-            let text = text_of(&path);
-            let (named, read) = match (&text, known) {
+            let sources = text_of(&path).and_then(|text| Sources::of(&text, &path).ok());
+            let (named, read) = match (&sources, known) {
                 (None, _) => (BTreeSet::new(), None),
-                (Some(text), Some((Some(before), named))) if *text == before => (named, None),
-                (Some(text), _) => {
-                    let read = tidegate_config::load_text(text, &path).ok();
+                (Some(sources), Some((Some(before), named))) if *sources == before => (named, None),
+                (Some(sources), _) => {
+                    let read = tidegate_config::load_sources(sources).ok();
                     let named = read.as_ref().map(|loaded| self::files(&loaded.config));
-                    (named.unwrap_or_else(|| named_all_the_same(text, &path)), read)
+                    (named.unwrap_or_else(|| named_all_the_same(sources)), read)
                 }
             };
             files.extend(named.iter().cloned());
+            files.extend(sources.iter().flat_map(Sources::files));
             files.remove(&path);
             let mut prints: BTreeMap<_, _> =
                 files.into_iter().map(|file| (file.clone(), Fingerprint::of(&file))).collect();
             prints.insert(path, print);
-            Self { prints, text, named, read }
+            Self { prints, sources, named, read }
         };
-        let nothing = Self { prints: BTreeMap::new(), text: None, named: BTreeSet::new(), read: None };
+        let nothing = Self { prints: BTreeMap::new(), sources: None, named: BTreeSet::new(), read: None };
         tokio::task::spawn_blocking(look).await.unwrap_or(nothing)
+    }
+
+    /// Which files belong to the configuration if they are there.
+    fn included(&self) -> &[Included] {
+        self.sources.as_ref().map_or(&[], Sources::included)
     }
 }
 
@@ -173,9 +180,8 @@ fn text_of(path: &Path) -> Option<String> {
 }
 
 /// What a configuration names that may be good but for its files.
-fn named_all_the_same(text: &str, path: &Path) -> BTreeSet<PathBuf> {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    tidegate_config::parse(text, &path).map(|(config, _)| files(&config)).unwrap_or_default()
+fn named_all_the_same(sources: &Sources) -> BTreeSet<PathBuf> {
+    tidegate_config::parse_sources(sources).map(|config| files(&config)).unwrap_or_default()
 }
 
 /// Loads the file and applies it, or says everything that is wrong with it.

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tidegate_config::Included;
 use tokio::sync::Notify;
 
 /// After an event this long a silence is waited for: one save is many events.
@@ -26,21 +27,36 @@ const POLL: Duration = Duration::from_secs(30);
 const LINKS_MAX: usize = 16;
 
 /// Which paths an event must name to count.
-type Names = Arc<Mutex<BTreeSet<PathBuf>>>;
+#[derive(Debug, Default)]
+struct Names {
+    paths: BTreeSet<PathBuf>,
+    /// In folders without links on the way.
+    included: Vec<Included>,
+}
+
+impl Names {
+    fn count(&self, path: &Path) -> bool {
+        let name = || path.file_name().and_then(|name| name.to_str());
+        let is_of = |included: &Included| {
+            path.parent() == Some(&*included.folder) && name().is_some_and(|name| included.takes(name))
+        };
+        self.paths.contains(path) || self.included.iter().any(is_of)
+    }
+}
 
 /// Watches the directories of a set of files.
 pub(crate) struct Watch {
     watcher: Option<RecommendedWatcher>,
     /// Each with its device and inode: by the next look another directory may be in its place.
     directories: BTreeMap<PathBuf, Option<(u64, u64)>>,
-    names: Names,
+    names: Arc<Mutex<Names>>,
     /// Something that counts has happened.
     pub(crate) changed: Arc<Notify>,
 }
 
 impl Watch {
     pub(crate) fn new() -> Self {
-        let (changed, names) = (Arc::new(Notify::new()), Names::default());
+        let (changed, names) = (Arc::new(Notify::new()), Arc::<Mutex<Names>>::default());
         let (notified, counted) = (changed.clone(), names.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             if counts(&event, &locked(&counted)) {
@@ -53,16 +69,26 @@ impl Watch {
         Self { watcher, directories: BTreeMap::new(), names, changed }
     }
 
-    /// Watches these files from now on, and no others. True when there is one that was not watched until now: what was
-    /// done to it before has woken nobody.
-    pub(crate) fn set<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>) -> bool {
-        let places: Vec<(PathBuf, OsString)> = files.into_iter().flat_map(|file| places_of(file)).collect();
-        let wanted: BTreeSet<PathBuf> = places.iter().map(|(directory, _)| directory.clone()).collect();
-        let names = places.iter().map(|(directory, name)| directory.join(name));
+    /// Watches these files from now on, and those that may come into folders, and no others. True when there is one that was
+    /// not watched until now: what was done to it before has woken nobody.
+    pub(crate) fn set<'a>(&mut self, files: impl IntoIterator<Item = &'a PathBuf>, included: &[Included]) -> bool {
+        let folders = included.iter().flat_map(|included| places_of(&included.folder));
+        let places = files.into_iter().flat_map(|file| places_of(file)).chain(folders);
+        let places: Vec<(PathBuf, OsString)> = places.collect();
+        let there =
+            |included: &Included| Some(Included { folder: included.folder.canonicalize().ok()?, ..included.clone() });
+        let included: Vec<Included> = included.iter().filter_map(there).collect();
+        let folders = included.iter().map(|included| included.folder.clone());
+        let wanted: BTreeSet<PathBuf> = places.iter().map(|(directory, _)| directory.clone()).chain(folders).collect();
+        let paths = places.iter().map(|(directory, name)| directory.join(name));
         // A directory itself counts too: it may be moved away or removed.
-        let names: BTreeSet<PathBuf> = names.chain(wanted.iter().cloned()).collect();
-        let mut is_new = !names.is_subset(&locked(&self.names));
-        *locked(&self.names) = names;
+        let paths: BTreeSet<PathBuf> = paths.chain(wanted.iter().cloned()).collect();
+        let mut is_new = {
+            let mut names = locked(&self.names);
+            let is_new = !paths.is_subset(&names.paths) || names.included != included;
+            *names = Names { paths, included };
+            is_new
+        };
         let Some(watcher) = &mut self.watcher else { return is_new };
         let mut watched = BTreeMap::new();
         for (directory, before) in std::mem::take(&mut self.directories) {
@@ -104,19 +130,19 @@ impl Watch {
     }
 }
 
-fn locked(names: &Names) -> MutexGuard<'_, BTreeSet<PathBuf>> {
-    // A set of paths is whole at any time.
+fn locked(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    // They are whole at any time.
     names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether an event may be about one of these paths.
-fn counts(event: &notify::Result<Event>, names: &BTreeSet<PathBuf>) -> bool {
+fn counts(event: &notify::Result<Event>, names: &Names) -> bool {
     match event {
         // Reading a file is an event too, and ours.
         Ok(Event { kind: EventKind::Access(_), .. }) => false,
         // Events were lost: it may have been any.
         Ok(event) if event.need_rescan() => true,
-        Ok(event) => event.paths.iter().any(|path| names.contains(path)),
+        Ok(event) => event.paths.iter().any(|path| names.count(path)),
         Err(_) => true,
     }
 }
@@ -217,11 +243,16 @@ mod tests {
 
     #[test]
     fn only_names_that_lead_to_a_file_count() {
-        let names: BTreeSet<PathBuf> = ["/etc/gw/gw.toml", "/etc/gw"].map(PathBuf::from).into();
+        let paths: BTreeSet<PathBuf> = ["/etc/gw/gw.toml", "/etc/gw"].map(PathBuf::from).into();
+        let included = vec![Included { folder: PathBuf::from("/etc/gw/routes.d"), name: "*.toml".to_owned() }];
+        let names = Names { paths, included };
         let event = |kind, path: &str| Ok(Event::new(kind).add_path(PathBuf::from(path)));
         let modify = EventKind::Modify(notify::event::ModifyKind::Any);
         assert!(counts(&event(modify, "/etc/gw/gw.toml"), &names));
         assert!(!counts(&event(modify, "/etc/gw/noise.log"), &names));
+        assert!(counts(&event(modify, "/etc/gw/routes.d/new.toml"), &names), "it may come");
+        assert!(!counts(&event(modify, "/etc/gw/routes.d/.new.toml.swp"), &names));
+        assert!(!counts(&event(modify, "/etc/gw/other.d/new.toml"), &names));
         assert!(counts(&event(EventKind::Remove(notify::event::RemoveKind::Folder), "/etc/gw"), &names));
         assert!(!counts(&event(EventKind::Access(notify::event::AccessKind::Any), "/etc/gw/gw.toml"), &names));
         let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);

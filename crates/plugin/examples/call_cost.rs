@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("resident before anything     {:>8} KiB", resident_kib());
 
     let cache_dir = std::env::temp_dir().join("tidegate-plugin-cost");
-    let host = Host::new(&HostConfig { cache_dir: Some(cache_dir) })?;
+    let host = Host::new(&HostConfig { cache_dir: Some(cache_dir), ..HostConfig::default() })?;
     let began = Instant::now();
     let component = host.compile(&bytes)?;
     println!(

@@ -17,6 +17,12 @@ pub const WASM_STACK_BYTES: usize = 2 * 1024 * 1024;
 /// What the host's own functions have of a fiber's stack, on top.
 const HOST_STACK_BYTES: usize = 512 * 1024;
 
+/// What wasmtime's interpreter is called, of the width of this machine.
+const PULLEY: &str = if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" };
+
+const NO_INTERPRETER: &str =
+    "this tidegate has no interpreter; build it with `--features interpreter`, or leave out `plugins.engine`";
+
 /// Compiled code of this many bytes and files is kept; beyond it the longest unused goes.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 const CACHE_FILES: u64 = 256;
@@ -28,6 +34,8 @@ pub struct HostConfig {
     /// Where compiled code is kept between runs; nothing is kept when `None`. Created with mode 0700 if it does not
     /// exist: who can write there can run code as the gateway.
     pub cache_dir: Option<PathBuf>,
+    /// Plugins are interpreted: no memory is made executable, and they are slower by far. Needs the feature `interpreter`.
+    pub interpreter: bool,
 }
 
 /// The engine all plugins of a process share. Clones are the same host.
@@ -55,8 +63,8 @@ impl Host {
             ),
             None => None,
         };
-        let engine =
-            Engine::new(&engine_config(cache.clone())).map_err(|error| Error::Engine(error.into_boxed_dyn_error()))?;
+        let engine = Engine::new(&engine_config(cache.clone(), config.interpreter)?)
+            .map_err(|error| Error::Engine(error.into_boxed_dyn_error()))?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| Error::Engine(error.into()))?;
         Ok(Self { inner: Arc::new(Inner { ticker, engine, cache }) })
     }
@@ -143,8 +151,17 @@ impl fmt::Debug for Component {
     }
 }
 
-fn engine_config(cache: Option<Cache>) -> Config {
+/// Whether this program has the interpreter.
+const HAS_INTERPRETER: bool = cfg!(feature = "interpreter");
+
+fn engine_config(cache: Option<Cache>, interpreter: bool) -> Result<Config, Error> {
     let mut config = Config::new();
+    if interpreter {
+        if !HAS_INTERPRETER {
+            return Err(Error::Engine(NO_INTERPRETER.into()));
+        }
+        config.target(PULLEY).map_err(|error| Error::Engine(error.into_boxed_dyn_error()))?;
+    }
     config
         .cache(cache)
         .epoch_interruption(true)
@@ -156,7 +173,7 @@ fn engine_config(cache: Option<Cache>) -> Config {
         .native_unwind_info(false)
         // Nothing here is async, and the bookkeeping for it costs on every call.
         .concurrency_support(false);
-    config
+    Ok(config)
 }
 
 fn open_cache(dir: &Path) -> Result<Cache, String> {

@@ -1,14 +1,16 @@
 //! Changes the spool of a stopped gateway: what a person may take out of it.
 
-use crate::api::Settings;
+use crate::api::{Key, Settings};
 use crate::disk_work::DiskStatus;
-use crate::record::{NameKind, Parked, StateWrite, Transaction};
+use crate::record::{Delivery, NameKind, Parked, StateWrite, Transaction};
 use crate::recover::OpenError;
 use crate::spool::Spool;
 use crate::storage::Storage;
+use smallvec::smallvec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tidegate_message::Message;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +26,14 @@ pub enum EditError {
     Failed(String),
 }
 
-/// The spool of a stopped gateway, open for changes. Nothing is changed before [`save`](Self::save).
+/// So many messages that are added are written together.
+const TOGETHER: usize = 1_000;
+
+/// The spool of a stopped gateway, open for changes. But for messages that are added, nothing is changed before [`save`](Self::save).
 pub struct Editor {
     spool: Spool,
     change: Transaction,
+    added: usize,
 }
 
 impl Editor {
@@ -36,7 +42,11 @@ impl Editor {
     /// # Errors
     /// It was written by a later version, or the disk fails.
     pub fn open(storage: Arc<dyn Storage>) -> Result<Self, OpenError> {
-        Ok(Self { spool: Spool::open_stepwise(storage, Settings::default())?, change: Transaction::default() })
+        Ok(Self {
+            spool: Spool::open_stepwise(storage, Settings::default())?,
+            change: Transaction::default(),
+            added: 0,
+        })
     }
 
     /// Parked messages by number.
@@ -73,20 +83,42 @@ impl Editor {
         is_there
     }
 
+    /// A message waits, behind what waits there already; it is counted as one of this route. They are written as they come.
+    ///
+    /// # Errors
+    /// The disk is full or fails: what was added before waits.
+    pub fn add(&mut self, key: &Key, route: &str, received_ms: u64, message: Message) -> Result<(), EditError> {
+        let queue = self.spool.queue(key);
+        let queues = smallvec![self.spool.queue_name(queue)];
+        let route = self.spool.name(NameKind::Route, route);
+        let deliveries = smallvec![Delivery { route, queues, message }];
+        self.spool.append(Transaction { received_ms, deliveries, ..Transaction::default() });
+        self.added += 1;
+        if self.added.is_multiple_of(TOGETHER) {
+            self.written()?;
+        }
+        Ok(())
+    }
+
+    fn written(&mut self) -> Result<(), EditError> {
+        self.spool.flush();
+        self.spool.step();
+        match self.spool.status() {
+            DiskStatus::Good => Ok(()),
+            DiskStatus::Full => Err(EditError::Full),
+            DiskStatus::Failed(error) => Err(EditError::Failed(error)),
+        }
+    }
+
     /// Makes all changes durable, together.
     ///
     /// # Errors
     /// The disk is full or fails.
     pub fn save(mut self) -> Result<(), EditError> {
         if self.change != Transaction::default() {
-            self.spool.append(self.change);
+            self.spool.append(std::mem::take(&mut self.change));
         }
-        self.spool.step();
-        match self.spool.status() {
-            DiskStatus::Good => {}
-            DiskStatus::Full => return Err(EditError::Full),
-            DiskStatus::Failed(error) => return Err(EditError::Failed(error)),
-        }
+        self.written()?;
         if self.spool.close(Duration::ZERO) { Ok(()) } else { Err(EditError::Failed("the cursors".to_owned())) }
     }
 }

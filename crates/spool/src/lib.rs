@@ -37,11 +37,12 @@
 //! [`Spool::done`] moves a queue's cursor. A segment goes when every cursor has passed it and two checkpoints cover it,
 //! after the cursors were synced.
 //!
-//! [`verify`] and [`export`] read a stopped gateway's spool, an [`Editor`] changes it.
+//! [`verify`] and [`export`] read a stopped gateway's spool, an [`Editor`] changes it; [`copy()`] is for a running one too.
 //!
 //! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool/`.
 
 mod api;
+mod copy;
 mod disk_work;
 mod edit;
 mod files;
@@ -57,6 +58,7 @@ mod spool;
 mod storage;
 
 pub use api::{DoneItem, Key, News, Ready, Settings, Waiting};
+pub use copy::copy;
 pub use disk_work::{DiskStatus, Wake};
 pub use edit::{EditError, Editor};
 pub use inspect::{Damage, ExportedItem, Report, export, verify};

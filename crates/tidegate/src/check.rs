@@ -2,10 +2,10 @@
 
 use crate::check_report::{Format, Report};
 use crate::own_cache::own_cache;
-use crate::{Failure, admin_client, logs};
+use crate::{Failure, admin_client, logs, runtime};
 use std::path::{Path, PathBuf};
-use tidegate_config::{AdminAddr, Config, Loaded, Problems};
-use tidegate_gateway::Comparison;
+use tidegate_config::{AdminAddr, Config, Loaded, Problems, Severity};
+use tidegate_gateway::{Comparison, Reached, reach};
 
 /// Of `tidegate check`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Fail for warnings too.
     #[arg(long)]
     strict: bool,
+    /// Connect to every broker once, under a client id of its own that disturbs no session, and say what each can do.
+    #[arg(long)]
+    connect: bool,
     /// Compare it with what a running gateway has: what would change, and what that means to messages that wait. Asks the
     /// admin listener of the configuration.
     #[arg(long)]
@@ -47,9 +50,20 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
     let mut notes = Vec::new();
     let (problems, config) = match read(&path) {
         Ok(loaded) => {
-            let problems = tidegate_gateway::examine(&loaded, !arguments.no_plugins, own_cache().as_deref())?;
+            let mut problems = tidegate_gateway::examine(&loaded, !arguments.no_plugins, own_cache().as_deref())?;
+            if arguments.connect {
+                for Reached { broker, found } in runtime::block_on(async { Ok(reach(&loaded.config).await) })? {
+                    match found {
+                        Ok(words) => notes.push(loaded.places.note(&broker, &words)),
+                        Err(words) => {
+                            problems.0.push(loaded.places.problem(Severity::Error, &broker, "url", &told(&words)))
+                        }
+                    }
+                }
+                problems = problems.sorted();
+            }
             if arguments.verbose {
-                notes = loaded.notes;
+                notes.extend(loaded.notes);
             }
             (problems.0, Some(loaded.config))
         }
@@ -79,6 +93,17 @@ pub(crate) fn check(arguments: Arguments, log_format: logs::Format) -> Result<()
         return Err(failure);
     }
     if report.is_good(arguments.strict) { Ok(()) } else { Err(Failure::Found) }
+}
+
+/// Why there is no connection, with what to do.
+fn told(words: &str) -> String {
+    let hint = match words {
+        words if words.contains("; ") => return format!("not connected: {words}"),
+        words if words.contains("uthori") || words.contains("user name") => "look at `username` and `password`",
+        words if words.contains("refused (os") => "nobody listens there: is the port right, and does the broker run?",
+        _ => "see that the broker runs, and that `url` and what goes with it fit",
+    };
+    format!("not connected: {words}; {hint}")
 }
 
 /// Asks the gateway of a configuration what it has, and says what another one would change.
@@ -131,7 +156,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
 }
 
 /// Where a package has put the configuration.
-const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
+pub(crate) const DEFAULT_FILE: &str = "/etc/tidegate/tidegate.toml";
 
 /// The file of who names none.
 pub(crate) fn default_file() -> Result<PathBuf, Failure> {

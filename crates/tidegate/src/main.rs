@@ -4,6 +4,7 @@
 
 mod admin_client;
 mod apply;
+mod backup;
 mod check;
 mod check_report;
 mod client;
@@ -19,12 +20,16 @@ mod people;
 mod plugin;
 mod run;
 mod runtime;
+mod shell;
 mod spool;
 mod status;
+mod supervisor;
 mod table;
 mod tap;
+mod test;
+mod top;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Messages are allocated on one thread and freed on another, which this one is good at.
@@ -56,10 +61,14 @@ enum Command {
     Sub(client::subscribe::Arguments),
     /// Say what would become of a message, and why, without sending it.
     Explain(explain::Arguments),
+    /// Play a configuration through: messages come, time passes, and what would be sent is what must be.
+    Test(test::Arguments),
     /// Save a configuration in the place of the one that runs: checked, whole, and followed until it runs.
     Apply(apply::Arguments),
     /// How a running gateway does: brokers, sets, routes, what waits.
     Status(status::Arguments),
+    /// The same live: routes, brokers, what waits and plugins, sorted by what one likes.
+    Top(top::Arguments),
     /// The last messages that a running gateway has dropped, with their reasons.
     Dropped(dropped::Arguments),
     /// Messages on their way, as they go: what comes, what each plugin says, what goes on.
@@ -72,6 +81,16 @@ enum Command {
     Spool(spool::Arguments),
     /// Write plugins, try them, measure them, and look at what they remember.
     Plugin(plugin::Arguments),
+    /// Put everything of a gateway into one file: its configuration, plugins, and what waits. It may run.
+    Backup(backup::Backup),
+    /// Put back what `backup` has written, here or on another box.
+    Restore(backup::Restore),
+    /// Print what a shell needs to complete this command's arguments.
+    Completions(shell::Completions),
+    /// Write manual pages into a folder.
+    Man(shell::Man),
+    /// Print the JSON schema of the configuration, for editors.
+    Schema,
 }
 
 /// There is a bug.
@@ -152,14 +171,21 @@ fn main() -> ExitCode {
         Command::Pub(arguments) => client::publish::publish(arguments),
         Command::Sub(arguments) => client::subscribe::subscribe(arguments),
         Command::Explain(explain) => explain::explain(explain, arguments.log_format),
+        Command::Test(test) => test::test(test, arguments.log_format),
         Command::Import(arguments) => import::import(arguments),
         Command::Apply(arguments) => apply::apply(arguments),
         Command::Status(arguments) => status::status(arguments),
+        Command::Top(arguments) => top::top(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
         Command::Tap(arguments) => tap::tap(arguments),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),
+        Command::Backup(arguments) => backup::backup(arguments),
+        Command::Restore(arguments) => backup::restore(arguments),
+        Command::Completions(arguments) => shell::completions(arguments, Arguments::command()),
+        Command::Man(arguments) => shell::man(arguments, Arguments::command()),
+        Command::Schema => shell::print(tidegate_config::SCHEMA.as_bytes()),
     });
     let failure = match outcome {
         Ok(Ok(())) => return ExitCode::SUCCESS,

@@ -4,6 +4,8 @@ mod develop;
 mod state;
 mod try_samples;
 
+pub(crate) use try_samples::files;
+
 use crate::own_cache::own_cache;
 use crate::{Failure, check, logs};
 use std::path::{Path, PathBuf};
@@ -160,5 +162,6 @@ fn bench(plugin: &Path, samples: Option<PathBuf>, messages: u64) -> Result<(), F
 
 /// As a gateway has it, with a cache of one's own.
 fn host() -> Result<Host, Failure> {
-    Host::new(&HostConfig { cache_dir: own_cache() }).map_err(|error| Failure::Unavailable(error.to_string()))
+    Host::new(&HostConfig { cache_dir: own_cache(), ..HostConfig::default() })
+        .map_err(|error| Failure::Unavailable(error.to_string()))
 }

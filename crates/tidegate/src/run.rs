@@ -1,6 +1,6 @@
 //! `tidegate run`: the life of a gateway process.
 
-use crate::{Failure, check, logs, runtime};
+use crate::{Failure, check, logs, runtime, supervisor};
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_admin::{Admin, serve};
@@ -32,9 +32,13 @@ pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Fail
         // Before any link is opened: another gateway of this name may be running.
         let admin = Admin::bind(service.config())?;
         let serving = stop.child_token();
-        let started = |gateway: &Gateway| match admin {
-            Some(admin) => serve(admin, gateway.console(), logbook, file, serving),
-            None => Ok(()),
+        let supervised = stop.child_token();
+        let started = |gateway: &Gateway| {
+            tokio::task::spawn_local(supervisor::tell(gateway.console(), supervised));
+            match admin {
+                Some(admin) => serve(admin, gateway.console(), logbook, file, serving),
+                None => Ok(()),
+            }
         };
         let serving = service.run(stop.clone(), &reload, arguments.drain, started);
         let served = tokio::select! {

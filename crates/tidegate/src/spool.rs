@@ -1,13 +1,16 @@
-//! `tidegate spool`: what waits on disk. Verified and exported when no gateway runs; told, moved or discarded by the
+//! `tidegate spool`: what waits on disk. Verified, exported and imported when no gateway runs; told, moved or discarded by the
 //! gateway if one does.
 
+mod exported;
+
 use crate::{Failure, admin_client, check};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use std::io::Write;
+use exported::{Exported, priority};
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tidegate_config::Config;
 use tidegate_gateway::{Redirect, RedirectError, redirect_stopped};
-use tidegate_spool::{Disk, DiskError, OpenError, Report, export, verify};
+use tidegate_spool::{Disk, DiskError, EditError, Editor, OpenError, Report, export, verify};
 
 /// Of `tidegate spool`.
 #[derive(Debug, clap::Args)]
@@ -26,6 +29,11 @@ enum What {
     Verify,
     /// All messages that wait, one line of JSON each, in order for each target.
     Export,
+    /// Put messages that `export` has written behind what waits, such as on another box. The gateway must not run.
+    Import {
+        /// A file of such lines; `-` is standard input.
+        file: PathBuf,
+    },
     /// What waits for one target waits for another from here on, such as after a broker has died for good. Asks the gateway if
     /// one runs.
     Move {
@@ -47,6 +55,7 @@ pub(crate) fn spool(arguments: Arguments) -> Result<(), Failure> {
     let what = match arguments.what {
         What::Move { from, to } => return redirect(&config, &Redirect::Move { from, to }),
         What::Discard { from } => return redirect(&config, &Redirect::Discard { from }),
+        What::Import { file } => return import(&config, &file),
         what @ (What::Status | What::Verify | What::Export) => what,
     };
     let disk = match open(&config) {
@@ -57,7 +66,7 @@ pub(crate) fn spool(arguments: Arguments) -> Result<(), Failure> {
         opened => opened?,
     };
     match what {
-        What::Move { .. } | What::Discard { .. } => Ok(()),
+        What::Move { .. } | What::Discard { .. } | What::Import { .. } => Ok(()),
         What::Status => {
             print!("{}", status(&verify(&disk).map_err(disk_failure)?));
             Ok(())
@@ -127,10 +136,6 @@ pub(crate) fn disk_failure(error: OpenError) -> Failure {
     Failure::Disk(error.to_string())
 }
 
-fn priority(class: u8) -> &'static str {
-    ["high", "normal", "low"].get(usize::from(class)).copied().unwrap_or("low")
-}
-
 fn status(report: &Report) -> String {
     let mut words = String::new();
     let waiting = report.queues.iter().filter(|queue| queue.items > 0);
@@ -155,29 +160,7 @@ fn write_out(disk: &Disk) -> Result<(), Failure> {
         if failed.is_some() {
             return;
         }
-        let message = item.message;
-        let mut line = serde_json::json!({
-            "target": item.key.target,
-            "priority": priority(item.key.class),
-            "route": item.route,
-            "received_ms": item.received_ms,
-            "topic": message.topic.as_str(),
-            "qos": message.qos as u8,
-            "retain": message.retain,
-            "payload_base64": BASE64.encode(&message.payload),
-        });
-        if let Some(properties) = &message.properties {
-            let user: Vec<[&str; 2]> = properties.user.iter().map(|(name, value)| [&**name, &**value]).collect();
-            line["properties"] = serde_json::json!({
-                "content_type": properties.content_type.as_deref(),
-                "response_topic": properties.response_topic.as_ref().map(|topic| topic.as_str()),
-                "correlation_data_base64": properties.correlation_data.as_ref().map(|data| BASE64.encode(data)),
-                "message_expiry_seconds": properties.message_expiry_seconds,
-                "payload_is_utf8": properties.payload_is_utf8,
-                "user": user,
-                "key": properties.key.as_deref(),
-            });
-        }
+        let line = serde_json::to_string(&Exported::of(&item)).unwrap_or_default(); // it is all text and numbers
         failed = writeln!(out, "{line}").err();
     });
     exported.map_err(disk_failure)?;
@@ -187,4 +170,63 @@ fn write_out(disk: &Disk) -> Result<(), Failure> {
         Some(error) => Err(Failure::Disk(format!("standard output: {error}"))),
         None => Ok(()),
     }
+}
+
+/// Puts messages into the folder of a gateway that does not run: all of a file, or none if there is something wrong in it.
+fn import(config: &Config, file: &Path) -> Result<(), Failure> {
+    let unread = |error: std::io::Error| Failure::Usage(format!("{}: {error}", file.display()));
+    let mut lines = match file.to_str() {
+        // It is read twice.
+        Some("-") => {
+            let mut aside = tempfile::tempfile().map_err(unread)?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut aside).map_err(unread)?;
+            aside
+        }
+        _ => std::fs::File::open(file).map_err(unread)?,
+    };
+    // A file that is wrong somewhere is found out before anything of it is written.
+    each_exported(&mut lines, file, |at, one| {
+        one.key().and_then(|_| one.message()).map_err(|words| wrong(file, at, &words))?;
+        match config.targets.contains_key(&one.target) || config.brokers.contains_key(&one.target) {
+            true => Ok(()),
+            false => Err(wrong(file, at, &format!("no broker or target set is called `{}`", one.target))),
+        }
+    })?;
+    let disk = Disk::open(config.gateway.data_dir.join("spool")).map_err(|error| match error {
+        DiskError::InUse(_) => Failure::Unavailable(error.to_string()),
+        error => Failure::Disk(error.to_string()),
+    })?;
+    let failed = |error: EditError| Failure::Disk(error.to_string());
+    let mut editor = Editor::open(Arc::new(disk)).map_err(disk_failure)?;
+    let count = each_exported(&mut lines, file, |at, one| {
+        let told = |words: String| wrong(file, at, &words);
+        let (key, message) = (one.key().map_err(told)?, one.message().map_err(told)?);
+        editor.add(&key, &one.route, one.received_ms, message).map_err(failed)
+    })?;
+    editor.save().map_err(failed)?;
+    println!("{count} messages wait");
+    Ok(())
+}
+
+fn wrong(file: &Path, at: usize, words: &str) -> Failure {
+    Failure::Usage(format!("{}:{at}: {words}; nothing was imported", file.display()))
+}
+
+/// Reads all lines from the first. Returns how many messages there are.
+fn each_exported(
+    lines: &mut std::fs::File,
+    file: &Path,
+    mut each: impl FnMut(usize, &Exported) -> Result<(), Failure>,
+) -> Result<usize, Failure> {
+    lines.rewind().map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
+    let mut count = 0;
+    for (at, line) in (1..).zip(BufReader::new(lines).lines()) {
+        let line = line.map_err(|error| wrong(file, at, &error.to_string()))?;
+        if !line.trim().is_empty() {
+            let one: Exported = serde_json::from_str(&line).map_err(|error| wrong(file, at, &error.to_string()))?;
+            each(at, &one)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }

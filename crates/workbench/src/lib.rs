@@ -1,5 +1,5 @@
 //! What the authors of plugins need, without a gateway: [`samples`] that say what a plugin must decide and are tried in the
-//! same host, under the same limits; a look into a component ([`inspect()`]) and what it costs ([`bench()`]); folders to begin with ([`write()`]) and the
+//! same host, under the same limits; [`scenario`]s that say the same of a whole configuration; a look into a component ([`inspect()`]) and what it costs ([`bench()`]); folders to begin with ([`write()`]) and the
 //! compilers that make a component of them ([`build()`]).
 //!
 //! Nothing here sends anything or touches what a gateway keeps. What is printed is made here, as text; who prints it is the
@@ -15,6 +15,7 @@ mod inspect;
 mod live;
 mod project;
 pub mod samples;
+pub mod scenario;
 mod template;
 mod toolchain;
 mod trial;

@@ -95,7 +95,7 @@ pub(crate) fn started(host: &Host, component: &Component, samples: &Samples) -> 
 
 /// The messages of samples, without what must become of them.
 pub(crate) fn messages(samples: &Samples) -> Result<Vec<Message>, String> {
-    samples.steps.iter().filter(|step| step.tick.is_none()).map(message).collect()
+    samples.steps.iter().filter(|step| step.tick.is_none()).map(message_of).collect()
 }
 
 /// Grants and limits have the grammar of a configuration: one is written around them, and read as any other.
@@ -162,7 +162,7 @@ fn one(instance: &mut Instance, samples: &Samples, step: &Step, number: u64) -> 
         }
         return Ok(ticked);
     }
-    let message = message(step)?;
+    let message = message_of(step)?;
     let input = Input {
         id: step.id.unwrap_or(number),
         message: &message,
@@ -237,11 +237,11 @@ fn expected(step: &Step, came: &Message) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
-fn topic(text: &str) -> Result<Topic, String> {
+pub(crate) fn topic(text: &str) -> Result<Topic, String> {
     Topic::new(text.to_owned()).map_err(|error| format!("topic `{text}`: {error}"))
 }
 
-fn message(step: &Step) -> Result<Message, String> {
+pub(crate) fn message_of(step: &Step) -> Result<Message, String> {
     let payload = payload(step.payload.as_deref(), step.payload_base64.as_deref(), step.json.as_ref())?;
     let qos = QoS::from_u8(step.qos.unwrap_or(1)).ok_or("`qos` is 0, 1 or 2")?;
     let mut message = Message::new(topic(step.topic.as_deref().unwrap_or_default())?, payload.unwrap_or_default(), qos);
@@ -274,7 +274,7 @@ fn properties(said: &samples::Properties) -> Result<Box<Properties>, String> {
 }
 
 /// The message that came, but for what the output says.
-fn applied(sent: &Sent, came: &Message) -> Result<Message, String> {
+pub(crate) fn applied(sent: &Sent, came: &Message) -> Result<Message, String> {
     let mut message = came.clone();
     if let Some(text) = &sent.topic {
         message.topic = topic(text)?;
@@ -298,7 +298,7 @@ fn applied(sent: &Sent, came: &Message) -> Result<Message, String> {
 }
 
 /// A message as lines, one a part, so that a difference is one line.
-fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>) {
+pub(crate) fn lines_of(to: &str, message: &Message, as_json: bool, lines: &mut Vec<String>) {
     lines.push(format!("to {to}"));
     lines.push(format!("  topic     {}", message.topic.as_str()));
     let json = as_json.then(|| serde_json::from_slice::<serde_json::Value>(&message.payload).ok()).flatten();

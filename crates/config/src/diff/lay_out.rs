@@ -26,6 +26,7 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
     let Config { gateway, brokers, sources, targets, plugins, routes, admin } = config;
     let mut all = Keys { within: String::new(), all: BTreeMap::new() };
     all.section("gateway", |keys| keys.gateway(gateway));
+    all.told("plugins.engine", if gateway.interpreter { "interpreter" } else { "compiler" });
     if let Some(admin) = admin {
         all.section("admin", |keys| keys.admin(admin));
     }
@@ -99,7 +100,8 @@ impl Keys {
     }
 
     fn gateway(&mut self, gateway: &Gateway) {
-        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters, hop_limit } = gateway;
+        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters, hop_limit, interpreter: _ } =
+            gateway;
         self.told("name", name);
         self.told("data_dir", data_dir.display());
         self.time("commit_delay", *commit_delay);

@@ -105,6 +105,8 @@ pub struct Gateway {
     pub allow_control_characters: bool,
     /// How often gateways may hand a message on; zero: messages are not marked, and marks are not read.
     pub hop_limit: u32,
+    /// Whether plugins are interpreted, not compiled to machine code (`plugins.engine`).
+    pub interpreter: bool,
 }
 
 impl Gateway {

@@ -45,8 +45,8 @@ impl Names<'_> {
         let mut seen = BTreeMap::new();
         for (route, written) in self.draft.routes().filter(|(route, _)| !route.name.is_empty()) {
             if let Some(first) = seen.get(route.name.as_str()) {
-                let (line, _) = self.context.findings.position(*first);
-                let what = format!("there is a route {} in line {line} already", shown(&route.name));
+                let line = self.context.findings.line_of(*first, written.at.start);
+                let what = format!("there is a route {} in {line} already", shown(&route.name));
                 self.context.error(&written.at, what, "give this one another name");
             } else {
                 seen.insert(route.name.as_str(), written.at.start);

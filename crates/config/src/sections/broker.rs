@@ -44,6 +44,9 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         context.error(&name.at, format!("there is no preset {}", values::shown(name.value)), hint);
     }
     let url_at = section.require("url", "\"mqtt://127.0.0.1:1883\"").and_then(|value| value.text());
+    if let Some(url) = &url_at {
+        context.place(format!("brokers.{name}.url"), &url.at);
+    }
     let url = url_at.as_ref().and_then(|text| {
         values::broker_url(text.value).map_err(|(what, hint)| context.error(&text.at, what, hint)).ok()
     });

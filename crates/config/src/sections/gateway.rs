@@ -14,6 +14,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         segment_size: bounds::SEGMENT_SIZE.default,
         allow_control_characters: false,
         hop_limit: bounds::HOP_LIMIT.default as u32,
+        interpreter: false,
     };
     let context = root.context;
     let value = root.take("gateway");

@@ -54,7 +54,9 @@ pub(crate) fn read_headers(value: &Value<'_, '_, '_, '_>, scheme: Option<Scheme>
             context.error(&at, format!("`headers` names `{name}` twice"), "leave out one of them");
             continue;
         }
-        let one = Value { context, key: "headers", at: written.span(), value: written.get_ref() };
+        let one = value.entry(written.span(), written.get_ref());
+        #[cfg(test)]
+        one.asked(crate::tree::asked::Kind::Text);
         let said = match one.value {
             DeValue::String(text) if is_header_value(text) => {
                 if SECRET.contains(&&*lower) {

@@ -84,6 +84,8 @@ pub(crate) struct WrittenPlugin {
 /// Reads the whole file, of which the brokers with presets are filled.
 pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<String, Filled>) -> Draft {
     let mut root = Section::new(context, "the file", "the file", 0..0, root);
+    // Done already; read here for what is wrong with the key.
+    let _ = root.texts("include");
     let gateway = gateway::read_gateway(&mut root);
     let mut written = Written { presets, ..Written::default() };
     let mut brokers = BTreeMap::new();
@@ -111,6 +113,8 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
         targets.insert(name.value.to_owned(), set);
     }
     let mut plugins = BTreeMap::new();
+    let mut gateway = gateway;
+    gateway.interpreter = root.word_in("plugins", "engine", &[("compiler", false), ("interpreter", true)]);
     for (name, section) in root.named("plugins", "[plugins.<name>]") {
         context.check_name("plugin", name.value, &name.at);
         let (plugin, targets) = plugin::read_plugin(section, name.value);

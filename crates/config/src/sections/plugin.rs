@@ -13,6 +13,8 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
     let place = |key: &str| format!("plugins.{name}{key}");
     context.place(place(""), &section.at);
     let path = section.require("path", "\"plugins/name.wasm\"").and_then(|value| value.path());
+    // Done already, in `variables`.
+    let _ = section.flag("expand", false);
     let config = section.take("config").and_then(|value| value.json(&place(".config")));
     let digest = section.text("digest").and_then(|text| {
         let digest = text.value.strip_prefix("sha256:").unwrap_or(text.value);

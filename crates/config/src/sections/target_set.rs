@@ -78,7 +78,7 @@ fn read_weights(value: &Value<'_, '_, '_, '_>, members: &[String]) -> BTreeMap<S
     let mut weights = BTreeMap::new();
     for (name, weight) in value.table("weights = { office = 2 }").into_iter().flatten() {
         let (name, at) = (name.get_ref().to_string(), name.span());
-        let weight = Value { context: value.context, key: "weights", at: weight.span(), value: weight.get_ref() };
+        let weight = value.entry(weight.span(), weight.get_ref());
         if !members.contains(&name) {
             let what = format!("`weights` names {}, which is no member", values::shown(&name));
             value.context.error(&at, what, "name members of this set only");

@@ -3,26 +3,25 @@
 use super::uses::{FileKind, FileUse};
 use crate::bounds;
 use crate::problem::{Findings, Span};
+use crate::sources::Sources;
 use crate::values;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// What all sections share while a text is read.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) findings: Findings<'a>,
-    /// What relative paths are relative to.
-    pub(crate) base: &'a Path,
     /// Files the configuration names, for `files::check`.
     pub(crate) files: RefCell<Vec<FileUse>>,
     /// Where it says what only a second look can check, under keys such as `brokers.home.tls.ca`.
     pub(crate) places: RefCell<BTreeMap<String, Span>>,
     /// What is worth knowing, and no problem.
     pub(crate) notes: RefCell<Vec<(Span, String)>>,
-    /// Every key ever asked for, with its section's kind: together, the schema.
+    /// Every key ever asked for.
     #[cfg(test)]
-    pub(crate) schema: RefCell<BTreeMap<(&'static str, &'static str), bool>>,
+    pub(crate) asked: RefCell<super::asked::AllAsked>,
 }
 
 /// A value and where it is.
@@ -33,16 +32,20 @@ pub(crate) struct At<T> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(text: &'a str, file: &'a Path, base: &'a Path) -> Self {
+    pub(crate) fn new(sources: &'a Sources) -> Self {
         Self {
-            findings: Findings::new(file, text),
-            base,
+            findings: Findings::new(sources),
             files: RefCell::default(),
             places: RefCell::default(),
             notes: RefCell::default(),
             #[cfg(test)]
-            schema: RefCell::default(),
+            asked: RefCell::default(),
         }
+    }
+
+    /// A path as it is written somewhere: relative ones are relative to the file.
+    pub(crate) fn path(&self, written: &str, at: &Span) -> PathBuf {
+        self.findings.source(at.start).base.join(written)
     }
 
     pub(crate) fn error(&self, at: &Span, what: impl Into<String>, hint: impl Into<String>) {

@@ -1,5 +1,7 @@
 //! Takes keys out of one table by name, and remembers what was asked for, so that what is left is unknown.
 
+#[cfg(test)]
+use super::asked::Kind;
 use super::context::{At, Context};
 use super::value::{Value, kind_of};
 use crate::bounds;
@@ -9,12 +11,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
+/// What words stand in that are beside tables with names.
+pub(crate) const BESIDE_NAMES: &str = "beside names";
+
 /// One table, while its keys are taken.
 #[derive(Debug)]
 pub(crate) struct Section<'r, 'a, 't, 'i> {
     pub(crate) context: &'r Context<'a>,
     /// What kind of section it is, such as `[brokers.<name>]`.
-    #[cfg_attr(not(test), allow(dead_code))] // the tests' schema
     kind: &'static str,
     /// What messages call it, such as `[brokers.home]`.
     label: String,
@@ -32,6 +36,8 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
         at: Span,
         table: &'t DeTable<'i>,
     ) -> Self {
+        #[cfg(test)]
+        context.asked.borrow_mut().section(kind);
         Self { context, kind, label: label.into(), at, table, asked: Vec::new() }
     }
 
@@ -40,14 +46,15 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
         self.asked.push(key);
         let found = self.table.get(key);
         #[cfg(test)]
-        {
-            *self.context.schema.borrow_mut().entry((self.kind, key)).or_default() |= found.is_some();
-        }
-        found.map(|value| Value { context: self.context, key, at: value.span(), value: value.get_ref() })
+        self.context.asked.borrow_mut().key(self.kind, key, found.map(toml::Spanned::span));
+        let section = self.kind;
+        found.map(|value| Value { context: self.context, section, key, at: value.span(), value: value.get_ref() })
     }
 
     /// Like `take`, and a problem if it is not there.
     pub(crate) fn require(&mut self, key: &'static str, example: &str) -> Option<Value<'r, 'a, 't, 'i>> {
+        #[cfg(test)]
+        self.context.asked.borrow_mut().required(self.kind, key);
         let found = self.take(key);
         if found.is_none() {
             let what = format!("{} has no `{key}`", self.label);
@@ -108,6 +115,22 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
         self.take(key)?.section(kind)
     }
 
+    /// One of several words that stands beside the tables of [`named`](Self::named); the first is the default.
+    pub(crate) fn word_in<T: Copy>(&mut self, key: &'static str, word: &'static str, words: &[(&str, T)]) -> T {
+        let table = self.table.get(key).and_then(|value| value.get_ref().as_table());
+        let found = table.and_then(|table| table.get(word)).filter(|value| value.get_ref().is_str());
+        let value = found.map(|value| Value {
+            context: self.context,
+            section: BESIDE_NAMES,
+            key: word,
+            at: value.span(),
+            value: value.get_ref(),
+        });
+        #[cfg(test)]
+        self.context.asked.borrow_mut().key(BESIDE_NAMES, word, found.map(toml::Spanned::span));
+        value.and_then(|value| value.choice(words)).unwrap_or(words[0].1)
+    }
+
     /// The tables of `[<key>.<name>]`, each with its name.
     pub(crate) fn named(
         &mut self,
@@ -115,6 +138,8 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
         kind: &'static str,
     ) -> Vec<(At<&'t str>, Section<'r, 'a, 't, 'i>)> {
         let Some(value) = self.take(key) else { return Vec::new() };
+        #[cfg(test)]
+        value.asked(Kind::Named(kind));
         let Some(table) = value.table(kind) else { return Vec::new() };
         let mut sections = Vec::new();
         for (name, value) in table {
@@ -124,6 +149,8 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
                     let label = format!("[{key}.{}]", name.value);
                     sections.push((name.clone(), Section::new(self.context, kind, label, name.at, table)));
                 }
+                // A word that stands beside them.
+                DeValue::String(_) if (key, name.value) == ("plugins", "engine") => {}
                 other => {
                     let what = format!("`{key}.{}` must be a table, not {}", name.value, kind_of(other));
                     self.context.error(&name.at, what, format!("write it as `{kind}`"));
@@ -165,6 +192,8 @@ impl<'r, 'a, 't, 'i> Section<'r, 'a, 't, 'i> {
 
 impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
     pub(crate) fn section(&self, kind: &'static str) -> Option<Section<'r, 'a, 't, 'i>> {
+        #[cfg(test)]
+        self.asked(Kind::Section(kind));
         let table = self.table(kind)?;
         // `[admin]` stands alone; the others are inside of something.
         let label = if kind.starts_with('[') { kind.to_owned() } else { format!("`{}`", self.key) };
@@ -173,6 +202,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
 
     /// The elements of `[[<key>]]`.
     pub(crate) fn sections(&self, kind: &'static str) -> Vec<Section<'r, 'a, 't, 'i>> {
+        #[cfg(test)]
+        self.asked(Kind::Sections(kind));
         let hint = format!("write each as `{kind}`");
         let Some(list) = self.list("tables", &hint) else { return Vec::new() };
         let mut sections = Vec::with_capacity(list.len());

@@ -1,5 +1,7 @@
 //! The value of a key, as one of the kinds that are asked for, or a problem at its place.
 
+#[cfg(test)]
+use super::asked::Kind;
 use super::context::{At, Context};
 use super::json::to_json;
 use crate::bounds;
@@ -9,16 +11,37 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::de::{DeArray, DeTable, DeValue};
 
+/// What [`Value::entry`]s stand in.
+pub(crate) const ENTRIES: &str = "entries";
+
 /// The value of a key.
 #[derive(Clone, Debug)]
 pub(crate) struct Value<'r, 'a, 't, 'i> {
     pub(crate) context: &'r Context<'a>,
+    /// What kind of section it stands in.
+    #[cfg_attr(not(test), allow(dead_code))] // the tests' schema
+    pub(crate) section: &'static str,
     pub(crate) key: &'static str,
     pub(crate) at: Span,
     pub(crate) value: &'t DeValue<'i>,
 }
 
 impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
+    /// An element of a list.
+    fn element(&self, at: Span, value: &'t DeValue<'i>) -> Self {
+        Self { at, value, ..*self }
+    }
+
+    /// What stands under a name in a table that has any names.
+    pub(crate) fn entry(&self, at: Span, value: &'t DeValue<'i>) -> Self {
+        Self { section: ENTRIES, at, value, ..*self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn asked(&self, kind: Kind) {
+        self.context.asked.borrow_mut().kind(self.section, self.key, kind);
+    }
+
     pub(crate) fn error(&self, what: impl Into<String>, hint: impl Into<String>) {
         self.context.error(&self.at, what, hint);
     }
@@ -28,6 +51,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
     }
 
     pub(crate) fn text(&self) -> Option<At<&'t str>> {
+        #[cfg(test)]
+        self.asked(Kind::Text);
         match self.value {
             DeValue::String(text) => Some(At { value: &**text, at: self.at.clone() }),
             _ => {
@@ -38,6 +63,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
     }
 
     pub(crate) fn flag(&self) -> Option<bool> {
+        #[cfg(test)]
+        self.asked(Kind::Flag);
         if let DeValue::Boolean(flag) = self.value {
             return Some(*flag);
         }
@@ -47,10 +74,18 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
 
     /// For a key that takes values of several kinds: a problem is for the caller to say.
     pub(crate) fn any(&self) -> &'t DeValue<'i> {
+        #[cfg(test)]
+        match self.value {
+            DeValue::Boolean(_) => self.asked(Kind::Flag),
+            DeValue::String(word) => self.asked(Kind::Words(vec![word.to_string()])),
+            _ => {}
+        }
         self.value
     }
 
     pub(crate) fn number(&self, bounds: bounds::Number) -> Option<u64> {
+        #[cfg(test)]
+        self.asked(Kind::number(bounds));
         let range = format!("from {} to {}", bounds.min, bounds.max);
         let DeValue::Integer(number) = self.value else {
             self.wrong_kind("a whole number", &format!("write a number {range}, without quotes"));
@@ -66,6 +101,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
 
     /// Bytes: `"1MiB"`, or a plain number.
     pub(crate) fn size(&self, bounds: bounds::Number) -> Option<u64> {
+        #[cfg(test)]
+        self.asked(Kind::size(bounds));
         let range = format!("from {} to {}", values::size_text(bounds.min), values::size_text(bounds.max));
         let (parsed, written) = match self.value {
             DeValue::Integer(number) => (u64::from_str_radix(number.as_str(), number.radix()).ok(), number.to_string()),
@@ -96,6 +133,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
 
     /// `"30s"`, `"1h 30m"`, or a plain 0.
     pub(crate) fn duration(&self, bounds: bounds::Period) -> Option<Duration> {
+        #[cfg(test)]
+        self.asked(Kind::Duration);
         let (parsed, written) = match self.value {
             DeValue::String(text) => (humantime::parse_duration(text).ok(), values::shown(text)),
             DeValue::Integer(number) if number.as_str() == "0" => (Some(Duration::ZERO), "0".to_owned()),
@@ -132,6 +171,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
     }
 
     pub(crate) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        #[cfg(test)]
+        self.asked(Kind::Words(words.iter().map(|(word, _)| (*word).to_owned()).collect()));
         let all = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let DeValue::String(text) = self.value else {
             self.wrong_kind("a word in quotes", &format!("write one of {all}"));
@@ -158,11 +199,13 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
             self.error(format!("`{}` begins with `~`, which is not expanded", self.key), "write the whole path");
             return None;
         }
-        Some(At { value: self.context.base.join(text.value), at: text.at })
+        Some(At { value: self.context.path(text.value, &text.at), at: text.at })
     }
 
     /// A list of strings. Elements that are something else are reported and left out.
     pub(crate) fn texts(&self) -> Option<Vec<At<&'t str>>> {
+        #[cfg(test)]
+        self.asked(Kind::Texts);
         if let DeValue::String(text) = self.value {
             self.error(format!("`{}` must be a list, not a string", self.key), "put it in brackets: `[\"...\"]`");
             return Some(vec![At { value: &**text, at: self.at.clone() }]);
@@ -170,7 +213,7 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
         let list = self.list("strings", "write it as `[\"...\", \"...\"]`")?;
         let mut texts = Vec::with_capacity(list.len());
         for element in list.iter() {
-            let value = Value { context: self.context, key: self.key, at: element.span(), value: element.get_ref() };
+            let value = self.element(element.span(), element.get_ref());
             match value.value {
                 DeValue::String(text) => texts.push(At { value: &**text, at: value.at }),
                 other => value.error(
@@ -191,6 +234,8 @@ impl<'r, 'a, 't, 'i> Value<'r, 'a, 't, 'i> {
     }
 
     pub(crate) fn table(&self, kind: &str) -> Option<&'t DeTable<'i>> {
+        #[cfg(test)]
+        self.asked(Kind::Table);
         let table = self.value.as_table();
         if table.is_none() {
             self.wrong_kind("a table", &format!("write it as `{kind}`"));

@@ -5,6 +5,7 @@
 //! - `files`: what only the disk can tell.
 //! - `reference`: the files in `config/` are right.
 //! - `any_text`: no text makes it panic.
+//! - `included`: a configuration of several files, and variables in it.
 //! - `many_routes`: 10,000 of them.
 //! - `presets`: what well-known brokers need.
 //! - `reload`: the difference between two configurations.
@@ -15,6 +16,7 @@ mod any_text;
 mod diff;
 mod files;
 mod golden;
+mod included;
 mod many_routes;
 mod presets;
 mod reference;

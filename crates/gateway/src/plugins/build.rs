@@ -84,8 +84,9 @@ impl Preparer {
     pub(crate) fn new(
         cache_dir: Option<PathBuf>,
         states: HashMap<String, StateStore>,
+        interpreter: bool,
     ) -> Result<Self, tidegate_plugin::Error> {
-        let host = Host::new(&HostConfig { cache_dir })?;
+        let host = Host::new(&HostConfig { cache_dir, interpreter })?;
         Ok(Self {
             host,
             components: HashMap::new(),

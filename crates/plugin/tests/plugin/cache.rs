@@ -7,7 +7,7 @@ use tidegate_plugin::{Host, HostConfig, Plugin};
 #[test]
 fn the_second_run_finds_the_code_compiled() {
     let dir = tempfile::tempdir().unwrap();
-    let config = HostConfig { cache_dir: Some(dir.path().join("a/compiled")) };
+    let config = HostConfig { cache_dir: Some(dir.path().join("a/compiled")), ..HostConfig::default() };
     let bytes = guest::component(Extra::None);
     for expected in [(0, 1), (1, 0)] {
         let host = Host::new(&config).unwrap();
@@ -21,7 +21,7 @@ fn the_second_run_finds_the_code_compiled() {
 #[test]
 fn a_damaged_cache_costs_time_only() {
     let dir = tempfile::tempdir().unwrap();
-    let config = HostConfig { cache_dir: Some(dir.path().to_owned()) };
+    let config = HostConfig { cache_dir: Some(dir.path().to_owned()), ..HostConfig::default() };
     let bytes = guest::component(Extra::None);
     Host::new(&config).unwrap().compile(&bytes).unwrap();
     let mut damaged = 0;
@@ -48,6 +48,6 @@ fn nobody_else_can_write_compiled_code() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let made = dir.path().join("compiled");
-    Host::new(&HostConfig { cache_dir: Some(made.clone()) }).unwrap();
+    Host::new(&HostConfig { cache_dir: Some(made.clone()), ..HostConfig::default() }).unwrap();
     assert_eq!(std::fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
 }

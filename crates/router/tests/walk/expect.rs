@@ -1,7 +1,7 @@
 //! What must hold when a story is over: everything ends, and whatever was acknowledged has arrived, is parked, or is counted.
 
 use crate::deciding::state;
-use crate::ledger::{Attempt, Fate, Stamp, Via, Wanted};
+use crate::ledger::{Arrival, Attempt, Fate, Stamp, Via, Wanted};
 use crate::play::Play;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -231,7 +231,8 @@ impl Play {
                 recorded.entry((attempt.number, route)).or_default().insert(*number);
             }
             let mut times: BTreeMap<(Stamp, &str), usize> = BTreeMap::new();
-            for arrival in arrivals.iter().filter(|arrival| arrival.exactly_once && !arrival.undone) {
+            let counts = |arrival: &&Arrival| arrival.exactly_once && !arrival.undone && !arrival.refused;
+            for arrival in arrivals.iter().filter(counts) {
                 let Via::Queue(queue) = &arrival.via else { continue };
                 let times = times.entry((arrival.stamp, queue)).or_default();
                 *times += 1;

@@ -97,6 +97,8 @@ pub(crate) struct Arrival {
     pub(crate) settled: bool,
     /// The broker refused it for now, or hung up on it: it is as if it had not come.
     pub(crate) undone: bool,
+    /// The broker has refused it: that is an answer, and the broker has it not.
+    pub(crate) refused: bool,
 }
 
 /// Decisions of a plugin that were made together.

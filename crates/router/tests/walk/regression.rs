@@ -261,3 +261,19 @@ fn parts_stay_while_something_is_filed_and_not_recorded() {
     ];
     Play::tell(&Story { setup: setup.clone(), window: 1, goes_at_once: false, steps });
 }
+
+/// The model took a message for delivered that a member of a set had refused: it goes to another when that one is taken away.
+#[test]
+fn what_a_member_has_refused_goes_to_another_when_it_is_removed() {
+    let mut setup = setup(&[4]);
+    setup.routes[0].spooled = true;
+    (setup.sets[0].there, setup.sets[0].policy, setup.sets[0].members) = (true, 0, vec![2, 3]);
+    for crash in [None, Some(2)] {
+        let mut steps = vec![Step::Send { source: 0, topic: 0, qos: 2, expires: false }, Step::Work, Step::News];
+        steps.push(Step::Pull { target: 2, count: 1 });
+        steps.extend(crash.map(|after| Step::Crash { after, choice: 0 }));
+        steps.push(Step::RefuseForGood { target: 2, pick: 0 });
+        steps.push(Step::Reload(Change::Broker { at: 2 }));
+        tell(setup.clone(), steps);
+    }
+}

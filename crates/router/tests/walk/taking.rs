@@ -124,6 +124,7 @@ impl Play {
                     exactly_once: one.serial.is_some() && !embedded.contains(name),
                     settled: message.qos == QoS::AtMostOnce,
                     undone: false,
+                    refused: false,
                 };
                 one.arrival = Some({
                     let route = self.ledger.route_of(message);
@@ -221,7 +222,7 @@ impl Play {
         let Some(one) = session.in_flight.remove(at) else { return };
         if let Some((attempt, route, place)) = &one.arrival {
             let arrivals = self.ledger.arrivals.get_mut(&(*attempt, route.clone())).expect("it arrived");
-            arrivals[*place].settled = true;
+            (arrivals[*place].settled, arrivals[*place].refused) = (true, true);
         }
         self.look_at_sessions();
         match one.message {

@@ -91,7 +91,7 @@ pub(super) fn once(host: &Host, path: &Path, verbose: bool, files: &[PathBuf]) -
 }
 
 /// The files that are named, and those in folders that are, by name.
-pub(super) fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let mut files = Vec::new();
     for path in named {
         if path.is_dir() {
