@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import links
+import options
 import recipes
 import reference
 import render
 import run
-from pages import ROOT, Problems, pages
+from pages import Problems, pages
 
 # Pages whose commands a test of the workspace runs, in several languages or with other brokers.
 ELSEWHERE = {
@@ -33,7 +34,7 @@ def check(binary, names):
         for page in chosen:
             recipes.shows(page, problems)
             run.configurations(page, place, problems)
-            run.options(page, place, problems)
+            options.options(page, place, problems)
             if page.name not in ELSEWHERE:
                 run.commands(page, place, problems)
         for folder in recipes.folders():
@@ -56,7 +57,7 @@ def main():
         return reference.write(binary)
     if task == "recipes":
         return recipes.write()
-    return render.build(ROOT)
+    return render.build(pages())
 
 
 sys.exit(main())

@@ -2,12 +2,10 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 
 from pages import ROOT
@@ -199,59 +197,3 @@ def same(shown, printed):
     lines = [".*" if line == "..." else re.escape(line).replace(r"\.\.\.", "[^\n]*") for line in shown]
     pattern = "".join(r"(?:.*\n)*?" if one == ".*" else one + "\n" for one in lines)
     return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
-
-
-def options(page, place, problems):
-    """The commands in all blocks, run or not, have the options that they are given."""
-    for block in page.blocks:
-        if block.language not in ("sh", "console"):
-            continue
-        for number, line in enumerate(block.lines, block.line + 1):
-            if block.language == "console" and not line.startswith("$ "):
-                continue
-            for words in said(line.removeprefix("$ ")):
-                wrong = unknown(str(place.folder / "bin/tidegate"), words)
-                if wrong:
-                    problems.add(page.name, number, wrong)
-
-
-def said(line):
-    """The words of each `tidegate` of a line, up to what ends a command."""
-    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-    lexer.whitespace_split, lexer.commenters = True, "#"
-    try:
-        words = list(lexer)
-    except ValueError:
-        return
-    for at, word in enumerate(words):
-        if word == "tidegate" and (at == 0 or words[at - 1] in ("|", "&&", "||", ";", "sudo", "exec", "&")):
-            rest = words[at + 1 :]
-            end = next((i for i, one in enumerate(rest) if set(one) <= set("|&;<>()")), len(rest))
-            yield rest[:end]
-
-
-def unknown(binary, words):
-    path = []
-    while words and words[0] in helped(binary, tuple(path))[0]:
-        path.append(words[0])
-        words = words[1:]
-    subcommands, known = helped(binary, tuple(path))
-    if subcommands and not any(word in ("--help", "--version", "-h", "-V") for word in words):
-        return f"`tidegate {' '.join([*path, *words[:1]])}` is no command"
-    for word in words:
-        if word == "--":
-            break
-        option = re.match(r"--[a-z][a-z0-9-]*|-[a-zA-Z](?=$|[^a-z])", word)
-        if option and option[0] not in known:
-            return f"`tidegate {' '.join(path)}` has no option {option[0]}"
-    return None
-
-
-@cache
-def helped(binary, path):
-    """Commands below it, and its options."""
-    text = subprocess.run([binary, *path, "--help"], capture_output=True, text=True, timeout=20).stdout
-    below = re.search(r"^Commands:\n((?:  .*\n)+)", text, re.M)
-    names = re.findall(r"^  ([a-z][a-z-]*)", below[1], re.M) if below else []
-    options = re.findall(r"^ {2,6}(-[a-zA-Z])?(?:, )?(--[a-z0-9-]+)?", text, re.M)
-    return [name for name in names if name != "help"], {one for pair in options for one in pair if one}
