@@ -1,6 +1,7 @@
 """`scripts/book`: what it does is told there."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def check(binary, names):
 
 
 def main():
+    # What was started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     task, names = sys.argv[1], [os.path.normpath(name) for name in sys.argv[2:]]
     binary = Path(os.environ["TIDEGATE_BIN"]).resolve()
     if task == "check":

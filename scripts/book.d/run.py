@@ -53,9 +53,11 @@ class Place:
     def tidegate(self, arguments, folder):
         self.ran += 1
         command = [self.folder / "bin/tidegate", *arguments]
-        return subprocess.run(
-            command, cwd=folder, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
-        )
+        said = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        try:
+            return subprocess.run(command, cwd=folder, env=self.env, timeout=PATIENCE_S, **said)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 124, f"it goes on for longer than {PATIENCE_S} s\n")
 
     def scratch(self, page):
         """Where a page is played through; that of a recipe as deep below as it is, for its relative paths."""

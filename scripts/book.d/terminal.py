@@ -14,7 +14,7 @@ import threading
 import time
 
 # For a command to end, and for a line to come.
-PATIENCE_S = 20
+PATIENCE_S = 30
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 ROWS, COLUMNS = 50, 200
