@@ -49,6 +49,9 @@ class Problems:
     def add(self, name, line, words):
         self._all.append((str(name), line, words))
 
+    def extend(self, others):
+        self._all += others._all
+
     def count(self):
         return len(self._all)
 

@@ -61,7 +61,7 @@ class Place:
 
     def scratch(self, page):
         """Where a page is played through; that of a recipe as deep below as it is, for its relative paths."""
-        folder = self.folder / re.sub(r"\W", "_", page.name)
+        folder = self.folder / named(page)
         recipe = folder_of(page)
         if recipe is None:
             folder.mkdir(exist_ok=True)
@@ -71,9 +71,14 @@ class Place:
         return folder / recipe.relative_to(ROOT)
 
 
+def named(page):
+    """As a folder's name."""
+    return re.sub(r"\W", "_", page.name)
+
+
 def configurations(page, place, problems):
     """Whole ones pass the check; those that a page names are checked where they are written."""
-    folder = place.folder / "whole"
+    folder = place.folder / f"whole_{named(page)}"
     for block in page.blocks:
         if block.language != "toml" or block.words or not WHOLE.search(block.text):
             continue

@@ -20,6 +20,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 ROWS, COLUMNS = 50, 200
 
 _taken = set()
+_running = set()
 
 
 def free_port():
@@ -44,6 +45,7 @@ class Terminal:
             start_new_session=True,
         )
         os.close(follower)
+        _running.add(self)
         self._raw, self._at, self._lock = b"", 0, threading.Lock()
         self._reader = threading.Thread(target=self._read, args=(leader,), daemon=True)
         self._reader.start()
@@ -77,6 +79,7 @@ class Terminal:
             self.end()
             return None
         self._reader.join(2)
+        _running.discard(self)
         return code
 
     def shows(self, lines, theirs):
@@ -108,9 +111,16 @@ class Terminal:
                 break
             except subprocess.TimeoutExpired:
                 continue
+        _running.discard(self)
 
     def _signal(self, how):
         try:
             os.killpg(self._process.pid, how)
         except ProcessLookupError:
             pass
+
+
+def end_all():
+    """Those of all pages."""
+    for terminal in list(_running):
+        terminal.end()
