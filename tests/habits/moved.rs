@@ -13,12 +13,12 @@ fn config(home: u16, cloud: &str) -> String {
          [brokers.cloud]\nurl = \"{cloud}\"\nreconnect = {{ min = \"100ms\", max = \"200ms\" }}\n\
          [plugins.celsius]\npath = \"plugins/convert.wasm\"\n\
          config = {{ field = \"temp\", from = \"fahrenheit\", to = \"celsius\", round = 1, on_missing = \"reject\" }}\n\
-         [plugins.changes]\npath = \"plugins/changes.wasm\"\ngrants = {{ state = true }}\n"
+         [plugins.once]\npath = \"plugins/dedup.wasm\"\nconfig = {{ within = \"36500d\" }}\ngrants = {{ state = true }}\n"
     )
 }
 
 const ROUTE: &str = "[[routes]]\nname = \"up\"\nfrom = { broker = \"home\", topics = [\"dev/#\"] }\n\
-                     plugins = [\"celsius\", \"changes\"]\nto = [\"cloud\"]\n";
+                     plugins = [\"celsius\", \"once\"]\nto = [\"cloud\"]\n";
 
 fn device(home: u16) -> Client {
     Client::connect(home, &ClientOptions::new(Version::V5, "device").clean(true)).unwrap()
@@ -35,7 +35,7 @@ fn a_box_is_moved_with_all_that_it_holds_while_it_runs() {
     let tidegate = Tidegate::builder(&config(home, &cloud.url()))
         .file("routes.d/up.toml", ROUTE)
         .file("plugins/convert.wasm", plugin("convert"))
-        .file("plugins/changes.wasm", plugin("drop-unchanged"))
+        .file("plugins/dedup.wasm", plugin("dedup"))
         .spawn();
     let metric = |metrics: &Metrics, name: &str| metrics.get(name, &[]).unwrap_or_default();
     eventually("its broker listens", PATIENCE, || std::net::TcpStream::connect(("127.0.0.1", home)).is_ok());
@@ -79,18 +79,18 @@ fn a_box_is_moved_with_all_that_it_holds_while_it_runs() {
     let moved = Tidegate::builder(&format!("{}{named}", config(home, &cloud.url())))
         .file("routes.d/up.toml", ROUTE)
         .file("plugins/convert.wasm", plugin("convert"))
-        .file("plugins/changes.wasm", plugin("drop-unchanged"))
+        .file("plugins/dedup.wasm", plugin("dedup"))
         .start();
     for at in 0..20 {
         let came = office.receive(PATIENCE).unwrap().expect("all that waited arrives");
         assert_eq!(came.topic, format!("dev/{at}"), "in order");
         office.ack(&came);
     }
-    // What the plugin remembers was moved too: the same again is no news.
+    // What the plugin remembers was moved too: the same again is dropped.
     let mut sender = device(home);
     sender.publish("dev/3", b"{\"temp\":35}", 1, false).unwrap();
-    let unchanged = |metrics: &Metrics| metrics.get("tidegate_route_dropped_total", &[("reason", "unchanged")]);
-    eventually("it is dropped", PATIENCE, || unchanged(&moved.metrics()) == Some(1.0));
+    let duplicates = |metrics: &Metrics| metrics.get("tidegate_route_dropped_total", &[("reason", "duplicate")]);
+    eventually("it is dropped", PATIENCE, || duplicates(&moved.metrics()) == Some(1.0));
     assert_eq!(metric(&moved.metrics(), "tidegate_parked"), 1.0);
 }
 
@@ -176,7 +176,7 @@ fn what_version_0_1_0_left_is_taken_up() {
     let tidegate = Tidegate::builder(&format!("{}{named}", config(home, &cloud.url())))
         .file("routes.d/up.toml", std::fs::read(dir.path().join("etc/routes.d/up.toml")).unwrap())
         .file("plugins/convert.wasm", component("convert.wasm"))
-        .file("plugins/changes.wasm", component("changes.wasm"))
+        .file("plugins/dedup.wasm", component("dedup.wasm"))
         .start();
     for at in 0..20 {
         let came = office.receive(PATIENCE).unwrap().expect("all that waited arrives");
@@ -187,6 +187,6 @@ fn what_version_0_1_0_left_is_taken_up() {
     assert_eq!(tidegate.metrics().get("tidegate_spool_damaged_total", &[]), Some(0.0));
     let mut sender = device(home);
     sender.publish("dev/3", b"{\"temp\":35}", 1, false).unwrap();
-    let unchanged = |metrics: &Metrics| metrics.get("tidegate_route_dropped_total", &[("reason", "unchanged")]);
-    eventually("what the plugin remembers is there", PATIENCE, || unchanged(&tidegate.metrics()) == Some(1.0));
+    let duplicates = |metrics: &Metrics| metrics.get("tidegate_route_dropped_total", &[("reason", "duplicate")]);
+    eventually("what the plugin remembers is there", PATIENCE, || duplicates(&tidegate.metrics()) == Some(1.0));
 }

@@ -15,7 +15,9 @@ const FILE: &str = "admin.key";
 /// Makes the key of a gateway that starts; `None` if it cannot be kept.
 pub(crate) fn make(data_dir: &Path) -> Option<String> {
     let told = |error: &io::Error| {
-        tracing::warn!(%error, "commands such as `tidegate parked replay` need a token of [admin]: no key can be kept");
+        let file = data_dir.join(FILE);
+        let words = "commands such as `tidegate parked replay` need a token of [admin]: no key can be made or kept";
+        tracing::warn!(%error, file = %file.display(), "{words}");
     };
     let made = make_key(&data_dir.join(FILE), |key| hex(key).into_bytes());
     made.inspect_err(told).ok().map(|key| hex(&key))

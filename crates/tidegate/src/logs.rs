@@ -16,7 +16,7 @@ pub(crate) enum Format {
 }
 
 /// What the admin server shows of the log, whatever goes to stderr.
-pub(crate) const RECORDED: &str = "info,async_nats=off";
+pub(crate) const RECORDED: &str = "info,async_nats=off,notify=warn";
 
 /// Starts logging; `RUST_LOG` says what, and without it `default`.
 pub(crate) fn init(format: Format, default: &str) {
@@ -34,7 +34,7 @@ fn start(format: Format, default: &str, recorder: Option<Recorder>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // The traces of one repeat requests whole, and those hold secrets; the other says as errors what is none, and all that
     // matters of it comes as words of ours.
-    let quiet = ["tungstenite=info", "async_nats=off"].map(|quiet| quiet.parse().ok());
+    let quiet = ["tungstenite=info", "async_nats=off", "notify=warn"].map(|quiet| quiet.parse().ok());
     let filter = quiet.into_iter().flatten().fold(filter, EnvFilter::add_directive);
     let recorder = recorder.map(|recorder| recorder.with_filter(EnvFilter::new(RECORDED)));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);

@@ -241,8 +241,12 @@ impl Ledger {
         let key = (
             message.topic.clone(),
             attempt.source.clone(),
-            // A queue of a set is in order whichever member gets the next.
-            if matches!(arrival.via, Via::Queue(_)) { String::new() } else { arrival.broker.clone() },
+            // A queue of a set is in order whichever member gets the next; but what no member answers to (QoS 0) is waited for by
+            // nobody: it may still be on its way to one when the next is at another.
+            match arrival.via {
+                Via::Queue(_) if message.qos > QoS::AtMostOnce => String::new(),
+                _ => arrival.broker.clone(),
+            },
             arrival.via.clone(),
             message.qos,
             // What nobody waits for is held up by nobody.

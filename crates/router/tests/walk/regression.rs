@@ -277,3 +277,18 @@ fn what_a_member_has_refused_goes_to_another_when_it_is_removed() {
         tell(setup.clone(), steps);
     }
 }
+
+/// Relief moves a topic while a message of QoS 0 is in the write buffer of the member that had it: nobody answers to that one, and
+/// the next may be with the other member before it.
+#[test]
+fn what_nobody_answers_to_is_in_order_at_each_member_when_its_topic_moves() {
+    let mut setup = setup(&[1]);
+    setup.routes[1] = RouteSetup { there: true, filters: 5, targets: vec![3], spooled: true, ..setup.routes[0].clone() };
+    setup.routes[2] =
+        RouteSetup { there: true, targets: vec![5], spooled: true, plugins: 1, qos: Some(0), ..setup.routes[0].clone() };
+    (setup.brokers[1].there, setup.brokers[2].there) = (false, false);
+    (setup.sets[1].there, setup.sets[1].policy, setup.sets[1].members) = (true, 1, vec![0, 3]);
+    (setup.sets[1].weight, setup.sets[1].relieves) = (2, true);
+    let sent = |topic| Step::Send { source: 0, topic, qos: 1, expires: false };
+    tell(setup, vec![sent(5), sent(4), sent(0), sent(1)]);
+}
