@@ -3,6 +3,7 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `architecture` | the arrows between crates point one way; every file is a room of its own, and every dependency is used |
+//! | `book` | the documentation: its links, its commands, its recipes |
 //! | `delivery` | every QoS, version and transport, fan-out, remap, retained, wills, reconnect, target sets |
 //! | `embedded` | the box's own broker with paho, mqtt.js and mosquitto's clients |
 //! | `examples` | each example, by its one command |
@@ -24,6 +25,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod architecture;
+mod book;
 mod check;
 mod clients;
 mod command;

@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod metrics;
 mod page;
+mod paused;
 mod terminal;
 mod top;
 

@@ -75,6 +75,16 @@ fn comment(key: &str, at: usize) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
+/// The value at a key, where the comment says that it is the default.
+fn default(at: usize, words: &str) -> Option<Value> {
+    if words != "default" && !words.starts_with("default;") {
+        return None;
+    }
+    let line = REFERENCE[..at].rfind('\n').map_or(0, |end| end + 1);
+    let (_, value) = REFERENCE[line..].lines().next()?.split_once(" = ")?;
+    serde_json::from_str(value.split(" #").next()?.trim()).ok()
+}
+
 /// A variable may stand for any text.
 const VARIABLE: &str = "\\$\\{";
 
@@ -134,9 +144,9 @@ fn key_schema(key: &str, asked: &Asked, entries: Option<&Asked>, names: &BTreeMa
         1 => kinds.remove(0),
         _ => json!({"anyOf": kinds}),
     };
-    if let (Some(words), Some(object)) =
-        (asked.found.as_ref().and_then(|at| comment(key, at.start)), schema.as_object_mut())
-    {
+    let found = asked.found.as_ref().and_then(|at| Some((at.start, comment(key, at.start)?)));
+    if let (Some((at, words)), Some(object)) = (found, schema.as_object_mut()) {
+        object.extend(default(at, &words).map(|value| ("default".to_owned(), value)));
         object.insert("description".to_owned(), words.into());
     }
     schema

@@ -1,6 +1,6 @@
 //! `tidegate parked`: messages that a plugin could not decide or a target did not take, through the admin listener of the running gateway.
 
-use crate::people::ago;
+use crate::people::{ago, messages};
 use crate::table::{Column, Line, Tone, lines, print, width};
 use crate::{Failure, admin_client, check};
 use std::io::IsTerminal;
