@@ -110,7 +110,7 @@ fn a_test_that_is_none_is_told_with_its_place() {
             "step 1: no broker `hme` in the configuration; there are alarms",
         ),
         ("[[step]]\nfrom = \"home\"\ntopic = \"a\"\n", "step 1: says nothing of what must become of it"),
-        ("[[step]]\nfrom = \"home\"\ntopics = \"a\"\n", ":4:1: unknown field `topics`"),
+        ("[[step]]\nfrom = \"home\"\ntopics = \"a\"\n", ":3:1: unknown field `topics`"),
         ("", "it has no `[[step]]`"),
     ];
     for (text, words) in wrong {

@@ -41,6 +41,9 @@ async function view(name) {
 // Nothing is wider than the screen, at this width.
 async function fits(width) {
   await page.setViewportSize({ width, height: 800 });
+  // What is drawn for a width is drawn a moment after it is known.
+  const wide = () => document.documentElement.scrollWidth <= innerWidth;
+  await page.waitForFunction(wide, null, { timeout: 5_000 }).catch(() => {});
   const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   must(over <= 0, `at ${width} pixels ${over} stand out`);
 }
@@ -128,6 +131,12 @@ const scenes = {
     await picture("parked");
     await page.getByRole("button", { name: /^Delete \d+ × reject/ }).click();
     await text("Nothing is parked.");
+    await page.goto(`${url}#/broker/cloud1`);
+    // It is paused, says so, and goes on.
+    await page.getByRole("button", { name: "Pause: send nothing more to it" }).click();
+    await text("it is paused");
+    await page.getByRole("button", { name: "Go on" }).click();
+    await gone("it is paused");
     await page.getByRole("button", { name: "Forget the token" }).click();
     for (const scheme of ["dark", "light"]) {
       await page.emulateMedia({ colorScheme: scheme });

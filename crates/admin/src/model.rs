@@ -6,12 +6,14 @@
 
 mod edit;
 mod layout;
+mod link;
 mod made;
 mod problems;
 mod way;
 
 pub use edit::{Applied, Checked, Configuration, Problem, Touched};
 pub use layout::{BrokerLayout, Layout, PluginLayout, PluginUse, RouteLayout, SetLayout, SourceLayout, TargetUse};
+pub use link::{ConnectionDetails, LinkDetails, SubscriptionDetails};
 pub(crate) use made::ms;
 pub use problems::Problems;
 pub use way::{Ending, Message, Out, Said, Way};
@@ -175,41 +177,6 @@ pub struct BrokerStatus {
     pub bytes_out: u64,
     /// Clients of the box's own broker.
     pub clients: Option<u64>,
-}
-
-/// More of one broker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct LinkDetails {
-    /// The last connections to it, the newest last.
-    pub connections: Vec<ConnectionDetails>,
-    /// What it was asked to send, in order.
-    pub subscriptions: Vec<SubscriptionDetails>,
-}
-
-/// One connection to a broker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ConnectionDetails {
-    /// Since when it stood.
-    pub since_ms: u64,
-    /// When it ended; not there while it stands.
-    pub ended_ms: Option<u64>,
-    /// Why it ended.
-    pub why: Option<String>,
-    /// What was spoken.
-    pub version: String,
-    /// The broker still had our session.
-    pub session_present: bool,
-}
-
-/// One subscription at a broker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct SubscriptionDetails {
-    /// The topic filter.
-    pub filter: String,
-    /// With this QoS.
-    pub qos: u8,
-    /// Why it is not there, or not yet; not there if it is granted.
-    pub problem: Option<String>,
 }
 
 /// One target set.

@@ -412,6 +412,16 @@ impl Subscriptions {
         self.is_up && !self.entries.iter().any(pending)
     }
 
+    /// What is wanted and not there.
+    pub(crate) fn problems(&self) -> Vec<SubscriptionProblem> {
+        told::problems(&self.entries)
+    }
+
+    /// All that is wanted, in its order.
+    pub(crate) fn wanted(&self) -> Vec<Subscription> {
+        told::wanted(&self.entries)
+    }
+
     /// What the broker may have.
     fn memory(&self) -> Known {
         let had = || self.entries.iter().filter(|entry| entry.may_have);

@@ -137,13 +137,14 @@ fn read(path: &Path) -> Result<Loaded, Problems> {
 
 /// Loads a configuration for a command that needs a good one, `-` from standard input.
 pub(crate) fn load_or_stdin(path: &Path) -> Result<Config, Failure> {
-    match read(path) {
-        Ok(loaded) => {
-            loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
-            Ok(loaded.config)
-        }
-        Err(problems) => Err(unusable(&problems)),
-    }
+    read(path).map(|loaded| loaded.config).map_err(|problems| unusable(&problems))
+}
+
+/// The same for a command that is about what it says: what is worth a look is told.
+pub(crate) fn load_and_warn(path: &Path) -> Result<Config, Failure> {
+    let loaded = read(path).map_err(|problems| unusable(&problems))?;
+    loaded.warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    Ok(loaded.config)
 }
 
 /// The same for a command that goes on watching the file.

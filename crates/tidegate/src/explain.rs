@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn explain(arguments: Arguments, log_format: logs::Format) -> Result<(), Failure> {
     // What plugins log while they decide is half of the answer.
     logs::init(log_format, "warn,wasmtime_internal_cache=off");
-    let config = check::load_or_stdin(&arguments.config.map_or_else(check::default_file, Ok)?)?;
+    let config = check::load_and_warn(&arguments.config.map_or_else(check::default_file, Ok)?)?;
     if !config.brokers.contains_key(&arguments.broker) {
         let known: Vec<_> = config.brokers.keys().map(String::as_str).collect();
         let words = format!("no broker `{}` in the configuration; there are {}", arguments.broker, known.join(", "));

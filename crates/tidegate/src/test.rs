@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) fn test(arguments: Arguments, log_format: logs::Format) -> Result<(), Failure> {
     logs::init(log_format, "warn,wasmtime_internal_cache=off");
     let file = arguments.config.map_or_else(check::default_file, Ok)?;
-    let config = check::load_or_stdin(&file)?;
+    let config = check::load_and_warn(&file)?;
     let named = match arguments.tests {
         named if named.is_empty() => vec![beside(&file)?],
         named => named,

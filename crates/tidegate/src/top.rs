@@ -155,7 +155,7 @@ impl Screen {
         });
         // The last column takes what is left.
         let constraints = widths.iter().enumerate().map(|(at, width)| match at + 1 == widths.len() {
-            true => Constraint::Min(*width),
+            true => Constraint::Fill(1),
             false => Constraint::Length(*width),
         });
         let heads = Row::new(heads.collect::<Vec<_>>()).style(Style::new().add_modifier(Modifier::BOLD));

@@ -1,39 +1,17 @@
 //! Makes the model of the gateway's snapshot.
 
 use super::{
-    About, Account, BrokerStatus, Checked, ConnectionDetails, Disk, Dropped, Drops, LinkDetails, MemberStatus, Parked,
-    PluginStatus, Problem, Problems, Process, QueueStatus, Reload, RouteStatus, SetStatus, SourceStatus, Status,
-    SubscriptionDetails, Touched, beginning,
+    About, Account, BrokerStatus, Checked, Disk, Dropped, Drops, MemberStatus, Parked, PluginStatus, Problem, Problems,
+    Process, QueueStatus, Reload, RouteStatus, SetStatus, SourceStatus, Status, Touched, beginning,
 };
 use crate::rates::Rates;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_config::Fate;
-use tidegate_gateway::{
-    BrokerSnapshot, Connection, LinkSnapshot, PARKED_FOR_TARGET, PluginSnapshot, RouteSnapshot, Snapshot,
-};
+use tidegate_gateway::{BrokerSnapshot, PARKED_FOR_TARGET, PluginSnapshot, RouteSnapshot, Snapshot};
 
 /// In milliseconds since the epoch.
 pub(crate) fn ms(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-impl LinkDetails {
-    pub(crate) fn of(snapshot: LinkSnapshot) -> Self {
-        let connection = |one: Connection| {
-            let (ended_ms, why) = one.ended.map(|(at, why)| (ms(at), why)).unzip();
-            let Connection { since, version, session_present, .. } = one;
-            ConnectionDetails { since_ms: ms(since), ended_ms, why, version, session_present }
-        };
-        let subscription = |one: tidegate_gateway::SubscriptionSnapshot| SubscriptionDetails {
-            filter: one.filter,
-            qos: one.qos,
-            problem: one.problem,
-        };
-        Self {
-            connections: snapshot.connections.into_iter().map(connection).collect(),
-            subscriptions: snapshot.subscriptions.into_iter().map(subscription).collect(),
-        }
-    }
 }
 
 impl Status {

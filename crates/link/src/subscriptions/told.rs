@@ -1,6 +1,5 @@
 //! How the subscriptions are, for those who ask.
 
-use super::Subscriptions;
 use super::entry::{Entry, SubscriptionState};
 use tidegate_message::TopicFilter;
 
@@ -26,33 +25,31 @@ pub struct Subscription {
     pub problem: Option<String>,
 }
 
-impl Subscriptions {
-    /// What is wanted and not there.
-    pub(crate) fn problems(&self) -> Vec<SubscriptionProblem> {
-        let wanted = self.entries.iter().filter(|entry| entry.wanted.is_some());
-        let problem = |entry: &Entry| {
-            let (refused, words) = match &entry.state {
-                SubscriptionState::Granted { .. } => return None,
-                SubscriptionState::Refused { words, .. } => (true, words.clone()),
-                SubscriptionState::Owed | SubscriptionState::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
-                    (true, "refused before, and asked for again".to_owned())
-                }
-                SubscriptionState::Owed => (false, "not asked for yet".to_owned()),
-                SubscriptionState::Asked(_) => (false, "not answered yet".to_owned()),
-            };
-            Some(SubscriptionProblem { filter: entry.filter.clone(), refused, words })
+/// What is wanted and not there.
+pub(super) fn problems(entries: &[Entry]) -> Vec<SubscriptionProblem> {
+    let wanted = entries.iter().filter(|entry| entry.wanted.is_some());
+    let problem = |entry: &Entry| {
+        let (refused, words) = match &entry.state {
+            SubscriptionState::Granted { .. } => return None,
+            SubscriptionState::Refused { words, .. } => (true, words.clone()),
+            SubscriptionState::Owed | SubscriptionState::Asked(_) if entry.refusals > 0 || entry.left_out > 0 => {
+                (true, "refused before, and asked for again".to_owned())
+            }
+            SubscriptionState::Owed => (false, "not asked for yet".to_owned()),
+            SubscriptionState::Asked(_) => (false, "not answered yet".to_owned()),
         };
-        wanted.filter_map(problem).collect()
-    }
+        Some(SubscriptionProblem { filter: entry.filter.clone(), refused, words })
+    };
+    wanted.filter_map(problem).collect()
+}
 
-    /// All that is wanted, in its order.
-    pub(crate) fn wanted(&self) -> Vec<Subscription> {
-        let mut problems = self.problems().into_iter().peekable();
-        let wanted = self.entries.iter().filter_map(|entry| Some((entry, entry.wanted.as_ref()?)));
-        let told = |(entry, wanted): (&Entry, &tidegate_mqtt::SubscribeFilter)| {
-            let problem = problems.next_if(|problem| problem.filter == entry.filter).map(|problem| problem.words);
-            Subscription { filter: entry.filter.clone(), asked: wanted.qos as u8, problem }
-        };
-        wanted.map(told).collect()
-    }
+/// All that is wanted, in its order.
+pub(super) fn wanted(entries: &[Entry]) -> Vec<Subscription> {
+    let mut problems = problems(entries).into_iter().peekable();
+    let wanted = entries.iter().filter_map(|entry| Some((entry, entry.wanted.as_ref()?)));
+    let told = |(entry, wanted): (&Entry, &tidegate_mqtt::SubscribeFilter)| {
+        let problem = problems.next_if(|problem| problem.filter == entry.filter).map(|problem| problem.words);
+        Subscription { filter: entry.filter.clone(), asked: wanted.qos as u8, problem }
+    };
+    wanted.map(told).collect()
 }

@@ -298,3 +298,19 @@ fn the_parts_of_a_set_have_one_quota_together() {
     let each: Vec<usize> = [1, 2].map(|at| std::iter::from_fn(|| small.pull(at)).count()).into();
     assert!(each.iter().all(|count| *count > 0), "both members have some: {each:?}");
 }
+
+/// Nothing leaves for a broker that is paused, by whatever way, and all of it in order when it goes on.
+#[test]
+fn what_is_for_a_broker_that_is_paused_waits_in_order() {
+    each_way("b", |small, qos| {
+        let b = small.ids[1];
+        small.router.sessions_mut().0.borrow_mut().room.insert(b, 8);
+        small.router.broker_mut(b).paused = true;
+        receive_numbered(small, &["1", "2"], qos);
+        assert!(small.router.sessions_mut().0.borrow().written.is_empty(), "not past the lane either");
+        assert!(small.pull(1).is_none());
+        small.router.broker_mut(b).paused = false;
+        let pulled: Vec<_> = std::iter::from_fn(|| small.pull(1)).collect();
+        assert_eq!(payloads(&pulled), [b"1", b"2"], "{qos:?}");
+    });
+}
