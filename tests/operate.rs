@@ -1,6 +1,7 @@
 //! A gateway as its operator sees it: the interface, the page, the terminal; and who may do what.
 
 mod access;
+mod any_request;
 mod api;
 mod metrics;
 mod page;
