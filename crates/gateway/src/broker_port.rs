@@ -165,6 +165,8 @@ impl DataPath {
         let end = self.end_mut(broker);
         // The same again is not news.
         if was_up || end.last_error.as_ref() != Some(&words) {
+            // Nobody needs its nanoseconds.
+            let retry_in = Duration::from_millis(retry_in.as_millis() as u64);
             tracing::warn!(broker = &*name, error = words, ?retry_in, "not connected");
         }
         if was_up && let Some(last) = end.connections.back_mut() {

@@ -52,7 +52,7 @@ impl DataPath {
                 packet_id = one.packet_id,
                 bytes = one.size_bytes,
                 error = %one.error,
-                lines_kept_back = kept_back,
+                lines_kept_back = (kept_back > 0).then_some(kept_back),
                 "{hint}"
             );
         }
@@ -98,7 +98,7 @@ impl DataPath {
             bytes = message.payload.len(),
             %reason,
             words,
-            lines_kept_back = kept_back,
+            lines_kept_back = (kept_back > 0).then_some(kept_back),
             "{}",
             if retried { "refused for now: tried again after a pause" } else { "refused: dropped and counted" }
         );

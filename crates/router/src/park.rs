@@ -100,7 +100,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             kind = parked.kind,
             topic = %parked.message.topic.as_str().escape_debug(),
             reason = parked.reason,
-            lines_kept_back,
+            lines_kept_back = (lines_kept_back > 0).then_some(lines_kept_back),
             "put a message aside, see `tidegate parked`"
         );
     }

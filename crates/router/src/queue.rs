@@ -256,7 +256,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             target_name,
             topic = %entry.message.topic.as_str().escape_debug(),
             reason = reason.word(),
-            lines_kept_back,
+            lines_kept_back = (lines_kept_back > 0).then_some(lines_kept_back),
             "a message that waited is dropped and counted"
         );
     }

@@ -221,7 +221,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route = &*self.routes[route.at()].name,
             topic = %message.topic.as_str().escape_debug(),
             reason = reason.word(),
-            lines_kept_back,
+            lines_kept_back = (lines_kept_back > 0).then_some(lines_kept_back),
             "the spool does not take a message: dropped and counted"
         );
     }

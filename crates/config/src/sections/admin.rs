@@ -35,7 +35,14 @@ pub(super) fn read_admin(mut section: Section<'_, '_, '_, '_>) -> Option<Admin> 
     let has_token = section.has("token") || section.has("read_token");
     section.finish();
     let listen = listen?;
-    let addr = values::admin_addr(listen.value).map_err(|(what, hint)| context.error(&listen.at, what, hint)).ok()?;
+    // A socket is a file, and relative ones are relative to this file.
+    let whole = match listen.value.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() && !path.starts_with('/') => {
+            format!("unix:{}", context.path(path, &listen.at).display())
+        }
+        _ => listen.value.to_owned(),
+    };
+    let addr = values::admin_addr(&whole).map_err(|(what, hint)| context.error(&listen.at, what, hint)).ok()?;
     match &addr {
         AdminAddr::Tcp(tcp) if !tcp.ip().is_loopback() => remote(context, &listen, has_token, has_tls, allow_remote),
         AdminAddr::Unix(_) if has_tls => {

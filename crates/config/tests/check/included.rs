@@ -181,3 +181,11 @@ fn what_a_variable_holds_is_not_repeated() {
     .unwrap();
     assert_eq!(config.gateway.name, "g", "without I/O there are none");
 }
+
+#[test]
+fn a_socket_is_relative_to_the_file_that_names_it() {
+    let main = "[gateway]\nname = \"g\"\ndata_dir = \"d\"\n[admin]\nlisten = \"unix:admin.sock\"\n";
+    let files = Files::new(&[("gw.toml", main)]);
+    let listens = files.config().admin.unwrap().listen;
+    assert_eq!(listens.to_string(), format!("unix:{}", files.0.path().join("admin.sock").display()));
+}
