@@ -66,10 +66,10 @@ fn what_a_source_sent_that_has_forgotten_our_session_takes_no_packet_identifier_
 
 #[test]
 fn what_is_moved_is_done_where_it_was_only_once_it_is_durable_where_it_goes() {
-    for choice in 370_200..370_400 {
+    for (after, choice) in (4..9).flat_map(|after| (0..100).map(move |choice| (after, choice))) {
         let mut setup = setup(&[0]);
         setup.routes[0].spooled = true;
-        let crash = Step::Crash { after: 4, choice };
+        let crash = Step::Crash { after, choice };
         let steps = vec![send(1), Step::Work, Step::Move { from: 0, to: 1 }, Step::News, Step::Acks, crash];
         tell(setup, steps);
     }
@@ -104,6 +104,16 @@ fn a_source_is_not_told_before_its_message_is_durable() {
     setup.routes[0].spooled = true;
     let crash = Step::Crash { after: 0, choice: 0 };
     tell(setup, vec![send(1), Step::News, Step::Acks, crash]);
+}
+
+/// The queue of a target is known from the second message on.
+#[test]
+fn a_source_of_what_goes_straight_is_not_told_before_it_is_durable() {
+    let mut setup = setup(&[0]);
+    setup.routes[0].spooled = true;
+    let first = || vec![send(1), Step::Work, Step::News, Step::Acks];
+    let crash = Step::Crash { after: 0, choice: 0 };
+    tell(setup, [first(), vec![send(1), Step::News, Step::Acks, crash]].concat());
 }
 
 #[test]
