@@ -215,7 +215,7 @@ fn a_password_that_is_replaced_is_used_after_sighup_and_no_other_broker_is_distu
     std::fs::write(&file, PASSWORD).expect("the password replaced");
     tidegate.sighup();
     tidegate.wait_ready(PATIENCE);
-    assert!(tidegate.log().contains("brokers.home has another password"), "{}", tidegate.log());
+    tidegate.wait_for_log("brokers.home has another password", PATIENCE);
     let connects = tidegate.metrics().get("tidegate_broker_connects_total", &[("broker", "office")]);
     assert_eq!(connects, Some(1.0));
 }

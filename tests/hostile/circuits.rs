@@ -41,7 +41,7 @@ fn a_circuit_opens_on_repeated_failure_and_closes_when_messages_are_good_again()
     let mut sent = FAULTS_IN_A_ROW as u64;
     let metrics = settled(&tidegate, sent);
     assert_eq!(of_bad(&metrics, "tidegate_plugin_circuit_opened_total"), 1);
-    assert!(tidegate.log().contains("its circuit opens"), "the log says so");
+    tidegate.wait_for_log("its circuit opens", PATIENCE);
     eventually("a message comes while it is open, and is not shown to the plugin", PATIENCE, || {
         send(&mut client, ["poison"]);
         sent += 1;

@@ -58,7 +58,7 @@ fn what_needs_no_plugin_is_carried_while_others_are_compiled() {
     }
     assert_balanced(&tidegate);
     assert_eq!(tidegate.metrics().get("tidegate_routes_waiting", &[]), Some(0.0));
-    assert!(tidegate.log().contains("route `ruled` runs rule@"), "{}", tidegate.log());
+    tidegate.wait_for_log("route `ruled` runs rule@", PATIENCE);
     assert!(tidegate.terminate(PATIENCE).success());
 }
 
@@ -69,5 +69,5 @@ fn what_is_wrong_with_one_that_took_long_ends_the_gateway() {
     let mut tidegate = gateway(&rule, free_port(), &office, "\"hot\"");
     let status = tidegate.wait(PATIENCE).expect("it ends");
     assert_eq!(status.code(), Some(78), "{}", tidegate.log());
-    assert!(tidegate.log().contains("above: must be a number"), "{}", tidegate.log());
+    tidegate.wait_for_log("above: must be a number", PATIENCE);
 }

@@ -88,7 +88,7 @@ fn a_server_that_is_killed_and_comes_back_has_everything() {
     publisher.stop();
     assert_kept(|| nats.client().count("S"), || nats.client().messages("S"), &ledger);
     assert_balanced(&gateway);
-    assert!(gateway.log().contains("not connected"), "{}", gateway.log());
+    gateway.wait_for_log("not connected", PATIENCE);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn what_a_stream_can_never_take_holds_nothing_up() {
     let sum = |name: &str, labels: &[(&str, &str)]| metrics.get(name, labels).unwrap_or(0.0);
     assert_eq!(sum("tidegate_route_dropped_total", &[("reason", "too_large_for_target")]), 3.0, "{}", gateway.log());
     assert_eq!(sum("tidegate_route_parked_total", &[]), 1.0, "{}", gateway.log());
-    assert!(gateway.log().contains("is for site.a, site.b.>, and not for `site.other`"), "{}", gateway.log());
+    gateway.wait_for_log("is for site.a, site.b.>, and not for `site.other`", PATIENCE);
 }
 
 #[test]

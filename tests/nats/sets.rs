@@ -176,7 +176,7 @@ fn a_stream_that_acknowledges_nothing_is_taken_over_from_with_what_it_had_and_co
     proxy.freeze(Direction::ToClient, true);
     publish_all(&home, &ledger, numbered(2..6));
     eventually("the broker has what the stream did not acknowledge", PATIENCE, || at_office.received() == 20);
-    assert!(gateway.log().contains("acknowledged nothing for 1s"), "{}", gateway.log());
+    gateway.wait_for_log("acknowledged nothing for 1s", PATIENCE);
     proxy.freeze(Direction::ToClient, false);
     eventually("it goes to the stream again", PATIENCE, || share(&gateway, "site") == 1.0);
     publish_all(&home, &ledger, numbered(6..8));

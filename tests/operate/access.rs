@@ -32,7 +32,7 @@ fn without_a_word_of_control_only_the_commands_of_the_gateways_user_change_anyth
     assert_eq!(house.get("parked").as_array().unwrap().len(), 1);
     assert_eq!((refused(&house, "not_allowed"), refused(&house, "wrong_token")), (3.0, 1.0));
     assert!(house.says(&["parked", "delete", "1"]).contains("message 1 is deleted"));
-    assert!(house.tidegate.log().contains("operated through the admin server"), "{}", house.tidegate.log());
+    house.tidegate.wait_for_log("operated through the admin server", PATIENCE);
     use std::os::unix::fs::PermissionsExt;
     let key = house.tidegate.dir().join("data/admin.key");
     assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);

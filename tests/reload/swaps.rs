@@ -88,7 +88,7 @@ fn a_hundred_swaps_lose_repeat_and_reorder_nothing() {
     assert_undisturbed(&metrics, &["home", "office"]);
     assert_eq!(value(&metrics, "tidegate_plugin_faults_total"), 0);
     assert!(value(&metrics, "tidegate_reloads_total") >= SWAPS as u64);
-    assert!(tidegate.log().contains("route `main` runs marked@"), "the log names the new version");
+    tidegate.wait_for_log("route `main` runs marked@", PATIENCE);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn a_disk_that_fails_ends_the_gateway_with_74_and_nothing_acknowledged_is_lost()
     publisher.flush().unwrap();
     let status = tidegate.wait(PATIENCE).expect("it ends");
     assert_eq!(status.code(), Some(74), "{}", tidegate.log());
-    assert!(tidegate.log().contains("the disk failed"), "{}", tidegate.log());
+    tidegate.wait_for_log("the disk failed", PATIENCE);
     while publisher.turn(std::time::Duration::from_millis(5)).is_ok() {}
     assert!(publisher.completed().len() <= 1 && publisher.in_flight() == 1, "acknowledged though it is not durable");
     assert_eq!(fs::read(&calls).unwrap().len(), 1, "a failed fsync is not tried again");

@@ -137,6 +137,14 @@ impl Tidegate {
         self.process.log()
     }
 
+    /// Waits until these words stand in its log: a line comes a moment after what it tells of. Panics with the log if
+    /// they have not come by then.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str, deadline: Duration) {
+        let said = within(deadline, || self.log().contains(words));
+        assert!(said, "no `{words}` within {deadline:?}{}", self.process.tail());
+    }
+
     /// True until it has ended.
     pub fn is_running(&mut self) -> bool {
         self.process.is_running()
