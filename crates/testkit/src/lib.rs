@@ -16,6 +16,7 @@
 mod certs;
 mod client;
 mod ledger;
+mod metrics;
 mod mosquitto;
 mod nats;
 mod nats_client;
@@ -32,6 +33,7 @@ mod wait;
 pub use certs::{Certs, Identity};
 pub use client::{Client, ClientOptions, Received, Version, Will};
 pub use ledger::{Check, Id, Ledger};
+pub use metrics::{Metrics, Sample};
 pub use mosquitto::{Mosquitto, MosquittoBuilder};
 pub use nats::{Nats, NatsCluster};
 pub use nats_client::{NatsClient, NatsMessage};
@@ -42,7 +44,7 @@ pub use scripted::{
     ScriptedBroker, Subscription,
 };
 pub use simdisk::{Fault, Operation, SimDisk, SimFile, What};
-pub use tidegate::{Metrics, Sample, Tidegate, TidegateBuilder};
+pub use tidegate::{Tidegate, TidegateBuilder};
 pub use tools::{MosquittoSub, mosquitto_pub, python};
 pub use traffic::{Publisher, PublisherOptions, Subscriber, SubscriberOptions};
 pub use wait::{eventually, free_port, within};
