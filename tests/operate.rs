@@ -3,11 +3,13 @@
 mod access;
 mod any_request;
 mod api;
+mod collected;
 mod metrics;
 mod page;
 mod paused;
 mod terminal;
 mod top;
+mod traced;
 
 use crate::fixture::{PATIENCE, broker, plugin, run};
 use serde_json::Value;

@@ -1,7 +1,8 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
 use crate::model::{
-    Applied, Checked, Configuration, Drops, Layout, LinkDetails, LogLine, Message, Parked, Sample, Status, Told, Way,
+    Applied, Checked, Configuration, Drops, Journey, Layout, LinkDetails, LogLine, Message, Parked, Sample, Status,
+    Told, Way,
 };
 use crate::operate::{self, Refused};
 use crate::plain::{answered, busy, json};
@@ -27,6 +28,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/stream", get(stream))
         .route("/api/v1/dropped", get(dropped))
         .route("/api/v1/tap", get(tap))
+        .route("/api/v1/trace", get(trace))
         .route("/api/v1/next", get(next))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/configuration", get(configuration).put(apply_configuration))
@@ -64,6 +66,7 @@ pub(crate) struct Outcome {
         stream,
         dropped,
         tap,
+        trace,
         next,
         explain,
         configuration,
@@ -151,6 +154,25 @@ async fn dropped(State(shared): State<Shared>) -> Response {
 ))]
 async fn tap(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     crate::tap::tap(shared, query.as_deref()).await
+}
+
+/// The ways of messages from their receipt to their end, with the time of each step: `looking` as soon as they are followed, an
+/// event `journey` for each when it has come to its end, and once before that if it is under way for a second, and `missed` with
+/// how many were not read in time, or not followed. Of many only some are.
+#[utoipa::path(get, path = "/api/v1/trace", params(
+    ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
+    ("broker" = Option<String>, Query, description = "Only from this broker"),
+    ("route" = Option<String>, Query, description = "Only what enters this route"),
+    ("contains" = Option<String>, Query, description = "Only with this text in the payload"),
+    ("rate" = Option<u64>, Query, description = "At most so many a second: 10 without it, 1,000 at most"),
+    ("payloads" = Option<bool>, Query, description = "With the first KiB of payloads"),
+), responses(
+    (status = 200, description = "Server-sent events", body = Journey, content_type = "text/event-stream"),
+    (status = 400, description = "What is asked for makes no sense"),
+    (status = 429, description = "Too many look already"),
+))]
+async fn trace(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    crate::tap::trace(shared, query.as_deref()).await
 }
 
 /// The next message that comes, to ask about.

@@ -76,7 +76,7 @@ pub(crate) async fn next(shared: Shared, query: Option<&str>) -> Response {
         Ok(tapping) => tapping,
         Err(refusal) => return refusal,
     };
-    match tokio::time::timeout(NEXT_WITHIN, tapping.ways.recv()).await {
+    match tokio::time::timeout(NEXT_WITHIN, tapping.seen.recv()).await {
         Ok(Some(way)) => json(&model::Way::of(&way, true).came),
         Ok(None) => busy(),
         Err(_) => {

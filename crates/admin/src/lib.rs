@@ -1,7 +1,8 @@
 //! Shows a running gateway to people and programs over HTTP, and lets those who may operate it.
 //!
 //! It all is one model ([`model`]), made of the gateway's snapshot: the JSON of `/api/v1`, which its own OpenAPI document
-//! describes, and the stream of it; metrics for Prometheus; and the page at `/`.
+//! describes, and the stream of it; metrics for Prometheus; and the page at `/`. Beside it, what a collector of traces is sent
+//! (`export.rs`).
 //!
 //! Invariants:
 //! - it runs on a thread of its own and asks the gateway through its [`Console`]: however many look and however slowly they
@@ -17,6 +18,7 @@ mod api;
 pub mod apply;
 mod configuration;
 mod explain;
+mod export;
 mod guard;
 mod key;
 mod listen;
@@ -30,9 +32,11 @@ mod plain;
 mod query;
 mod rates;
 mod serve;
+mod spans;
 mod stream;
 mod tap;
 
+pub use export::export_traces;
 pub use key::{owner_key, told_address};
 pub use logbook::{Logbook, Recorder};
 pub use serve::{Admin, serve};

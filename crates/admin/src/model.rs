@@ -5,6 +5,7 @@
 //! points in time in seconds since the epoch, or milliseconds where it ends in `_at_ms`.
 
 mod edit;
+mod journey;
 mod layout;
 mod link;
 mod made;
@@ -12,6 +13,7 @@ mod problems;
 mod way;
 
 pub use edit::{Applied, Checked, Configuration, Problem, Touched};
+pub use journey::{Journey, Step, What};
 pub use layout::{BrokerLayout, Layout, PluginLayout, PluginUse, RouteLayout, SetLayout, SourceLayout, TargetUse};
 pub use link::{ConnectionDetails, LinkDetails, SubscriptionDetails};
 pub(crate) use made::ms;

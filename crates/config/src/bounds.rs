@@ -111,6 +111,11 @@ pub(crate) const MAX_HEADERS: usize = 32;
 /// The longest text of one of them, in bytes; servers take 4 to 8 KiB for a line.
 pub(crate) const MAX_HEADER_BYTES: usize = 4096;
 
+// Traces.
+/// Zero: none but those whose publisher asks for it.
+pub(crate) const TRACES_ONE_IN: Number = number(1000, 0, 1_000_000);
+pub(crate) const TRACES_RATE: Number = number(50, 1, 1000);
+
 // NATS. A server makes no stream with more copies.
 pub(crate) const REPLICAS: Number = number(1, 1, 5);
 

@@ -2,7 +2,7 @@
 
 use crate::bounds;
 use crate::model::AdminAddr;
-use crate::model::{BrokerUrl, ListenAddr, ListenScheme, Scheme};
+use crate::model::{BrokerUrl, CollectorUrl, ListenAddr, ListenScheme, Scheme};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -144,6 +144,43 @@ pub(crate) fn broker_url(text: &str) -> Result<BrokerUrl, Wrong> {
         return wrong("nothing can be connected to at port 0", "write the broker's port");
     }
     Ok(BrokerUrl { scheme, host, port, path })
+}
+
+/// Where a collector of traces is. No message repeats the text: there may be a password in it.
+pub(crate) fn collector_url(text: &str) -> Result<CollectorUrl, Wrong> {
+    let wrong = |what: &str, hint: &str| Err((what.to_owned(), hint.to_owned()));
+    let (is_tls, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (false, rest),
+        Some(("https", rest)) => (true, rest),
+        Some(("grpc", _)) => {
+            return wrong(
+                "traces go over HTTP, not gRPC",
+                "write the collector's HTTP port, such as \"http://host:4318\"",
+            );
+        }
+        _ => return wrong("this is no url of a collector", "write it as \"http://host:4318/v1/traces\""),
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    if authority.contains('@') {
+        return wrong(
+            "this url has a user name in it",
+            "use `headers = { Authorization = { env = \"...\" } }` instead",
+        );
+    }
+    if !path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#')) {
+        return wrong("the path of this url has characters it cannot have", "write it as \"/v1/traces\"");
+    }
+    let example = |(what, _): Wrong| (what, "write it as \"http://host:4318/v1/traces\"".to_owned());
+    let (host, port) = host_and_port(authority).map_err(example)?;
+    let port = match port {
+        Some(0) => return wrong("nothing can be connected to at port 0", "write the collector's port, mostly 4318"),
+        Some(port) => port,
+        None if is_tls => 443,
+        // 80 by the rules of urls, and 4318 where collectors listen.
+        None => return wrong("this url has no port", "add the collector's port, mostly 4318"),
+    };
+    let path = if matches!(path, "" | "/") { "/v1/traces" } else { path };
+    Ok(CollectorUrl { is_tls, host, port, path: path.to_owned() })
 }
 
 fn check_socket_path(path: &str) -> Result<(), Wrong> {
@@ -327,6 +364,30 @@ mod tests {
         ] {
             let error = read(bad).expect_err(bad);
             assert!(!error.contains("u:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn collectors() {
+        let read = |text: &str| collector_url(text).map(|url| url.to_string());
+        for (text, is) in [
+            ("http://localhost:4318/", "http://localhost:4318/v1/traces"),
+            ("https://otel.example/tenant/v1/traces", "https://otel.example:443/tenant/v1/traces"),
+            ("http://[::1]:9", "http://[::1]:9/v1/traces"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(is));
+        }
+        for bad in [
+            "localhost:4318",
+            "grpc://a:4317",
+            "http://",
+            "http://a",
+            "http://u:p@a:1",
+            "http://a:0",
+            "http://a:1?x=1",
+            "http://a:1/ b",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

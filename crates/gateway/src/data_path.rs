@@ -24,7 +24,7 @@ use tidegate_config::Workers;
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{Batch, Received, RetainHandling};
-use tidegate_router::{Arrival, BrokerId, Decided, Moment, ReplayError, RouteId, Router, Ticket};
+use tidegate_router::{Arrival, BrokerId, Decided, Journey, Moment, ReplayError, RouteId, Router, Ticket, Way};
 use tidegate_spool::{DiskStatus, Spool};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,8 @@ pub(crate) struct DataPath {
     pub(crate) outbox: Arc<Outbox>,
     decided: Vec<(RouteId, Vec<Decided>)>,
     /// Those who look at messages on their way.
-    pub(crate) lookers: Vec<Looker>,
+    pub(crate) lookers: Vec<Looker<Way>>,
+    pub(crate) followers: Vec<Looker<Journey>>,
     /// How often something was put into the outbox when it was emptied last.
     taken: u64,
     patience: Patience,
@@ -122,6 +123,7 @@ impl DataPath {
             outbox,
             decided: Vec::new(),
             lookers: Vec::new(),
+            followers: Vec::new(),
             taken: 0,
             patience: Patience::default(),
             look: Rc::new(Notify::new()),
@@ -372,6 +374,9 @@ impl DataPath {
         }
         if self.router.take_wants_look() {
             self.look.notify_one();
+        }
+        if self.router.has_journeys() {
+            self.show_journeys();
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod broker_port;
 mod caught_up;
+mod collector;
 mod compare;
 mod compile_cache;
 mod console;
@@ -59,6 +60,7 @@ mod users;
 mod waiting;
 mod watch;
 
+pub use collector::{Collector, Exported};
 pub use compare::{Comparison, compare, running_key};
 pub use console::{Busy, Console};
 pub use explain::{Explanation, Sample, explain, harmless};
@@ -78,9 +80,10 @@ pub use snapshot::{
     BrokerSnapshot, Connection, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot,
     SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
-pub use tapping::Tapping;
+pub use tapping::{Looking, Tapping, Tracing};
 pub use tidegate_router::{
-    Account, Dropped, Ending, Histogram, Only, PARKED_FOR_TARGET, ReplayError, Said, Shown, Wanted, Way,
+    Account, Dropped, Ending, Histogram, Journey, Only, Outcome, PARKED_FOR_TARGET, ReplayError, Said, Sampling, Shown,
+    Step, TraceContext, Wanted, Way, What,
 };
 pub use tidegate_spool::Parked;
 pub use waiting::{Redirect, RedirectError, redirect_stopped};

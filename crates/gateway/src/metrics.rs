@@ -344,6 +344,17 @@ const FAMILIES: &[Family] = &[
     ("tidegate_unacknowledged", "gauge", "Received messages whose source waits for its acknowledgement.", |s, out| {
         out.add(&[], s.unacknowledged as f64)
     }),
+    (
+        "tidegate_traces_total",
+        "counter",
+        "Messages that were sampled for a collector of traces: taken by it, or lost.",
+        |s, out| {
+            if let Some((taken, lost)) = s.traces {
+                out.add(&[("outcome", "taken")], taken as f64);
+                out.add(&[("outcome", "lost")], lost as f64);
+            }
+        },
+    ),
     ("tidegate_reloads_total", "counter", "Reloads of the configuration or a plugin that were applied.", |s, out| {
         out.add(&[], s.reloads as f64);
     }),

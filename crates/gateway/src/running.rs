@@ -12,6 +12,7 @@ mod status;
 
 use self::late::Late;
 use crate::Error;
+use crate::collector::Traced;
 use crate::compare;
 use crate::console::Console;
 use crate::data_path::DataPath;
@@ -81,6 +82,8 @@ struct Inner {
     started_at: SystemTime,
     reloading: tokio::sync::Mutex<()>,
     /// What came too late to keep it from starting, and ends it.
+    /// Whom traces go to.
+    traced: Traced,
     failed: Cell<Option<Error>>,
     has_failed: tokio::sync::Notify,
 }
@@ -162,6 +165,7 @@ impl Gateway {
                 last_reloads: RefCell::default(),
                 started_at: SystemTime::now(),
                 reloading: tokio::sync::Mutex::new(()),
+                traced: Traced::new(),
                 failed: Cell::new(None),
                 has_failed: tokio::sync::Notify::new(),
             }),
@@ -237,6 +241,7 @@ impl Gateway {
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
             last_reloads: self.last_reloads(),
+            traces: self.inner.traced.counts(),
             ..self.inner.path.borrow().snapshot()
         };
         self.add_sources(&mut snapshot);
@@ -254,6 +259,10 @@ impl Gateway {
     pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
         let Some(at) = self.broker_index(broker) else { return Vec::new() };
         self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
+    }
+
+    pub(crate) fn traced(&self) -> &Traced {
+        &self.inner.traced
     }
 
     pub(crate) fn path(&self) -> &Rc<RefCell<DataPath>> {

@@ -78,7 +78,7 @@ pub(crate) fn link(name: &str, broker: &config::LinkBroker) -> Result<Settings, 
     let password = broker.password.as_ref().and_then(|secret| {
         read("password", secret).map(|value| value.expose().to_vec().into()).map_err(|error| wrong.push(error)).ok()
     });
-    let headers = headers(broker).map_err(|errors| wrong.extend(errors)).unwrap_or_default();
+    let headers = headers(&broker.headers).map_err(|errors| wrong.extend(errors)).unwrap_or_default();
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -190,9 +190,9 @@ fn announcement(said: &config::Announcement) -> Message {
 }
 
 /// Names and values; a value that is a secret is read.
-fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, Vec<Wrong>> {
-    let (mut headers, mut wrong) = (Vec::with_capacity(broker.headers.len()), Vec::new());
-    for config::Header { name, value } in &broker.headers {
+pub(crate) fn headers(written: &[config::Header]) -> Result<Vec<(String, String)>, Vec<Wrong>> {
+    let (mut headers, mut wrong) = (Vec::with_capacity(written.len()), Vec::new());
+    for config::Header { name, value } in written {
         let text = match value {
             config::HeaderValue::Text(text) => Ok(text.clone()),
             config::HeaderValue::Secret(secret) => read("headers", secret).and_then(|bytes| {
@@ -215,7 +215,7 @@ fn headers(broker: &config::LinkBroker) -> Result<Vec<(String, String)>, Vec<Wro
 }
 
 /// Reads what TLS needs.
-fn tls(tls: Option<&config::Tls>, host: &str) -> Result<TlsSettings, Vec<Wrong>> {
+pub(crate) fn tls(tls: Option<&config::Tls>, host: &str) -> Result<TlsSettings, Vec<Wrong>> {
     let none = config::Tls::default();
     let tls = tls.unwrap_or(&none);
     let passphrase = tls.key_password.as_ref().map(|secret| read("tls.key_password", secret)).transpose();

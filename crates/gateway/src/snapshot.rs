@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub reloads_refused: u64,
     /// How the last ones went.
     pub last_reloads: LastReloads,
+    /// Messages that a collector of traces was told of, and those that it was not; `None` without one.
+    pub traces: Option<(u64, u64)>,
 }
 
 /// One route.

@@ -1,45 +1,65 @@
-//! Those who look at messages on their way: what the router shows is handed to each, and never waited for.
+//! Those who look at messages on their way, or follow them to their end: what the router shows is handed to each, and never
+//! waited for.
 
 use crate::console::{Busy, Console};
 use crate::data_path::DataPath;
 use crate::running::Gateway;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use tidegate_router::{Wanted, Way};
+use std::time::{Duration, Instant};
+use tidegate_router::{Journey, SAMPLES, Sampling, Wanted, Way};
 use tokio::sync::mpsc;
 
 /// So many messages wait for whoever looks.
 const WAITING_MAX: usize = 256;
 
+/// What is under way for long is shown as far as it has come, this much late at most.
+const SHOWN_WITHIN: Duration = Duration::from_millis(250);
+
 /// One who looks.
 #[derive(Debug)]
-pub(crate) struct Looker {
+pub(crate) struct Looker<T> {
     bit: u32,
-    to: mpsc::Sender<Arc<Way>>,
+    to: mpsc::Sender<Arc<T>>,
     missed: Arc<AtomicU64>,
+}
+
+impl<T> Looker<T> {
+    fn show(&self, seen: &Arc<T>) {
+        if self.to.try_send(seen.clone()).is_err() {
+            self.missed.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 /// What one who looks sees; dropped, he looks no more.
 #[derive(Debug)]
-pub struct Tapping {
+pub struct Looking<T> {
     bit: u32,
     console: Console,
+    end: fn(&Gateway, u32),
     /// What is seen.
-    pub ways: mpsc::Receiver<Arc<Way>>,
+    pub seen: mpsc::Receiver<Arc<T>>,
     missed: Arc<AtomicU64>,
 }
 
-impl Tapping {
+/// What became of messages in their routes.
+pub type Tapping = Looking<Way>;
+
+/// The ways of messages from their receipt to their end.
+pub type Tracing = Looking<Journey>;
+
+impl<T> Looking<T> {
     /// How many messages came while he had not read what he was to see.
     pub fn missed(&self) -> u64 {
         self.missed.swap(0, Relaxed)
     }
 }
 
-impl Drop for Tapping {
+impl<T> Drop for Looking<T> {
     fn drop(&mut self) {
-        let bit = self.bit;
-        self.console.tell(move |gateway| gateway.untap(bit));
+        let (bit, end) = (self.bit, self.end);
+        self.console.tell(move |gateway| end(gateway, bit));
     }
 }
 
@@ -51,10 +71,44 @@ impl Gateway {
         Some(bit)
     }
 
-    fn untap(&self, bit: u32) {
+    fn look_no_more(&self, bit: u32) {
         let mut path = self.path().borrow_mut();
         path.lookers.retain(|looker| looker.bit != bit);
         path.router.untap(bit);
+    }
+
+    fn follow(&self, wanted: Wanted, to: mpsc::Sender<Arc<Journey>>, missed: Arc<AtomicU64>) -> Option<u32> {
+        let mut path = self.path().borrow_mut();
+        let bit = path.router.follow_messages(wanted)?;
+        tokio::task::spawn_local(show_in_time(self.clone(), to.clone()));
+        path.followers.push(Looker { bit, to, missed });
+        Some(bit)
+    }
+
+    fn sample(&self, wanted: Sampling, to: mpsc::Sender<Arc<Journey>>, missed: Arc<AtomicU64>) {
+        let mut path = self.path().borrow_mut();
+        path.router.sample_messages(Some(wanted));
+        tokio::task::spawn_local(show_in_time(self.clone(), to.clone()));
+        path.followers.push(Looker { bit: SAMPLES, to, missed });
+    }
+
+    fn sample_no_more(&self, bit: u32) {
+        let mut path = self.path().borrow_mut();
+        path.followers.retain(|looker| looker.bit != bit);
+        path.router.sample_messages(None);
+    }
+
+    fn follow_no_more(&self, bit: u32) {
+        let mut path = self.path().borrow_mut();
+        path.followers.retain(|looker| looker.bit != bit);
+        path.router.unfollow_messages(bit);
+    }
+}
+
+/// Shows what is under way for long, though nothing happens to it, until he who follows is gone.
+async fn show_in_time(gateway: Gateway, to: mpsc::Sender<Arc<Journey>>) {
+    while tokio::time::timeout(SHOWN_WITHIN, to.closed()).await.is_err() {
+        gateway.path().borrow_mut().show_journeys();
     }
 }
 
@@ -64,11 +118,35 @@ impl Console {
     /// # Errors
     /// [`Busy`].
     pub async fn tap(&self, wanted: Wanted) -> Result<Option<Tapping>, Busy> {
-        let (to, ways) = mpsc::channel(WAITING_MAX);
+        let (to, seen) = mpsc::channel(WAITING_MAX);
         let missed = Arc::<AtomicU64>::default();
         let counted = missed.clone();
         let bit = self.ask(move |gateway| gateway.look(wanted, to, counted)).await?;
-        Ok(bit.map(|bit| Tapping { bit, console: self.clone(), ways, missed }))
+        Ok(bit.map(|bit| Looking { bit, console: self.clone(), end: Gateway::look_no_more, seen, missed }))
+    }
+
+    /// Follows messages from here on, from their receipt to their end; `None` if too many others do.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn trace(&self, wanted: Wanted) -> Result<Option<Tracing>, Busy> {
+        let (to, seen) = mpsc::channel(WAITING_MAX);
+        let missed = Arc::<AtomicU64>::default();
+        let counted = missed.clone();
+        let bit = self.ask(move |gateway| gateway.follow(wanted, to, counted)).await?;
+        Ok(bit.map(|bit| Looking { bit, console: self.clone(), end: Gateway::follow_no_more, seen, missed }))
+    }
+
+    /// Follows messages from here on for whoever collects traces, of which there is one at a time.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn sample(&self, wanted: Sampling) -> Result<Tracing, Busy> {
+        let (to, seen) = mpsc::channel(WAITING_MAX);
+        let missed = Arc::<AtomicU64>::default();
+        let counted = missed.clone();
+        self.ask(move |gateway| gateway.sample(wanted, to, counted)).await?;
+        Ok(Looking { bit: SAMPLES, console: self.clone(), end: Gateway::sample_no_more, seen, missed })
     }
 }
 
@@ -78,11 +156,22 @@ impl DataPath {
     pub(crate) fn show(&mut self) {
         for way in self.router.take_ways() {
             let way = Arc::new(way);
-            for looker in self.lookers.iter().filter(|looker| looker.bit & way.taps != 0) {
-                if looker.to.try_send(way.clone()).is_err() {
-                    looker.missed.fetch_add(1, Relaxed);
-                }
-            }
+            let theirs = self.lookers.iter().filter(|looker| looker.bit & way.taps != 0);
+            theirs.for_each(|looker| looker.show(&way));
+        }
+    }
+
+    /// The same to those who follow messages.
+    #[cold]
+    pub(crate) fn show_journeys(&mut self) {
+        for journey in self.router.take_journeys(Instant::now()) {
+            let journey = Arc::new(journey);
+            let theirs = self.followers.iter().filter(|looker| looker.bit & journey.followers != 0);
+            theirs.for_each(|looker| looker.show(&journey));
+        }
+        let missed = self.router.take_missed_journeys();
+        if missed > 0 {
+            self.followers.iter().for_each(|looker| _ = looker.missed.fetch_add(missed, Relaxed));
         }
     }
 }

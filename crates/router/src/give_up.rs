@@ -173,13 +173,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn move_entry(&mut self, entry: Entry, to: QueueId) {
         let Ticket::Spooled { queue, ordinal } = entry.ticket else { return };
         let Some(route) = self.spool.route(queue.spool(), ordinal) else { return };
-        if self.trace.is_on() {
-            self.trace_moved(entry.ticket, to);
-        }
         let delivery = Delivery { route, queues: smallvec![self.queues[to.at()].name], message: entry.message };
         let received_ms = entry.received_us / 1000;
         let record = Transaction { received_ms, deliveries: smallvec![delivery], ..Transaction::default() };
         let sequence = self.spool.append(record);
+        if self.trace.is_on() {
+            self.trace_moved(entry.ticket, to, sequence);
+        }
         self.replaced.push_back((sequence, entry.ticket));
     }
 
@@ -188,6 +188,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut moved = false;
         while let Some((_, ticket)) = self.replaced.pop_front_if(|(sequence, _)| *sequence <= durable) {
             if let Ticket::Spooled { queue, ordinal } = ticket {
+                if self.trace.is_on() {
+                    self.trace.spool_done(queue, ordinal);
+                }
                 self.note_quorum(ticket, false);
                 moved |= self.spool.done(queue.spool(), ordinal).is_some();
             }

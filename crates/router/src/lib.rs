@@ -110,6 +110,7 @@ pub use sessions::{Published, Sessions};
 pub use set::{Health, Member, Set};
 pub use tap::{Ending, Only, Said, Shown, Wanted, Watched, Way};
 pub use ticket::Ticket;
+pub use trace::{Journey, Outcome, SAMPLES, Sampling, Step, TraceContext, What};
 
 use crate::debt::{Debts, Owed};
 use crate::draft::Drafts;

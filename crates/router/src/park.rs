@@ -141,6 +141,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.drop_ticket(ticket, Some(&parked.message.topic), DropReason::ParkingFull);
             return Some((route, None));
         };
+        if self.trace.is_on() {
+            self.trace_put_aside(ticket, &parked.message, number);
+        }
         let account = &mut self.routes[route.at()].account;
         account.parked += 1;
         account.in_flight -= 1;

@@ -41,6 +41,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Takes one batch from a broker. `wall_ms` is what the machine's clock says, in milliseconds since the epoch.
     pub fn received(&mut self, from: BrokerId, arrivals: impl Iterator<Item = Arrival<A>>, now: Moment, wall_ms: u64) {
         self.trace.look();
+        if (self.taps.are_there() || self.trace.is_on()) && self.taps.tick(now.at) {
+            self.refill_followers();
+        }
         for arrival in arrivals {
             self.receive(from, arrival, now, wall_ms);
         }
@@ -86,7 +89,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 );
             }
             if self.trace.is_on() {
-                self.trace_unrouted(from, &message);
+                self.trace_received(from, &mut message, &[]);
             }
             if self.taps.is_on {
                 self.tap_enters(from, None, &message, now);
@@ -94,6 +97,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             }
             return self.acknowledge(from, ack);
         };
+        if self.trace.is_on() {
+            self.trace_received(from, &mut message, routes);
+        }
         if self.brokers[from.at()].merges && routes.iter().any(|route| self.routes[route.at()].window.is_some()) {
             let arrival = Arrival { message, ack, redelivered, subscription_id, audience, topic_id };
             return self.receive_merged(from, routes, arrival, now, wall_ms);
@@ -109,8 +115,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return self.go_straight(from, *last, to, weight_bytes, message, now);
         }
         let debt = self.owe(from, ack, weight_bytes, routes, now);
-        if self.trace.is_on() {
-            self.trace_received(from, &message, routes, debt);
+        if self.trace.is_about_one() {
+            self.trace_owed(debt);
         }
         for route in others {
             self.enter_seen(from, *route, message.clone(), debt, redelivered, now, wall_ms);
@@ -198,7 +204,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message is for the plugins of its route.
     pub(crate) fn give_to_plugins(&mut self, at: RouteId, parcel: Parcel, now: Moment) {
-        if self.trace.is_on() {
+        if self.trace.is_about_one() {
             self.trace_parcel(at, &parcel);
         }
         if self.taps.is_about_one() {
@@ -232,7 +238,6 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return false;
         }
         self.drops.tick(now.at);
-        self.taps.tick(now.at);
         let mut are_few = !self.dirty_routes.is_empty();
         while let Some(at) = self.dirty_routes.pop() {
             let route = &mut self.routes[at.at()];
@@ -245,6 +250,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             route.in_pipeline -= dropped.len();
             for parcel in dropped {
                 let part = self.part(at, parcel.debt, parcel.received_us);
+                if self.trace.is_on() {
+                    self.trace_undecided(&parcel);
+                }
                 if self.taps_follow() {
                     self.tap_returns(parcel.id, None);
                 }

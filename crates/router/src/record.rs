@@ -121,10 +121,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Target::Set(set) => {
                 self.hand_over_debt(ticket);
                 let entry = entry(message);
-                if self.trace.is_on()
-                    && let Some(broker) = self.sets[set.at()].owner_of(&entry.message)
-                {
-                    self.trace_passed(broker, &entry);
+                if self.trace.is_about_one() {
+                    self.trace_passed(self.sets[set.at()].owner_of(&entry.message), &entry);
                 }
                 self.place_in_set(set, entry, now);
             }
@@ -143,8 +141,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Into a lane.
     #[inline(always)]
     fn pass(&mut self, broker: BrokerId, entry: Entry, now: Moment) {
-        if self.trace.is_on() {
-            self.trace_passed(broker, &entry);
+        if self.trace.is_about_one() {
+            self.trace_passed(Some(broker), &entry);
         }
         self.push(broker, entry, now);
     }
@@ -186,7 +184,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     places.push(queue);
                 }
                 Err(reason) => {
-                    self.count_end(part.route, &message.topic, reason);
+                    self.count_end(part, &message.topic, reason);
                     self.tell_not_filed(part.route, reason, &message, now);
                 }
             }
@@ -198,7 +196,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return;
         }
         let debt = self.debt_of(part);
-        if self.trace.is_on() {
+        if self.trace.is_about_one() {
             self.trace_filed(debt, part, &places, &message);
         }
         let route = self.routes[part.route.at()].name_id;
@@ -259,19 +257,19 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message, or one copy of it, ends here before it is on its way to a target.
     pub(crate) fn end(&mut self, part: Part, topic: &Topic, reason: DropReason<'_>) {
-        if self.trace.is_on() {
-            self.trace_ended(part, reason);
-        }
-        self.count_end(part.route, topic, reason);
+        self.count_end(part, topic, reason);
         if let Some(debt) = part.debt {
             self.settle_decided(debt);
         }
     }
 
     /// Counts a message, or one copy of it, that ends in its route, and tells whoever looks.
-    fn count_end(&mut self, route: RouteId, topic: &Topic, reason: DropReason<'_>) {
-        self.routes[route.at()].account.drop(reason);
-        self.note_drop(route, Some(topic), reason);
+    fn count_end(&mut self, part: Part, topic: &Topic, reason: DropReason<'_>) {
+        if self.trace.is_on() {
+            self.trace_ended(part, reason);
+        }
+        self.routes[part.route.at()].account.drop(reason);
+        self.note_drop(part.route, Some(topic), reason);
         if self.taps.is_about_one() {
             self.tap_ends(reason);
         }

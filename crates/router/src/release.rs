@@ -80,14 +80,21 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// A message that waited in a lane ends here.
     pub(crate) fn drop_entry(&mut self, entry: &Entry, reason: DropReason<'_>) {
-        self.drop_ticket(entry.ticket, Some(&entry.message.topic), reason);
+        if self.trace.is_on() {
+            self.trace_dropped(entry.ticket, Some(&entry.message), reason);
+        }
+        self.end_ticket(entry.ticket, Some(&entry.message.topic), reason);
     }
 
     /// A message that waited in a lane or a session ends here, with this topic if it is known.
     pub fn drop_ticket(&mut self, ticket: Ticket, topic: Option<&Topic>, reason: DropReason<'_>) {
         if self.trace.is_on() {
-            self.trace_dropped(ticket, reason);
+            self.trace_dropped(ticket, None, reason);
         }
+        self.end_ticket(ticket, topic, reason);
+    }
+
+    fn end_ticket(&mut self, ticket: Ticket, topic: Option<&Topic>, reason: DropReason<'_>) {
         let route = match ticket {
             Ticket::Spooled { .. } => {
                 let Some((route, _)) = self.spool_done(ticket, false) else { return };
@@ -107,6 +114,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// has it.
     pub(crate) fn spool_done(&mut self, ticket: Ticket, taken: bool) -> Option<(RouteId, u64)> {
         let Ticket::Spooled { queue, ordinal } = ticket else { return None };
+        if self.trace.is_on() {
+            self.trace.spool_done(queue, ordinal);
+        }
         self.note_quorum(ticket, taken);
         let done = self.spool.done(queue.spool(), ordinal)?;
         self.in_spool = self.in_spool.saturating_sub(1);

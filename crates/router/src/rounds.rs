@@ -318,6 +318,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Some(at) = self.rounds.trials.iter().position(|trial| trial.route == route) else { return Some(parcel) };
         match self.sentence(at, &parcel, now.at) {
             Sentence::Held => {
+                if self.trace.is_about_one() {
+                    self.trace_held_back(route, &parcel);
+                }
                 let trial = &mut self.rounds.trials[at];
                 trial.held_bytes += parcel.message.weight_bytes();
                 trial.held.push_back(parcel);
@@ -400,6 +403,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     fn enter_at_last(&mut self, route: RouteId, held: VecDeque<Parcel>, now: Moment) {
         for parcel in held {
+            if self.trace.is_on() {
+                self.trace_resumes(&parcel);
+            }
             self.go_in(route, parcel, now);
         }
     }

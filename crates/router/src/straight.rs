@@ -42,7 +42,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             || route.sifts
             || route.on_trial
             || !route.drafts.is_empty()
-            || self.trace.is_on()
+            || self.trace.is_about_one()
             || self.taps.is_on
         {
             return None;
@@ -146,7 +146,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         message: &Message,
     ) -> Option<(Owed<A>, QueueId)> {
         let id = part.debt.filter(|id| part.draft.is_none() && self.debts.is_last_decision(*id))?;
-        if self.trace.is_on() {
+        if self.trace.is_on() && self.trace.knows(id) {
             return None;
         }
         let debt = self.debts.get(id)?;

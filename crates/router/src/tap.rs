@@ -126,21 +126,32 @@ pub struct Wanted {
     pub rate: u32,
 }
 
+/// Somebody who looks, at so many messages a second.
 #[derive(Debug)]
-struct Tap {
-    bit: u32,
+pub(crate) struct Tap {
+    pub(crate) bit: u32,
     wanted: Wanted,
-    left: u32,
+    pub(crate) left: u32,
 }
 
 impl Tap {
+    pub(crate) fn new(bit: u32, wanted: Wanted) -> Self {
+        let left = wanted.rate;
+        Self { bit, wanted, left }
+    }
+
     /// What it may look at until the next time.
-    fn refill(&mut self) {
+    pub(crate) fn refill(&mut self) {
         let times = if self.wanted.only == Only::All { 1 } else { RARE };
         self.left = (self.wanted.rate.saturating_mul(times) / PARTS).max(1);
     }
 
-    fn wants(&self, broker: &str, route: Option<&str>, message: &Message) -> bool {
+    /// The same for one who follows: what he has not looked at is left for later in the second, as messages come in bursts.
+    pub(crate) fn refill_more(&mut self) {
+        self.left = more(self.left, self.wanted.rate);
+    }
+
+    pub(crate) fn wants(&self, broker: &str, route: Option<&str>, message: &Message) -> bool {
         let Wanted { filter, broker: from, route: of, contains, .. } = &self.wanted;
         self.left > 0
             && from.as_ref().is_none_or(|from| from == broker)
@@ -148,6 +159,11 @@ impl Tap {
             && filter.matches(&message.topic)
             && contains.as_ref().is_none_or(|words| has(&message.payload, words))
     }
+}
+
+/// What is left of `rate` messages a second, a part of a second later.
+pub(crate) fn more(left: u32, rate: u32) -> u32 {
+    left.saturating_add(rate.div_ceil(PARTS)).min(rate)
 }
 
 /// Whether bytes stand somewhere in others.
@@ -166,7 +182,7 @@ pub(crate) struct Taps {
     since: Option<Instant>,
     /// With plugins, by the number of the parcel.
     followed: AHashMap<u64, (Box<Way>, Instant)>,
-    watched: Arc<Watched>,
+    pub(crate) watched: Arc<Watched>,
     ways: Vec<Way>,
     number: u64,
     missed: u64,
@@ -174,19 +190,32 @@ pub(crate) struct Taps {
 }
 
 impl Taps {
-    /// Time goes on.
+    /// Time goes on. True if those who look, if there are any, may look at more messages from here on.
     #[inline]
-    pub(crate) fn tick(&mut self, now: Instant) {
-        if !self.taps.is_empty() && self.refilled.is_none_or(|at| now >= at + Duration::from_secs(1) / PARTS) {
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let is_due = self.refilled.is_none_or(|at| now >= at + Duration::from_secs(1) / PARTS);
+        if is_due {
             self.refill(now);
         }
+        is_due
     }
 
     #[cold]
     fn refill(&mut self, now: Instant) {
         self.refilled = Some(now);
         self.taps.iter_mut().for_each(Tap::refill);
-        self.is_on = true;
+        self.is_on = !self.taps.is_empty();
+    }
+
+    /// What plugins have said of a parcel that a trace follows; a tap that follows it, too, still needs it.
+    pub(crate) fn said_of(&self, parcel: u64) -> Vec<Said> {
+        if self.followed.contains_key(&parcel) { self.watched.read(parcel) } else { self.watched.take(parcel) }
+    }
+
+    /// Whether somebody looks.
+    #[inline]
+    pub(crate) const fn are_there(&self) -> bool {
+        !self.taps.is_empty()
     }
 
     /// Whether the step is about a message that is looked at.
@@ -228,7 +257,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// Somebody looks from here on. Returns the bit of his tap; `None` if too many do.
     pub fn tap(&mut self, wanted: Wanted) -> Option<u32> {
         let free = (0..TAPS_MAX).map(|at| 1 << at).find(|bit| self.taps.taps.iter().all(|tap| tap.bit != *bit))?;
-        let mut tap = Tap { bit: free, wanted, left: 0 };
+        let mut tap = Tap::new(free, wanted);
         tap.refill();
         self.taps.taps.push(tap);
         self.taps.is_on = true;
@@ -240,8 +269,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.taps.taps.retain(|tap| tap.bit != bit);
         if self.taps.taps.is_empty() {
             self.taps.is_on = false;
-            self.taps.followed.clear();
-            self.taps.watched.forget_all();
+            let Taps { followed, watched, .. } = &mut self.taps;
+            followed.drain().for_each(|(parcel, _)| _ = watched.take(parcel));
         }
     }
 

@@ -1,9 +1,17 @@
-//! A message's way for people: `RUST_LOG=tidegate=debug` gives a line for each step, all of one received message with one
-//! `id`. Never a payload.
+//! A message's way for people, under one number for each received message: as lines of the log
+//! (`RUST_LOG=tidegate=debug` gives one for each step, never a payload), and as [`Journey`]s for those who follow some.
 //!
 //! This is beside the walk, not in it: the numbers live in a table of their own, which is empty while nobody looks, so that
 //! no message carries one. Whether somebody looks is asked once a batch, and all that is done then is in functions that are
 //! never inlined.
+
+mod context;
+mod follow;
+mod journey;
+
+pub use context::TraceContext;
+pub use follow::{SAMPLES, Sampling};
+pub use journey::{Journey, Outcome, Step, What};
 
 use crate::Router;
 use crate::account::DropReason;
@@ -12,60 +20,161 @@ use crate::decide::Verdict;
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::parcel::Parcel;
-use crate::route::Part;
+use crate::route::{Part, Target};
 use crate::sessions::Sessions;
 use crate::stash::Stash;
 use crate::ticket::Ticket;
 use ahash::AHashMap;
+use bytes::Bytes;
+use follow::Following;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tidegate_message::{Message, Topic};
 use tracing::debug;
 
-/// So many messages of QoS 0 on their way to one broker are known by their number. There are hardly more in a lane.
+/// So many messages that nobody waits for are known by their number at a time. There are hardly more in the lanes.
 const LOOSE_MAX: usize = 50_000;
 
 /// The numbers of messages under way, while somebody looks.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     is_on: bool,
+    /// The log wants all of them.
+    logs: bool,
     last: u64,
-    /// Of the message that a step is about now.
-    current: u64,
+    /// Of the message that a step is about now, if somebody looks at it.
+    current: Option<u64>,
     /// By the number of its parcel.
     parcels: AHashMap<u64, u64>,
     debts: AHashMap<DebtId, u64>,
-    /// What is in the log and has not come out of it, in order for each queue.
-    recorded: AHashMap<QueueId, VecDeque<u64>>,
+    /// What goes into the record that is being made, in order.
+    stashed: Vec<(QueueId, Option<u64>)>,
+    /// What is in the log and has not come out of it, by the number of its record, in order.
+    recorded: AHashMap<u64, Vec<(QueueId, Option<u64>)>>,
     spooled: AHashMap<(QueueId, u32), u64>,
-    /// What is loose has nothing but its topic to be known by, and its place in the order.
-    loose: AHashMap<BrokerId, VecDeque<(Topic, u64)>>,
+    /// By where their payloads are.
+    loose: AHashMap<usize, VecDeque<Loose>>,
+    loose_count: usize,
+    following: Following,
+}
+
+/// A message that nobody waits for, in a lane: known by its topic and by where its payload is, which no other message has while
+/// this is here.
+#[derive(Debug)]
+struct Loose {
+    topic: Topic,
+    _payload: Bytes,
+    id: u64,
 }
 
 impl Trace {
     /// A batch begins.
     #[inline]
     pub(crate) fn look(&mut self) {
-        self.is_on = tracing::enabled!(tracing::Level::DEBUG);
+        self.logs = tracing::enabled!(tracing::Level::DEBUG);
+        let is_on = self.logs || self.following.is_on();
+        if self.is_on && !is_on {
+            self.forget();
+        }
+        (self.is_on, self.current) = (is_on, None);
     }
 
-    /// Whether somebody wants to know.
+    /// Nobody looks any more.
+    #[cold]
+    fn forget(&mut self) {
+        let (last, following) = (self.last, std::mem::take(&mut self.following));
+        *self = Self { last, following, ..Self::default() };
+    }
+
+    /// Whether somebody wants to know of some messages.
     #[inline]
     pub(crate) const fn is_on(&self) -> bool {
         self.is_on
     }
 
+    /// Whether somebody looks at the message that the step is about.
+    #[inline]
+    pub(crate) const fn is_about_one(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Whether somebody looks at the message of a debt.
+    pub(crate) fn knows(&self, debt: DebtId) -> bool {
+        self.debts.contains_key(&debt)
+    }
+
     fn begin(&mut self) -> u64 {
         self.last += 1;
-        self.current = self.last;
         self.last
     }
 
-    fn id_of(&self, ticket: Ticket) -> Option<u64> {
+    fn owe(&mut self, debt: DebtId, id: u64) {
+        if self.debts.insert(debt, id).is_none() {
+            self.following.opens(id);
+        }
+    }
+
+    fn give(&mut self, parcel: u64, id: u64) {
+        if self.parcels.insert(parcel, id).is_none() {
+            self.following.opens(id);
+        }
+    }
+
+    fn take_parcel(&mut self, parcel: u64) -> Option<u64> {
+        let id = self.parcels.remove(&parcel)?;
+        self.following.closes(id);
+        Some(id)
+    }
+
+    /// The number of a message that has a ticket. One that nobody waits for is known by what it is, once.
+    fn id_of(&mut self, ticket: Ticket, message: Option<&Message>) -> Option<u64> {
         match ticket {
             Ticket::Spooled { queue, ordinal } => self.spooled.get(&(queue, ordinal)).copied(),
             Ticket::Held { debt, .. } => self.debts.get(&debt).copied(),
-            Ticket::Loose { .. } => None,
+            Ticket::Loose { .. } => self.take_loose(message?),
         }
+    }
+
+    /// A message of the log has left its queue, by whatever way.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn spool_done(&mut self, queue: QueueId, ordinal: u32) {
+        if let Some(id) = self.spooled.remove(&(queue, ordinal)) {
+            self.following.closes(id);
+        }
+    }
+
+    fn give_loose(&mut self, message: &Message, id: u64) {
+        if self.loose_count < LOOSE_MAX {
+            self.loose_count += 1;
+            let loose = Loose { topic: message.topic.clone(), _payload: message.payload.clone(), id };
+            self.loose.entry(message.payload.as_ptr() as usize).or_default().push_back(loose);
+            self.following.opens(id);
+        }
+    }
+
+    fn take_loose(&mut self, message: &Message) -> Option<u64> {
+        let of_payload = message.payload.as_ptr() as usize;
+        let all = self.loose.get_mut(&of_payload)?;
+        let at = all.iter().position(|loose| loose.topic == message.topic)?;
+        let Loose { id, .. } = all.remove(at)?;
+        if all.is_empty() {
+            self.loose.remove(&of_payload);
+        }
+        self.loose_count -= 1;
+        self.following.closes(id);
+        Some(id)
+    }
+
+    /// What waits in a record for a queue has come out of it.
+    fn take_recorded(&mut self, sequence: u64, queue: QueueId) -> Option<u64> {
+        let waiting = self.recorded.get_mut(&sequence)?;
+        let at = waiting.iter().position(|(of, _)| *of == queue)?;
+        let (_, id) = waiting.remove(at);
+        if waiting.iter().all(|(_, id)| id.is_none()) {
+            self.recorded.remove(&sequence);
+        }
+        id
     }
 }
 
@@ -75,122 +184,200 @@ fn shown(message: &Message) -> impl std::fmt::Display + '_ {
 }
 
 impl<A: Ack, S: Sessions> Router<A, S> {
-    fn names(&self, routes: &[RouteId]) -> String {
-        let names: Vec<&str> = routes.iter().map(|route| &*self.routes[route.at()].name).collect();
-        names.join(", ")
+    fn names(&self, routes: &[RouteId]) -> Vec<Arc<str>> {
+        let mut routes = routes.to_vec();
+        routes.sort_unstable_by_key(|route| route.at());
+        routes.into_iter().map(|route| self.routes[route.at()].name.clone()).collect()
     }
 
-    fn queue_names(&self, queues: &[QueueId]) -> String {
-        let name = |queue: &QueueId| self.spool.key(queue.spool()).target;
-        queues.iter().map(name).collect::<Vec<_>>().join(", ")
+    fn target_of(&self, queue: QueueId) -> String {
+        self.spool.key(queue.spool()).target.to_owned()
     }
 
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn trace_received(&mut self, from: BrokerId, message: &Message, to: &[RouteId], debt: Option<DebtId>) {
-        let id = self.trace.begin();
-        if let Some(debt) = debt {
-            self.trace.debts.insert(debt, id);
+    /// The target of a ticket, where that is known by it.
+    fn target_of_ticket(&self, ticket: Ticket, to: Option<BrokerId>) -> Option<String> {
+        match ticket {
+            Ticket::Spooled { queue, .. } => Some(self.target_of(queue)),
+            Ticket::Held { set: Some(set), .. } | Ticket::Loose { set: Some(set), .. } => {
+                let named = self.targets.iter().find(|(_, target)| **target == Target::Set(set));
+                named.map(|(name, _)| name.to_string())
+            }
+            _ => to.map(|broker| self.brokers[broker.at()].name.to_string()),
         }
-        let (broker, routes, qos) = (&*self.brokers[from.at()].name, self.names(to), message.qos as u8);
-        debug!(id, broker, topic = %shown(message), qos, retain = message.retain, routes, "received");
     }
 
+    /// A message has come for these routes: somebody may want to know.
     #[cold]
     #[inline(never)]
-    pub(crate) fn trace_unrouted(&mut self, from: BrokerId, message: &Message) {
-        let (id, broker) = (self.trace.begin(), &*self.brokers[from.at()].name);
-        debug!(id, broker, topic = %shown(message), "received, and no route wants it");
+    pub(crate) fn trace_received(&mut self, from: BrokerId, message: &mut Message, routes: &[RouteId]) {
+        self.trace.current = None;
+        let (followers, said) = self.followers_of(from, message, routes);
+        if followers == 0 && !self.trace.logs {
+            return;
+        }
+        let id = self.trace.begin();
+        self.trace.current = Some(id);
+        let names = self.names(routes);
+        let (broker, qos) = (&*self.brokers[from.at()].name, message.qos as u8);
+        if names.is_empty() {
+            debug!(id, broker, topic = %shown(message), "received, and no route wants it");
+        } else {
+            let routes = names.join(", ");
+            debug!(id, broker, topic = %shown(message), qos, retain = message.retain, routes, "received");
+        }
+        if followers != 0 {
+            self.begin_journey(id, (followers, said), from, message);
+            self.trace.following.step(id, None, None, || What::Received { routes: names });
+        }
+    }
+
+    /// Its source waits for it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_owed(&mut self, debt: Option<DebtId>) {
+        if let (Some(debt), Some(id)) = (debt, self.trace.current) {
+            self.trace.owe(debt, id);
+        }
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_replayed(&mut self, route: RouteId, debt: DebtId, number: u64) {
-        let id = self.trace.begin();
-        self.trace.debts.insert(debt, id);
-        debug!(id, route = &*self.routes[route.at()].name, number, "a message that was put aside goes on");
+        self.trace.current = None;
+        if self.trace.logs {
+            let id = self.trace.begin();
+            self.trace.current = Some(id);
+            self.trace.owe(debt, id);
+            debug!(id, route = &*self.routes[route.at()].name, number, "a message that was put aside goes on");
+        }
     }
 
-    /// Before it is recorded in another queue.
+    /// It has been recorded in another queue.
     #[cold]
     #[inline(never)]
-    pub(crate) fn trace_moved(&mut self, ticket: Ticket, to: QueueId) {
-        let id = self.trace.id_of(ticket).unwrap_or_else(|| self.trace.begin());
-        self.forget_spooled(ticket);
-        self.trace.recorded.entry(to).or_default().push_back(id);
-        debug!(id, target = self.queue_names(&[to]), "moved to another target");
+    pub(crate) fn trace_moved(&mut self, ticket: Ticket, to: QueueId, sequence: u64) {
+        let known = self.trace.id_of(ticket, None);
+        let Some(id) = known.or_else(|| self.trace.logs.then(|| self.trace.begin())) else { return };
+        self.trace.following.opens(id);
+        self.trace.recorded.entry(sequence).or_default().push((to, Some(id)));
+        let target = self.target_of(to);
+        debug!(id, target, "moved to another target");
+        self.trace.following.step(id, None, Some(&target), || What::Moved);
+    }
+
+    /// It waits, to see whether its route is in a loop.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_held_back(&mut self, route: RouteId, parcel: &Parcel) {
+        let Some(id) = self.trace.current else { return };
+        self.trace.give(parcel.id, id);
+        let route = &self.routes[route.at()].name;
+        debug!(id, route = &**route, topic = %shown(&parcel.message), "held back for a moment");
+        self.trace.following.step(id, Some(route), None, || What::HeldBack);
+    }
+
+    /// And goes on.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_resumes(&mut self, parcel: &Parcel) {
+        self.trace.current = self.trace.take_parcel(parcel.id);
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_parcel(&mut self, route: RouteId, parcel: &Parcel) {
-        let id = self.trace.current;
-        self.trace.parcels.insert(parcel.id, id);
-        let route = &*self.routes[route.at()].name;
-        debug!(id, route, topic = %shown(&parcel.message), "to the plugins of its route");
+        let Some(id) = self.trace.current else { return };
+        self.trace.give(parcel.id, id);
+        if self.trace.following.follows(id) {
+            self.taps.watched.watch(parcel.id);
+        }
+        let route = &self.routes[route.at()].name;
+        debug!(id, route = &**route, topic = %shown(&parcel.message), "to the plugins of its route");
+        self.trace.following.step(id, Some(route), None, || What::Asked);
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_verdict(&mut self, part: Part, parcel: &Parcel, verdict: &Verdict) {
-        // What a plugin makes on a tick begins here.
-        let known = self.trace.parcels.remove(&parcel.id);
-        let id = known.unwrap_or_else(|| self.trace.begin());
-        self.trace.current = id;
-        let decided = match verdict {
-            Verdict::Onward => "onward".to_owned(),
-            Verdict::Outputs(outputs) => {
-                let topics: Vec<String> = outputs.iter().map(|(_, message)| shown(message).to_string()).collect();
-                format!("{} instead of it: {}", topics.len(), topics.join(", "))
-            }
-            Verdict::Drop(reason) => format!("drop: {reason:?}"),
-            Verdict::Failed => "failed".to_owned(),
-            Verdict::Park(why) => format!("park: {} of {}", why.kind, why.plugin),
-        };
-        let route = &*self.routes[part.route.at()].name;
-        debug!(id, route, topic = %shown(&parcel.message), decided, "its plugins have decided");
+        // What a plugin makes on a tick begins here, for the log.
+        let known = self.trace.take_parcel(parcel.id);
+        self.trace.current = known.or_else(|| self.trace.logs.then(|| self.trace.begin()));
+        let Some(id) = self.trace.current else { return };
+        let route = self.routes[part.route.at()].name.clone();
+        if self.trace.logs {
+            let decided = in_words(verdict);
+            debug!(id, route = &*route, topic = %shown(&parcel.message), decided, "its plugins have decided");
+        }
+        if self.trace.following.follows(id) {
+            let said = self.taps.said_of(parcel.id);
+            let outcome = outcome(verdict);
+            self.trace.following.step(id, Some(&route), None, || What::Decided { said, outcome });
+        }
+    }
+
+    /// A parcel was never asked about.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_undecided(&mut self, parcel: &Parcel) {
+        self.trace.current = self.trace.take_parcel(parcel.id);
+        if self.trace.current.is_some() {
+            self.taps.said_of(parcel.id);
+        }
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_filed(&mut self, debt: DebtId, part: Part, queues: &[QueueId], message: &Message) {
-        let id = self.trace.current;
-        self.trace.debts.insert(debt, id);
-        let (route, targets) = (&*self.routes[part.route.at()].name, self.queue_names(queues));
-        debug!(id, route, targets, topic = %shown(message), qos = message.qos as u8, "goes into the spool");
+        let Some(id) = self.trace.current else { return };
+        self.trace.owe(debt, id);
+        let route = self.routes[part.route.at()].name.clone();
+        let targets: Vec<String> = queues.iter().map(|queue| self.target_of(*queue)).collect();
+        let (qos, to) = (message.qos as u8, targets.join(", "));
+        debug!(id, route = &*route, targets = to, topic = %shown(message), qos, "goes into the spool");
+        for target in &targets {
+            let filed = || What::Filed { topic: message.topic.as_str().into(), qos };
+            self.trace.following.step(id, Some(&route), Some(target), filed);
+        }
     }
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn trace_passed(&mut self, to: BrokerId, entry: &Entry) {
-        let (id, message) = (self.trace.current, &entry.message);
+    pub(crate) fn trace_passed(&mut self, to: Option<BrokerId>, entry: &Entry) {
+        let Some(id) = self.trace.current else { return };
+        let message = &entry.message;
         if entry.ticket.is_loose() {
-            let loose = self.trace.loose.entry(to).or_default();
-            if loose.len() == LOOSE_MAX {
-                loose.pop_front();
-            }
-            loose.push_back((message.topic.clone(), id));
+            self.trace.give_loose(message, id);
         }
-        let broker = &*self.brokers[to.at()].name;
-        debug!(id, broker, topic = %shown(message), qos = message.qos as u8, "goes past the spool");
+        let (broker, qos) = (to.map(|to| &*self.brokers[to.at()].name), message.qos as u8);
+        debug!(id, broker, topic = %shown(message), qos, "goes past the spool");
+        let target = self.target_of_ticket(entry.ticket, to);
+        let passed = || What::Passed { topic: message.topic.as_str().into(), qos };
+        self.trace.following.step(id, None, target.as_deref(), passed);
     }
 
     /// Before a record is made of what is filed for a debt.
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_stashed(&mut self, debt: DebtId, stash: &Stash) {
-        let Some(id) = self.trace.debts.get(&debt).copied() else { return };
+        let id = self.trace.debts.get(&debt).copied();
         for name in stash.deliveries.iter().flat_map(|delivery| &delivery.queues) {
-            let Some(at) = self.queues.iter().position(|queue| queue.name == *name) else { continue };
-            self.trace.recorded.entry(QueueId::new(at)).or_default().push_back(id);
+            if let Some(at) = self.queues.iter().position(|queue| queue.name == *name) {
+                self.trace.stashed.push((QueueId::new(at), id));
+            }
         }
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_recorded(&mut self, sequence: u64, debts: &[DebtId]) {
+        let stashed = std::mem::take(&mut self.trace.stashed);
         for id in debts.iter().filter_map(|debt| self.trace.debts.get(debt)) {
             debug!(id, sequence, "recorded");
+            self.trace.following.step(*id, None, None, || What::Recorded { sequence });
+        }
+        stashed.iter().filter_map(|(_, id)| *id).for_each(|id| self.trace.following.opens(id));
+        if stashed.iter().any(|(_, id)| id.is_some()) {
+            self.trace.recorded.insert(sequence, stashed);
         }
     }
 
@@ -198,55 +385,73 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     #[inline(never)]
     pub(crate) fn trace_ready(&mut self, entry: &Entry, recovered: bool) {
         let Ticket::Spooled { queue, ordinal } = entry.ticket else { return };
-        let waits = if recovered { None } else { self.trace.recorded.get_mut(&queue).and_then(VecDeque::pop_front) };
-        let id = waits.unwrap_or_else(|| self.trace.begin());
+        let sequence = self.spool.sequence_of(queue.spool(), ordinal);
+        let known = sequence.and_then(|sequence| self.trace.take_recorded(sequence, queue));
+        let Some(id) = known.or_else(|| self.trace.logs.then(|| self.trace.begin())) else { return };
         self.trace.spooled.insert((queue, ordinal), id);
-        let target = self.queue_names(&[queue]);
+        let target = self.target_of(queue);
         debug!(id, target, topic = %shown(&entry.message), recovered, "durable, and waits for its target");
+        self.trace.following.step(id, None, Some(&target), || What::Durable);
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_sent(&mut self, to: BrokerId, ticket: Ticket, message: &Message) {
-        let id = self.trace.id_of(ticket).or_else(|| {
-            let loose = self.trace.loose.get_mut(&to)?;
-            let at = loose.iter().position(|(topic, _)| *topic == message.topic)?;
-            loose.remove(at).map(|(_, id)| id)
-        });
-        let broker = &*self.brokers[to.at()].name;
-        debug!(id, broker, topic = %shown(message), qos = message.qos as u8, "sent");
+        let Some(id) = self.trace.id_of(ticket, Some(message)) else { return };
+        let broker = &self.brokers[to.at()].name;
+        debug!(id, broker = &**broker, topic = %shown(message), qos = message.qos as u8, "sent");
+        let target = self.target_of_ticket(ticket, Some(to));
+        self.trace.following.step(id, None, target.as_deref(), || What::Sent { broker: broker.clone() });
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_completed(&mut self, by: BrokerId, ticket: Ticket, taken: bool) {
-        let Some(id) = self.trace.id_of(ticket) else { return };
-        self.forget_spooled(ticket);
-        debug!(id, broker = &*self.brokers[by.at()].name, taken, "acknowledged by its target");
+        let Some(id) = self.trace.id_of(ticket, None) else { return };
+        let broker = &self.brokers[by.at()].name;
+        debug!(id, broker = &**broker, taken, "acknowledged by its target");
+        let target = self.target_of_ticket(ticket, Some(by));
+        let acknowledged = || What::Acknowledged { broker: broker.clone(), taken };
+        self.trace.following.step(id, None, target.as_deref(), acknowledged);
     }
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn trace_dropped(&mut self, ticket: Ticket, reason: DropReason<'_>) {
-        let id = self.trace.id_of(ticket);
-        self.forget_spooled(ticket);
+    pub(crate) fn trace_dropped(&mut self, ticket: Ticket, message: Option<&Message>, reason: DropReason<'_>) {
+        let Some(id) = self.trace.id_of(ticket, message) else { return };
         debug!(id, reason = reason.word(), "ends on its way to a target");
+        let target = self.target_of_ticket(ticket, None);
+        let ended = || What::Ended { reason: reason.word().into() };
+        self.trace.following.step(id, None, target.as_deref(), ended);
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn trace_put_aside(&mut self, ticket: Ticket, message: &Message, number: u64) {
+        let Some(id) = self.trace.id_of(ticket, Some(message)) else { return };
+        debug!(id, number, "put aside on its way to a target");
+        let target = self.target_of_ticket(ticket, None);
+        self.trace.following.step(id, None, target.as_deref(), || What::Parked { number });
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_ended(&mut self, part: Part, reason: DropReason<'_>) {
         let known = part.debt.and_then(|debt| self.trace.debts.get(&debt).copied());
-        let id = known.unwrap_or(self.trace.current);
-        debug!(id, route = &*self.routes[part.route.at()].name, reason = reason.word(), "ends in its route");
+        let Some(id) = known.or(self.trace.current) else { return };
+        let route = &self.routes[part.route.at()].name;
+        debug!(id, route = &**route, reason = reason.word(), "ends in its route");
+        self.trace.following.step(id, Some(route), None, || What::Ended { reason: reason.word().into() });
     }
 
     #[cold]
     #[inline(never)]
     pub(crate) fn trace_twin(&mut self, route: RouteId, first: Option<DebtId>) {
-        let (id, route) = (self.trace.current, &*self.routes[route.at()].name);
+        let Some(id) = self.trace.current else { return };
+        let route = &self.routes[route.at()].name;
         let waits_for = first.and_then(|first| self.trace.debts.get(&first).copied());
-        debug!(id, route, waits_for, "another broker has brought it already");
+        debug!(id, route = &**route, waits_for, "another broker has brought it already");
+        self.trace.following.step(id, Some(route), None, || What::Twin);
     }
 
     #[cold]
@@ -255,12 +460,32 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Some(id) = self.trace.debts.remove(&debt) else { return };
         if let Creditor::Source(source, _) = to {
             debug!(id, broker = &*self.brokers[source.at()].name, "acknowledged to its source");
+            self.trace.following.step(id, None, None, || What::Settled);
         }
+        self.trace.following.closes(id);
     }
+}
 
-    fn forget_spooled(&mut self, ticket: Ticket) {
-        if let Ticket::Spooled { queue, ordinal } = ticket {
-            self.trace.spooled.remove(&(queue, ordinal));
+/// For the log.
+fn in_words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Onward => "onward".to_owned(),
+        Verdict::Outputs(outputs) => {
+            let topics: Vec<String> = outputs.iter().map(|(_, message)| shown(message).to_string()).collect();
+            format!("{} instead of it: {}", topics.len(), topics.join(", "))
         }
+        Verdict::Drop(reason) => format!("drop: {reason:?}"),
+        Verdict::Failed => "failed".to_owned(),
+        Verdict::Park(why) => format!("park: {} of {}", why.kind, why.plugin),
+    }
+}
+
+const fn outcome(verdict: &Verdict) -> Outcome {
+    match verdict {
+        Verdict::Onward => Outcome::Onward,
+        Verdict::Outputs(_) => Outcome::Replaced,
+        Verdict::Drop(_) => Outcome::Dropped,
+        Verdict::Failed => Outcome::Failed,
+        Verdict::Park(_) => Outcome::Parked,
     }
 }

@@ -22,8 +22,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let Arrival { message, ack, redelivered, .. } = arrival;
         let packet_id = ack.and_then(Ack::packet_id);
         let debt = self.owe(from, ack, message.weight_bytes(), routes, now);
-        if self.trace.is_on() {
-            self.trace_received(from, &message, routes, debt);
+        if self.trace.is_about_one() {
+            self.trace_owed(debt);
         }
         for at in routes {
             let first = debt.and_then(|debt| Some(First { debt, number: self.debts.get(debt)?.number }));
@@ -46,7 +46,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 }
                 Sight::Twin(first) => {
                     self.routes[at.at()].twins += 1;
-                    if self.trace.is_on() {
+                    if self.trace.is_about_one() {
                         self.trace_twin(*at, first.map(|first| first.debt));
                     }
                     if let Some(debt) = debt {

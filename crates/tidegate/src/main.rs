@@ -29,6 +29,7 @@ mod table;
 mod tap;
 mod test;
 mod top;
+mod trace;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -74,6 +75,8 @@ enum Command {
     Dropped(dropped::Arguments),
     /// Messages on their way, as they go: what comes, what each plugin says, what goes on.
     Tap(tap::Arguments),
+    /// Follows messages from their receipt to their end, with the time of each step.
+    Trace(trace::Arguments),
     /// Send nothing more to a broker; what is for it waits, or goes to others of its set.
     Pause(operate::OfBroker),
     /// Go on with a broker that was paused.
@@ -185,6 +188,7 @@ fn main() -> ExitCode {
         Command::Top(arguments) => top::top(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
         Command::Tap(arguments) => tap::tap(arguments),
+        Command::Trace(arguments) => trace::trace(arguments),
         Command::Pause(arguments) => operate::pause(&arguments, true),
         Command::Resume(arguments) => operate::pause(&arguments, false),
         Command::Reload(arguments) => operate::reload(&arguments),

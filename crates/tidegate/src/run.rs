@@ -4,7 +4,7 @@ use crate::{Failure, check, logs, runtime, supervisor};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tidegate_admin::{Admin, serve};
+use tidegate_admin::{Admin, export_traces, serve};
 use tidegate_gateway::{Gateway, Service};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Fail
         let serving = stop.child_token();
         let (supervised, asked) = (stop.child_token(), reload.clone());
         let started = |gateway: &Gateway| {
+            export_traces(gateway.console(), gateway.config().gateway.name.clone(), supervised.clone())?;
             tokio::task::spawn_local(supervisor::tell(gateway.console(), supervised));
             match admin {
                 Some(admin) => serve(admin, gateway.console(), logbook, file, asked, serving),

@@ -79,7 +79,7 @@ pub(crate) fn tap(arguments: Arguments) -> Result<(), Failure> {
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 /// A text in an address.
-fn coded(text: &str) -> String {
+pub(crate) fn coded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
@@ -122,7 +122,7 @@ fn lines(way: &Way, width: usize) -> Vec<Line> {
     all.into_iter().map(|(tone, text)| Line::new(tone, cut(&text, width))).collect()
 }
 
-fn message(message: &Message) -> String {
+pub(crate) fn message(message: &Message) -> String {
     let retain = if message.retain { ", retained" } else { "" };
     let payload = match (&message.payload, message.payload_bytes) {
         (Some(_), 0) => "empty".to_owned(),
@@ -133,7 +133,7 @@ fn message(message: &Message) -> String {
 }
 
 /// The time of the day at this machine's clock, in UTC as the log has it.
-fn clock(at_ms: u64) -> String {
+pub(crate) fn clock(at_ms: u64) -> String {
     let at: SystemTime = UNIX_EPOCH + Duration::from_millis(at_ms);
     let full = humantime::format_rfc3339_millis(at).to_string();
     full.get(11..23).unwrap_or(&full).to_owned()
@@ -159,6 +159,9 @@ mod tests {
     fn each_step_is_a_line() {
         let said = Said {
             plugin: "celsius".to_owned(),
+            version: "1a2b3c4d".to_owned(),
+            took_ms: 0.03,
+            of: 1,
             words: "onward".to_owned(),
             made: vec![shown("dev/3/temp", "{\"temp\":21.7}")],
         };

@@ -53,6 +53,12 @@ pub struct Message {
 pub struct Said {
     /// Which one.
     pub plugin: String,
+    /// Which version of it: the beginning of its component's digest.
+    pub version: String,
+    /// How long the call took in which it was asked.
+    pub took_ms: f64,
+    /// Of how many messages it was asked in that call.
+    pub of: u32,
     /// In words.
     pub words: String,
     /// What it has made of it, if anything.
@@ -96,8 +102,21 @@ pub enum Ending {
     HeldBack,
 }
 
+impl Said {
+    pub(super) fn of(said: &tidegate_gateway::Said, payloads: bool) -> Self {
+        Self {
+            plugin: said.plugin.to_string(),
+            version: said.version.to_string(),
+            took_ms: said.took.as_secs_f64() * 1000.0,
+            of: said.of,
+            words: said.words.clone(),
+            made: said.made.iter().map(|shown| Message::of(shown, payloads)).collect(),
+        }
+    }
+}
+
 impl Message {
-    fn of(shown: &tidegate_gateway::Shown, with_payload: bool) -> Self {
+    pub(super) fn of(shown: &tidegate_gateway::Shown, with_payload: bool) -> Self {
         let text = text(&shown.payload, shown.payload_bytes);
         Self {
             topic: shown.topic.to_string(),
@@ -130,15 +149,7 @@ impl Way {
             broker: way.broker.to_string(),
             route: way.route.as_ref().map(ToString::to_string),
             came: message(&way.came),
-            said: way
-                .said
-                .iter()
-                .map(|said| Said {
-                    plugin: said.plugin.to_string(),
-                    words: said.words.clone(),
-                    made: said.made.iter().map(message).collect(),
-                })
-                .collect(),
+            said: way.said.iter().map(|said| Said::of(said, payloads)).collect(),
             out: way
                 .out
                 .iter()

@@ -2,33 +2,27 @@
 //!
 //! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
 
+use super::keys::{Keys, Value};
 use crate::model::{
-    Admin, AdminTls, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, HeaderValue,
-    Limits, LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route, Source,
-    SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, TwinKey, Version, Will, Workers,
+    Admin, AdminTls, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
+    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route,
+    Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, TwinKey, Version, Will,
+    Workers,
 };
-use crate::values::size_text;
-use std::collections::{BTreeMap, HashSet};
-use std::fmt::{Debug, Display};
-use std::time::Duration;
 
-/// The value of a key.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
-    /// People may read it.
-    Told(String),
-    /// It is compared only.
-    Kept(String),
-}
+use std::collections::{BTreeMap, HashSet};
 
 /// All keys with their values, but of routes that are left out by name. What is not set is not there.
 pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<String, Value> {
-    let Config { gateway, brokers, sources, targets, plugins, routes, admin } = config;
-    let mut all = Keys { within: String::new(), all: BTreeMap::new() };
+    let Config { gateway, brokers, sources, targets, plugins, routes, admin, traces } = config;
+    let mut all = Keys::default();
     all.section("gateway", |keys| keys.gateway(gateway));
     all.told("plugins.engine", if gateway.interpreter { "interpreter" } else { "compiler" });
     if let Some(admin) = admin {
         all.section("admin", |keys| keys.admin(admin));
+    }
+    if let Some(traces) = traces {
+        all.section("traces", |keys| keys.traces(traces));
     }
     for (name, broker) in brokers {
         all.section(&format!("brokers.{name}"), |keys| match broker {
@@ -52,53 +46,7 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
     all.all
 }
 
-struct Keys {
-    /// The section, with a dot at its end; empty for the file.
-    within: String,
-    all: BTreeMap<String, Value>,
-}
-
 impl Keys {
-    fn section(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
-        let outer = self.within.len();
-        self.within = format!("{}{key}.", self.within);
-        fill(self);
-        self.within.truncate(outer);
-    }
-
-    fn told(&mut self, key: &str, value: impl Display) {
-        self.all.insert(format!("{}{key}", self.within), Value::Told(value.to_string()));
-    }
-
-    fn kept(&mut self, key: &str, value: impl Into<String>) {
-        self.all.insert(format!("{}{key}", self.within), Value::Kept(value.into()));
-    }
-
-    /// A word of an enum, as it is in the file but for its case.
-    fn word(&mut self, key: &str, value: impl Debug) {
-        let mut word = String::new();
-        for c in format!("{value:?}").chars() {
-            if c.is_ascii_uppercase() && !word.is_empty() {
-                word.push('-');
-            }
-            word.push(c.to_ascii_lowercase());
-        }
-        self.told(key, word);
-    }
-
-    fn size(&mut self, key: &str, bytes: u64) {
-        self.told(key, size_text(bytes));
-    }
-
-    fn time(&mut self, key: &str, time: Duration) {
-        self.told(key, humantime::format_duration(time));
-    }
-
-    fn list(&mut self, key: &str, list: impl IntoIterator<Item = impl Display>) {
-        let list: Vec<String> = list.into_iter().map(|one| format!("\"{one}\"")).collect();
-        self.told(key, format!("[{}]", list.join(", ")));
-    }
-
     fn gateway(&mut self, gateway: &Gateway) {
         let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters, hop_limit, interpreter: _ } =
             gateway;
@@ -162,13 +110,7 @@ impl Keys {
         username.iter().for_each(|name| self.told("username", name));
         password.iter().for_each(|secret| self.kept("password", format!("{secret:?}")));
         self.told("max_qos", *max_qos as u8);
-        for header in headers {
-            let value = match &header.value {
-                HeaderValue::Text(text) => format!("text {text}"),
-                HeaderValue::Secret(secret) => format!("{secret:?}"),
-            };
-            self.kept(&format!("headers.{}", quoted(&header.name)), value);
-        }
+        self.headers(headers);
         self.time("keep_alive", *keep_alive);
         self.told("receive_maximum", receive_maximum);
         self.size("max_packet_size", u64::from(*max_packet_size));
@@ -226,6 +168,27 @@ impl Keys {
         self.time("connect_timeout", *connect_timeout);
         tls.iter().for_each(|tls| self.section("tls", |keys| keys.tls(tls)));
         self.section("spool", |keys| keys.spool(spool));
+    }
+
+    fn headers(&mut self, headers: &[Header]) {
+        for header in headers {
+            let value = match &header.value {
+                HeaderValue::Text(text) => format!("text {text}"),
+                HeaderValue::Secret(secret) => format!("{secret:?}"),
+            };
+            self.kept(&format!("headers.{}", quoted(&header.name)), value);
+        }
+    }
+
+    fn traces(&mut self, traces: &Traces) {
+        let Traces { endpoint, headers, tls, one_in, rate } = traces;
+        self.told("endpoint", endpoint);
+        self.headers(headers);
+        if let Some(tls) = tls {
+            self.section("tls", |keys| keys.tls(tls));
+        }
+        self.told("one_in", one_in);
+        self.told("rate", rate);
     }
 
     fn tls(&mut self, tls: &Tls) {

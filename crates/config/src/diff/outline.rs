@@ -1,6 +1,7 @@
 //! A configuration as a list of keys and values that can be compared, and shown to another process.
 
-use super::lay_out::{Value, lay_out};
+use super::keys::Value;
+use super::lay_out::lay_out;
 use super::{Change, ChangeKind, Touched, touched};
 use crate::model::{Config, Route};
 use serde_json::json;

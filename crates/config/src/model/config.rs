@@ -5,6 +5,7 @@ use super::broker::Broker;
 use super::remap::Remap;
 use super::source::{Source, SourceSet};
 use super::spool::SpoolSettings;
+use super::traces::Traces;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where metrics and health are served, if anywhere.
     pub admin: Option<Admin>,
+    /// Whom traces are sent to, if anybody.
+    pub traces: Option<Traces>,
 }
 
 impl Config {

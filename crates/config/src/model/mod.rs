@@ -10,6 +10,7 @@ mod source;
 mod spool;
 mod status;
 mod template;
+mod traces;
 
 pub use admin::{Admin, AdminAddr, AdminTls};
 pub use broker::{
@@ -29,3 +30,4 @@ pub use spool::{SpoolSettings, WhenFull};
 pub use status::Status;
 pub(crate) use template::Part;
 pub use template::{Template, TemplateError};
+pub use traces::{CollectorUrl, Traces};

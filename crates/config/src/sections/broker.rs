@@ -82,9 +82,13 @@ fn read_link(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway
         value.error("there is a `password` without a `username`, which only MQTT 5 has", hint);
     }
     let scheme = url.as_ref().map(|url| url.scheme);
-    let carrier =
-        |scheme: Scheme| Carrier { scheme: scheme.as_str(), is_tls: scheme.is_tls(), with_tls: "mqtts:// or wss://" };
-    let tls = read_tls(&mut section, name, scheme.map(carrier));
+    let carrier = |scheme: Scheme| Carrier {
+        to: "a broker",
+        scheme: scheme.as_str(),
+        is_tls: scheme.is_tls(),
+        with_tls: "mqtts:// or wss://",
+    };
+    let tls = read_tls(&mut section, &format!("brokers.{name}"), scheme.map(carrier));
     let headers = section.take("headers").map(|value| {
         context.place(format!("brokers.{name}.headers"), &value.at);
         read_headers(&value, scheme)

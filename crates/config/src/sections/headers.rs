@@ -1,4 +1,4 @@
-//! Reads `headers`: what the request for a WebSocket says beside the usual (RFC 6455 section 4.1).
+//! Reads `headers`: what a request says beside the usual: that for a WebSocket (RFC 6455 section 4.1), or one with traces.
 
 use super::secret::read_secret;
 use crate::bounds;
@@ -7,10 +7,12 @@ use crate::tree::Value;
 use crate::values::shown;
 use toml::de::DeValue;
 
-/// What the handshake itself says.
-const OURS: [&str; 9] = [
+/// What the request itself says.
+const OURS: [&str; 11] = [
     "connection",
     "content-length",
+    "content-type",
+    "host",
     "sec-websocket-accept",
     "sec-websocket-extensions",
     "sec-websocket-key",
@@ -47,7 +49,7 @@ pub(crate) fn read_headers(value: &Value<'_, '_, '_, '_>, scheme: Option<Scheme>
         }
         let lower = name.to_ascii_lowercase();
         if OURS.contains(&&*lower) {
-            context.error(&at, format!("the header `{name}` is the handshake's own"), "leave it out");
+            context.error(&at, format!("the header `{name}` is the request's own"), "leave it out");
             continue;
         }
         if headers.iter().any(|before| before.name.eq_ignore_ascii_case(name)) {

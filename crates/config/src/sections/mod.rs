@@ -24,6 +24,7 @@ mod status;
 mod target_set;
 mod text;
 mod tls;
+mod traces;
 mod ways_back;
 
 pub(crate) use route::WrittenRoute;
@@ -133,8 +134,9 @@ pub(crate) fn read(context: &Context<'_>, root: &DeTable<'_>, presets: BTreeMap<
         }
     }
     let admin = root.section("admin", "[admin]").and_then(admin::read_admin);
+    let traces = root.section("traces", "[traces]").and_then(traces::read_traces);
     root.finish();
-    let mut config = Config { gateway, brokers, sources, targets, plugins, routes, admin };
+    let mut config = Config { gateway, brokers, sources, targets, plugins, routes, admin, traces };
     ways_back::fill(&mut config);
     shared_sessions::end(&mut config, &written);
     Draft { config, written }

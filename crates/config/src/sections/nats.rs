@@ -74,8 +74,13 @@ pub(super) fn read_nats(mut section: Section<'_, '_, '_, '_>, name: &str, gatewa
         context.place(format!("brokers.{name}.password"), &value.at);
         read_secret(&value, "password")
     });
-    let carrier = Carrier { scheme: if is_secure { "tls" } else { "nats" }, is_tls: is_secure, with_tls: "tls://" };
-    let tls = read_tls(&mut section, name, Some(carrier));
+    let carrier = Carrier {
+        to: "a broker",
+        scheme: if is_secure { "tls" } else { "nats" },
+        is_tls: is_secure,
+        with_tls: "tls://",
+    };
+    let tls = read_tls(&mut section, &format!("brokers.{name}"), Some(carrier));
     if tls.as_ref().is_some_and(|tls| tls.server_name.is_some() || !tls.alpn.is_empty()) {
         let what = "each server of NATS has a name of its own, and none speaks ALPN";
         context.error(&section.at, what, "leave out `server_name` and `alpn` of `tls`");

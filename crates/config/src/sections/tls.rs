@@ -1,4 +1,4 @@
-//! Reads `tls` of a broker.
+//! Reads `tls` of a broker, and of a collector of traces.
 
 use super::secret::read_secret;
 use crate::bounds;
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 /// What a url says of TLS.
 pub(super) struct Carrier {
+    /// Whom it leads to.
+    pub(super) to: &'static str,
     /// As written.
     pub(super) scheme: &'static str,
     /// Whether that is with TLS.
@@ -17,14 +19,15 @@ pub(super) struct Carrier {
     pub(super) with_tls: &'static str,
 }
 
-/// What a link needs for TLS; `None` where its url has none.
-pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, carrier: Option<Carrier>) -> Option<Tls> {
-    let value = broker.take("tls");
+/// What a connection needs for TLS; `None` where its url has none.
+/// `whose` is the section as its keys are named, such as `brokers.home`.
+pub(super) fn read_tls(of: &mut Section<'_, '_, '_, '_>, whose: &str, carrier: Option<Carrier>) -> Option<Tls> {
+    let value = of.take("tls");
     let Some(value) = value else {
         return carrier.is_some_and(|carrier| carrier.is_tls).then(Tls::default);
     };
-    if let Some(Carrier { scheme, is_tls: false, with_tls }) = carrier {
-        let what = format!("`tls` says nothing to a broker at {scheme}://");
+    if let Some(Carrier { to, scheme, is_tls: false, with_tls }) = carrier {
+        let what = format!("`tls` says nothing to {to} at {scheme}://");
         value.error(what, format!("write the url with {with_tls}, or leave out `tls`"));
     }
     let mut section = value.section("tls = { ca = \"ca.pem\" }")?;
@@ -41,7 +44,7 @@ pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, carrier
         if !section.has("key") {
             value.error("`key_password` needs its `key`", "add `key = \"...\"` and `cert`, or leave it out");
         }
-        context.place(format!("brokers.{name}.tls.key_password"), &value.at);
+        context.place(format!("{whose}.tls.key_password"), &value.at);
         read_secret(&value, "passphrase")
     });
     let fingerprint = section.text("fingerprint").and_then(|text| {
@@ -76,11 +79,11 @@ pub(super) fn read_tls(broker: &mut Section<'_, '_, '_, '_>, name: &str, carrier
     section.finish();
     for (place, certificates) in [("tls.ca", &ca), ("tls.cert", &cert)] {
         let Some(certificates) = certificates else { continue };
-        context.place(format!("brokers.{name}.{place}"), &certificates.at);
+        context.place(format!("{whose}.{place}"), &certificates.at);
         context.uses_file(FileKind::Certificates(certificates.value.clone()), &certificates.at);
     }
     if let Some(key) = &key {
-        context.place(format!("brokers.{name}.tls.key"), &key.at);
+        context.place(format!("{whose}.tls.key"), &key.at);
         context.uses_file(FileKind::Private { what: "private key", path: key.value.clone() }, &key.at);
     }
     let path = |file: Option<At<PathBuf>>| file.map(|file| file.value);

@@ -206,7 +206,8 @@ impl Stage {
             }
             Admission::Wait(_) => {}
         }
-        self.counters.asked_ns.add(now.elapsed().as_nanos() as u64);
+        let took = now.elapsed();
+        self.counters.asked_ns.add(took.as_nanos() as u64);
         self.tell_of_lost_guests().await;
         let (mut passed, mut changed, mut dropped) = (0, 0, 0);
         for outcome in &outcomes[first..] {
@@ -239,13 +240,14 @@ impl Stage {
             outcomes.extend(std::iter::repeat_with(open).take(missing));
         }
         if self.watched.is_on() {
-            self.tell_watched(inputs, &outcomes[first..]);
+            self.tell_watched(inputs, &outcomes[first..], took);
         }
     }
 
     /// Tells whoever looks what was said of which message.
     #[cold]
-    fn tell_watched(&self, inputs: &[Input<'_>], outcomes: &[Outcome]) {
+    fn tell_watched(&self, inputs: &[Input<'_>], outcomes: &[Outcome], took: Duration) {
+        let version: Arc<str> = super::build::short(self.instance.plugin().digest()).into();
         for at in self.watched.of(inputs.iter().map(|input| input.id)) {
             let (input, outcome) = (&inputs[at], &outcomes[at]);
             let (words, made) = match outcome {
@@ -266,7 +268,8 @@ impl Stage {
                 Outcome::Retry(reason) => (format!("wants to be asked again: {reason}"), Vec::new()),
                 Outcome::Fault(fault) => (format!("failed: {fault}"), Vec::new()),
             };
-            self.watched.say(input.id, Said { plugin: self.name.clone(), words, made });
+            let (plugin, version, of) = (self.name.clone(), version.clone(), inputs.len() as u32);
+            self.watched.say(input.id, Said { plugin, version, took, of, words, made });
         }
     }
 

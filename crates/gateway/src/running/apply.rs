@@ -118,6 +118,7 @@ impl Gateway {
         self.set_probes(&config);
         self.subscribe(&config, &before);
         self.tell_status(&config, &before);
+        inner.traced.want(config.traces.as_ref());
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = Arc::new(written);
         inner.last_reloads.borrow_mut().applied(changes.clone());

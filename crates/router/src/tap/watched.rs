@@ -3,6 +3,7 @@
 use ahash::AHashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tidegate_message::Message;
 
 /// So much is kept of what plugins say of one message.
@@ -44,6 +45,12 @@ impl Shown {
 pub struct Said {
     /// Which one.
     pub plugin: Arc<str>,
+    /// Which version of it: the beginning of its component's digest.
+    pub version: Arc<str>,
+    /// How long the call took in which it was asked.
+    pub took: Duration,
+    /// Of how many messages it was asked in that call.
+    pub of: u32,
     /// In words.
     pub words: String,
     /// What it has made of it, if anything.
@@ -80,9 +87,9 @@ impl Watched {
         taken
     }
 
-    pub(crate) fn forget_all(&self) {
-        self.said().clear();
-        self.is_on.store(false, Relaxed);
+    /// The same, and it is kept.
+    pub(crate) fn read(&self, parcel: u64) -> Vec<Said> {
+        self.said().get(&parcel).cloned().unwrap_or_default()
     }
 
     /// Of these parcels, those that somebody looks at.

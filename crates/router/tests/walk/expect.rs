@@ -110,6 +110,13 @@ impl Play {
         }
     }
 
+    /// Every message that somebody has followed has been told to its end.
+    pub(crate) fn check_all_told(&mut self) {
+        self.router.take_journeys(self.now().at);
+        let open: Vec<_> = self.router.journeys_under_way().collect();
+        assert!(open.is_empty(), "these are not told to their end: {open:#?}");
+    }
+
     pub(crate) fn check_all_arrived(&mut self) {
         self.count_dropped();
         let mut parked: BTreeSet<(String, Stamp)> = BTreeSet::new();

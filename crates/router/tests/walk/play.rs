@@ -37,10 +37,12 @@ pub(crate) struct Play {
     /// Routes as the router knows them, those of before included, with whether they are configured.
     pub(crate) views: BTreeMap<String, (RouteView, bool)>,
     pub(crate) ledger: Ledger,
+    /// Somebody follows every message.
+    pub(crate) follows: bool,
 }
 
 impl Play {
-    pub(crate) fn new(setup: Setup, window: usize, goes_at_once: bool) -> Self {
+    pub(crate) fn new(setup: Setup, window: usize, goes_at_once: bool, follows: bool) -> Self {
         let disk = SimDisk::new();
         let now = Moment { at: *START, us: START_US };
         let buffers = Shared::default();
@@ -60,19 +62,23 @@ impl Play {
             pipelines: BTreeMap::new(),
             views: BTreeMap::new(),
             ledger: Ledger::default(),
+            follows,
         };
         play.start();
         play
     }
 
     pub(crate) fn tell(story: &Story) {
-        let mut play = Self::new(story.setup.clone(), story.window, story.goes_at_once);
+        // Who follows changes nothing.
+        let follows = story.steps.len() % 2 == 1;
+        let mut play = Self::new(story.setup.clone(), story.window, story.goes_at_once, follows);
         for step in &story.steps {
             play.step(step);
         }
         play.drain();
         play.check_all_ended();
         play.check_all_arrived();
+        play.check_all_told();
     }
 
     pub(crate) fn now(&self) -> Moment {

@@ -5,7 +5,7 @@ use crate::play::Play;
 use crate::setup::ROUTES;
 use crate::target::{InFlight, Session, Stage};
 use std::collections::BTreeMap;
-use tidegate_router::Router;
+use tidegate_router::{Only, Router, Sampling, Wanted};
 use tidegate_testkit::SimDisk;
 
 impl Play {
@@ -45,6 +45,18 @@ impl Play {
     /// The start of a process: everything is configured, sessions go on where they were, sources send again.
     pub(crate) fn start(&mut self) {
         let now = self.now();
+        if self.follows {
+            let all = Wanted {
+                filter: tidegate_message::TopicFilter::new("#").expect("a filter"),
+                broker: None,
+                route: None,
+                contains: None,
+                only: Only::All,
+                rate: u32::MAX,
+            };
+            self.router.follow_messages(all).expect("nobody else follows");
+            self.router.sample_messages(Some(Sampling { one_in: 3, rate: u32::MAX }));
+        }
         for (name, is_link) in self.setup.brokers() {
             let id = self.router.add_broker(&name, is_link);
             self.ids.insert(name, id);
