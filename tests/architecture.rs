@@ -1,5 +1,6 @@
 //! The house keeps its shape: arrows between crates point down only, big names stand in one crate each, files stay small.
 
+mod events;
 mod rooms;
 
 use serde_json::Value;

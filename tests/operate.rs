@@ -4,6 +4,7 @@ mod access;
 mod any_request;
 mod api;
 mod collected;
+mod events;
 mod metrics;
 mod page;
 mod paused;

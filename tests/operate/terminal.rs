@@ -14,7 +14,7 @@ fn status_is_a_screen_of_facts() {
     eventually("all came", PATIENCE, || house.get("status")["waiting"] == 10);
     let said = house.says(&["status"]);
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].starts_with("test 0.1.0: not ready, up "), "{said}");
+    assert!(lines[0].starts_with(concat!("test ", env!("CARGO_PKG_VERSION"), ": not ready, up ")), "{said}");
     for words in [
         "  target cloud: none of its members is connected",
         "what runs is the file on disk, read at the start, ",

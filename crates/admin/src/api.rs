@@ -25,6 +25,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/status", get(status))
         .route("/api/v1/layout", get(layout))
         .route("/api/v1/log", get(log))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/stream", get(stream))
         .route("/api/v1/dropped", get(dropped))
         .route("/api/v1/tap", get(tap))
@@ -63,6 +64,7 @@ pub(crate) struct Outcome {
         status,
         layout,
         log,
+        events,
         stream,
         dropped,
         tap,
@@ -116,6 +118,15 @@ async fn layout(State(shared): State<Shared>) -> Response {
 ), responses((status = 200, description = "The oldest first", body = Vec<LogLine>)))]
 async fn log(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     let lines: Vec<Arc<LogLine>> = shared.logbook.after(query::number(query.as_deref(), "after").unwrap_or(0));
+    json(&lines.iter().map(|line| &**line).collect::<Vec<_>>())
+}
+
+/// The last events: lines of the log that have a name.
+#[utoipa::path(get, path = "/api/v1/events", params(
+    ("after" = Option<u64>, Query, description = "Only events with a higher number"),
+), responses((status = 200, description = "The oldest first", body = Vec<LogLine>)))]
+async fn events(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let lines = shared.logbook.events_after(query::number(query.as_deref(), "after").unwrap_or(0));
     json(&lines.iter().map(|line| &**line).collect::<Vec<_>>())
 }
 

@@ -134,7 +134,12 @@ async fn replace(shared: Shared, seen: Option<String>, words: String) -> Respons
         let words = format!("{}: {error}; save it there as a user who may: `tidegate apply`\n", file.display());
         return text(StatusCode::CONFLICT, words);
     }
-    tracing::info!(file = %file.display(), digest = digest(&words), "a configuration was saved through the admin server");
+    tracing::info!(
+        name: "saved",
+        file = %file.display(),
+        digest = digest(&words),
+        "a configuration was saved through the admin server"
+    );
     let counts = |snapshot: &tidegate_gateway::Snapshot| (snapshot.reloads, snapshot.reloads_refused);
     let (began, counted) = (Instant::now(), counts(&before));
     loop {

@@ -170,7 +170,7 @@ impl<'a> Sender<'a> {
         match outcome.unwrap_or_else(|_| late()) {
             Ok(rejected) => {
                 if self.failure.take().is_some() {
-                    tracing::info!(%endpoint, "the collector of traces is there again");
+                    tracing::info!(name: "traces_back", %endpoint, "the collector of traces is there again");
                 }
                 if let Some(words) = rejected {
                     tracing::warn!(%endpoint, words, "the collector of traces has rejected some of what it was sent");
@@ -201,7 +201,7 @@ impl<'a> Sender<'a> {
 
     fn tell(&mut self, words: String, what: &str) {
         if self.failure.as_ref() != Some(&words) {
-            tracing::warn!(endpoint = %self.traces.endpoint, reason = words, "{what}");
+            tracing::warn!(name: "traces_away", endpoint = %self.traces.endpoint, reason = words, "{what}");
             self.failure = Some(words);
         }
     }

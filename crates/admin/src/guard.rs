@@ -116,7 +116,7 @@ pub(crate) async fn pass(guard: Arc<Guard>, request: Request, next: Next) -> Res
     if let Err(denied) = guard.allows(peer, request.headers(), role) {
         guard.count(denied.reason());
         if denied == Denied::WrongToken {
-            tracing::warn!(%method, path, ?peer, "the admin server was shown a wrong token");
+            tracing::warn!(name: "token_refused", %method, path, ?peer, "the admin server was shown a wrong token");
             tokio::time::sleep(WRONG_TOKEN_COSTS).await;
         }
         let status = match denied {
@@ -129,7 +129,7 @@ pub(crate) async fn pass(guard: Arc<Guard>, request: Request, next: Next) -> Res
     if role == Role::Control {
         // Who operates a gateway is told in its log.
         let status = answer.status().as_u16();
-        tracing::info!(%method, path, ?peer, status, "operated through the admin server");
+        tracing::info!(name: "operated", %method, path, ?peer, status, "operated through the admin server");
     }
     answer
 }

@@ -17,6 +17,7 @@ mod access;
 mod api;
 pub mod apply;
 mod configuration;
+pub mod events;
 mod explain;
 mod export;
 mod guard;

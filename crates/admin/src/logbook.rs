@@ -3,6 +3,7 @@
 //! A [`Recorder`] is a layer of `tracing`: what it sees is kept here, as many lines as there is room for. Whoever reads says
 //! which line he had last; what is gone by then he is told the number of.
 
+use crate::events;
 use crate::model::LogLine;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Debug, Write};
@@ -14,8 +15,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-/// So many lines are kept.
+/// So many lines are kept, and so many of those that are events.
 const LINES_MAX: usize = 1_000;
+const EVENTS_MAX: usize = 1_000;
 
 /// No more of a line, or of one of its fields.
 const TEXT_BYTES_MAX: usize = 2_000;
@@ -23,9 +25,27 @@ const TEXT_BYTES_MAX: usize = 2_000;
 /// The last lines of the log. Clones are the same.
 #[derive(Debug, Clone)]
 pub struct Logbook {
-    kept: Arc<Mutex<VecDeque<Arc<LogLine>>>>,
+    kept: Arc<Mutex<Kept>>,
     /// The number of the last line.
     last: Arc<watch::Sender<u64>>,
+}
+
+/// In order.
+#[derive(Debug, Default)]
+struct Kept {
+    lines: VecDeque<Arc<LogLine>>,
+    events: VecDeque<Arc<LogLine>>,
+}
+
+fn push(all: &mut VecDeque<Arc<LogLine>>, line: Arc<LogLine>, most: usize) {
+    if all.len() == most {
+        all.pop_front();
+    }
+    all.push_back(line);
+}
+
+fn after(all: &VecDeque<Arc<LogLine>>, number: u64) -> Vec<Arc<LogLine>> {
+    all.range(all.partition_point(|line| line.number <= number)..).cloned().collect()
 }
 
 impl Default for Logbook {
@@ -40,22 +60,27 @@ impl Logbook {
         Recorder(self.clone())
     }
 
-    fn keep(&self, level: Level, message: String, fields: BTreeMap<String, String>) {
+    fn keep(&self, level: Level, event: Option<&'static str>, words: Words) {
         let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() == LINES_MAX {
-            kept.pop_front();
-        }
         let number = *self.last.borrow() + 1;
-        kept.push_back(Arc::new(LogLine { number, at_ms, level: level.to_string(), message, fields }));
+        let (Words { message, fields }, event) = (words, event.map(str::to_owned));
+        let line = Arc::new(LogLine { number, at_ms, level: level.to_string(), message, fields, event });
+        if line.event.is_some() {
+            push(&mut kept.events, line.clone(), EVENTS_MAX);
+        }
+        push(&mut kept.lines, line, LINES_MAX);
         self.last.send_replace(number);
     }
 
     /// All that are kept and came after this one, the oldest first.
     pub fn after(&self, number: u64) -> Vec<Arc<LogLine>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = kept.partition_point(|line| line.number <= number);
-        kept.range(from..).cloned().collect()
+        after(&self.kept.lock().unwrap_or_else(PoisonError::into_inner).lines, number)
+    }
+
+    /// The same of those that are events, of which more are kept than of other lines.
+    pub(crate) fn events_after(&self, number: u64) -> Vec<Arc<LogLine>> {
+        after(&self.kept.lock().unwrap_or_else(PoisonError::into_inner).events, number)
     }
 
     /// Says when there are more.
@@ -72,7 +97,7 @@ impl<S: Subscriber> Layer<S> for Recorder {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut words = Words::default();
         event.record(&mut words);
-        self.0.keep(*event.metadata().level(), words.message, words.fields);
+        self.0.keep(*event.metadata().level(), events::named(event.metadata().name()), words);
     }
 }
 
@@ -132,6 +157,22 @@ mod tests {
         let last = logbook.after(LINES_MAX as u64)[0].clone();
         assert_eq!((last.number, last.message.len()), (LINES_MAX as u64 + 1, TEXT_BYTES_MAX));
         assert_eq!(logbook.after(LINES_MAX as u64 + 1), []);
+    }
+
+    #[test]
+    fn events_are_kept_however_much_else_is_said() {
+        let logbook = Logbook::default();
+        let subscriber = tracing_subscriber::registry().with(logbook.recorder());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(name: "failover", set = "cloud", "words");
+            tracing::info!(name: "of no table", "others");
+            (0..LINES_MAX).for_each(|n| tracing::info!(n, "chatter"));
+        });
+        let events = logbook.events_after(0);
+        assert_eq!(events.iter().map(|line| line.event.as_deref()).collect::<Vec<_>>(), [Some("failover")]);
+        assert_eq!((events[0].number, events[0].fields["set"].as_str()), (1, "cloud"));
+        assert_eq!(logbook.events_after(1), []);
+        assert!(logbook.after(0).iter().all(|line| line.event.is_none()));
     }
 
     #[test]

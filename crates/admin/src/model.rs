@@ -423,4 +423,7 @@ pub struct LogLine {
     pub message: String,
     /// What it is about, such as `broker`, `route` or `plugin`.
     pub fields: BTreeMap<String, String>,
+    /// What has happened, by a name that stays; not there where it is no event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
 }

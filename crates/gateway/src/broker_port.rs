@@ -92,7 +92,13 @@ impl Port for BrokerPort {
         match status {
             Status::Up { version, bridge, connected, session_expiry_asked_s } => {
                 let speaks = format!("{version}{}", if *bridge { " bridge" } else { "" });
-                tracing::info!(broker, version = speaks, session_present = connected.session_present, "connected");
+                tracing::info!(
+                    name: "connected",
+                    broker,
+                    version = speaks,
+                    session_present = connected.session_present,
+                    "connected"
+                );
                 let now = Instant::now();
                 path.came_up(self.broker, speaks, connected.session_present, now);
                 path.end_mut(self.broker).retain_flag = RetainFlag::on(*version, *bridge);
@@ -107,15 +113,34 @@ impl Port for BrokerPort {
             }
             Status::SessionLost { republished } => {
                 path.end_mut(self.broker).sessions_lost += 1;
-                tracing::warn!(broker, republished, "the broker had forgotten our session: sending again");
+                tracing::warn!(
+                    name: "session_lost",
+                    broker,
+                    republished,
+                    "the broker had forgotten our session: sending again"
+                );
             }
             Status::SubscribeRefused { filter, words, again_in } => {
                 let filter = filter.as_str().escape_debug();
-                tracing::error!(broker, %filter, reason = words, ?again_in, "the broker does not let us subscribe");
+                tracing::error!(
+                    name: "subscription_refused",
+                    broker,
+                    %filter,
+                    reason = words,
+                    ?again_in,
+                    "the broker does not let us subscribe"
+                );
             }
             Status::GrantedLess { filter, asked, granted } => {
                 let filter = filter.as_str().escape_debug();
-                tracing::warn!(broker, %filter, asked, granted, "the broker grants a lower QoS");
+                tracing::warn!(
+                    name: "subscription_reduced",
+                    broker,
+                    %filter,
+                    asked,
+                    granted,
+                    "the broker grants a lower QoS"
+                );
             }
             Status::Habit(habit) => tracing::warn!(broker, "{habit}"),
             Status::Down { error, then: Some(then), .. } => {
@@ -167,7 +192,7 @@ impl DataPath {
         if was_up || end.last_error.as_ref() != Some(&words) {
             // Nobody needs its nanoseconds.
             let retry_in = Duration::from_millis(retry_in.as_millis() as u64);
-            tracing::warn!(broker = &*name, error = words, ?retry_in, "not connected");
+            tracing::warn!(name: "disconnected", broker = &*name, error = words, ?retry_in, "not connected");
         }
         if was_up && let Some(last) = end.connections.back_mut() {
             last.ended = Some((SystemTime::now(), words.clone()));

@@ -47,7 +47,14 @@ impl Behind {
     pub(crate) fn tell(&mut self, backlogs: Vec<Backlog>, now: Instant, now_ms: u64) -> bool {
         let more = backlogs.iter().any(|backlog| backlog.messages > 0);
         for CaughtUp { target, messages, took, waited } in self.look(backlogs, now, now_ms) {
-            tracing::info!(target_name = target, messages, ?took, ?waited, "caught up: what had waited is delivered");
+            tracing::info!(
+                name: "caught_up",
+                target_name = target,
+                messages,
+                ?took,
+                ?waited,
+                "caught up: what had waited is delivered"
+            );
         }
         more
     }

@@ -215,7 +215,7 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, Broker, JoinHand
             completed_until.run_until_cancelled(rest.complete(missing, users)).await;
         });
         if let Err(error) = broker.run(listeners, stop).await {
-            tracing::error!(broker = name, %error, "the box's own broker has stopped");
+            tracing::error!(name: "broker_stopped", broker = name, %error, "the box's own broker has stopped");
         }
         let _ = feeding.await;
         let _ = completing.await;
@@ -274,7 +274,12 @@ impl Rest {
         let mut said = String::new();
         loop {
             if wrong.words != said {
-                tracing::error!(broker = self.name, error = wrong.words, "not started: nobody is let in");
+                tracing::error!(
+                    name: "broker_not_started",
+                    broker = self.name,
+                    error = wrong.words,
+                    "not started: nobody is let in"
+                );
                 self.say(Some(&wrong.words));
                 said.clone_from(&wrong.words);
             }
@@ -283,7 +288,7 @@ impl Rest {
                 Ok(users) => {
                     let allow = self.allow_control_characters;
                     self.broker.reconfigure(settings(&self.name, config, users, allow));
-                    tracing::info!(broker = self.name, "the user file can be used now");
+                    tracing::info!(name: "broker_started_late", broker = self.name, "the user file can be used now");
                     return;
                 }
                 Err(again) => wrong = again,
@@ -293,7 +298,7 @@ impl Rest {
 
     fn listen(&self, listener: Listener) {
         let Ok(addr) = listener.local_addr() else { return };
-        tracing::info!(broker = self.name, %addr, "listening");
+        tracing::info!(name: "listening", broker = self.name, %addr, "listening");
         self.addresses.borrow_mut().push(addr);
         let serving = self.broker.clone().serve(listener, self.stop.clone());
         let name = self.name.clone();

@@ -92,6 +92,7 @@ impl DataPath {
         }
         let Some(kept_back) = slot.troubles.refused_lines.allow(now) else { return };
         tracing::warn!(
+            name: "target_refused",
             broker = &*name,
             topic = %message.topic.as_str().escape_debug(),
             qos = message.qos as u8,
@@ -112,6 +113,7 @@ impl DataPath {
         self.router.withdrawn(broker, ticket);
         let Some((route, number)) = self.router.park_ticket(&target, ticket, message, reason, moment) else { return };
         tracing::warn!(
+            name: "hung_up_on",
             broker = &*target,
             route = &*self.router.route(route).name,
             topic = %topic.as_str().escape_debug(),

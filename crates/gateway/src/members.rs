@@ -33,6 +33,7 @@ impl DataPath {
                 let moved = self.give_up(broker, now);
                 if moved > 0 && self.router.has_stand_in(broker) {
                     tracing::warn!(
+                        name: "given_up",
                         broker = &*name,
                         why,
                         messages = moved,

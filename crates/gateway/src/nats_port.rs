@@ -123,7 +123,7 @@ impl Port for NatsPort {
         match status {
             Status::Up { version, server, notes } => {
                 let speaks = format!("NATS {version}");
-                tracing::info!(broker, version = speaks, server, "connected");
+                tracing::info!(name: "connected", broker, version = speaks, server, "connected");
                 let now = Instant::now();
                 path.came_up(self.broker, speaks, true, now);
                 let known = &mut path.end_mut(self.broker).troubles.notes;
@@ -159,6 +159,7 @@ impl DataPath {
         let parked = self.router.park_ticket(&target, ticket, message, words.clone(), moment);
         let Some((route, number)) = parked else { return };
         tracing::warn!(
+            name: "hung_up_on",
             broker = &*target,
             route = &*self.router.route(route).name,
             topic = %topic.as_str().escape_debug(),

@@ -61,7 +61,12 @@ impl Gateway {
         };
         let now = Instant::now();
         if std::mem::replace(&mut path.router.broker_mut(at).paused, paused) != paused {
-            tracing::warn!(broker = name, "{}", if paused { "paused by an operator" } else { "goes on" });
+            tracing::warn!(
+                name: "paused",
+                broker = name,
+                "{}",
+                if paused { "paused by an operator" } else { "goes on" }
+            );
         }
         path.look_at_members(now);
         path.look.notify_one();

@@ -62,7 +62,7 @@ impl Service {
         let Self { path, config, known } = self;
         let gateway = Gateway::start(config).await?;
         started(&gateway)?;
-        tracing::info!(gateway = gateway.config().gateway.name, "running");
+        tracing::info!(name: "running", gateway = gateway.config().gateway.name, "running");
         let disk_failed = gateway.path().borrow().disk_failed.clone();
         tokio::select! {
             Some(()) = stop.run_until_cancelled(watch(&path, &gateway, reload, known)) => {}
@@ -79,7 +79,7 @@ impl Service {
                 return Err(error);
             }
         }
-        tracing::info!("draining");
+        tracing::info!(name: "draining", "draining");
         let left = gateway.drain(drain_deadline).await;
         Ok(Served { left })
     }
@@ -218,7 +218,7 @@ fn refuse(gateway: &Gateway, problems: &Problems) {
 }
 
 fn refused(reason: &str) {
-    tracing::error!("reload refused, what ran keeps running: {reason}");
+    tracing::error!(name: "reload_refused", "reload refused, what ran keeps running: {reason}");
 }
 
 fn warn(problems: &Problems) {
@@ -227,8 +227,8 @@ fn warn(problems: &Problems) {
 
 /// A line of the log for each change.
 fn tell(changes: &Changes) {
-    changes.now.iter().for_each(|change| tracing::info!(change, "reloaded"));
-    changes.next_start.iter().for_each(|change| tracing::warn!(change, "reloaded"));
+    changes.now.iter().for_each(|change| tracing::info!(name: "reloaded", change, "reloaded"));
+    changes.next_start.iter().for_each(|change| tracing::warn!(name: "reloaded", change, "reloaded"));
     for Touched { target, messages, fate } in &changes.touched {
         match fate {
             Fate::Nobody => tracing::warn!(target_name = target, messages, %fate, "reloaded, messages wait"),

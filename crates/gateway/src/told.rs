@@ -100,12 +100,22 @@ impl DataPath {
         };
         if after.is_nobody() {
             let all: Vec<String> = after.0.iter().map(|(at, _)| format!("{}: {}", name(*at), why(*at))).collect();
-            tracing::warn!(set, why = all.join("; "), "all members of the set are away: its messages wait");
+            tracing::warn!(
+                name: "all_away",
+                set,
+                why = all.join("; "),
+                "all members of the set are away: its messages wait"
+            );
             return;
         }
         if before.is_nobody() {
             let to: Vec<&str> = after.gets().map(name).collect();
-            tracing::info!(set, to = to.join(", "), "a member of the set is back: its messages go on");
+            tracing::info!(
+                name: "member_back",
+                set,
+                to = to.join(", "),
+                "a member of the set is back: its messages go on"
+            );
             return;
         }
         if policy == Policy::Failover {
@@ -116,6 +126,7 @@ impl DataPath {
             if to > from {
                 let why = why(before.0[from].0);
                 tracing::warn!(
+                    name: "failover",
                     set,
                     to = to_name,
                     from = from_name,
@@ -124,6 +135,7 @@ impl DataPath {
                 );
             } else {
                 tracing::info!(
+                    name: "failback",
                     set,
                     to = to_name,
                     from = from_name,
@@ -137,14 +149,21 @@ impl DataPath {
             match (was, is) {
                 (_, Standing::None | Standing::Nobody) => {
                     let why = why(*broker);
-                    tracing::warn!(set, member, why, "balance: the topics of a member go to the others now");
+                    tracing::warn!(
+                        name: "balanced",
+                        set,
+                        member,
+                        why,
+                        "balance: the topics of a member go to the others now"
+                    );
                 }
                 (Standing::None | Standing::Nobody, Standing::Gets(_)) => {
-                    tracing::info!(set, member, "balance: the topics of a member go to it again");
+                    tracing::info!(name: "balanced", set, member, "balance: the topics of a member go to it again");
                 }
                 (Standing::Gets(was), Standing::Gets(is)) if is < was => {
                     let percent = (is * 100.0).round();
                     tracing::warn!(
+                        name: "relieved",
                         set,
                         member,
                         percent,
@@ -153,7 +172,13 @@ impl DataPath {
                 }
                 (Standing::Gets(_), Standing::Gets(is)) => {
                     let percent = (is * 100.0).round();
-                    tracing::info!(set, member, percent, "relief: a member is less strained, and gets topics back");
+                    tracing::info!(
+                        name: "relieved",
+                        set,
+                        member,
+                        percent,
+                        "relief: a member is less strained, and gets topics back"
+                    );
                 }
             }
         }

@@ -61,12 +61,15 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             return;
         }
         match &status {
-            DiskStatus::Good => tracing::info!("the disk has room again: going on"),
+            DiskStatus::Good => tracing::info!(name: "disk_good", "the disk has room again: going on"),
             DiskStatus::Full => {
-                tracing::error!("the disk is full: nothing is acknowledged until there is room; free some space");
+                tracing::error!(
+                    name: "disk_full",
+                    "the disk is full: nothing is acknowledged until there is room; free some space"
+                );
             }
             DiskStatus::Failed(error) => {
-                tracing::error!(error, "the disk failed: nothing is acknowledged any more");
+                tracing::error!(name: "disk_failed", error, "the disk failed: nothing is acknowledged any more");
             }
         }
         self.disk = status;

@@ -153,6 +153,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let broker = &self.brokers[at.at()];
         if broker.looped == 10_u64.pow(broker.looped.ilog10()) {
             tracing::warn!(
+                name: "loop",
                 broker = &*broker.name,
                 topic = %message.topic.as_str().escape_debug(),
                 hops = borne(message).collect::<Vec<_>>().join(" "),

@@ -94,6 +94,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     fn tell_parked(&mut self, route: RouteId, number: u64, parked: &Parked, now: Moment) {
         let Some(lines_kept_back) = self.notices.parked.allow(now.at) else { return };
         tracing::warn!(
+            name: "parked",
             number,
             route = &*self.routes[route.at()].name,
             plugin = parked.plugin,

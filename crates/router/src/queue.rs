@@ -252,6 +252,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Ticket::Held { .. } | Ticket::Loose { .. } => String::new(),
         };
         tracing::warn!(
+            name: "quota_dropped",
             route = &*self.routes[route.at()].name,
             target_name,
             topic = %entry.message.topic.as_str().escape_debug(),

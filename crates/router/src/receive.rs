@@ -82,6 +82,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             broker.unrouted += 1;
             if broker.unrouted == 1 {
                 tracing::warn!(
+                    name: "unrouted",
                     broker = &*broker.name,
                     topic = %message.topic.as_str().escape_debug(),
                     "a message that no route wants: the broker's session has a subscription that is not ours any more, \

@@ -216,6 +216,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     fn tell_not_filed(&mut self, route: RouteId, reason: DropReason<'_>, message: &Message, now: Moment) {
         let Some(lines_kept_back) = self.notices.quota.allow(now.at) else { return };
         tracing::warn!(
+            name: "quota_dropped",
             route = &*self.routes[route.at()].name,
             topic = %message.topic.as_str().escape_debug(),
             reason = reason.word(),

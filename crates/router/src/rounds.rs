@@ -417,6 +417,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         (route.on_trial, route.sifts, route.sifts_for) = (false, true, lasts);
         let brokers: Vec<&str> = route.sources.iter().map(|source| &*self.brokers[source.at()].name).collect();
         tracing::error!(
+            name: "loop",
             route = &*route.name,
             broker = brokers.join(", "),
             topic = %message.topic.as_str().escape_debug(),

@@ -185,6 +185,11 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
+    /// Reads it, if one was named.
+    pub(crate) fn given(&self) -> Result<Option<Config>, Failure> {
+        self.config.as_deref().map(load_or_stdin).transpose()
+    }
+
     /// Reads it.
     pub(crate) fn load(&self) -> Result<Config, Failure> {
         match &self.config {

@@ -11,9 +11,11 @@ mod client;
 mod demo;
 mod dropped;
 mod duration;
+mod events;
 mod explain;
 mod import;
 mod logs;
+mod looking;
 mod operate;
 mod own_cache;
 mod parked;
@@ -73,6 +75,8 @@ enum Command {
     Top(top::Arguments),
     /// The last messages that a running gateway has dropped, with their reasons.
     Dropped(dropped::Arguments),
+    /// What has changed in a running gateway: links, sets, reloads, the disk, by name.
+    Events(events::Arguments),
     /// Messages on their way, as they go: what comes, what each plugin says, what goes on.
     Tap(tap::Arguments),
     /// Follows messages from their receipt to their end, with the time of each step.
@@ -187,6 +191,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::status(arguments),
         Command::Top(arguments) => top::top(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
+        Command::Events(arguments) => events::events(arguments),
         Command::Tap(arguments) => tap::tap(arguments),
         Command::Trace(arguments) => trace::trace(arguments),
         Command::Pause(arguments) => operate::pause(&arguments, true),

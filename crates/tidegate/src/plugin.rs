@@ -1,5 +1,6 @@
 //! `tidegate plugin`: for the authors of plugins, and what plugins remember.
 
+mod beside;
 mod develop;
 mod state;
 mod try_samples;
@@ -114,7 +115,7 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
             println!("{compiled} compiled, {} not", wrong.len());
             if wrong.is_empty() { Ok(()) } else { Err(Failure::Config(wrong.join("\n"))) }
         }
-        What::Dev(arguments) => develop::develop(&arguments),
+        What::Dev(of) => develop::develop(&of, arguments.config.given()?),
         What::Test(arguments) => try_samples::try_samples(&arguments),
         What::State { what } => state::state(&arguments.config.load()?, what),
     }

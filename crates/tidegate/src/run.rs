@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Fail
                 "not delivered in time; their brokers were not told otherwise and keep those of QoS 1 and 2"
             );
         }
-        tracing::info!("stopped");
+        tracing::info!(name: "stopped", "stopped");
         Ok(())
     })
 }

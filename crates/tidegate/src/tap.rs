@@ -1,5 +1,6 @@
 //! `tidegate tap`: messages on their way through a running gateway, and what each plugin says of them.
 
+use crate::looking::Looking;
 use crate::table::{Line, Tone, cut, print, width};
 use crate::{Failure, admin_client, check};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -58,14 +59,17 @@ pub(crate) fn tap(arguments: Arguments) -> Result<(), Failure> {
         _ => "",
     };
     path += if arguments.no_payloads { "" } else { "&payloads=true" };
-    let mut seen = 0;
+    let only = arguments.dropped || arguments.failed || texts.iter().any(|(_, value)| value.is_some());
+    let (mut seen, mut looking) = (0, Looking::at(&arguments.filter, only));
     admin_client::listen(&config, &path, |name, data| {
         match name {
+            "looking" => looking.begins(),
             "way" => {
+                looking.sees();
                 seen += 1;
                 match arguments.json {
                     true => print(&[Line::new(Tone::Plain, data)]),
-                    false => print(&told(data, width())?),
+                    false => print(&told(&admin_client::read(data)?, width())),
                 }
             }
             "missed" => eprintln!("tidegate: {data} messages came faster than they were read here"),
@@ -83,13 +87,8 @@ pub(crate) fn coded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
 
-fn told(data: &str, width: usize) -> Result<Vec<Line>, Failure> {
-    let way: Way = admin_client::read(data)?;
-    Ok(lines(&way, width))
-}
-
 /// What became of a message, a line for each step.
-fn lines(way: &Way, width: usize) -> Vec<Line> {
+pub(crate) fn told(way: &Way, width: usize) -> Vec<Line> {
     let at = clock(way.at_ms);
     let place = match &way.route {
         Some(route) => format!("{} > {route}", way.broker),
@@ -176,7 +175,7 @@ mod tests {
             ending: Ending::Onward,
             took_ms: 0.4,
         };
-        let lines: Vec<String> = lines(&way, 200).into_iter().map(|line| line.text).collect();
+        let lines: Vec<String> = told(&way, 200).into_iter().map(|line| line.text).collect();
         let expected = [
             "03:17:35.123 home > telemetry: dev/3/temp QoS 1 {\"temp\":71}\\r",
             "  celsius: onward",

@@ -1,5 +1,6 @@
 //! `tidegate trace`: the ways of messages through a running gateway, from their receipt to their end, with the time of each step.
 
+use crate::looking::Looking;
 use crate::table::{Line, Tone, cut, print, width};
 use crate::tap::{clock, coded, message};
 use crate::{Failure, admin_client, check};
@@ -47,10 +48,13 @@ pub(crate) fn trace(arguments: Arguments) -> Result<(), Failure> {
         path += &value.as_ref().map(|value| format!("&{key}={}", coded(value))).unwrap_or_default();
     }
     path += if arguments.no_payloads { "" } else { "&payloads=true" };
-    let (mut ended, mut under_way) = (0, BTreeSet::new());
+    let only = texts.iter().any(|(_, value)| value.is_some());
+    let (mut ended, mut under_way, mut looking) = (0, BTreeSet::new(), Looking::at(&arguments.filter, only));
     admin_client::listen(&config, &path, |name, data| {
         match name {
+            "looking" => looking.begins(),
             "journey" => {
+                looking.sees();
                 let journey: Journey = admin_client::read(data)?;
                 ended += u64::from(journey.complete);
                 let is_told = under_way.remove(&journey.number);

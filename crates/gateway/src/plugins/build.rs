@@ -273,11 +273,16 @@ fn hash(bytes: &[u8]) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(bytes)
 }
 
-/// What a plugin is, for people: the first digits of its digest, and the contract that it was built for if that is an old one.
+/// What a plugin is, for people: the first digits of its digest, and the contract that it was built for if that is an old one, or
+/// not ours.
 pub(crate) fn version(plugin: &tidegate_plugin::Plugin) -> String {
-    let (digest, contract) = (short(plugin.digest()), plugin.contract());
+    version_of(short(plugin.digest()), plugin.contract())
+}
+
+fn version_of(digest: &str, contract: &str) -> String {
     match contract.split_once('.') {
         Some(("0", _)) => format!("{digest}, contract {contract}"),
+        _ if contract.starts_with("wasi:") => format!("{digest}, a handler of {contract}"),
         _ => digest.to_owned(),
     }
 }
@@ -285,4 +290,20 @@ pub(crate) fn version(plugin: &tidegate_plugin::Plugin) -> String {
 /// The first digits of a digest, enough for people to tell versions apart.
 pub(crate) fn short(digest: &str) -> &str {
     digest.get(..8).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_told_of_contracts_that_are_not_todays() {
+        for (contract, said) in [
+            ("1.0.0", "1a2b3c4d"),
+            ("0.1.0", "1a2b3c4d, contract 0.1.0"),
+            ("wasi:messaging@0.2.0-draft", "1a2b3c4d, a handler of wasi:messaging@0.2.0-draft"),
+        ] {
+            assert_eq!(version_of("1a2b3c4d", contract), said);
+        }
+    }
 }

@@ -184,7 +184,13 @@ impl Stage {
         leave_borrowed().await;
         if let Some(untold) = self.restarts.allow(Instant::now()) {
             let plugin = &*self.name;
-            tracing::warn!(plugin, %fault, untold, "the plugin starts anew: what it held in memory is gone");
+            tracing::warn!(
+                name: "plugin_restarted",
+                plugin,
+                %fault,
+                untold,
+                "the plugin starts anew: what it held in memory is gone"
+            );
         }
     }
 
@@ -291,7 +297,12 @@ impl Stage {
         self.counters.faults.count(fault);
         if self.circuit.record_fault(now) {
             self.counters.circuit_opened.add(1);
-            tracing::warn!(plugin = &*self.name, %fault, "the plugin keeps failing: its circuit opens");
+            tracing::warn!(
+                name: "circuit_opened",
+                plugin = &*self.name,
+                %fault,
+                "the plugin keeps failing: its circuit opens"
+            );
         }
     }
 }

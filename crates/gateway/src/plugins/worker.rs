@@ -211,7 +211,14 @@ impl Worker {
                 Some(Err(fault)) => {
                     let plugin = &*self.chain.stages()[at].name;
                     if let Some(untold) = self.refused.allow(Instant::now()) {
-                        tracing::warn!(route = &*self.name, plugin, %fault, untold, "what it said on a tick is refused");
+                        tracing::warn!(
+                            name: "tick_refused",
+                            route = &*self.name,
+                            plugin,
+                            %fault,
+                            untold,
+                            "what it said on a tick is refused"
+                        );
                     }
                 }
                 None => {}
@@ -256,6 +263,7 @@ impl Worker {
                 if let Some(untold) = refused.allow(Instant::now()) {
                     let (plugin, topic) = (&*stage.name, message.topic.as_str());
                     tracing::warn!(
+                        name: "tick_refused",
                         route,
                         plugin,
                         topic,

@@ -196,12 +196,13 @@ impl DataPath {
         for (target_name, messages) in self.waiting_by_target() {
             if nobody.contains(&target_name) {
                 tracing::warn!(
+                    name: "recovered",
                     target_name,
                     messages,
                     "recovered from the spool: wait for a target that is not configured"
                 );
             } else {
-                tracing::info!(target_name, messages, "recovered from the spool");
+                tracing::info!(name: "recovered", target_name, messages, "recovered from the spool");
             }
         }
         let now = self.moment(Instant::now());

@@ -67,7 +67,12 @@ impl Gateway {
     /// Keeps a link from starting, and the others from being kept by it. What is sent to it waits.
     pub(super) fn hold_link(&self, config: &Config, name: &str, words: &str) {
         if self.inner.held.hold(name, words) {
-            tracing::error!(broker = name, error = words, "not started; tried again every minute and at each reload");
+            tracing::error!(
+                name: "broker_not_started",
+                broker = name,
+                error = words,
+                "not started; tried again every minute and at each reload"
+            );
         }
         let kind = idle(config, name);
         let same = |at: &BrokerId| {
@@ -102,7 +107,7 @@ impl Gateway {
             for LinkSettings { name, read, material } in reading.await.unwrap_or_default() {
                 match read {
                     Ok(settings) if self.inner.held.release(&name) => {
-                        tracing::info!(broker = name, "its files can be used now");
+                        tracing::info!(name: "broker_started_late", broker = name, "its files can be used now");
                         self.inner.material.borrow_mut().insert(name.clone(), material);
                         self.start_end(&config, &name, settings);
                     }

@@ -79,7 +79,9 @@ impl Gateway {
         }
         let written = self.inner.written.borrow().as_ref().clone();
         match self.apply_alone(written, Patience::Hold, &[]).await {
-            Ok(changes) => changes.now.iter().for_each(|change| tracing::info!(change, "compiled")),
+            Ok(changes) => {
+                changes.now.iter().for_each(|change| tracing::info!(name: "plugins_compiled", change, "compiled"))
+            }
             Err(error) => {
                 self.inner.failed.set(Some(error));
                 self.inner.has_failed.notify_one();

@@ -118,6 +118,7 @@ impl Gateway {
         let (from_name, to_name) = (brokers[from].as_str(), brokers[to].as_str());
         if to < from && self.seen(from_name).is_up {
             tracing::info!(
+                name: "failback",
                 source,
                 to = to_name,
                 from = from_name,
@@ -129,6 +130,7 @@ impl Gateway {
         let error = path.router.broker_named(from_name).and_then(|at| path.end(at).last_error.clone());
         let why = error.as_deref().unwrap_or(if self.seen(from_name).refuses { "it refuses us" } else { "it is away" });
         tracing::warn!(
+            name: "failover",
             source,
             to = to_name,
             from = from_name,

@@ -1,15 +1,16 @@
 //! `tidegate plugin dev`: builds at each save, tries the samples, and shows what the newest build decides of live messages.
 //!
 //! It decides them itself, in an instance of its own: a gateway that has the component in its configuration takes each build
-//! by its own watch, and is neither asked nor held up.
+//! by its own watch, and is not held up. What that says and decides is shown where it is named.
 
-use super::{compiled, host, try_samples};
+use super::{beside, compiled, host, try_samples};
 use crate::client::session::{Event, Received, Session};
 use crate::client::subscribe::signals;
 use crate::client::{Connection, words::Wrong};
 use crate::{Failure, logs, runtime};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidegate_config::Config;
 use tidegate_message::{Message, Properties, QoS, Topic, TopicFilter};
 use tidegate_plugin::Host;
 use tidegate_workbench::{Live, Project};
@@ -23,11 +24,13 @@ const NOT_SOURCES: [&str; 5] = ["target", "node_modules", "__pycache__", "zig-ca
 /// Of `tidegate plugin dev`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A gateway whose configuration names the component takes each build by itself, between two batches. Ends at Ctrl-C.
+A gateway whose configuration names the component takes each build by itself, between two batches. With --config its lines of the
+log about the plugin are shown here, and what it decides of live messages. Ends at Ctrl-C.
 
 Examples:
   tidegate plugin dev
-  tidegate plugin dev celsius --topic 'dev/#' --url mqtt://127.0.0.1:1883")]
+  tidegate plugin dev celsius --topic 'dev/#' --url mqtt://127.0.0.1:1883
+  tidegate plugin dev celsius --config gateway.toml")]
 pub(crate) struct Arguments {
     /// The plugin's folder.
     #[arg(default_value = ".")]
@@ -40,13 +43,16 @@ pub(crate) struct Arguments {
 }
 
 /// Goes on until a signal.
-pub(crate) fn develop(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn develop(arguments: &Arguments, gateway: Option<Config>) -> Result<(), Failure> {
     logs::init(logs::Format::Text, "off");
     for filter in &arguments.topic {
         TopicFilter::new(filter.as_str()).map_err(|error| Failure::Usage(format!("--topic: {error}")))?;
     }
     let options = arguments.connection.options()?;
     let project = Project::load(&arguments.folder).map_err(Failure::Config)?;
+    if let Some(gateway) = gateway {
+        beside::follow(gateway, &std::path::absolute(project.component()).unwrap_or_else(|_| project.component()))?;
+    }
     let host = host()?;
     runtime::block_on(async {
         let ended = signals()?;
