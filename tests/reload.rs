@@ -7,17 +7,23 @@
 //! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
 //! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
 //! | `foretold` | what an edit means to messages that wait is said with it, and before it by `check --running` |
+//! | `history` | the configurations that ran, how they differ, and back to one |
 //! | `included` | a configuration of several files, with variables |
 //! | `many_routes` | one of 10,000 routes is changed |
 //! | `edits` | the configuration edited, every third time wrongly |
+//! | `probation` | a version that fails goes by itself, and what it put aside is decided by the one before |
 //! | `refused` | what is no good leaves the old one running and says why |
+//! | `rollback` | an earlier version of a plugin runs again, until another one is saved |
 
 mod backlog;
 mod edits;
 mod foretold;
+mod history;
 mod included;
 mod many_routes;
+mod probation;
 mod refused;
+mod rollback;
 mod swaps;
 mod told;
 mod watched;

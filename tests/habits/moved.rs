@@ -69,6 +69,8 @@ fn a_box_is_moved_with_all_that_it_holds_while_it_runs() {
     assert!(
         other.path().join("etc/routes.d/up.toml").exists() && other.path().join("etc/plugins/convert.wasm").exists()
     );
+    let versions = ["versions/plugins.json", "versions/config/000001.json"].map(|file| data.join(file).exists());
+    assert_eq!(versions, [true; 2], "the versions of plugins, and of the configuration");
     let moved = std::fs::read_to_string(&new).unwrap();
     assert_eq!(moved, std::fs::read_to_string(&old).unwrap());
     drop(tidegate);

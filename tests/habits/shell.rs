@@ -12,10 +12,12 @@ fn shells_complete_what_there_is() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert_contains(&stdout(&output), &[words, "status", "parked"]);
     }
-    // What bash makes of it.
-    let script = stdout(&run(&["completions", "bash"]));
+    // What bash makes of it, which reads it from a file.
+    let dir = tempfile::tempdir().unwrap();
     let ask = "COMP_WORDS=(tidegate che); COMP_CWORD=1; _tidegate tidegate che tidegate; echo \"${COMPREPLY[@]}\"";
-    let bash = Command::new("bash").args(["-c", &format!("{script}\n{ask}")]).output().expect("bash");
+    let script = format!("{}\n{ask}\n", stdout(&run(&["completions", "bash"])));
+    std::fs::write(dir.path().join("asks"), script).unwrap();
+    let bash = Command::new("bash").arg(dir.path().join("asks")).output().expect("bash");
     assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "check", "{bash:?}");
 }
 

@@ -1,7 +1,7 @@
 //! The interface: what it says is so, and what it says of itself too.
 
 use super::{CONTROL, House};
-use crate::fixture::PATIENCE;
+use crate::fixture::{PATIENCE, plugin};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -243,6 +243,29 @@ fn what_waits_is_delivered_when_the_cloud_is_there_and_the_status_says_so() {
         let status = house.get("status");
         status["waiting"] == 0 && status["ready"] == true && status["problems"] == json!([])
     });
+}
+
+#[test]
+fn a_plugin_shows_its_versions_and_what_it_remembers() {
+    let house = House::start("");
+    let celsius = house.get("plugins/celsius");
+    assert_eq!((celsius["versions"].as_array().unwrap().len(), &celsius["state_keys"]), (1, &json!(0)));
+    assert_eq!(celsius["versions"][0]["version"], route(&house.get("status"), "telemetry")["plugins"][0]["version"]);
+    assert_eq!(house.ask("GET", "/api/v1/plugins/nobody", &[], "").0, 404);
+    // One that remembers comes by a reload.
+    house.tidegate.replace_file("alarm.wasm", &plugin("alarm"));
+    let text = std::fs::read_to_string(house.tidegate.dir().join("tidegate.toml")).unwrap();
+    let hot = "[plugins.hot]\npath = \"alarm.wasm\"\nconfig = { field = \"temp\", above = 20, to = \"office\" }\n\
+               grants = { state = true, targets = [\"office\"], topics = [\"alarm/#\"] }\n";
+    let text = text.replace("plugins = [\"celsius\", \"changes\"]", "plugins = [\"celsius\", \"hot\"]");
+    let text = text.replace("remap = { prefix = \"site/\" }", "remap = { prefix = \"site/\" }\ntick = \"1s\"") + hot;
+    house.tidegate.replace_file("tidegate.toml", text.as_bytes());
+    eventually("it is there", PATIENCE, || house.ask("GET", "/api/v1/plugins/hot", &[], "").0 == 200);
+    house.device().publish("dev/1/temp", b"{\"temp\":212}", 1, false).unwrap();
+    eventually("it remembers", PATIENCE, || house.get("plugins/hot")["state_keys"] == 1);
+    let hot = house.get("plugins/hot");
+    let key = &hot["state"][0];
+    assert!(key["key"].as_str().unwrap().contains("dev/1/temp") && key["bytes"] == hot["state_bytes"], "{hot}");
 }
 
 /// Every path of the description, with what it allows and what it does not, by an independent tool.

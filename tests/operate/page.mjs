@@ -75,6 +75,8 @@ const scenes = {
     await page.getByRole("link", { name: "celsius" }).first().click();
     await page.getByRole("heading", { name: "Plugin celsius" }).waitFor();
     await text("on_missing");
+    await page.getByRole("heading", { name: "Versions" }).waitFor();
+    await text("What it remembers");
     await page.goto(`${url}#/broker/cloud1`);
     await text("Connection refused");
     await page.goto(`${url}#/set/cloud`);

@@ -1,5 +1,7 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
+mod plugins;
+
 use crate::model::{
     Applied, Checked, Configuration, Drops, Journey, Layout, LinkDetails, LogLine, Message, Parked, Sample, Status,
     Told, Way,
@@ -37,6 +39,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/configuration/undo", post(undo_configuration))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/brokers/{name}", get(broker))
+        .route("/api/v1/plugins/{name}", get(plugins::plugin))
+        .route("/api/v1/plugins/{name}/rollback", post(plugins::roll_back))
         .route("/api/v1/brokers/{name}/pause", post(pause_broker))
         .route("/api/v1/brokers/{name}/resume", post(resume_broker))
         .route("/api/v1/parked", get(parked))
@@ -77,6 +81,8 @@ pub(crate) struct Outcome {
         undo_configuration,
         reload,
         broker,
+        plugins::plugin,
+        plugins::roll_back,
         pause_broker,
         resume_broker,
         parked,

@@ -41,6 +41,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("disk_failed", "nothing is acknowledged any more"),
     ("reloaded", "a configuration, or a plugin, is in force"),
     ("reload_refused", "it is not, and why; one for each reason"),
+    ("rolled_back", "an earlier version of a plugin runs again"),
+    ("rollback_over", "and what the configuration says of it does, which has changed"),
     ("saved", "a configuration was saved through the admin listener"),
     ("operated", "somebody has changed something through the admin listener"),
     ("paused", "an operator has paused a broker, or lets it go on"),

@@ -1,11 +1,11 @@
 //! What an operator does through the admin server.
 
-use crate::model::{LinkDetails, Parked, beginning};
+use crate::model::{LinkDetails, Parked, PluginDetails, beginning};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::BTreeMap;
-use tidegate_gateway::{Busy, Console, Redirect, ReplayError};
+use tidegate_gateway::{Busy, Console, Redirect, ReplayError, RollbackError};
 
 /// How much of a payload is shown.
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
@@ -122,6 +122,21 @@ pub(crate) async fn link(console: &Console, name: String) -> Result<LinkDetails,
     let asked = name.clone();
     let found = console.ask(move |gateway| gateway.link(&asked)).await?;
     found.map(LinkDetails::of).ok_or_else(|| Refused::Unknown(format!("there is no broker `{name}`")))
+}
+
+pub(crate) async fn plugin(console: &Console, name: String) -> Result<PluginDetails, Refused> {
+    let asked = name.clone();
+    let found = console.ask(move |gateway| gateway.plugin(&asked)).await?;
+    found.map(PluginDetails::of).ok_or_else(|| Refused::Unknown(format!("there is no plugin `{name}`")))
+}
+
+/// An earlier version of a plugin runs again.
+pub(crate) async fn roll_back(console: &Console, plugin: String, digest: Option<String>) -> Answer {
+    match console.roll_back(plugin, digest).await? {
+        Ok(words) => Ok(words),
+        Err(error @ RollbackError::Refused(_)) => Err(Refused::Conflict(error.to_string())),
+        Err(error) => Err(Refused::Unknown(error.to_string())),
+    }
 }
 
 pub(crate) async fn redirect(console: &Console, what: Redirect) -> Answer {

@@ -1,7 +1,7 @@
 //! Every default and limit of the configuration, together.
 
 use crate::model::{EmbeddedLimits, Reconnect};
-use crate::model::{Limits, Retry, Workers};
+use crate::model::{Limits, Probation, Retry, Workers};
 use crate::model::{SpoolSettings, WhenFull};
 use std::time::Duration;
 
@@ -104,6 +104,8 @@ pub(crate) const PROBE: Period = span(10 * SECOND, SECOND, HOUR);
 pub(crate) const MAX_QOS: Number = number(2, 0, 2);
 /// Zero: no marks. Names of 64 bytes make a mark of 4 KiB.
 pub(crate) const HOP_LIMIT: Number = number(8, 0, 64);
+/// Of each plugin. The one that runs and the one before are kept anyhow.
+pub(crate) const KEEP_VERSIONS: Number = number(5, 2, 100);
 /// Zero: at once. What does not fit into a session is cut by the broker (MQTT 5.0 section 3.1.3.2.2).
 pub(crate) const WILL_DELAY: Period = seconds(0, LONGEST_EXPIRY_S);
 /// The most names of headers in a WebSocket's request.
@@ -154,6 +156,14 @@ pub(crate) const OUTPUTS: Number = number(64, 1, 100_000);
 pub(crate) const OUTPUT_SIZE: Number = number(MIB, 1, LARGEST_PACKET);
 pub(crate) const LOG_LINES: Number = number(10, 0, 10_000);
 pub(crate) const STATE_SIZE: Number = number(MIB, 0, GIB);
+
+// Versions of plugins.
+pub(crate) const PROBATION: Period = span(2 * MINUTE, SECOND, DAY);
+pub(crate) const PROBATION_MESSAGES: Number = number(1000, 0, 1_000_000_000);
+/// In a million.
+pub(crate) const PROBATION_FAILURES: u32 = 10_000;
+/// Zero: as slow as it likes.
+pub(crate) const PROBATION_SLOWER: Number = number(5, 0, 1000);
 
 // Routes.
 pub(crate) const ATTEMPTS: Number = number(3, 0, 1000);
@@ -208,6 +218,18 @@ impl Default for Limits {
             output_bytes: OUTPUT_SIZE.default as usize,
             log_lines_per_second: LOG_LINES.default as u32,
             state_bytes: STATE_SIZE.default as usize,
+        }
+    }
+}
+
+impl Default for Probation {
+    fn default() -> Self {
+        Self {
+            lasts: PROBATION.default,
+            messages: PROBATION_MESSAGES.default,
+            failures_per_million: PROBATION_FAILURES,
+            slower: PROBATION_SLOWER.default as u32,
+            replay_parked: true,
         }
     }
 }

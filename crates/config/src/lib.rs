@@ -40,9 +40,9 @@ pub use difference::{Changes, Difference};
 pub use model::{
     Ack, Admin, AdminAddr, AdminTls, Announcement, BridgeMode, Broker, BrokerUrl, CollectorUrl, Config, EmbeddedBroker,
     EmbeddedLimits, Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme, NatsBroker,
-    NatsServer, OnFailure, Plugin, Policy, Priority, Probe, Reconnect, Relief, Remap, RemapError, Renaming, Retain,
-    Retained, Retry, Rewrite, RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant,
-    Status, TargetSet, Template, TemplateError, Tls, Traces, TwinKey, Version, WhenFull, Will, Workers,
+    NatsServer, OnFailure, Plugin, Policy, Priority, Probation, Probe, Reconnect, Relief, Remap, RemapError, Renaming,
+    Retain, Retained, Retry, Rewrite, RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings,
+    StateGrant, Status, TargetSet, Template, TemplateError, Tls, Traces, TwinKey, Version, WhenFull, Will, Workers,
 };
 pub use notes::Note;
 pub use places::Places;
@@ -72,6 +72,8 @@ pub struct Loaded {
     pub places: Places,
     /// What follows from it without being written there, in the order of the file.
     pub notes: Vec<Note>,
+    /// The texts that it was made of.
+    pub sources: Sources,
 }
 
 /// Reads a configuration from its text, without I/O: files that it names are not looked at, what it includes is left out, and
@@ -151,7 +153,10 @@ fn parse_and(
     let (places, notes) = (Places::of(&context), notes::of(&context));
     let warnings = context.findings.into_problems();
     match config {
-        Some(config) if errors == 0 => Ok(Loaded { config, warnings, file: PathBuf::new(), places, notes }),
+        Some(config) if errors == 0 => {
+            let sources = sources.clone();
+            Ok(Loaded { config, warnings, file: PathBuf::new(), places, notes, sources })
+        }
         _ => Err(Problems(warnings)),
     }
 }

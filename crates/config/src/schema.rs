@@ -41,6 +41,7 @@ require = 1
 [plugins.p]
 path = "p.wasm"
 grants = { state = "shared" }
+probation = false
 [[routes]]
 name = "r"
 from = { broker = "a", topics = ["x"] }

@@ -200,7 +200,7 @@ impl Sources {
                 format!("the files are longer than {MAX_CONFIG_BYTES} bytes together, with `{}`", path.display());
             return Err((words, "are they the right files?"));
         }
-        let start = self.texts.last().map_or(0, |last| last.start + last.text.len() + 1);
+        let start = self.next_start();
         let base = path.parent().unwrap_or(Path::new("/")).to_owned();
         self.texts.push(Source::new(shown_as, base, text, start));
         Ok(())
@@ -210,6 +210,38 @@ impl Sources {
     pub(crate) fn path(&self) -> PathBuf {
         let main = &self.texts[0];
         main.base.join(main.file.file_name().unwrap_or_default())
+    }
+
+    /// Texts as those of these files, the main one first: what that includes is among them.
+    pub fn of_texts(texts: impl IntoIterator<Item = (PathBuf, String)>) -> Self {
+        let mut sources = Self { texts: Vec::new(), included: Vec::new(), refused: Vec::new() };
+        for (path, text) in texts {
+            let start = sources.next_start();
+            let base = path.parent().unwrap_or(Path::new("/")).to_owned();
+            sources.texts.push(Source::new(path, base, text, start));
+        }
+        sources
+    }
+
+    /// Each file, absolute if the folder of the main one is, with its text; the main one first.
+    pub fn texts(&self) -> impl Iterator<Item = (PathBuf, &str)> {
+        let main = std::iter::once((self.path(), self.texts[0].text.as_str()));
+        main.chain(self.files().zip(self.texts[1..].iter().map(|source| source.text.as_str())))
+    }
+
+    /// Where the gateway of these texts keeps things, whatever else is wrong with them.
+    pub fn data_dir(&self) -> Option<PathBuf> {
+        self.texts.iter().find_map(|source| {
+            let (root, _) = DeTable::parse_recoverable(&source.text);
+            let DeValue::Table(gateway) = root.get_ref().get("gateway")?.get_ref() else { return None };
+            let DeValue::String(written) = gateway.get("data_dir")?.get_ref() else { return None };
+            Some(source.base.join(variables::expanded(written, &variables::Process).ok()?))
+        })
+    }
+
+    /// Where the bytes of one more text begin.
+    fn next_start(&self) -> usize {
+        self.texts.last().map_or(0, |last| last.start + last.text.len() + 1)
     }
 
     /// The main file first, the others as they are named, those of one pattern by name.

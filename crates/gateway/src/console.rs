@@ -6,6 +6,7 @@
 
 use crate::running::Gateway;
 use crate::snapshot::Snapshot;
+use crate::versions::RollbackError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -94,6 +95,18 @@ impl Console {
         };
         self.asking.try_send(Box::new(start)).map_err(|_| Busy)?;
         answer.await.map_err(|_| Busy)
+    }
+
+    /// Puts a version of a plugin back, as [`Gateway::roll_back`] does.
+    ///
+    /// # Errors
+    /// [`Busy`], or why not.
+    pub async fn roll_back(
+        &self,
+        plugin: String,
+        digest: Option<String>,
+    ) -> Result<Result<String, RollbackError>, Busy> {
+        self.perform(|gateway| async move { gateway.roll_back(&plugin, digest.as_deref()).await }).await
     }
 
     /// Waits until all that was done so far is on disk, so that a crash does not undo it. False if that takes too long.

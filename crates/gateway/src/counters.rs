@@ -52,6 +52,8 @@ pub(crate) struct StageCounters {
     pub(crate) rejects: Shared,
     pub(crate) retries: Shared,
     pub(crate) circuit_open: Shared,
+    /// Messages that it was not asked about in a call, behind others that it failed on.
+    pub(crate) given_up: Shared,
     pub(crate) circuit_opened: Shared,
     /// Instances whose circuit is open.
     pub(crate) open: Shared,

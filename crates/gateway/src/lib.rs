@@ -25,6 +25,7 @@ mod explain;
 mod files;
 mod foretell;
 mod held;
+mod history;
 mod link_reports;
 pub mod listeners;
 mod members;
@@ -57,6 +58,7 @@ mod target_sessions;
 mod told;
 mod upkeep;
 mod users;
+mod versions;
 mod waiting;
 mod watch;
 
@@ -66,6 +68,7 @@ pub use console::{Busy, Console};
 pub use explain::{Explanation, Sample, explain, harmless};
 pub use files::named_files;
 pub use foretell::{Foretold, Running, examine};
+pub use history::{Applied, AppliedFile, history};
 pub use metrics::metrics;
 pub use operate::States;
 pub use owned::make_key;
@@ -73,7 +76,7 @@ pub use plugin_check::{check_plugins, compile_plugins};
 pub use preflight::{Finding, preflight};
 pub use reach::{Reached, reach};
 pub use rehearse::{Became, Delivery, Rehearsal};
-pub use report::{Changes, LastReloads, REASONS_MAX, touched_json};
+pub use report::{Changes, LastReloads, REASONS_MAX, changes_in_words as changes, touched_json};
 pub use running::{Gateway, Left};
 pub use serve::{Served, Service};
 pub use snapshot::{
@@ -86,6 +89,7 @@ pub use tidegate_router::{
     Step, TraceContext, Wanted, Way, What,
 };
 pub use tidegate_spool::Parked;
+pub use versions::{Came, Did, PluginDetails, PluginVersion, RollbackError, folder as versions_folder};
 pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
 /// What another crate says is wrong.

@@ -358,6 +358,12 @@ const FAMILIES: &[Family] = &[
     ("tidegate_reloads_total", "counter", "Reloads of the configuration or a plugin that were applied.", |s, out| {
         out.add(&[], s.reloads as f64);
     }),
+    (
+        "tidegate_plugin_rollbacks_total",
+        "counter",
+        "Versions of the plugin that failed on probation: the one before runs again.",
+        |s, out| s.rollbacks.iter().for_each(|(plugin, count)| out.add(&[("plugin", plugin)], *count as f64)),
+    ),
     ("tidegate_reloads_refused_total", "counter", "Reloads that were refused.", |s, out| {
         out.add(&[], s.reloads_refused as f64);
     }),

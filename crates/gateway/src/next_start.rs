@@ -61,6 +61,7 @@ pub(crate) fn told(in_force: &Config, before: &Config, written: &Config) -> Vec<
             new.allow_control_characters == runs.allow_control_characters,
         ),
         ("gateway.hop_limit", old.hop_limit != new.hop_limit, new.hop_limit == runs.hop_limit),
+        ("gateway.keep_versions", old.keep_versions != new.keep_versions, new.keep_versions == runs.keep_versions),
         ("plugins.engine", old.interpreter != new.interpreter, new.interpreter == runs.interpreter),
         ("admin", before.admin != written.admin, written.admin == in_force.admin),
     ];

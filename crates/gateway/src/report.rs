@@ -102,6 +102,11 @@ pub(crate) fn changes(old: &Config, new: &Config, waiting: &BTreeMap<String, u64
     Changes { now: changes.iter().map(ToString::to_string).collect(), next_start: Vec::new(), touched }
 }
 
+/// What would change from one configuration to another, in words.
+pub fn changes_in_words(old: &Config, new: &Config) -> Vec<String> {
+    changes(old, new, &BTreeMap::new()).now
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@ use crate::plugins::build::{Preparer, StageKey};
 use crate::report::{Changes, LastReloads};
 use crate::snapshot::Snapshot;
 use crate::upkeep::{collect, follow_spool, maintain, open_spool};
+use crate::versions::{self, Versions};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -82,6 +83,8 @@ struct Inner {
     started_at: SystemTime,
     reloading: tokio::sync::Mutex<()>,
     /// What came too late to keep it from starting, and ends it.
+    /// Which have run, of each plugin.
+    versions: RefCell<Versions>,
     /// Whom traces go to.
     traced: Traced,
     failed: Cell<Option<Error>>,
@@ -129,6 +132,9 @@ impl Gateway {
         });
         let preparer = Preparer::new(Some(cache), saved.collect(), config.gateway.interpreter);
         let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
+        let (data_dir, keep_versions) = (&config.gateway.data_dir, config.gateway.keep_versions);
+        preparer.keep_versions(versions::folder(data_dir));
+        let versions = Versions::open(data_dir, keep_versions);
         let late = Late::begin(&mut preparer, &config).await;
         let outbox = Arc::new(Outbox::default());
         let path = Rc::new(RefCell::new(DataPath::new(outbox.clone(), spool)));
@@ -165,6 +171,7 @@ impl Gateway {
                 last_reloads: RefCell::default(),
                 started_at: SystemTime::now(),
                 reloading: tokio::sync::Mutex::new(()),
+                versions: RefCell::new(versions),
                 traced: Traced::new(),
                 failed: Cell::new(None),
                 has_failed: tokio::sync::Notify::new(),
@@ -177,6 +184,7 @@ impl Gateway {
         tokio::task::spawn_local(gateway.clone().tell_counters());
         tokio::task::spawn_local(gateway.clone().follow_sources());
         tokio::task::spawn_local(gateway.clone().send_probes());
+        tokio::task::spawn_local(gateway.clone().watch_probation());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
         if !late.paths().is_empty() {
@@ -240,6 +248,7 @@ impl Gateway {
             started_at: Some(self.inner.started_at),
             reloads: self.inner.reloads.get(),
             reloads_refused: self.inner.reloads_refused.get(),
+            rollbacks: self.inner.versions.borrow().rollbacks().clone(),
             last_reloads: self.last_reloads(),
             traces: self.inner.traced.counts(),
             ..self.inner.path.borrow().snapshot()
@@ -261,6 +270,19 @@ impl Gateway {
         self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
     }
 
+    pub(crate) fn reloading(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.reloading
+    }
+
+    /// Applies what the file said last once more, while nobody else applies anything.
+    pub(crate) async fn apply_again(&self, written: Config) -> Result<Changes, Error> {
+        self.apply_alone(written, Patience::Refuse, &[]).await
+    }
+
+    pub(crate) fn versions(&self) -> &RefCell<Versions> {
+        &self.inner.versions
+    }
+
     pub(crate) fn traced(&self) -> &Traced {
         &self.inner.traced
     }
@@ -279,6 +301,7 @@ impl Gateway {
         }
         let left = self.inner.path.borrow().router.not_durable();
         self.inner.path.borrow_mut().stop_plugins();
+        self.save_versions().await;
         self.tell_offline();
         self.inner.stop.cancel();
         let tasks: Vec<BrokerTask> = self.inner.tasks.borrow_mut().drain().map(|(_, task)| task).collect();

@@ -1,6 +1,8 @@
 //! A gateway from its configuration file to the end: start, watch, reload, drain.
 
+use crate::data_path::wall_ms;
 use crate::files::files;
+use crate::history;
 use crate::report::Changes;
 use crate::running::{Gateway, Left};
 use crate::watch::{Fingerprint, Watch};
@@ -63,6 +65,9 @@ impl Service {
         let gateway = Gateway::start(config).await?;
         started(&gateway)?;
         tracing::info!(name: "running", gateway = gateway.config().gateway.name, "running");
+        if let Some(loaded) = &known.read {
+            remember(&gateway, loaded.sources.clone(), Vec::new()).await;
+        }
         let disk_failed = gateway.path().borrow().disk_failed.clone();
         tokio::select! {
             Some(()) = stop.run_until_cancelled(watch(&path, &gateway, reload, known)) => {}
@@ -206,7 +211,17 @@ async fn load(path: &Path, gateway: &Gateway, read: Option<Loaded>) {
         return refuse(gateway, &problems);
     }
     warn(&problems);
-    apply(gateway, loaded.config).await;
+    apply(gateway, loaded.config, loaded.sources).await;
+}
+
+/// Keeps what runs from now on for `tidegate config history`.
+async fn remember(gateway: &Gateway, sources: Sources, changes: Vec<String>) {
+    let (data_dir, now_ms) = (gateway.config().gateway.data_dir.clone(), wall_ms());
+    let keep = move || history::keep(&data_dir, &sources, &changes, now_ms);
+    let kept = tokio::task::spawn_blocking(keep).await.map_err(|error| error.to_string());
+    if let Err(error) = kept.and_then(|kept| kept.map_err(|error| error.to_string())) {
+        tracing::warn!(error, "this configuration is not kept: it cannot be rolled back to");
+    }
 }
 
 fn refuse(gateway: &Gateway, problems: &Problems) {
@@ -237,10 +252,11 @@ fn tell(changes: &Changes) {
     }
 }
 
-async fn apply(gateway: &Gateway, config: Config) {
+async fn apply(gateway: &Gateway, config: Config, sources: Sources) {
     let was_refused = gateway.last_reloads().is_refused;
     match gateway.reload(config).await {
         Ok(changes) => {
+            remember(gateway, sources, changes.now.iter().chain(&changes.next_start).cloned().collect()).await;
             tell(&changes);
             if changes.is_empty() && was_refused {
                 tracing::info!("reloaded, nothing has changed: what was refused is as it was again");

@@ -1,6 +1,7 @@
 //! What the gateway has done so far, for people and for monitoring.
 
 use crate::report::LastReloads;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use tidegate_router::Account;
 
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub reloads: u64,
     /// Reloads that were refused.
     pub reloads_refused: u64,
+    /// How often a version of each plugin failed on probation, and the one before runs again.
+    pub rollbacks: BTreeMap<String, u64>,
     /// How the last ones went.
     pub last_reloads: LastReloads,
     /// Messages that a collector of traces was told of, and those that it was not; `None` without one.

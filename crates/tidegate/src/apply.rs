@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tidegate_admin::apply::save;
 use tidegate_admin::model::Status;
-use tidegate_config::{Config, Problems};
+use tidegate_config::{Config, Loaded, Problems};
 
 /// Of `tidegate apply`.
 #[derive(Debug, clap::Args)]
@@ -37,13 +37,30 @@ pub(crate) fn apply(arguments: Arguments) -> Result<(), Failure> {
     let running = check::load_or_stdin(&target).ok();
     // As it will be: its relative paths are relative to where it goes.
     let loaded = tidegate_config::load_text(&new, &target).map_err(|problems| refused(&problems.sorted()))?;
-    let problems = tidegate_gateway::examine(&loaded, true, own_cache().as_deref())?;
+    save_and_follow(&loaded, running.as_ref(), &[NewFile { path: target, text: new }], arguments.dry_run)
+}
+
+/// A file of a configuration as it is to be.
+pub(crate) struct NewFile {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// Checks a configuration with its plugins, says what it changes of the one that is running, saves its files and follows what the
+/// gateway makes of it. The main file is the last of them.
+pub(crate) fn save_and_follow(
+    loaded: &Loaded,
+    running: Option<&Config>,
+    files: &[NewFile],
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let problems = tidegate_gateway::examine(loaded, true, own_cache().as_deref())?;
     if problems.errors() > 0 {
         return Err(refused(&problems));
     }
     problems.0.iter().for_each(|warning| eprintln!("{warning}"));
     // Whom to ask: as what runs says, or as the new one does.
-    let asked = running.as_ref().filter(|running| running.admin.is_some()).unwrap_or(&loaded.config);
+    let asked = running.filter(|running| running.admin.is_some()).unwrap_or(&loaded.config);
     let foretold = check::compare(&loaded.config, asked);
     if let Ok(compared) = &foretold {
         compared.changes.iter().for_each(|change| println!("changes: {change}"));
@@ -52,15 +69,18 @@ pub(crate) fn apply(arguments: Arguments) -> Result<(), Failure> {
             println!("{} messages that wait for {}: {}", touched.messages, touched.target, touched.fate);
         }
     }
-    if arguments.dry_run {
+    if dry_run {
         return foretold.map(|_| ());
     }
     let before = status(asked).ok();
-    save(&target, &new).map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => Failure::NotPermitted(format!("{}: {error}", target.display())),
-        _ => Failure::Disk(format!("{}: {error}", target.display())),
-    })?;
-    println!("saved {}", target.display());
+    for NewFile { path, text } in files {
+        let made = if path.exists() { Ok(()) } else { std::fs::write(path, "") };
+        made.and_then(|()| save(path, text)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Failure::NotPermitted(format!("{}: {error}", path.display())),
+            _ => Failure::Disk(format!("{}: {error}", path.display())),
+        })?;
+        println!("saved {}", path.display());
+    }
     let Some(before) = before else {
         println!("no gateway answers: it will run with this when it starts");
         return Ok(());

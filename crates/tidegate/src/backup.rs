@@ -1,12 +1,14 @@
 //! `tidegate backup` and `tidegate restore`: everything of a gateway in one file, for another box or another day.
 //!
 //! The file is a tar. `tidegate-backup.json` comes first; below `config/` is the configuration with what lies beside it, below
-//! `absolute/` what it names elsewhere, below `data/` the spool: messages that wait, parked ones, what plugins remember.
+//! `absolute/` what it names elsewhere, below `data/` the spool (messages that wait, parked ones, what plugins remember) and the
+//! versions of plugins.
 //! Secrets are not in it.
 
 use crate::{Failure, check};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -100,6 +102,15 @@ pub(crate) fn backup(arguments: Backup) -> Result<(), Failure> {
         let entry = entry.map_err(failed(aside.path()))?;
         files.insert(Path::new("data/spool").join(entry.file_name()), entry.path());
     }
+    let versions = tidegate_gateway::versions_folder(&data_dir);
+    let kept = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
+    for part in [Path::new(""), Path::new("config")] {
+        let aside = kept.path().join(part);
+        std::fs::create_dir_all(&aside).map_err(failed(&aside))?;
+        for name in whole_copies(&versions.join(part), &aside)? {
+            files.insert(Path::new("data/versions").join(part).join(&name), aside.join(&name));
+        }
+    }
     let made_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let about = About {
         format: FORMAT,
@@ -133,6 +144,28 @@ pub(crate) fn backup(arguments: Backup) -> Result<(), Failure> {
     );
     about.left_out.iter().for_each(|path| eprintln!("not in it, for it is a secret: {}", path.display()));
     Ok(())
+}
+
+/// Copies what is in a folder whose files are written whole, and may go while we look; their names.
+fn whole_copies(folder: &Path, to: &Path) -> Result<Vec<OsString>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed(folder))?;
+        if entry.file_type().is_ok_and(|is| is.is_dir()) {
+            continue;
+        }
+        match std::fs::copy(entry.path(), to.join(entry.file_name())) {
+            Ok(_) => names.push(entry.file_name()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&entry.path())(error)),
+        }
+    }
+    Ok(names)
 }
 
 fn open(spool: &Path) -> Result<tidegate_spool::Disk, Failure> {

@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod check_report;
 mod client;
+mod config;
 mod demo;
 mod dropped;
 mod duration;
@@ -69,6 +70,8 @@ enum Command {
     Test(test::Arguments),
     /// Save a configuration in the place of the one that runs: checked, whole, and followed until it runs.
     Apply(apply::Arguments),
+    /// The configurations that have run: what each changed, how they differ, and back to one.
+    Config(config::Arguments),
     /// How a running gateway does: brokers, sets, routes, what waits.
     Status(status::Arguments),
     /// The same live: routes, brokers, what waits and plugins, sorted by what one likes.
@@ -190,6 +193,7 @@ fn main() -> ExitCode {
         Command::Apply(arguments) => apply::apply(arguments),
         Command::Status(arguments) => status::status(arguments),
         Command::Top(arguments) => top::top(arguments),
+        Command::Config(arguments) => config::config(arguments),
         Command::Dropped(arguments) => dropped::dropped(arguments),
         Command::Events(arguments) => events::events(arguments),
         Command::Tap(arguments) => tap::tap(arguments),

@@ -25,7 +25,7 @@ struct Outcome {
     message: String,
 }
 
-fn post(config: &tidegate_config::Config, path: &str) -> Result<(), Failure> {
+pub(crate) fn post(config: &tidegate_config::Config, path: &str) -> Result<(), Failure> {
     let outcome: Outcome = admin_client::read(&admin_client::ask(config, "POST", path)?)?;
     println!("{}", outcome.message);
     Ok(())

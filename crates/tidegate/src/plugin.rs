@@ -4,6 +4,7 @@ mod beside;
 mod develop;
 mod state;
 mod try_samples;
+mod versions;
 
 pub(crate) use try_samples::files;
 
@@ -78,6 +79,21 @@ enum What {
     Dev(develop::Arguments),
     /// Try samples: messages that come in, and what a plugin must make of them.
     Test(try_samples::Arguments),
+    /// What has run in a gateway: each version of a plugin, when, with what configuration, and what it did.
+    Versions {
+        /// Which plugin.
+        name: String,
+        /// One version a line, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have an earlier version of a plugin run again, until another one is saved or it is configured in another way.
+    Rollback {
+        /// Which plugin.
+        name: String,
+        /// How the digest of the version begins; the one before without it.
+        digest: Option<String>,
+    },
     /// What plugins remember.
     State {
         #[command(subcommand)]
@@ -117,6 +133,8 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
         }
         What::Dev(of) => develop::develop(&of, arguments.config.given()?),
         What::Test(arguments) => try_samples::try_samples(&arguments),
+        What::Versions { name, json } => versions::versions(&arguments.config.load()?, &name, json),
+        What::Rollback { name, digest } => versions::roll_back(&arguments.config.load()?, &name, digest.as_deref()),
         What::State { what } => state::state(&arguments.config.load()?, what),
     }
 }

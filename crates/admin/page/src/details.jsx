@@ -76,19 +76,25 @@ export function Waiting({ status, layout, target }) {
   );
 }
 
-// The last connections to a broker, and what it was asked to send: asked for while somebody looks.
-function LinkDetails({ name, generation, connects }) {
+// What is asked for while somebody looks.
+function useFound(path, depends) {
   const [found, setFound] = useState(null);
   useEffect(() => {
     let wanted = true;
-    const look = () => ask(`brokers/${name}`).then((found) => wanted && setFound(found), () => {});
+    const look = () => ask(path).then((found) => wanted && setFound(found), () => {});
     look();
     const timer = setInterval(look, 3000);
     return () => {
       wanted = false;
       clearInterval(timer);
     };
-  }, [name, generation, connects]);
+  }, [path, ...depends]);
+  return found;
+}
+
+// The last connections to a broker, and what it was asked to send.
+function LinkDetails({ name, generation, connects }) {
+  const found = useFound(`brokers/${name}`, [generation, connects]);
   if (!found || (!found.connections.length && !found.subscriptions.length)) return null;
   return (
     <>
@@ -363,6 +369,100 @@ export function Route({ status, layout, name }) {
   );
 }
 
+// What a plugin remembers, and the versions of it that have run: asked for while somebody looks.
+function PluginDetails({ name, generation, layout }) {
+  const found = useFound(`plugins/${name}`, [generation]);
+  if (!found) return null;
+  return (
+    <>
+      <h3>Versions</h3>
+      {found.rolled_back && <p>Rolled back: the configuration says otherwise, and is followed again once it, or the component, is another one.</p>}
+      <table>
+        <thead>
+          <tr>
+            <th>Version</th>
+            <th>Since</th>
+            <th>Ran for</th>
+            <th class="number">Messages</th>
+            <th class="number">Failures</th>
+            <th class="number">A message</th>
+            <th>Configuration</th>
+            {layout.takes_control && <th />}
+          </tr>
+        </thead>
+        <tbody>
+          {[...found.versions].reverse().map((one) => (
+            <tr key={one.since_ms}>
+              <td>
+                <code>{one.version}</code>
+              </td>
+              <td>
+                {new Date(one.since_ms).toLocaleString()}
+                {one.came === "rollback" && ", by a rollback"}
+              </td>
+              <td>{one.until_ms === undefined ? "it runs" : span((one.until_ms - one.since_ms) / 1000)}</td>
+              <td class="number">{count(one.messages)}</td>
+              <td class="number">{count(one.failures)}</td>
+              <td class="number">{one.mean_us === undefined ? "–" : ms(one.mean_us / 1000)}</td>
+              <td>
+                <code>{JSON.stringify(one.config)}</code>
+              </td>
+              {layout.takes_control && (
+                <td>{one.until_ms !== undefined && <Do what="Roll back to it" path={`plugins/${name}/rollback?to=${one.digest}`} danger />}</td>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <Command>
+        tidegate plugin versions {name} --config {layout.file}
+      </Command>
+      <h3>What it remembers</h3>
+      {found.state_keys === 0 && <Nothing>Nothing.</Nothing>}
+      {found.state_keys > 0 && (
+        <>
+          <table>
+            <thead>
+              <tr>
+                <th>Key</th>
+                <th class="number">Size</th>
+              </tr>
+            </thead>
+            <tbody>
+              {found.state.map((one) => (
+                <tr key={one.key}>
+                  <td>
+                    <code>{one.key}</code>
+                  </td>
+                  <td class="number">{bytes(one.bytes)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <p>
+            {count(found.state_keys)} keys, {bytes(found.state_bytes)}
+            {found.state_keys > found.state.length && `; the first ${found.state.length} are shown`}
+          </p>
+        </>
+      )}
+      <Command>
+        tidegate plugin state list {name} --config {layout.file}
+      </Command>
+    </>
+  );
+}
+
+// What it wanted and was not given, of all routes.
+const REFUSED = { foreign_target: "a target that it may not send to", foreign_topic: "a topic that it may not choose" };
+
+function refused(uses) {
+  const of = (kind) => uses.reduce((sum, use) => sum + (use.faults[kind] ?? 0), 0);
+  return Object.entries(REFUSED)
+    .filter(([kind]) => of(kind) > 0)
+    .map(([kind, words]) => `${words}: ${count(of(kind))} times`)
+    .join("; ");
+}
+
 export function Plugin({ status, layout, name }) {
   const plan = layout.plugins.find((plugin) => plugin.name === name);
   if (!plan) return <Nothing>There is no plugin {name}.</Nothing>;
@@ -376,6 +476,7 @@ export function Plugin({ status, layout, name }) {
           ["May send to", plan.targets.join(", ") || "no target by itself"],
           ["May choose topics", plan.topics.join("  ") || "none"],
           ["May remember", plan.state ? "yes" : "no"],
+          ["Asked for, and did not get", refused(uses)],
         ]}
       />
       <h3>In routes</h3>
@@ -412,6 +513,7 @@ export function Plugin({ status, layout, name }) {
       <h3>Configuration</h3>
       <pre>{JSON.stringify(plan.config, null, 2)}</pre>
       <Command>tidegate plugin inspect {plan.path}</Command>
+      <PluginDetails name={name} generation={status.gateway.generation} layout={layout} />
     </article>
   );
 }

@@ -5,9 +5,9 @@
 use super::keys::{Keys, Value};
 use crate::model::{
     Admin, AdminTls, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
-    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probe, Reconnect, Relief, Remap, Renaming, Retry, Route,
-    Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, TwinKey, Version, Will,
-    Workers,
+    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Reconnect, Relief, Remap, Renaming, Retry,
+    Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, TwinKey,
+    Version, Will, Workers,
 };
 
 use std::collections::{BTreeMap, HashSet};
@@ -48,14 +48,23 @@ pub(super) fn lay_out(config: &Config, left_out: &HashSet<&str>) -> BTreeMap<Str
 
 impl Keys {
     fn gateway(&mut self, gateway: &Gateway) {
-        let Gateway { name, data_dir, commit_delay, segment_size, allow_control_characters, hop_limit, interpreter: _ } =
-            gateway;
+        let Gateway {
+            name,
+            data_dir,
+            commit_delay,
+            segment_size,
+            allow_control_characters,
+            hop_limit,
+            keep_versions,
+            interpreter: _,
+        } = gateway;
         self.told("name", name);
         self.told("data_dir", data_dir.display());
         self.time("commit_delay", *commit_delay);
         self.size("segment_size", *segment_size);
         self.told("control_characters", if *allow_control_characters { "allow" } else { "refuse" });
         self.told("hop_limit", hop_limit);
+        self.told("keep_versions", keep_versions);
     }
 
     fn admin(&mut self, admin: &Admin) {
@@ -293,8 +302,17 @@ impl Keys {
         self.section("spool", |keys| keys.spool(spool));
     }
 
+    fn probation(&mut self, probation: Probation) {
+        let Probation { lasts, messages, failures_per_million, slower, replay_parked } = probation;
+        self.time("for", lasts);
+        self.told("messages", messages);
+        self.told("failures", format!("{}%", f64::from(failures_per_million) / 10_000.0));
+        self.told("slower", slower);
+        self.told("replay_parked", replay_parked);
+    }
+
     fn plugin(&mut self, plugin: &Plugin) {
-        let Plugin { path, config, grants, limits, digest } = plugin;
+        let Plugin { path, config, grants, limits, digest, probation } = plugin;
         let Grants { targets, topics, state } = grants;
         let Limits {
             memory_bytes,
@@ -318,6 +336,10 @@ impl Keys {
                 StateGrant::Shared => "shared",
             },
         );
+        match probation {
+            None => self.told("probation", false),
+            Some(probation) => self.section("probation", |keys| keys.probation(*probation)),
+        }
         self.section("limits", |keys| {
             keys.size("memory", *memory_bytes as u64);
             keys.told("table_elements", table_elements);

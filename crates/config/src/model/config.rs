@@ -108,6 +108,8 @@ pub struct Gateway {
     pub allow_control_characters: bool,
     /// How often gateways may hand a message on; zero: messages are not marked, and marks are not read.
     pub hop_limit: u32,
+    /// So many versions of each plugin are kept.
+    pub keep_versions: usize,
     /// Whether plugins are interpreted, not compiled to machine code (`plugins.engine`).
     pub interpreter: bool,
 }
@@ -184,6 +186,23 @@ pub struct Plugin {
     pub limits: Limits,
     /// SHA-256 of the component as 64 lower-case hexadecimal digits: nothing else is loaded.
     pub digest: Option<String>,
+    /// How a version that was saved is watched at first; `None`: it stays, whatever it does.
+    pub probation: Option<Probation>,
+}
+
+/// How a version of a plugin is watched at first. One that fails goes, and the one before runs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probation {
+    /// For so long at least, and 24 h at most.
+    pub lasts: Duration,
+    /// And until it has been asked about so many messages.
+    pub messages: u64,
+    /// So many messages in a million may fail; and twice as many as of the version before.
+    pub failures_per_million: u32,
+    /// So many times as long as the version before it may take for a message; zero: as long as it likes.
+    pub slower: u32,
+    /// Messages that it has put aside enter their routes again, once the version before runs.
+    pub replay_parked: bool,
 }
 
 /// What a plugin may do beyond saying `pass`, `drop`, or `onward` with the topic the message came with.

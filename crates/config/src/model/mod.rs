@@ -18,7 +18,7 @@ pub use broker::{
     ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version, Will,
 };
 pub use config::{
-    Ack, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Relief, Retain, Retry, Route,
+    Ack, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Probation, Relief, Retain, Retry, Route,
     StateGrant, TargetSet, Workers,
 };
 pub use nats::{NatsBroker, NatsServer};

@@ -14,6 +14,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         segment_size: bounds::SEGMENT_SIZE.default,
         allow_control_characters: false,
         hop_limit: bounds::HOP_LIMIT.default as u32,
+        keep_versions: bounds::KEEP_VERSIONS.default as usize,
         interpreter: false,
     };
     let context = root.context;
@@ -34,6 +35,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         gateway.segment_size = section.size("segment_size", bounds::SEGMENT_SIZE);
         gateway.allow_control_characters = section.choice("control_characters", &[("refuse", false), ("allow", true)]);
         gateway.hop_limit = section.number("hop_limit", bounds::HOP_LIMIT) as u32; // at most 64
+        gateway.keep_versions = section.number("keep_versions", bounds::KEEP_VERSIONS) as usize; // at most 100
         section.finish();
     }
     gateway

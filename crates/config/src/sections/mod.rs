@@ -11,6 +11,7 @@ mod headers;
 mod lists;
 mod nats;
 mod plugin;
+mod probation;
 mod probe;
 mod remap;
 mod route;

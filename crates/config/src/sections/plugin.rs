@@ -1,6 +1,7 @@
 //! Reads `[plugins.<name>]`.
 
 use super::lists::{filters, names, values_of};
+use super::probation::read_probation;
 use crate::bounds;
 use crate::model::{Grants, Limits, Plugin, StateGrant};
 use crate::tree::{At, FileKind, Section, Value};
@@ -39,6 +40,7 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
             read_limits(limits)
         })
         .unwrap_or_default();
+    let probation = read_probation(&mut section);
     section.finish();
     if let Some(path) = &path {
         context.place(place(".path"), &path.at);
@@ -46,7 +48,7 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
     }
     let path = path.map(|path| path.value).unwrap_or_default();
     let config = config.unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new()));
-    (Plugin { path, config, grants, limits, digest }, targets)
+    (Plugin { path, config, grants, limits, digest, probation }, targets)
 }
 
 fn read_grants(mut section: Section<'_, '_, '_, '_>) -> (Grants, Vec<At<String>>) {

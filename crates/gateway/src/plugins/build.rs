@@ -4,9 +4,10 @@ use super::chain::{NewStage, Stage, Swap};
 use super::compile::{File, compile};
 use crate::counters::StageCounters;
 use crate::plugin_check::small_memory;
+use crate::versions;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tidegate_config as config;
 use tidegate_config::Config;
 use tidegate_plugin::{Component, Host, HostConfig, Plugin, Spec, StateStore};
@@ -33,6 +34,8 @@ pub(crate) struct PluginInfo {
     pub(crate) name: Arc<str>,
     pub(crate) digest: String,
     pub(crate) counters: Arc<StageCounters>,
+    /// Until the last stage of this version is gone.
+    pub(crate) alive: Weak<()>,
 }
 
 /// The plugins of one route, ready to be taken over.
@@ -53,11 +56,15 @@ type Built = (tidegate_plugin::Instance, Arc<[Arc<str>]>);
 /// Builds plugins; remembers what is worth it from one reload to the next.
 pub(crate) struct Preparer {
     host: Host,
+    /// Where components that run are kept, by digest.
+    versions: Option<PathBuf>,
     components: HashMap<PathBuf, Compiled>,
     /// What was read for the configuration that is being built: a plugin of many routes is read once.
     read: HashMap<String, Result<Component, String>>,
     states: HashMap<String, StateStore>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
+    /// Of each plugin in each route, the version that runs.
+    alive: HashMap<(String, String), Weak<()>>,
     /// Messages that somebody looks at.
     pub(crate) watched: Arc<Watched>,
     /// Whether what plugins say is kept.
@@ -89,10 +96,12 @@ impl Preparer {
         let host = Host::new(&HostConfig { cache_dir, interpreter })?;
         Ok(Self {
             host,
+            versions: None,
             components: HashMap::new(),
             read: HashMap::new(),
             states,
             counters: HashMap::new(),
+            alive: HashMap::new(),
             watched: Arc::default(),
             keeps_lines: false,
         })
@@ -129,6 +138,22 @@ impl Preparer {
         if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
     }
 
+    /// Components are kept in this folder from now on, by digest.
+    pub(crate) fn keep_versions(&mut self, folder: PathBuf) {
+        self.versions = Some(folder);
+    }
+
+    /// Keeps a component for a rollback.
+    fn keep(&self, path: &Path, component: &Component, bytes: &[u8]) {
+        let Some(folder) = self.versions.as_deref().filter(|folder| !path.starts_with(folder)) else { return };
+        let kept = versions::component(folder, component.digest());
+        if !kept.exists()
+            && let Err(error) = versions::save(&kept, bytes)
+        {
+            tracing::warn!(path = %path.display(), %error, "this version is not kept: it cannot be rolled back to");
+        }
+    }
+
     /// What compiles.
     pub(crate) const fn host(&self) -> &Host {
         &self.host
@@ -144,7 +169,7 @@ impl Preparer {
         let (source, workers): (Arc<str>, _) = (route.from.name().into(), route.workers);
         let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new() };
         let mut swaps: Vec<Swap> = std::iter::repeat_with(swap).take(workers.count).collect();
-        let (mut changed, mut wrong) = (Vec::new(), Vec::new());
+        let (mut changed, mut wrong, mut fresh_ones) = (Vec::new(), Vec::new(), Vec::new());
         let allow_control_characters = allows_control_characters(config);
         let (on_failure, retry) = (route.on_failure, route.retry);
         for name in &route.plugins {
@@ -162,7 +187,14 @@ impl Preparer {
             let key = StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters, workers };
             let shared: Arc<str> = name.as_str().into();
             let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
-            plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone() });
+            let place = (route.name.clone(), name.clone());
+            let token = Arc::default();
+            if !before.contains(&key) {
+                fresh_ones.push((place.clone(), Arc::downgrade(&token)));
+            }
+            let known = self.alive.get(&place).filter(|_| before.contains(&key)).cloned();
+            let alive = known.unwrap_or_else(|| Arc::downgrade(&token));
+            plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), alive });
             if before.contains(&key) {
                 for swap in &mut swaps {
                     swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
@@ -170,14 +202,10 @@ impl Preparer {
             } else {
                 let watched = self.watched.clone();
                 let fresh = |(instance, targets): Built| {
-                    Stage::new(
-                        shared.clone(),
-                        instance,
-                        targets,
-                        (on_failure, retry),
-                        counters.clone(),
-                        watched.clone(),
-                    )
+                    let counted = counters.clone();
+                    let stage =
+                        Stage::new(shared.clone(), instance, targets, (on_failure, retry), counted, watched.clone());
+                    stage.of_version(Arc::clone(&token))
                 };
                 match self.instances(name, settings, &component, allow_control_characters, workers.count) {
                     Ok(built) => {
@@ -197,6 +225,7 @@ impl Preparer {
         if !wrong.is_empty() {
             return Err(wrong);
         }
+        self.alive.extend(fresh_ones);
         Ok(Prepared { route: route.name.clone(), swaps, plugins, keys, changed })
     }
 
@@ -231,6 +260,7 @@ impl Preparer {
             match std::fs::read(path) {
                 Ok(bytes) => match self.components.get(path) {
                     Some(known) if known.bytes_hash == hash(&bytes) => {
+                        self.keep(path, &known.component, &bytes);
                         found.insert(path, Ok(known.component.clone()));
                     }
                     _ => files.push(File { plugin: name, path, bytes }),
@@ -240,9 +270,10 @@ impl Preparer {
                 }
             }
         }
-        for (File { path, .. }, compiled) in files.iter().zip(Compiled::all(&self.host, &files)) {
+        for (File { path, bytes, .. }, compiled) in files.iter().zip(Compiled::all(&self.host, &files)) {
             let component = compiled.map_err(|error| error.to_string()).map(|compiled| {
                 let component = compiled.component.clone();
+                self.keep(path, &component, bytes);
                 self.components.insert(path.to_path_buf(), compiled);
                 component
             });

@@ -29,6 +29,8 @@ pub(crate) struct Stage {
     restarts: LogLimit,
     /// Whoever looks at a message hears what is said of it.
     watched: Arc<Watched>,
+    /// Held by every stage of a version: who asks for it knows when the last one has gone.
+    _alive: Arc<()>,
 }
 
 /// A change of the chain, taken between two batches.
@@ -172,7 +174,13 @@ impl Stage {
         let mut memory = MemoryShare::new(counters.clone());
         memory.set(instance.memory_bytes() as u64);
         let open = OpenShare::new(counters.clone());
-        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, open, restarts, watched }
+        let _alive = Arc::default();
+        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, open, restarts, watched, _alive }
+    }
+
+    /// The same, as one of a version.
+    pub(crate) fn of_version(self, alive: Arc<()>) -> Self {
+        Self { _alive: alive, ..self }
     }
 
     /// What a second chance heals is seen all the same: whatever the plugin held in memory is gone.
@@ -235,6 +243,11 @@ impl Stage {
         let counts =
             [(&self.counters.passed, passed), (&self.counters.changed, changed), (&self.counters.dropped, dropped)];
         counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(counter, count)| counter.add(count));
+        let of_these = &outcomes[first..];
+        if of_these.iter().any(|outcome| matches!(outcome, Outcome::Fault(_))) {
+            let behind = of_these.iter().filter(|outcome| matches!(outcome, Outcome::Retry(_))).count();
+            self.counters.given_up.add(behind as u64);
+        }
         let missing = inputs.len() - (outcomes.len() - first);
         if missing > 0 {
             self.counters.circuit_open.add(missing as u64);

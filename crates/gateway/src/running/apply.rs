@@ -1,13 +1,14 @@
 //! From one configuration to another: everything that can fail first, then the difference, between two batches.
 
 use super::Gateway;
-use crate::data_path::{DataPath, Kind};
+use crate::data_path::{DataPath, Kind, wall_ms};
 use crate::embedded::Patience;
 use crate::held::{LinkSettings, link_settings};
 use crate::plugins;
-use crate::plugins::build::Prepared;
+use crate::plugins::build::{PluginInfo, Prepared};
 use crate::report::{self, Changes};
 use crate::users::{self, UserFile};
+use crate::versions::{self, Came};
 use crate::{Error, embedded, next_start, settings};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -49,7 +50,10 @@ impl Gateway {
             return Err(Error::Config(missing));
         }
         let before = inner.config.borrow().clone();
-        let config = Arc::new(next_start::in_force(&before, &written));
+        let files = inner.versions.borrow().rolled_back(&written);
+        let digests = tokio::task::spawn_blocking(move || versions::digests(files)).await.unwrap_or_default();
+        let config = inner.versions.borrow().in_force(next_start::in_force(&before, &written), &digests);
+        let config = Arc::new(config);
         let (wanted, runs) = (config.clone(), before.clone());
         let reading = move || (link_settings(&wanted, |_| true), users::read(&wanted, &runs));
         let (links, user_files) = tokio::task::spawn_blocking(reading)
@@ -118,11 +122,34 @@ impl Gateway {
         self.set_probes(&config);
         self.subscribe(&config, &before);
         self.tell_status(&config, &before);
+        self.know_versions(&written, &config, patience).await;
         inner.traced.want(config.traces.as_ref());
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = Arc::new(written);
         inner.last_reloads.borrow_mut().applied(changes.clone());
         Ok(changes)
+    }
+
+    /// What runs from now on is a version of each plugin, with what it did before it.
+    async fn know_versions(&self, written: &Config, config: &Config, patience: Patience) {
+        let running: Vec<PluginInfo> = {
+            let path = self.inner.path.borrow();
+            let routes = path.router.routes().filter(|(_, route)| !route.removed);
+            routes.flat_map(|(at, _)| path.plugins(at).to_vec()).collect()
+        };
+        let came = if patience == Patience::Hold { Came::Start } else { Came::Saved };
+        let over = {
+            let mut versions = self.inner.versions.borrow_mut();
+            let over = versions.take_out(written, config);
+            if !versions.run(config, running.iter(), came, wall_ms()) && over.is_empty() {
+                return;
+            }
+            over
+        };
+        for plugin in over {
+            tracing::info!(name: "rollback_over", plugin, "what the configuration says of this plugin runs again");
+        }
+        self.save_versions().await;
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.

@@ -1,0 +1,218 @@
+//! Which versions of each plugin are kept, and which of them was put back: `data_dir/versions/plugins.json`.
+//!
+//! A version is a component and what it is configured with. Its component lies beside the index, by digest.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The name of the index in the folder of versions.
+const INDEX: &str = "plugins.json";
+
+/// How it has come to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Came {
+    /// With a start of the gateway.
+    Start,
+    /// It was saved, or the configuration that names it.
+    Saved,
+    /// An operator has put it back.
+    Rollback,
+}
+
+/// What a version did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Did {
+    /// Messages that it was asked about.
+    pub messages: u64,
+    /// Of these, those that it did not decide.
+    pub failures: u64,
+    /// Of those, the ones that it did not refuse: it trapped, took too long, wanted too much, or more than it was granted.
+    #[serde(default)]
+    pub faults: u64,
+    /// How long it was asked for.
+    pub asked_ns: u64,
+}
+
+impl Did {
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_sub(before.messages),
+            failures: self.failures.saturating_sub(before.failures),
+            faults: self.faults.saturating_sub(before.faults),
+            asked_ns: self.asked_ns.saturating_sub(before.asked_ns),
+        }
+    }
+
+    pub(super) fn and(self, more: Self) -> Self {
+        Self {
+            messages: self.messages + more.messages,
+            failures: self.failures + more.failures,
+            faults: self.faults + more.faults,
+            asked_ns: self.asked_ns + more.asked_ns,
+        }
+    }
+}
+
+/// A component and what it is configured with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rule {
+    /// SHA-256 of the component.
+    pub(crate) digest: String,
+    pub(crate) config: Value,
+}
+
+/// One version that has run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    #[serde(flatten)]
+    pub(crate) rule: Rule,
+    pub(crate) came: Came,
+    /// In milliseconds since the epoch.
+    pub(crate) since_ms: u64,
+    /// Not there while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) did: Did,
+}
+
+/// An operator has put a version back: it runs in the place of what the file says, until the file says something else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Rollback {
+    pub(crate) instead_of: Rule,
+    pub(crate) rule: Rule,
+}
+
+/// All of one plugin.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// The newest last.
+    pub(crate) versions: Vec<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rolled_back: Option<Rollback>,
+}
+
+impl Kept {
+    /// Forgets the oldest, so that of different rules `keep` are left; never the one that runs, nor the one before.
+    pub(super) fn forget(&mut self, keep: usize) {
+        let mut known: Vec<&Rule> = Vec::new();
+        let mut first = 0;
+        for (at, version) in self.versions.iter().enumerate().rev() {
+            if !known.contains(&&version.rule) {
+                if known.len() == keep.max(2) {
+                    first = at + 1;
+                    break;
+                }
+                known.push(&version.rule);
+            }
+        }
+        self.versions.drain(..first);
+    }
+
+    /// Components that may be asked for again.
+    fn digests(&self) -> impl Iterator<Item = &str> {
+        let rules = self.versions.iter().map(|version| &version.rule);
+        rules.chain(self.rolled_back.iter().map(|back| &back.rule)).map(|rule| &*rule.digest)
+    }
+}
+
+/// The component of a digest in the folder of versions.
+pub(crate) fn component(folder: &Path, digest: &str) -> PathBuf {
+    folder.join(format!("{digest}.wasm"))
+}
+
+/// Reads the index; what is no index is none, and says so.
+pub(super) fn read(folder: &Path) -> BTreeMap<String, Kept> {
+    let file = folder.join(INDEX);
+    let text = match std::fs::read(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return BTreeMap::new(),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "versions of plugins are not known");
+            return BTreeMap::new();
+        }
+    };
+    serde_json::from_slice(&text).unwrap_or_else(|error| {
+        tracing::warn!(file = %file.display(), %error, "versions of plugins are not known: begun anew");
+        BTreeMap::new()
+    })
+}
+
+/// Writes the index whole, and removes components that nobody may ask for again.
+pub(super) fn write(folder: &Path, all: &BTreeMap<String, Kept>) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(all)?;
+    save(&folder.join(INDEX), &text)?;
+    let wanted: BTreeSet<PathBuf> =
+        all.values().flat_map(Kept::digests).map(|digest| component(folder, digest)).collect();
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|is| is == "wasm") && !wanted.contains(&path) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file whole: after a crash it is the one before, or this.
+pub(crate) fn save(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let beside = file.with_extension("new");
+    let mut open = std::fs::File::options();
+    let mut writing = open.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    writing.write_all(bytes)?;
+    writing.sync_all()?;
+    std::fs::rename(&beside, file)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(digest: &str) -> Rule {
+        Rule { digest: digest.to_owned(), config: Value::Null }
+    }
+
+    fn version(digest: &str) -> Version {
+        Version { rule: rule(digest), came: Came::Saved, since_ms: 1, until_ms: None, did: Did::default() }
+    }
+
+    #[test]
+    fn of_different_rules_so_many_are_kept_and_never_less_than_two() {
+        let left = |digests: &[&str], keep: usize| {
+            let mut kept = Kept { versions: digests.iter().map(|digest| version(digest)).collect(), rolled_back: None };
+            kept.forget(keep);
+            kept.versions.into_iter().map(|version| version.rule.digest).collect::<Vec<_>>().join("")
+        };
+        assert_eq!(left(&["a", "b", "c"], 5), "abc");
+        assert_eq!(left(&["a", "b", "c"], 2), "bc");
+        assert_eq!(left(&["a", "b", "c"], 0), "bc");
+        assert_eq!(left(&["a", "b", "a", "b"], 2), "abab", "each is wanted");
+        assert_eq!(left(&["x", "a", "b", "a", "b"], 2), "abab");
+    }
+
+    #[test]
+    fn the_index_is_read_as_it_was_written_and_components_of_nobody_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("versions");
+        assert_eq!(read(&folder), BTreeMap::new());
+        let rolled_back = Some(Rollback { instead_of: rule("b"), rule: rule("p") });
+        let all = BTreeMap::from([("rule".to_owned(), Kept { versions: vec![version("a")], rolled_back })]);
+        for digest in ["a", "p", "z"] {
+            save(&component(&folder, digest), b"wasm").unwrap();
+        }
+        write(&folder, &all).unwrap();
+        assert_eq!(read(&folder), all);
+        let there = |digest: &str| component(&folder, digest).exists();
+        assert!(there("a") && there("p") && !there("z"));
+        std::fs::write(folder.join(INDEX), "{").unwrap();
+        assert_eq!(read(&folder), BTreeMap::new());
+    }
+}
