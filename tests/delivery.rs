@@ -9,6 +9,7 @@
 //! | `sets` | several brokers under one name |
 //! | `ticks` | what plugins say on a tick, and the plugins behind them |
 //! | `traced` | what `RUST_LOG=tidegate=debug` tells of a message |
+//! | `repeating` | a device that says the same as fast as it can is no loop |
 //! | `retained` | retained messages, wills, and that nothing echoes |
 //! | `shared` | several gateways on one share |
 //! | `sources` | several brokers as one source: one after the other, or all at once |
@@ -21,6 +22,7 @@ mod both_ways;
 mod office_outage;
 mod outages;
 mod qos;
+mod repeating;
 mod retained;
 mod routes;
 mod sets;
@@ -35,7 +37,7 @@ mod transports;
 
 use crate::fixture::PATIENCE;
 use std::sync::atomic::{AtomicU32, Ordering};
-use tidegate_testkit::{Client, ClientOptions, Id, Ledger, Received, Version, eventually};
+use tidegate_testkit::{Client, ClientOptions, Id, Ledger, Mosquitto, Received, Tidegate, Version, eventually};
 
 /// Where a listener publishes what ends its own waiting.
 const END: &str = "the/end";

@@ -60,6 +60,11 @@ const SEEN_MAX: usize = 4096;
 const HELD_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// How many of these may have a source that waits for us. Brokers have ten and more under way at once (RabbitMQ 10, mosquitto 20,
+/// EMQX 32): one that has nothing left to send until we acknowledge stands still whatever it is, and what stands still then proves
+/// nothing.
+const OWED_MAX: usize = 8;
+
 /// A message that comes so often in [`LONGEST_ROUND`], and more and more often, is in loops that feed each other.
 const FLOOD: u64 = 500;
 
@@ -118,6 +123,8 @@ struct Trial {
     /// It, and what came of its topic behind it.
     held: VecDeque<Parcel>,
     held_bytes: usize,
+    /// So many of them have a source that waits.
+    owed: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,6 +315,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             turns: 0,
             held: VecDeque::new(),
             held_bytes: 0,
+            owed: 0,
         });
         self.wants_look = true;
     }
@@ -323,6 +331,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 }
                 let trial = &mut self.rounds.trials[at];
                 trial.held_bytes += parcel.message.weight_bytes();
+                trial.owed += usize::from(parcel.debt.is_some());
                 trial.held.push_back(parcel);
                 self.wants_look = true;
                 None
@@ -350,6 +359,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let is_it = !parcel.redelivered && trial.content == content(message, &self.hasher);
         match trial.phase {
             Phase::Held(_) if trial.held.len() >= HELD_MAX || trial.held_bytes >= HELD_BYTES_MAX => Sentence::Acquitted,
+            Phase::Held(_) if trial.owed >= OWED_MAX => Sentence::Acquitted,
             Phase::Held(_) if is_it && now >= trial.quiet_from => Sentence::Acquitted,
             Phase::Held(_) => Sentence::Held,
             Phase::Away(_) if !is_it => Sentence::Goes,
@@ -378,7 +388,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                     // It stood still.
                     trial.phase = Phase::Away(now.at + AWAY_ROUNDS * trial.gap.max(ROUND_MIN));
                     trial.turns += 1;
-                    trial.held_bytes = 0;
+                    (trial.held_bytes, trial.owed) = (0, 0);
                     let (route, held) = (trial.route, std::mem::take(&mut trial.held));
                     self.enter_at_last(route, held, now);
                     at += 1;
