@@ -9,9 +9,8 @@ const MESSAGES: usize = 20_000;
 #[test]
 fn a_device_that_says_the_same_as_fast_as_it_can_loses_nothing() {
     let (home, office) = (Mosquitto::start(), Mosquitto::start());
-    let broker = |name: &str, port: u16| {
-        format!("[brokers.{name}]\nurl = \"mqtt://127.0.0.1:{port}\"\nversion = \"3.1.1\"\n")
-    };
+    let broker =
+        |name: &str, port: u16| format!("[brokers.{name}]\nurl = \"mqtt://127.0.0.1:{port}\"\nversion = \"3.1.1\"\n");
     let config = format!(
         "{}{}[[routes]]\nname = \"up\"\nfrom = {{ broker = \"home\", topics = [\"dev/#\"], qos = 1 }}\nto = [\"office\"]\n\
          remap = {{ prefix = \"site/\" }}\n",
