@@ -29,6 +29,7 @@ mod told;
 mod watched;
 
 use crate::fixture::{PATIENCE, Witness, assert_balanced, plugin};
+use std::process::{Command, Output};
 use tidegate_testkit::{
     ClientOptions, Ledger, Metrics, Mosquitto, Publisher, PublisherOptions, Tidegate, TidegateBuilder, Version,
     eventually, within,
@@ -100,6 +101,20 @@ impl House {
         let check = self.ledger.check_of(name, |id| id.key.starts_with(folder));
         check.assert_exactly_once().assert_in_order().assert_nothing_missing().assert_published(at_least);
     }
+}
+
+/// `tidegate GROUP WORDS...` about this gateway.
+fn command_of(tidegate: &Tidegate, group: &str, words: &[&str]) -> Output {
+    let file = tidegate.dir().join("tidegate.toml").display().to_string();
+    let mut command = Command::new(Tidegate::binary());
+    command.arg(group).args(words).args(["--config", &file]).output().expect("tidegate runs")
+}
+
+/// What a command has printed that has to be well.
+#[track_caller]
+fn good(output: Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// A counter or gauge without labels, or the sum over all of them.

@@ -2,19 +2,15 @@
 
 use super::*;
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn command(tidegate: &Tidegate, words: &[&str]) -> Output {
-    let file = tidegate.dir().join("tidegate.toml").display().to_string();
-    let mut command = Command::new(Tidegate::binary());
-    command.arg("config").args(words).args(["--config", &file]).output().expect("tidegate runs")
+    command_of(tidegate, "config", words)
 }
 
 #[track_caller]
 fn said(tidegate: &Tidegate, words: &[&str]) -> String {
-    let output = command(tidegate, words);
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    good(command(tidegate, words))
 }
 
 #[test]

@@ -2,19 +2,15 @@
 
 use super::*;
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn command(tidegate: &Tidegate, words: &[&str]) -> Output {
-    let file = tidegate.dir().join("tidegate.toml").display().to_string();
-    let mut command = Command::new(Tidegate::binary());
-    command.arg("plugin").args(words).args(["--config", &file]).output().expect("tidegate runs")
+    command_of(tidegate, "plugin", words)
 }
 
 #[track_caller]
 fn said(tidegate: &Tidegate, words: &[&str]) -> String {
-    let output = command(tidegate, words);
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    good(command(tidegate, words))
 }
 
 fn versions(tidegate: &Tidegate) -> Vec<Value> {
@@ -103,8 +99,9 @@ fn so_many_versions_are_kept_and_a_rollback_that_cannot_run_changes_nothing() {
         let files = std::fs::read_dir(tidegate.dir().join("data/versions")).unwrap().flatten();
         files.filter(|file| file.path().extension().is_some_and(|is| is == "wasm")).map(|file| file.path()).collect()
     };
-    let files: Vec<std::path::PathBuf> = kept();
-    assert_eq!((files.len(), versions(&tidegate).len()), (2, 2), "{files:?}");
+    let files = || -> Vec<std::path::PathBuf> { kept() };
+    eventually("what nobody may ask for has gone", PATIENCE, || files().len() == 2);
+    assert_eq!((files().len(), versions(&tidegate).len()), (2, 2), "{:?}", files());
     // Of another configuration, which the file has no more.
     let all = versions(&tidegate);
     let before = tidegate.dir().join(format!("data/versions/{}.wasm", text(&all[0], "digest")));

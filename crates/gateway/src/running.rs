@@ -85,6 +85,8 @@ struct Inner {
     /// What came too late to keep it from starting, and ends it.
     /// Which have run, of each plugin.
     versions: RefCell<Versions>,
+    /// What is known of them is written by one at a time, so that the last state is the one on disk.
+    saving_versions: tokio::sync::Mutex<()>,
     /// Whom traces go to.
     traced: Traced,
     failed: Cell<Option<Error>>,
@@ -172,6 +174,7 @@ impl Gateway {
                 started_at: SystemTime::now(),
                 reloading: tokio::sync::Mutex::new(()),
                 versions: RefCell::new(versions),
+                saving_versions: tokio::sync::Mutex::new(()),
                 traced: Traced::new(),
                 failed: Cell::new(None),
                 has_failed: tokio::sync::Notify::new(),
@@ -277,6 +280,10 @@ impl Gateway {
     /// Applies what the file said last once more, while nobody else applies anything.
     pub(crate) async fn apply_again(&self, written: Config) -> Result<Changes, Error> {
         self.apply_alone(written, Patience::Refuse, &[]).await
+    }
+
+    pub(crate) fn saving_versions(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.saving_versions
     }
 
     pub(crate) fn versions(&self) -> &RefCell<Versions> {

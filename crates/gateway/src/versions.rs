@@ -332,6 +332,7 @@ impl Gateway {
 
     /// Writes what is known of versions to disk; what is wrong with that is said.
     pub(crate) async fn save_versions(&self) {
+        let _one_at_a_time = self.saving_versions().lock().await;
         let write = {
             let mut versions = self.versions().borrow_mut();
             versions.count();

@@ -122,7 +122,7 @@ impl Gateway {
         self.set_probes(&config);
         self.subscribe(&config, &before);
         self.tell_status(&config, &before);
-        self.know_versions(&written, &config, patience).await;
+        self.know_versions(&written, &config, patience);
         inner.traced.want(config.traces.as_ref());
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = Arc::new(written);
@@ -131,7 +131,7 @@ impl Gateway {
     }
 
     /// What runs from now on is a version of each plugin, with what it did before it.
-    async fn know_versions(&self, written: &Config, config: &Config, patience: Patience) {
+    fn know_versions(&self, written: &Config, config: &Config, patience: Patience) {
         let running: Vec<PluginInfo> = {
             let path = self.inner.path.borrow();
             let routes = path.router.routes().filter(|(_, route)| !route.removed);
@@ -149,7 +149,9 @@ impl Gateway {
         for plugin in over {
             tracing::info!(name: "rollback_over", plugin, "what the configuration says of this plugin runs again");
         }
-        self.save_versions().await;
+        // It runs: who waits for that does not wait for the disk.
+        let gateway = self.clone();
+        tokio::task::spawn_local(async move { gateway.save_versions().await });
     }
 
     /// Builds plugins on a thread of its own: compiling never stalls traffic.
