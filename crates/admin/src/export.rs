@@ -117,9 +117,9 @@ impl<'a> Sender<'a> {
         let Traces { one_in, rate, endpoint, .. } = self.traces;
         let mut seen = loop {
             match console.sample(Sampling { one_in: *one_in, rate: *rate }).await {
-                Ok(seen) => break seen,
+                Ok(Some(seen)) => break seen,
                 // It has very much to do.
-                Err(_) => sleep(BATCH_AFTER).await,
+                _ => sleep(BATCH_AFTER).await,
             }
         };
         tracing::info!(%endpoint, one_in, rate, "messages are sampled for a collector of traces");

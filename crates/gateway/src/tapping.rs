@@ -85,11 +85,12 @@ impl Gateway {
         Some(bit)
     }
 
-    fn sample(&self, wanted: Sampling, to: mpsc::Sender<Arc<Journey>>, missed: Arc<AtomicU64>) {
+    fn sample(&self, wanted: Sampling, to: mpsc::Sender<Arc<Journey>>, missed: Arc<AtomicU64>) -> u32 {
         let mut path = self.path().borrow_mut();
         path.router.sample_messages(Some(wanted));
         tokio::task::spawn_local(show_in_time(self.clone(), to.clone()));
         path.followers.push(Looker { bit: SAMPLES, to, missed });
+        SAMPLES
     }
 
     fn sample_no_more(&self, bit: u32) {
@@ -118,11 +119,7 @@ impl Console {
     /// # Errors
     /// [`Busy`].
     pub async fn tap(&self, wanted: Wanted) -> Result<Option<Tapping>, Busy> {
-        let (to, seen) = mpsc::channel(WAITING_MAX);
-        let missed = Arc::<AtomicU64>::default();
-        let counted = missed.clone();
-        let bit = self.ask(move |gateway| gateway.look(wanted, to, counted)).await?;
-        Ok(bit.map(|bit| Looking { bit, console: self.clone(), end: Gateway::look_no_more, seen, missed }))
+        self.look(Gateway::look_no_more, move |gateway, to, missed| gateway.look(wanted, to, missed)).await
     }
 
     /// Follows messages from here on, from their receipt to their end; `None` if too many others do.
@@ -130,23 +127,28 @@ impl Console {
     /// # Errors
     /// [`Busy`].
     pub async fn trace(&self, wanted: Wanted) -> Result<Option<Tracing>, Busy> {
-        let (to, seen) = mpsc::channel(WAITING_MAX);
-        let missed = Arc::<AtomicU64>::default();
-        let counted = missed.clone();
-        let bit = self.ask(move |gateway| gateway.follow(wanted, to, counted)).await?;
-        Ok(bit.map(|bit| Looking { bit, console: self.clone(), end: Gateway::follow_no_more, seen, missed }))
+        self.look(Gateway::follow_no_more, move |gateway, to, missed| gateway.follow(wanted, to, missed)).await
     }
 
     /// Follows messages from here on for whoever collects traces, of which there is one at a time.
     ///
     /// # Errors
     /// [`Busy`].
-    pub async fn sample(&self, wanted: Sampling) -> Result<Tracing, Busy> {
+    pub async fn sample(&self, wanted: Sampling) -> Result<Option<Tracing>, Busy> {
+        self.look(Gateway::sample_no_more, move |gateway, to, missed| Some(gateway.sample(wanted, to, missed))).await
+    }
+
+    /// Has somebody look, until what he is given is dropped.
+    async fn look<T: Send + Sync + 'static>(
+        &self,
+        end: fn(&Gateway, u32),
+        begin: impl FnOnce(&Gateway, mpsc::Sender<Arc<T>>, Arc<AtomicU64>) -> Option<u32> + Send + 'static,
+    ) -> Result<Option<Looking<T>>, Busy> {
         let (to, seen) = mpsc::channel(WAITING_MAX);
         let missed = Arc::<AtomicU64>::default();
         let counted = missed.clone();
-        self.ask(move |gateway| gateway.sample(wanted, to, counted)).await?;
-        Ok(Looking { bit: SAMPLES, console: self.clone(), end: Gateway::sample_no_more, seen, missed })
+        let bit = self.ask(move |gateway| begin(gateway, to, counted)).await?;
+        Ok(bit.map(|bit| Looking { bit, console: self.clone(), end, seen, missed }))
     }
 }
 

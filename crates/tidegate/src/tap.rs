@@ -13,6 +13,28 @@ use tidegate_gateway::harmless;
 pub(crate) struct Arguments {
     #[command(flatten)]
     config: check::ConfigFile,
+    #[command(flatten)]
+    which: Which,
+    /// Only what does not go on, for whatever reason.
+    #[arg(long, conflicts_with = "failed")]
+    dropped: bool,
+    /// Only what ends badly: parked, or dropped by the gateway itself.
+    #[arg(long)]
+    failed: bool,
+    /// At most so many messages a second are looked at; 1,000 at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rate: u32,
+    /// End after so many messages.
+    #[arg(long, short = 'n', value_name = "MESSAGES")]
+    count: Option<u64>,
+    /// One message a line, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which messages somebody looks at, in their routes or to their end.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
     /// Topics as they come, such as 'dev/+/temp'.
     #[arg(default_value = "#")]
     filter: String,
@@ -25,42 +47,37 @@ pub(crate) struct Arguments {
     /// Only with this text in the payload.
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
-    /// Only what does not go on, for whatever reason.
-    #[arg(long, conflicts_with = "failed")]
-    dropped: bool,
-    /// Only what ends badly: parked, or dropped by the gateway itself.
-    #[arg(long)]
-    failed: bool,
-    /// At most so many messages a second are looked at; 1,000 at most.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rate: u32,
     /// Leave payloads out.
     #[arg(long)]
     no_payloads: bool,
-    /// End after so many messages.
-    #[arg(long, short = 'n', value_name = "MESSAGES")]
-    count: Option<u64>,
-    /// One message a line, as JSON.
-    #[arg(long)]
-    json: bool,
+}
+
+impl Which {
+    /// What is asked of the gateway.
+    pub(crate) fn query(&self, rate: u32) -> String {
+        let mut query = format!("filter={}&rate={rate}", coded(&self.filter));
+        for (key, value) in [("route", &self.route), ("broker", &self.broker), ("contains", &self.contains)] {
+            query += &value.as_ref().map(|value| format!("&{key}={}", coded(value))).unwrap_or_default();
+        }
+        query + if self.no_payloads { "" } else { "&payloads=true" }
+    }
+
+    /// Tells who looks; `only`: at some of these.
+    pub(crate) fn looking(&self, only: bool) -> Looking {
+        Looking::at(&self.filter, only || self.route.is_some() || self.broker.is_some() || self.contains.is_some())
+    }
 }
 
 /// Looks until it is interrupted.
 pub(crate) fn tap(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
-    let mut path = format!("/api/v1/tap?filter={}&rate={}", coded(&arguments.filter), arguments.rate);
-    let texts = [("route", &arguments.route), ("broker", &arguments.broker), ("contains", &arguments.contains)];
-    for (key, value) in texts {
-        path += &value.as_ref().map(|value| format!("&{key}={}", coded(value))).unwrap_or_default();
-    }
-    path += match (arguments.dropped, arguments.failed) {
+    let only = match (arguments.dropped, arguments.failed) {
         (true, _) => "&only=dropped",
         (_, true) => "&only=failed",
         _ => "",
     };
-    path += if arguments.no_payloads { "" } else { "&payloads=true" };
-    let only = arguments.dropped || arguments.failed || texts.iter().any(|(_, value)| value.is_some());
-    let (mut seen, mut looking) = (0, Looking::at(&arguments.filter, only));
+    let path = format!("/api/v1/tap?{}{only}", arguments.which.query(arguments.rate));
+    let (mut seen, mut looking) = (0, arguments.which.looking(!only.is_empty()));
     admin_client::listen(&config, &path, |name, data| {
         match name {
             "looking" => looking.begins(),

@@ -1,8 +1,7 @@
 //! `tidegate trace`: the ways of messages through a running gateway, from their receipt to their end, with the time of each step.
 
-use crate::looking::Looking;
 use crate::table::{Line, Tone, cut, print, width};
-use crate::tap::{clock, coded, message};
+use crate::tap::{Which, clock, message};
 use crate::{Failure, admin_client, check};
 use std::collections::BTreeSet;
 use tidegate_admin::model::{Journey, Said, Step, What};
@@ -13,24 +12,11 @@ use tidegate_gateway::harmless;
 pub(crate) struct Arguments {
     #[command(flatten)]
     config: check::ConfigFile,
-    /// Topics as they come, such as 'dev/+/temp'.
-    #[arg(default_value = "#")]
-    filter: String,
-    /// Only what enters this route.
-    #[arg(long, short)]
-    route: Option<String>,
-    /// Only from this broker.
-    #[arg(long, short)]
-    broker: Option<String>,
-    /// Only with this text in the payload.
-    #[arg(long, value_name = "TEXT")]
-    contains: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// At most so many messages a second are followed; 1,000 at most.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rate: u32,
-    /// Leave payloads out.
-    #[arg(long)]
-    no_payloads: bool,
     /// End when so many messages have come to their end.
     #[arg(long, short = 'n', value_name = "MESSAGES")]
     count: Option<u64>,
@@ -42,14 +28,8 @@ pub(crate) struct Arguments {
 /// Follows messages until it is interrupted.
 pub(crate) fn trace(arguments: Arguments) -> Result<(), Failure> {
     let config = arguments.config.load()?;
-    let mut path = format!("/api/v1/trace?filter={}&rate={}", coded(&arguments.filter), arguments.rate);
-    let texts = [("route", &arguments.route), ("broker", &arguments.broker), ("contains", &arguments.contains)];
-    for (key, value) in texts {
-        path += &value.as_ref().map(|value| format!("&{key}={}", coded(value))).unwrap_or_default();
-    }
-    path += if arguments.no_payloads { "" } else { "&payloads=true" };
-    let only = texts.iter().any(|(_, value)| value.is_some());
-    let (mut ended, mut under_way, mut looking) = (0, BTreeSet::new(), Looking::at(&arguments.filter, only));
+    let path = format!("/api/v1/trace?{}", arguments.which.query(arguments.rate));
+    let (mut ended, mut under_way, mut looking) = (0, BTreeSet::new(), arguments.which.looking(false));
     admin_client::listen(&config, &path, |name, data| {
         match name {
             "looking" => looking.begins(),

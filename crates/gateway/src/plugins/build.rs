@@ -19,13 +19,22 @@ pub(crate) fn allows_control_characters(config: &Config) -> bool {
 }
 
 /// What makes a stage the same as before: its configuration and the component's digest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct StageKey {
     name: String,
     plugin: config::Plugin,
     digest: String,
     allow_control_characters: bool,
     workers: config::Workers,
+    /// Until the last stage that was made for it is gone: no part of what makes it the same.
+    alive: Weak<()>,
+}
+
+impl StageKey {
+    fn is(&self, other: &Self) -> bool {
+        let of = |key: &Self| (key.allow_control_characters, key.workers);
+        (&self.name, &self.plugin, &self.digest) == (&other.name, &other.plugin, &other.digest) && of(self) == of(other)
+    }
 }
 
 /// What is running in a route, for people.
@@ -63,8 +72,6 @@ pub(crate) struct Preparer {
     read: HashMap<String, Result<Component, String>>,
     states: HashMap<String, StateStore>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
-    /// Of each plugin in each route, the version that runs.
-    alive: HashMap<(String, String), Weak<()>>,
     /// Messages that somebody looks at.
     pub(crate) watched: Arc<Watched>,
     /// Whether what plugins say is kept.
@@ -101,7 +108,6 @@ impl Preparer {
             read: HashMap::new(),
             states,
             counters: HashMap::new(),
-            alive: HashMap::new(),
             watched: Arc::default(),
             keeps_lines: false,
         })
@@ -169,7 +175,7 @@ impl Preparer {
         let (source, workers): (Arc<str>, _) = (route.from.name().into(), route.workers);
         let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new() };
         let mut swaps: Vec<Swap> = std::iter::repeat_with(swap).take(workers.count).collect();
-        let (mut changed, mut wrong, mut fresh_ones) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changed, mut wrong) = (Vec::new(), Vec::new());
         let allow_control_characters = allows_control_characters(config);
         let (on_failure, retry) = (route.on_failure, route.retry);
         for name in &route.plugins {
@@ -184,18 +190,19 @@ impl Preparer {
             };
             let digest = component.digest().to_owned();
             let (name_of, plugin, digest_of) = (name.clone(), settings.clone(), digest.clone());
-            let key = StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters, workers };
+            let token = Arc::default();
+            let alive = Arc::downgrade(&token);
+            let mut key =
+                StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters, workers, alive };
+            let kept = before.iter().find(|known| known.is(&key));
+            if let Some(kept) = kept {
+                key.alive = kept.alive.clone();
+            }
             let shared: Arc<str> = name.as_str().into();
             let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
-            let place = (route.name.clone(), name.clone());
-            let token = Arc::default();
-            if !before.contains(&key) {
-                fresh_ones.push((place.clone(), Arc::downgrade(&token)));
-            }
-            let known = self.alive.get(&place).filter(|_| before.contains(&key)).cloned();
-            let alive = known.unwrap_or_else(|| Arc::downgrade(&token));
+            let alive = key.alive.clone();
             plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), alive });
-            if before.contains(&key) {
+            if kept.is_some() {
                 for swap in &mut swaps {
                     swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
                 }
@@ -225,7 +232,6 @@ impl Preparer {
         if !wrong.is_empty() {
             return Err(wrong);
         }
-        self.alive.extend(fresh_ones);
         Ok(Prepared { route: route.name.clone(), swaps, plugins, keys, changed })
     }
 
