@@ -73,6 +73,8 @@ pub struct Broker<A> {
     pub(crate) merges: bool,
     /// An operator has said that nothing is to be sent to it.
     pub paused: bool,
+    /// So many messages may leave, while it is seen what comes all the same.
+    pub(crate) may_leave: Option<u32>,
     /// Its owner has not been told of something new.
     pub(crate) dirty: bool,
 }
@@ -111,8 +113,15 @@ impl<A: Ack> Broker<A> {
             carries_marks: true,
             merges: false,
             paused: false,
+            may_leave: None,
             dirty: false,
         }
+    }
+
+    /// Whether nothing is to leave for it, whatever it would take.
+    #[inline]
+    pub(crate) const fn is_kept_from(&self) -> bool {
+        self.paused || matches!(self.may_leave, Some(0))
     }
 
     /// Whether a message is another copy of the last one, sent for another subscription that matches too: a broker may

@@ -43,6 +43,7 @@
 //! Start reading at [`Router::received`].
 
 mod account;
+mod acquittal;
 mod audience;
 mod broker;
 mod carried;
@@ -53,6 +54,7 @@ mod drops;
 mod durable;
 mod echo;
 mod exactly_once;
+mod floods;
 mod give_up;
 mod handover;
 mod hops;

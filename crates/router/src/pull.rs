@@ -27,7 +27,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             || broker.pace.is_some()
             || broker.rest.lasts(now.at)
             || broker.is_gone
-            || broker.paused;
+            || broker.paused
+            || broker.may_leave.is_some();
         if !waits && self.sessions.takes(to, &entry.message) {
             return self.publish(to, entry, now);
         }
@@ -80,8 +81,11 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     // The one call for each message that has waited: its caller takes the message where it lies.
     #[inline(always)]
     pub fn pull(&mut self, from: BrokerId, mut has_room: bool, now: Moment) -> Option<(Ticket, Message)> {
-        if self.brokers[from.at()].paused {
+        if self.brokers[from.at()].is_kept_from() {
             return None;
+        }
+        if let Some(left) = self.brokers[from.at()].may_leave.as_mut() {
+            *left -= 1;
         }
         has_room &= !self.brokers[from.at()].rest.lasts(now.at);
         loop {

@@ -9,8 +9,7 @@
 //! comes again within a few rounds no more. Until then nothing is dropped: a device that falls silent just when it is on trial
 //! has its last message a moment later.
 //!
-//! Loops that feed each other do not stand still when one of their routes does. In those a message multiplies, and a route
-//! that it crosses [`FLOOD`] times in a second, faster and faster, sifts.
+//! Loops that feed each other do not stand still when one of their routes does: see [`floods`](crate::floods).
 //!
 //! What a broker sends again over a new connection is no evidence, and no trial outlives a connection of its route: a link that
 //! is cut at an even pace brings what it has not acknowledged at an even pace.
@@ -19,8 +18,10 @@
 
 use crate::Router;
 use crate::account::DropReason;
+use crate::acquittal::Acquittal;
 use crate::carried::Carried;
 use crate::debt::Ack;
+use crate::floods::FloodTrial;
 use crate::ids::{BrokerId, RouteId};
 use crate::moment::Moment;
 use crate::parcel::Parcel;
@@ -31,27 +32,21 @@ use ahash::{AHashMap, RandomState};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use tidegate_message::{Message, Topic};
-use tidegate_pacing::Doubling;
 
 /// A round that takes longer is not looked for.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
 /// Several copies of one message in a round come closer to each other than the round is long, which is then taken to be this long.
-const ROUND_MIN: Duration = Duration::from_millis(100);
+pub(crate) const ROUND_MIN: Duration = Duration::from_millis(100);
 
 /// Times are taken to be the same within a factor of two and this.
 const JITTER: Duration = Duration::from_millis(10);
 
 /// How often a message must stand still and come back.
-const TURNS: u32 = 3;
-
-/// For how long what has come though it was held is not tried again: the first time, for twice as long each time after, and at
-/// most. Two gateways of one loop that hold it at the same time disturb each other.
-const ACQUITTED_MIN: Duration = Duration::from_secs(1);
-const ACQUITTED_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const TURNS: u32 = 3;
 
 /// A message that was let go is back within so many rounds: another gateway of the loop may hold it too.
-const AWAY_ROUNDS: u32 = 8;
+pub(crate) const AWAY_ROUNDS: u32 = 8;
 
 /// How many messages are remembered, of all routes.
 const SEEN_MAX: usize = 4096;
@@ -63,42 +58,38 @@ const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How many of these may have a source that waits for us. Brokers have ten and more under way at once (RabbitMQ 10, mosquitto 20,
 /// EMQX 32): one that has nothing left to send until we acknowledge stands still whatever it is, and what stands still then proves
 /// nothing.
-const OWED_MAX: usize = 8;
-
-/// A message that comes so often in [`LONGEST_ROUND`], and more and more often, is in loops that feed each other.
-const FLOOD: u64 = 500;
-
-/// What comes at an even pace takes twice as long to come twice as often; what multiplies, an eighth longer to get from half
-/// of [`FLOOD`] to all of it. This is between, in tenths.
-const GROWS: u32 = 13;
+pub(crate) const OWED_MAX: usize = 8;
 
 /// What is known of messages that may go in rounds.
 #[derive(Default)]
 pub(crate) struct Rounds {
     /// By route and the hash of topic and payload.
-    seen: AHashMap<(RouteId, u64), Seen>,
+    pub(crate) seen: AHashMap<(RouteId, u64), Seen>,
     order: VecDeque<(RouteId, u64)>,
     /// At most one of a route.
     trials: Vec<Trial>,
+    /// While there is one, nothing else is tried.
+    pub(crate) flood: Option<FloodTrial>,
     draws: u64,
     carried: Carried,
 }
 
 /// A message that came once or more.
 #[derive(Debug)]
-struct Seen {
+pub(crate) struct Seen {
     last: Instant,
     /// Between the last two times.
     gap: Duration,
     /// How often in a row it came again after the same time, and how often is enough.
     returns: u64,
     enough: u64,
-    acquitted_until: Option<Instant>,
-    acquitted_for: Doubling,
-    /// How often it has come since then, and when half of [`FLOOD`] had.
-    since: Instant,
-    count: u64,
-    half_after: Duration,
+    acquitted: Acquittal,
+    /// The same of floods.
+    pub(crate) no_flood: Acquittal,
+    /// How often it has come since then, and when half of a flood had.
+    pub(crate) since: Instant,
+    pub(crate) count: u64,
+    pub(crate) half_after: Duration,
 }
 
 /// What a message may be.
@@ -166,7 +157,7 @@ fn content(message: &Message, hasher: &RandomState) -> u64 {
 
 impl Rounds {
     /// A number that nobody outside can know.
-    fn draw(&mut self, below: u64, hasher: &RandomState) -> u64 {
+    pub(crate) fn draw(&mut self, below: u64, hasher: &RandomState) -> u64 {
         self.draws += 1;
         hasher.hash_one(self.draws) % below
     }
@@ -178,14 +169,7 @@ impl Rounds {
             let gap = now.saturating_duration_since(seen.last);
             let again = gap <= LONGEST_ROUND && (seen.returns == 0 || is_same(gap, seen.gap));
             (seen.last, seen.gap) = (now, gap);
-            if now > seen.since + LONGEST_ROUND {
-                (seen.since, seen.count) = (now, 0);
-            }
-            seen.count += 1;
-            if seen.count == FLOOD / 2 {
-                seen.half_after = now - seen.since;
-            }
-            if seen.count == FLOOD && (now - seen.since) * 10 < seen.half_after * GROWS {
+            if seen.multiplies(now) && !seen.no_flood.lasts(now) {
                 return Some(Suspicion::Flood);
             }
             if !again {
@@ -193,8 +177,7 @@ impl Rounds {
                 return None;
             }
             seen.returns += 1;
-            let is_acquitted = seen.acquitted_until.is_some_and(|until| now < until);
-            return (seen.returns >= seen.enough && !is_acquitted).then_some(Suspicion::Round(gap));
+            return (seen.returns >= seen.enough && !seen.acquitted.lasts(now)).then_some(Suspicion::Round(gap));
         }
         if self.seen.len() >= SEEN_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -206,8 +189,8 @@ impl Rounds {
             gap: Duration::ZERO,
             returns: 0,
             enough,
-            acquitted_until: None,
-            acquitted_for: Doubling::new(ACQUITTED_MIN, ACQUITTED_MAX),
+            acquitted: Acquittal::default(),
+            no_flood: Acquittal::default(),
             since: now,
             count: 1,
             half_after: Duration::ZERO,
@@ -229,7 +212,7 @@ impl Rounds {
         if let Some(seen) = self.seen.get_mut(&(trial.route, trial.content)) {
             // What came meanwhile was not counted.
             (seen.since, seen.count) = (now, 0);
-            seen.acquitted_until = Some(now + seen.acquitted_for.advance() * more / 1000);
+            seen.acquitted.begin(now, more);
         }
     }
 }
@@ -251,8 +234,12 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let is_of = |route: RouteId| routes[route.at()].touches(sets, |known| known == broker);
         rounds.seen.retain(|(route, _), _| !is_of(*route));
         rounds.order.retain(|(route, _)| !is_of(*route));
+        let flood = rounds.flood.as_ref().is_some_and(|flood| is_of(flood.route()));
         for trial in rounds.trials.extract_if(.., |trial| is_of(trial.route)).collect::<Vec<_>>() {
             self.let_go(trial, now);
+        }
+        if flood {
+            self.acquit_flood(now);
         }
     }
 
@@ -272,12 +259,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
 
     /// Another configuration: everything goes on, and is watched anew.
     pub(crate) fn end_trials(&mut self, now: Moment) {
-        for trial in std::mem::take(&mut self.rounds.trials) {
-            self.let_go(trial, now);
-        }
+        self.let_trials_go(now);
+        self.acquit_flood(now);
         self.rounds = Rounds::default();
         for route in &mut self.routes {
             route.sifts = false;
+        }
+    }
+
+    pub(crate) fn let_trials_go(&mut self, now: Moment) {
+        for trial in std::mem::take(&mut self.rounds.trials) {
+            self.let_go(trial, now);
         }
     }
 
@@ -288,6 +280,10 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let route = &mut self.routes[at.at()];
         if !route.watched || redelivered {
             return;
+        }
+        if self.rounds.flood.is_some() {
+            let content = content(message, &self.hasher);
+            return self.watch_flood(at, content, message, now);
         }
         if !route.sifts && !route.on_trial && (!route.traffic.is_busy(now) || is_in_sample(message, now)) {
             self.look_at(at, message, now);
@@ -301,7 +297,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let gap = match rounds.suspicion((route, content), hasher, now.at) {
             None => return,
             Some(Suspicion::Round(gap)) => gap,
-            Some(Suspicion::Flood) => return self.sift(route, message, LONGEST_ROUND / FLOOD as u32, now),
+            Some(Suspicion::Flood) => return self.try_flood(route, content, message, now),
         };
         routes[route.at()].on_trial = true;
         // It was let go when it came last, and is back.
@@ -396,7 +392,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 Phase::Away(_) => self.acquit(at, now),
             }
         }
-        self.rounds.trials.iter().map(|trial| trial.phase.until()).min()
+        let flood = self.look_at_flood(now);
+        self.rounds.trials.iter().map(|trial| trial.phase.until()).chain(flood).min()
     }
 
     /// The message of a trial is a device's.
@@ -421,7 +418,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     }
 
     /// From here on the route carries nothing twice that comes again within a few rounds of this length.
-    fn sift(&mut self, at: RouteId, message: &Message, round: Duration, now: Moment) {
+    pub(crate) fn sift(&mut self, at: RouteId, message: &Message, round: Duration, now: Moment) {
         let lasts = (AWAY_ROUNDS * round).max(2 * LONGEST_ROUND);
         let route = &mut self.routes[at.at()];
         (route.on_trial, route.sifts, route.sifts_for) = (false, true, lasts);

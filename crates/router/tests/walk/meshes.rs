@@ -317,6 +317,31 @@ fn a_thousand_times_the_same_in_a_second_is_no_flood() {
     }
 }
 
+/// A program that begins slowly, or says the same faster and faster: as a flood looks, and it is carried to the last word.
+#[test]
+fn a_program_that_says_the_same_faster_and_faster_is_no_flood() {
+    let mesh = Mesh { brokers: vec![Kind::Plain, Kind::Bridge], gateways: vec![vec![(0, 1), (1, 0)]] };
+    let bursts = |n: u64| if n == 0 { 0 } else { 400 + n / 10 };
+    let accelerates = |n: u64| ((n as f64 + 1.0).log2() * 70.0) as u64;
+    let pauses = |n: u64| n / 3 + 200 * (n / 900);
+    for (name, at) in [("bursts", &bursts as &dyn Fn(u64) -> u64), ("accelerates", &accelerates), ("pauses", &pauses)] {
+        let devices: Vec<_> = (0..4000).map(|n| (at(n), 0, "same".to_owned())).collect();
+        let outcome = World::new(&mesh).run(&devices, 3_600_000);
+        assert_eq!((outcome.of(0, (0, 1), "same"), outcome.looping), (4000, 0), "{name}");
+    }
+}
+
+/// Two gateways with all ways between three brokers, where a message multiplies.
+#[test]
+fn loops_that_feed_each_other_are_ended() {
+    let all: Vec<_> = (0..3).flat_map(|from| (0..3).filter(move |to| *to != from).map(move |to| (from, to))).collect();
+    for kinds in [[Kind::Bridge; 3], [Kind::Plain; 3]] {
+        let mesh = Mesh { brokers: kinds.to_vec(), gateways: vec![all.clone(), all.clone()] };
+        let outcome = World::new(&mesh).run(&[(0, 0, "once".to_owned())], 600_000);
+        assert!(outcome.looping >= 1 && outcome.last_ms < 60_000, "{kinds:?}: {outcome:?}");
+    }
+}
+
 /// Two gateways that face each other over brokers without marks: found, and stopped.
 #[test]
 fn two_gateways_that_face_each_other_are_stopped() {
