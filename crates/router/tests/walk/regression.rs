@@ -272,6 +272,37 @@ fn parts_stay_while_something_is_filed_and_not_recorded() {
     Play::tell(&Story { setup: setup.clone(), window: 1, goes_at_once: false, steps });
 }
 
+/// One part of a set is done, and of another something is on disk alone: parts stay until that is read.
+#[test]
+fn parts_stay_while_one_of_them_has_something_on_disk_alone() {
+    for (drained, other) in [(2, 3), (3, 2)] {
+        for (weight, before) in (0..4).flat_map(|weight| (0..4).map(move |before| (weight, before))) {
+            let mut setup = setup(&[5]);
+            setup.routes[0].spooled = true;
+            setup.routes[0].filters = 0xff;
+            (setup.sets[1].there, setup.sets[1].policy, setup.sets[1].members) = (true, 1, vec![2, 3]);
+            setup.sets[1].weight = before;
+            let all = |qos| (0..4).map(move |topic| Step::Send { source: 0, topic, qos, expires: false });
+            let mut steps: Vec<Step> = (0..3).flat_map(|_| all(1)).collect();
+            let settle = [Step::Work, Step::News, Step::Acks];
+            steps.extend(settle.clone());
+            for _ in 0..16 {
+                steps.extend([Step::Pull { target: drained, count: 1 }, Step::Answer { target: drained, pick: 0 }]);
+                steps.extend(settle.clone());
+            }
+            steps.push(Step::Reload(Change::SetWeight { at: 1, weight }));
+            steps.extend(all(1));
+            steps.extend(settle.clone());
+            for _ in 0..16 {
+                steps.extend([Step::Pull { target: drained, count: 1 }, Step::Answer { target: drained, pick: 0 }]);
+                steps.extend(settle.clone());
+            }
+            steps.extend([Step::Pull { target: other, count: 1 }]);
+            Play::tell(&Story { setup: setup.clone(), window: 1, goes_at_once: false, steps });
+        }
+    }
+}
+
 /// The model took a message for delivered that a member of a set had refused: it goes to another when that one is taken away.
 #[test]
 fn what_a_member_has_refused_goes_to_another_when_it_is_removed() {
