@@ -10,11 +10,12 @@ use std::process::Command;
 
 /// Which crates of ours each one may depend on. As drawn in ARCHITECTURE.md, with the short cuts of the command that it
 /// names: it checks configurations and reads a log without a gateway, and its clients read certificates as links do.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("message", &[]),
     ("pacing", &[]),
+    ("decisions", &["message"]),
     ("mqtt", &["message"]),
-    ("config", &["message"]),
+    ("config", &["decisions", "message"]),
     ("plugin", &["config", "message", "pacing"]),
     ("spool", &["message"]),
     ("transport", &[]),
@@ -22,11 +23,17 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("nats", &["transport", "message", "pacing"]),
     ("broker", &["transport", "mqtt", "message", "pacing"]),
     ("router", &["spool", "config", "message", "pacing"]),
-    ("gateway", &["router", "link", "nats", "broker", "plugin", "spool", "config", "mqtt", "message", "pacing"]),
-    ("admin", &["gateway", "config", "message", "transport"]),
+    (
+        "gateway",
+        &["router", "link", "nats", "broker", "plugin", "spool", "config", "decisions", "mqtt", "message", "pacing"],
+    ),
+    ("admin", &["gateway", "config", "decisions", "message", "transport"]),
     ("workbench", &["plugin", "config", "message"]),
     ("import", &["config", "message"]),
-    ("tidegate", &["admin", "gateway", "workbench", "import", "plugin", "spool", "config", "link", "message"]),
+    (
+        "tidegate",
+        &["admin", "gateway", "workbench", "import", "plugin", "spool", "config", "decisions", "link", "message"],
+    ),
     // An independent check of the product uses nothing of it.
     ("testkit", &[]),
 ];

@@ -10,12 +10,15 @@
 //! | `history` | the configurations that ran, how they differ, and back to one |
 //! | `included` | a configuration of several files, with variables |
 //! | `many_routes` | one of 10,000 routes is changed |
+//! | `candidates` | another version is tried beside the one that runs |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `probation` | a version that fails goes by itself, and what it put aside is decided by the one before |
 //! | `refused` | what is no good leaves the old one running and says why |
+//! | `replayed` | messages are recorded with what is decided on each, and decided again elsewhere |
 //! | `rollback` | an earlier version of a plugin runs again, until another one is saved |
 
 mod backlog;
+mod candidates;
 mod edits;
 mod foretold;
 mod history;
@@ -23,6 +26,7 @@ mod included;
 mod many_routes;
 mod probation;
 mod refused;
+mod replayed;
 mod rollback;
 mod swaps;
 mod told;

@@ -32,6 +32,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/dropped", get(dropped))
         .route("/api/v1/tap", get(tap))
         .route("/api/v1/trace", get(trace))
+        .route("/api/v1/record", get(record))
         .route("/api/v1/next", get(next))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/configuration", get(configuration).put(apply_configuration))
@@ -41,6 +42,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/brokers/{name}", get(broker))
         .route("/api/v1/plugins/{name}", get(plugins::plugin))
         .route("/api/v1/plugins/{name}/rollback", post(plugins::roll_back))
+        .route("/api/v1/plugins/{name}/promote", post(plugins::promote))
+        .route("/api/v1/plugins/{name}/abandon", post(plugins::abandon))
         .route("/api/v1/brokers/{name}/pause", post(pause_broker))
         .route("/api/v1/brokers/{name}/resume", post(resume_broker))
         .route("/api/v1/parked", get(parked))
@@ -73,6 +76,7 @@ pub(crate) struct Outcome {
         dropped,
         tap,
         trace,
+        record,
         next,
         explain,
         configuration,
@@ -83,6 +87,8 @@ pub(crate) struct Outcome {
         broker,
         plugins::plugin,
         plugins::roll_back,
+        plugins::promote,
+        plugins::abandon,
         pause_broker,
         resume_broker,
         parked,
@@ -190,6 +196,25 @@ async fn tap(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respons
 ))]
 async fn trace(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     crate::tap::trace(shared, query.as_deref()).await
+}
+
+/// Messages with what is decided on each, to be decided again elsewhere: `looking` as soon as they are recorded, an event `block` for
+/// the next bytes of a recording in base64, and `end` with how many messages it has.
+#[utoipa::path(get, path = "/api/v1/record", params(
+    ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
+    ("broker" = Option<String>, Query, description = "Only from this broker"),
+    ("route" = Option<String>, Query, description = "Only what enters this route"),
+    ("rate" = Option<u64>, Query, description = "At most so many a second: 5,000 without it, 50,000 at most"),
+    ("count" = Option<u64>, Query, description = "So many messages; until the reader ends it without it"),
+    ("seconds" = Option<u64>, Query, description = "For so long at most"),
+    ("payloads" = Option<String>, Query, description = "`whole`, `hashed` or `none`"),
+), responses(
+    (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+    (status = 400, description = "What is asked for makes no sense"),
+    (status = 429, description = "Too many look already"),
+))]
+async fn record(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    crate::record::record(shared, query.as_deref()).await
 }
 
 /// The next message that comes, to ask about.

@@ -42,6 +42,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("reloaded", "a configuration, or a plugin, is in force"),
     ("reload_refused", "it is not, and why; one for each reason"),
     ("rolled_back", "an earlier version of a plugin runs again"),
+    ("candidate_promoted", "what was tried beside a plugin runs in its place"),
+    ("candidate_abandoned", "and is tried no more"),
     ("rollback_over", "and what the configuration says of it does, which has changed"),
     ("saved", "a configuration was saved through the admin listener"),
     ("operated", "somebody has changed something through the admin listener"),

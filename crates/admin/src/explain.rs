@@ -71,7 +71,8 @@ pub(crate) async fn explain(shared: Shared, body: Body) -> Response {
 /// Waits for the next message of a kind.
 pub(crate) async fn next(shared: Shared, query: Option<&str>) -> Response {
     let broker = query::text(query, "broker").filter(|name| !name.is_empty());
-    let wanted = |filter| Wanted { filter, broker, route: None, contains: None, only: Only::All, rate: 1 };
+    let wanted =
+        |filter| Wanted { filter, broker, route: None, contains: None, only: Only::All, rate: 1, whole: false };
     let mut tapping = match tap::begin(&shared, tap::filter(query).map(wanted)).await {
         Ok(tapping) => tapping,
         Err(refusal) => return refusal,

@@ -32,6 +32,7 @@ mod patient;
 mod plain;
 mod query;
 mod rates;
+mod record;
 mod serve;
 mod spans;
 mod stream;

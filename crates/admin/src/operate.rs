@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::BTreeMap;
-use tidegate_gateway::{Busy, Console, Redirect, ReplayError, RollbackError};
+use tidegate_gateway::{Busy, CandidateError, Console, Redirect, ReplayError, RollbackError};
 
 /// How much of a payload is shown.
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
@@ -135,6 +135,15 @@ pub(crate) async fn roll_back(console: &Console, plugin: String, digest: Option<
     match console.roll_back(plugin, digest).await? {
         Ok(words) => Ok(words),
         Err(error @ RollbackError::Refused(_)) => Err(Refused::Conflict(error.to_string())),
+        Err(error) => Err(Refused::Unknown(error.to_string())),
+    }
+}
+
+/// A candidate runs in the place of its plugin, or is tried no more.
+pub(crate) async fn end_trial(console: &Console, plugin: String, promote: bool) -> Answer {
+    match console.end_trial(plugin, promote).await? {
+        Ok(words) => Ok(words),
+        Err(error @ CandidateError::Refused(_)) => Err(Refused::Conflict(error.to_string())),
         Err(error) => Err(Refused::Unknown(error.to_string())),
     }
 }

@@ -33,6 +33,7 @@ fn wanted(query: Option<&str>) -> Result<Wanted, String> {
         contains: text(query, "contains").filter(|words| !words.is_empty()).map(String::into_bytes),
         only,
         rate: number(query, "rate").unwrap_or(RATE).clamp(1, RATE_MAX) as u32, // at most 1,000
+        whole: false,
     })
 }
 
@@ -76,7 +77,7 @@ pub(crate) async fn begin(shared: &Shared, wanted: Result<Wanted, String>) -> Re
     shared.console.tap(wanted).await.map_err(|_| crate::plain::busy())?.ok_or_else(too_many)
 }
 
-fn too_many() -> Response {
+pub(crate) fn too_many() -> Response {
     let words = "too many look already: end another tap or trace first\n";
     crate::plain::text(StatusCode::TOO_MANY_REQUESTS, words.to_owned())
 }

@@ -165,6 +165,13 @@ pub(crate) const PROBATION_FAILURES: u32 = 10_000;
 /// Zero: as slow as it likes.
 pub(crate) const PROBATION_SLOWER: Number = number(5, 0, 1000);
 
+// Candidates.
+pub(crate) const PROMOTE_AFTER: Period = span(10 * MINUTE, SECOND, 30 * DAY);
+pub(crate) const PROMOTE_MESSAGES: Number = number(10_000, 1, 1_000_000_000_000);
+pub(crate) const PROMOTE_DIFFERENCES: Number = number(0, 0, 1_000_000_000_000);
+/// In a million.
+pub(crate) const CANARY_SHARE: u32 = 50_000;
+
 // Routes.
 pub(crate) const ATTEMPTS: Number = number(3, 0, 1000);
 pub(crate) const RETRY_MIN: Period = span(100, 1, HOUR);

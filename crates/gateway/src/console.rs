@@ -6,7 +6,7 @@
 
 use crate::running::Gateway;
 use crate::snapshot::Snapshot;
-use crate::versions::RollbackError;
+use crate::versions::{CandidateError, RollbackError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -107,6 +107,17 @@ impl Console {
         digest: Option<String>,
     ) -> Result<Result<String, RollbackError>, Busy> {
         self.perform(|gateway| async move { gateway.roll_back(&plugin, digest.as_deref()).await }).await
+    }
+
+    /// Has a candidate run in the place of its plugin, as [`Gateway::promote`] does, or tries it no more.
+    ///
+    /// # Errors
+    /// [`Busy`], or why not.
+    pub async fn end_trial(&self, plugin: String, promote: bool) -> Result<Result<String, CandidateError>, Busy> {
+        self.perform(move |gateway| async move {
+            if promote { gateway.promote(&plugin).await } else { gateway.abandon(&plugin).await }
+        })
+        .await
     }
 
     /// Waits until all that was done so far is on disk, so that a crash does not undo it. False if that takes too long.

@@ -12,8 +12,9 @@ use crate::probe::Probing;
 use crate::snapshot::Connection;
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
-use crate::tapping::Looker;
+use crate::tapping::{Looker, Recorded};
 use crate::target_sessions::{Session, TargetSessions};
+use crate::trial::Tried;
 use patience::Patience;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -97,6 +98,7 @@ pub(crate) struct DataPath {
     decided: Vec<(RouteId, Vec<Decided>)>,
     /// Those who look at messages on their way.
     pub(crate) lookers: Vec<Looker<Way>>,
+    pub(crate) recorders: Vec<Looker<Recorded>>,
     pub(crate) followers: Vec<Looker<Journey>>,
     /// How often something was put into the outbox when it was emptied last.
     taken: u64,
@@ -123,6 +125,7 @@ impl DataPath {
             outbox,
             decided: Vec::new(),
             lookers: Vec::new(),
+            recorders: Vec::new(),
             followers: Vec::new(),
             taken: 0,
             patience: Patience::default(),
@@ -153,6 +156,15 @@ impl DataPath {
             self.pipelines.resize_with(of.at() + 1, Pipeline::default);
         }
         &mut self.pipelines[of.at()]
+    }
+
+    pub(crate) fn all_plugins(&self) -> impl Iterator<Item = &PluginInfo> {
+        self.pipelines.iter().flat_map(|pipeline| &pipeline.plugins)
+    }
+
+    /// What is tried beside a plugin.
+    pub(crate) fn tried(&self, plugin: &str) -> Option<Arc<Tried>> {
+        self.all_plugins().find(|info| *info.name == *plugin).and_then(|info| info.tried.clone())
     }
 
     pub(crate) fn plugins(&self, of: RouteId) -> &[PluginInfo] {

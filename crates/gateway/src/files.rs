@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Secret, Tls};
+use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Plugin, Secret, Tls};
 
 /// Where systemd puts credentials (systemd.exec, `LoadCredential=`); some versions put new ones there at a reload.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Every file that `config` names: components, secrets, certificates and keys, user files.
 pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
-    let plugins = config.plugins.values().map(|plugin| plugin.path.clone());
+    let plugins = config.plugins.values().flat_map(components);
     let brokers = config.brokers.values().flat_map(|broker| match broker {
         Broker::Link(link) => of_link(link),
         Broker::Nats(nats) => {
@@ -32,7 +32,7 @@ pub fn named_files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let plain: BTreeSet<PathBuf> = config
         .plugins
         .values()
-        .map(|plugin| plugin.path.clone())
+        .flat_map(components)
         .chain(tls.flat_map(|tls| [&tls.ca, &tls.cert]).flatten().cloned())
         .chain(admin.and_then(|admin| admin.tls.as_ref()).map(|tls| tls.cert.clone()))
         .collect();
@@ -43,6 +43,12 @@ pub fn named_files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
     });
     let secret = files(config).into_iter().chain(of_admin).filter(|file| !plain.contains(file)).collect();
     (plain.into_iter().collect(), secret)
+}
+
+/// Of a plugin, and of what is tried beside it.
+fn components(plugin: &Plugin) -> impl Iterator<Item = PathBuf> + '_ {
+    let candidate = plugin.candidate.as_deref().map(|candidate| candidate.path.clone());
+    std::iter::once(plugin.path.clone()).chain(candidate)
 }
 
 fn of_link(link: &LinkBroker) -> Vec<PathBuf> {

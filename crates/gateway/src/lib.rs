@@ -42,7 +42,9 @@ mod plugins;
 mod preflight;
 mod probe;
 mod reach;
+mod recorder;
 mod rehearse;
+mod replay;
 mod report;
 mod running;
 mod serve;
@@ -56,6 +58,7 @@ mod subscriptions;
 mod tapping;
 mod target_sessions;
 mod told;
+mod trial;
 mod upkeep;
 mod users;
 mod versions;
@@ -75,13 +78,15 @@ pub use owned::make_key;
 pub use plugin_check::{check_plugins, compile_plugins};
 pub use preflight::{Finding, preflight};
 pub use reach::{Reached, reach};
+pub use recorder::Recording;
 pub use rehearse::{Became, Delivery, Rehearsal};
+pub use replay::{Replay, Replayed};
 pub use report::{Changes, LastReloads, REASONS_MAX, changes_in_words as changes, touched_json};
 pub use running::{Gateway, Left};
 pub use serve::{Served, Service};
 pub use snapshot::{
-    BrokerSnapshot, Connection, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot, RouteSnapshot,
-    SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
+    BrokerSnapshot, CandidateSnapshot, Connection, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot,
+    RouteSnapshot, SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::{Looking, Tapping, Tracing};
 pub use tidegate_router::{
@@ -89,7 +94,8 @@ pub use tidegate_router::{
     Step, TraceContext, Wanted, Way, What,
 };
 pub use tidegate_spool::Parked;
-pub use versions::{Came, Did, PluginDetails, PluginVersion, RollbackError, folder as versions_folder};
+pub use trial::CandidateDetails;
+pub use versions::{Came, CandidateError, Did, PluginDetails, PluginVersion, RollbackError, folder as versions_folder};
 pub use waiting::{Redirect, RedirectError, redirect_stopped};
 
 /// What another crate says is wrong.

@@ -1,5 +1,6 @@
 //! Every metric there is, with its name and help in one place, in Prometheus' text format.
 
+mod candidates;
 mod samples;
 
 use crate::snapshot::Snapshot;
@@ -58,7 +59,11 @@ macro_rules! per_kind {
     };
 }
 
-/// Every metric there is.
+fn all() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(candidates::FAMILIES)
+}
+
+/// Every one, but for those of candidates.
 const FAMILIES: &[Family] = &[
     ("tidegate_route_received_total", "counter", "Messages that entered the route.", per_route!(received)),
     ("tidegate_route_replayed_total", "counter", "Parked messages that entered the route again.", per_route!(replayed)),
@@ -386,7 +391,7 @@ const LATENCY_HELP: &str = "From receipt to delivery, in seconds.";
 
 /// The name, kind and help of every metric of a gateway.
 pub fn metrics() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    let families = FAMILIES.iter().map(|(name, kind, help, _)| (*name, *kind, *help));
+    let families = all().map(|(name, kind, help, _)| (*name, *kind, *help));
     families.chain([(LATENCY, "histogram", LATENCY_HELP)])
 }
 
@@ -398,7 +403,7 @@ impl Snapshot {
     /// In Prometheus' text format, version 0.0.4.
     pub fn prometheus(&self) -> String {
         let mut out = String::with_capacity(8 * 1024);
-        for (name, kind, help, collect) in FAMILIES {
+        for (name, kind, help, collect) in all() {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             let mut samples = Samples::default();
             collect(self, &mut samples);
@@ -426,25 +431,4 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::snapshot::RouteSnapshot;
-    use tidegate_router::Account;
-
-    #[test]
-    fn every_metric_has_help_and_a_unique_name_and_labels_are_escaped() {
-        let mut names: Vec<_> = FAMILIES.iter().map(|family| family.0).collect();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), FAMILIES.len());
-        assert!(FAMILIES.iter().all(|(name, kind, help, _)| {
-            name.starts_with("tidegate_") && help.ends_with('.') && (*kind == "counter") == name.ends_with("_total")
-        }));
-        let dropped = [("say \"no\"\n".into(), 3)].into();
-        let account = Account { received: 3, dropped, ..Default::default() };
-        let route = RouteSnapshot { name: "r".into(), account, ..Default::default() };
-        let text = Snapshot { routes: vec![route], ..Default::default() }.prometheus();
-        assert!(text.contains("tidegate_route_received_total{route=\"r\"} 3\n"), "{text}");
-        assert!(text.contains("reason=\"say \\\"no\\\"\\n\"} 3\n"), "{text}");
-    }
-}
+mod tests;

@@ -30,7 +30,12 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
         }
     }
     let components = components(&host, config);
-    for (name, settings) in &config.plugins {
+    let candidates = config.plugins.iter().filter_map(|(name, plugin)| Some((name, as_plugin(plugin)?)));
+    let candidates: Vec<(&String, config::Plugin)> = candidates.collect();
+    let is_candidate = |settings: &config::Plugin| candidates.iter().any(|(_, known)| std::ptr::eq(known, settings));
+    let all = config.plugins.iter().chain(candidates.iter().map(|(name, plugin)| (*name, plugin)));
+    for (name, settings) in all {
+        let part = if is_candidate(settings) { "candidate." } else { "" };
         let component = &components[settings.path.as_path()];
         let plugin = component.as_ref().map_err(Clone::clone).and_then(|component| {
             let spec = Spec {
@@ -43,15 +48,23 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
         });
         match plugin {
             Ok(plugin) => {
-                plugins.insert(name.as_str(), plugin.has_timer());
+                plugins.entry(name.as_str()).or_insert(plugin.has_timer());
             }
             Err(Wrong::NotThePlugin(words)) => return Err(Error::Engine(words.into())),
             Err(Wrong::Path(words, hint)) => {
                 let words = format!("`{}`: {words}; {hint}", settings.path.display());
-                found.push(places.plugin_problem(Severity::Error, name, "path", &words));
+                found.push(places.plugin_problem(Severity::Error, name, &format!("{part}path"), &words));
             }
-            Err(Wrong::Key(key, words)) => found.push(places.plugin_problem(Severity::Error, name, key, &words)),
-            Err(Wrong::Config(diagnostics)) => found.extend(diagnostics.iter().map(|said| refused(places, name, said))),
+            Err(Wrong::Key(key, words)) => {
+                let key = if key == "config" { format!("{part}{key}") } else { key.to_owned() };
+                found.push(places.plugin_problem(Severity::Error, name, &key, &words));
+            }
+            Err(Wrong::Config(diagnostics)) => {
+                found.extend(diagnostics.iter().map(|said| refused(places, name, part, said)));
+            }
+        }
+        if is_candidate(settings) {
+            continue;
         }
         if let Ok(component) = component
             && let Some(words) = small_memory(component, &settings.limits)
@@ -121,7 +134,11 @@ pub(crate) fn small_memory(component: &Component, limits: &config::Limits) -> Op
 /// Every file that a plugin names, compiled side by side.
 fn components<'a>(host: &Host, config: &'a config::Config) -> HashMap<&'a Path, Result<Component, Wrong>> {
     let (mut components, mut files) = (HashMap::new(), Vec::new());
-    let paths: BTreeMap<_, _> = config.plugins.iter().map(|(name, plugin)| (plugin.path.as_path(), name)).collect();
+    let named = config.plugins.iter().flat_map(|(name, plugin)| {
+        let candidate = plugin.candidate.as_deref().map(|candidate| candidate.path.as_path());
+        candidate.into_iter().chain([plugin.path.as_path()]).map(move |path| (path, name))
+    });
+    let paths: BTreeMap<_, _> = named.collect();
     for (path, plugin) in paths {
         match std::fs::read(path) {
             Ok(bytes) => files.push(File { plugin, path, bytes }),
@@ -152,13 +169,22 @@ fn wrong(error: tidegate_plugin::Error) -> Wrong {
 }
 
 /// What a plugin refuses of its `config`, at the key that it names.
-fn refused(places: &Places, plugin: &str, said: &Diagnostic) -> Problem {
+fn refused(places: &Places, plugin: &str, part: &str, said: &Diagnostic) -> Problem {
     let key = match said.at.as_str() {
         "" => "config".to_owned(),
         at if at.starts_with('[') => format!("config{at}"),
         at => format!("config.{at}"),
     };
+    let key = format!("{part}{key}");
     places.plugin_problem(Severity::Error, plugin, &key, &format!("it refuses its configuration: {said}"))
+}
+
+/// The candidate of a plugin, as it would be in its place.
+fn as_plugin(plugin: &config::Plugin) -> Option<config::Plugin> {
+    let candidate = plugin.candidate.as_deref()?;
+    let config = candidate.config.clone().unwrap_or_else(|| plugin.config.clone());
+    let (path, digest) = (candidate.path.clone(), candidate.digest.clone());
+    Some(config::Plugin { path, config, digest, candidate: None, ..plugin.clone() })
 }
 
 /// Targets that the `config` of a plugin names and its grants do not.

@@ -11,23 +11,33 @@
 //! |---|---|
 //! | `build` | everything slow: read, compile, link, instantiate, configure; what a reload hands over |
 //! | `compile` | components compiled side by side |
-//! | `chain` | the plugins that run, each with its circuit and its counters; a swap |
+//! | `candidate`, `shadow`, `canary` | another version that is tried beside one that runs |
+//! | `stage` | a plugin that runs, with its circuit and its counters |
+//! | `chain` | the plugins of a route, one after the other; a swap |
 //! | `crew` | the workers of a route, and whose message is whose |
 //! | `fold` | what becomes of each message: pure, without thread, clock or Wasm |
+//! | `rerun` | a route's plugins on messages of a recording |
 //! | `worker` | takes, ticks, waits, hands back; its thread |
 //! | `mailbox` | the way in and the way out; who decides where |
 
 pub(crate) mod build;
+mod canary;
+mod candidate;
 mod chain;
 pub(crate) mod compile;
 mod crew;
 mod fold;
 mod mailbox;
+mod rerun;
+mod shadow;
+mod stage;
 mod worker;
 
-pub(crate) use chain::{NewStage, Stage, Swap};
+pub(crate) use chain::{NewStage, Swap};
 pub(crate) use crew::{Crew, Post};
 pub(crate) use mailbox::{Here, Outbox};
+pub(crate) use rerun::Rerun;
+pub(crate) use stage::Stage;
 pub(crate) use worker::removed;
 
 /// Where parcels wait for the plugins of a route.

@@ -256,6 +256,10 @@ impl Gateway {
             traces: self.inner.traced.counts(),
             ..self.inner.path.borrow().snapshot()
         };
+        let path = self.inner.path.borrow();
+        let tried = path.all_plugins().filter_map(|info| info.tried.as_ref());
+        snapshot.candidates = tried.map(|tried| (tried.plugin.to_string(), tried.snapshot())).collect();
+        drop(path);
         self.add_sources(&mut snapshot);
         let config = self.inner.config.borrow();
         for queue in &mut snapshot.queues {

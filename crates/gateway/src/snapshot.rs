@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub reloads_refused: u64,
     /// How often a version of each plugin failed on probation, and the one before runs again.
     pub rollbacks: BTreeMap<String, u64>,
+    /// What is tried beside plugins, by plugin.
+    pub candidates: BTreeMap<String, CandidateSnapshot>,
     /// How the last ones went.
     pub last_reloads: LastReloads,
     /// Messages that a collector of traces was told of, and those that it was not; `None` without one.
@@ -254,4 +256,21 @@ pub struct BrokerSnapshot {
     pub bytes_in: u64,
     /// Bytes written to it.
     pub bytes_out: u64,
+}
+
+/// A version that is tried beside a plugin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CandidateSnapshot {
+    /// The first digits of its component's digest.
+    pub version: String,
+    /// It decides some messages for real.
+    pub is_canary: bool,
+    /// Messages that it decided.
+    pub messages: u64,
+    /// Of these, those that it failed on, or refused.
+    pub failures: u64,
+    /// Of these, those that a shadow decided otherwise.
+    pub differ: u64,
+    /// Messages that a shadow did not see.
+    pub missed: u64,
 }

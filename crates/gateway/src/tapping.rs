@@ -7,7 +7,7 @@ use crate::running::Gateway;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tidegate_router::{Journey, SAMPLES, Sampling, Wanted, Way};
+use tidegate_router::{Journey, SAMPLES, Sampling, Ticked, Wanted, Way};
 use tokio::sync::mpsc;
 
 /// So many messages wait for whoever looks.
@@ -43,6 +43,15 @@ pub struct Looking<T> {
     missed: Arc<AtomicU64>,
 }
 
+/// What is recorded: a message and what became of it in its route, or what a timer said.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    /// A message.
+    Way(Arc<Way>),
+    /// A timer.
+    Tick(Ticked),
+}
+
 /// What became of messages in their routes.
 pub type Tapping = Looking<Way>;
 
@@ -69,6 +78,25 @@ impl Gateway {
         let bit = path.router.tap(wanted)?;
         path.lookers.push(Looker { bit, to, missed });
         Some(bit)
+    }
+
+    pub(crate) fn record(
+        &self,
+        wanted: Wanted,
+        to: mpsc::Sender<Arc<Recorded>>,
+        missed: Arc<AtomicU64>,
+    ) -> Option<u32> {
+        let mut path = self.path().borrow_mut();
+        let bit = path.router.tap(wanted)?;
+        tokio::task::spawn_local(show_ticks(self.clone(), to.clone()));
+        path.recorders.push(Looker { bit, to, missed });
+        Some(bit)
+    }
+
+    pub(crate) fn record_no_more(&self, bit: u32) {
+        let mut path = self.path().borrow_mut();
+        path.recorders.retain(|looker| looker.bit != bit);
+        path.router.untap(bit);
     }
 
     fn look_no_more(&self, bit: u32) {
@@ -113,13 +141,21 @@ async fn show_in_time(gateway: Gateway, to: mpsc::Sender<Arc<Journey>>) {
     }
 }
 
+/// Shows what timers say, though no message comes, until he who records is gone.
+async fn show_ticks(gateway: Gateway, to: mpsc::Sender<Arc<Recorded>>) {
+    while tokio::time::timeout(SHOWN_WITHIN, to.closed()).await.is_err() {
+        gateway.path().borrow_mut().show();
+    }
+}
+
 impl Console {
     /// Looks at messages from here on; `None` if too many others do.
     ///
     /// # Errors
     /// [`Busy`].
     pub async fn tap(&self, wanted: Wanted) -> Result<Option<Tapping>, Busy> {
-        self.look(Gateway::look_no_more, move |gateway, to, missed| gateway.look(wanted, to, missed)).await
+        let begin = move |gateway: &Gateway, to, missed| gateway.look(wanted, to, missed);
+        self.look(WAITING_MAX, Gateway::look_no_more, begin).await
     }
 
     /// Follows messages from here on, from their receipt to their end; `None` if too many others do.
@@ -127,7 +163,8 @@ impl Console {
     /// # Errors
     /// [`Busy`].
     pub async fn trace(&self, wanted: Wanted) -> Result<Option<Tracing>, Busy> {
-        self.look(Gateway::follow_no_more, move |gateway, to, missed| gateway.follow(wanted, to, missed)).await
+        let begin = move |gateway: &Gateway, to, missed| gateway.follow(wanted, to, missed);
+        self.look(WAITING_MAX, Gateway::follow_no_more, begin).await
     }
 
     /// Follows messages from here on for whoever collects traces, of which there is one at a time.
@@ -135,16 +172,18 @@ impl Console {
     /// # Errors
     /// [`Busy`].
     pub async fn sample(&self, wanted: Sampling) -> Result<Option<Tracing>, Busy> {
-        self.look(Gateway::sample_no_more, move |gateway, to, missed| Some(gateway.sample(wanted, to, missed))).await
+        let begin = move |gateway: &Gateway, to, missed| Some(gateway.sample(wanted, to, missed));
+        self.look(WAITING_MAX, Gateway::sample_no_more, begin).await
     }
 
-    /// Has somebody look, until what he is given is dropped.
-    async fn look<T: Send + Sync + 'static>(
+    /// Has somebody look, until what he is given is dropped; so many wait for him.
+    pub(crate) async fn look<T: Send + Sync + 'static>(
         &self,
+        waiting: usize,
         end: fn(&Gateway, u32),
         begin: impl FnOnce(&Gateway, mpsc::Sender<Arc<T>>, Arc<AtomicU64>) -> Option<u32> + Send + 'static,
     ) -> Result<Option<Looking<T>>, Busy> {
-        let (to, seen) = mpsc::channel(WAITING_MAX);
+        let (to, seen) = mpsc::channel(waiting);
         let missed = Arc::<AtomicU64>::default();
         let counted = missed.clone();
         let bit = self.ask(move |gateway| begin(gateway, to, counted)).await?;
@@ -160,6 +199,12 @@ impl DataPath {
             let way = Arc::new(way);
             let theirs = self.lookers.iter().filter(|looker| looker.bit & way.taps != 0);
             theirs.for_each(|looker| looker.show(&way));
+            let recorders = self.recorders.iter().filter(|looker| looker.bit & way.taps != 0);
+            recorders.for_each(|looker| looker.show(&Arc::new(Recorded::Way(way.clone()))));
+        }
+        for ticked in self.router.take_ticks() {
+            let ticked = Arc::new(Recorded::Tick(ticked));
+            self.recorders.iter().for_each(|looker| looker.show(&ticked));
         }
     }
 

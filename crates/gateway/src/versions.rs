@@ -4,16 +4,22 @@
 //! component is saved or the plugin is configured in another way. It is applied as a reload is: between two batches, all of it or
 //! nothing.
 
+mod candidate;
+mod details;
 mod kept;
 mod probation;
+
+pub use candidate::CandidateError;
+pub use details::{PluginDetails, PluginVersion};
 
 pub use kept::{Came, Did};
 pub(crate) use kept::{component, save};
 
 use crate::counters::StageCounters;
-use crate::plugins::build::{PluginInfo, short};
+use crate::plugins::build::{PluginInfo, candidate_of, short};
 use crate::running::Gateway;
-use kept::{Kept, Rollback, Rule, Version};
+pub(crate) use kept::Rule;
+use kept::{Kept, Rollback, Version};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io;
@@ -21,43 +27,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tidegate_config::{Config, Plugin};
 
-/// So many keys of a plugin's state are named.
-const KEYS_MAX: usize = 200;
-
 /// Where versions are, in `data_dir`.
 const FOLDER: &str = "versions";
 
 /// The folder of versions of a gateway.
 pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join(FOLDER)
-}
-
-/// More of one plugin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PluginDetails {
-    /// The versions that are kept, the newest last. The last one runs.
-    pub versions: Vec<PluginVersion>,
-    /// An operator has put the last one back: it is not what the configuration says.
-    pub rolled_back: bool,
-    /// What it remembers: the first keys with the length of their values in bytes.
-    pub keys: Vec<(String, usize)>,
-    /// How many keys there are, and how much they hold, in bytes.
-    pub state: (usize, usize),
-}
-
-/// A version of a plugin.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PluginVersion {
-    /// SHA-256 of its component.
-    pub digest: String,
-    /// What it was configured with.
-    pub config: serde_json::Value,
-    /// How it came to run.
-    pub came: Came,
-    /// From when to when it ran, in milliseconds since the epoch; `None` if it runs.
-    pub ran: (u64, Option<u64>),
-    /// What it did in that time.
-    pub did: Did,
 }
 
 /// Why no version is put back.
@@ -110,20 +85,31 @@ impl Versions {
         }
     }
 
-    /// Which plugins have a version put back, and their components now by this configuration.
-    pub(crate) fn rolled_back(&self, config: &Config) -> Vec<(String, PathBuf)> {
-        let of = |(name, kept): (&String, &Kept)| {
-            kept.rolled_back.as_ref()?;
-            Some((name.clone(), config.plugins.get(name)?.path.clone()))
-        };
-        self.kept.iter().filter_map(of).collect()
+    /// Plugins of which another version runs than this configuration says, or whose candidate is perhaps not to be tried: their
+    /// components by it.
+    pub(crate) fn asked(&self, config: &Config) -> Vec<(String, PathBuf)> {
+        let mut asked = Vec::new();
+        for (name, kept) in &self.kept {
+            let Some(plugin) = config.plugins.get(name) else { continue };
+            if kept.rolled_back.is_some() {
+                asked.push((name.clone(), plugin.path.clone()));
+            }
+            if let Some(candidate) = plugin.candidate.as_deref()
+                && (kept.rolled_back.is_some() || kept.abandoned.is_some())
+            {
+                asked.push((candidate_of(name), candidate.path.clone()));
+            }
+        }
+        asked
     }
 
     /// What of a configuration runs: versions that are put back stand in it in the place of what it says, if it still says what it said
     /// then. `digests` are those of its components.
     pub(crate) fn in_force(&self, mut config: Config, digests: &BTreeMap<String, String>) -> Config {
         for (name, plugin) in &mut config.plugins {
-            let Some(back) = self.kept.get(name).and_then(|kept| kept.rolled_back.as_ref()) else { continue };
+            let Some(kept) = self.kept.get(name) else { continue };
+            self.choose_candidate(name, plugin, kept, digests);
+            let Some(back) = kept.rolled_back.as_ref() else { continue };
             if digests.get(name) == Some(&back.instead_of.digest) && plugin.config == back.instead_of.config {
                 plugin.path = component(&self.folder, &back.rule.digest);
                 plugin.digest = Some(back.rule.digest.clone());
@@ -138,6 +124,9 @@ impl Versions {
     pub(crate) fn take_out(&mut self, written: &Config, in_force: &Config) -> Vec<String> {
         let mut out = Vec::new();
         for (name, kept) in &mut self.kept {
+            if written.plugins.get(name).is_some_and(|plugin| plugin.candidate.is_none()) {
+                kept.abandoned = None;
+            }
             let is_there = |plugin: &Plugin| plugin.path.starts_with(&self.folder);
             if kept.rolled_back.is_some()
                 && written.plugins.contains_key(name)
@@ -160,7 +149,7 @@ impl Versions {
     ) -> bool {
         let mut running: BTreeMap<&str, (&str, Vec<Arc<StageCounters>>)> = BTreeMap::new();
         let mut alive: BTreeMap<String, Vec<Weak<()>>> = BTreeMap::new();
-        for PluginInfo { name, digest, counters, alive: of_it } in plugins {
+        for PluginInfo { name, digest, counters, alive: of_it, .. } in plugins {
             alive.entry(name.to_string()).or_default().push(of_it.clone());
             self.rollbacks.entry(name.to_string()).or_default();
             running.entry(name).or_insert_with(|| (digest, Vec::new())).1.push(counters.clone());
@@ -171,8 +160,11 @@ impl Versions {
             let Some(plugin) = config.plugins.get(name) else { continue };
             let rule = Rule { digest: digest.to_owned(), config: plugin.config.clone() };
             let kept = self.kept.entry(name.to_owned()).or_default();
-            let came =
-                if kept.rolled_back.as_ref().is_some_and(|back| back.rule == rule) { Came::Rollback } else { came };
+            let came = match kept.rolled_back.as_ref().filter(|back| back.rule == rule) {
+                Some(back) if back.promoted => Came::Promoted,
+                Some(_) => Came::Rollback,
+                None => came,
+            };
             let now = sum(&counters);
             if let Some(last) = kept.versions.last_mut() {
                 if let Some((before, _)) = self.counted.get(name) {
@@ -265,30 +257,6 @@ pub(crate) fn digests(files: Vec<(String, PathBuf)>) -> BTreeMap<String, String>
 }
 
 impl Gateway {
-    /// More of one plugin; `None` if there is none of this name.
-    pub fn plugin(&self, name: &str) -> Option<PluginDetails> {
-        self.config().plugins.get(name)?;
-        let mut versions = self.versions().borrow_mut();
-        versions.count();
-        let kept = versions.kept.get(name).cloned().unwrap_or_default();
-        let path = self.path().borrow();
-        let state = path.router.spool().plugin_state(name);
-        let all = || state.into_iter().flatten().map(|(key, value)| (key, value.len()));
-        let version = |Version { rule, came, since_ms, until_ms, did }: Version| PluginVersion {
-            digest: rule.digest,
-            config: rule.config,
-            came,
-            ran: (since_ms, until_ms),
-            did,
-        };
-        Some(PluginDetails {
-            rolled_back: kept.rolled_back.is_some(),
-            versions: kept.versions.into_iter().map(version).collect(),
-            keys: all().take(KEYS_MAX).map(|(key, bytes)| (key.clone(), bytes)).collect(),
-            state: all().fold((0, 0), |(keys, bytes), (_, more)| (keys + 1, bytes + more)),
-        })
-    }
-
     /// Puts a version of a plugin back: the one that ran before, or the one whose digest begins so. It runs until the file, or what
     /// the configuration says of the plugin, is another one. What was done, in words, once it is on disk.
     ///
@@ -311,7 +279,14 @@ impl Gateway {
             Some(back) => back.instead_of.clone(),
             None => self.versions().borrow().running(name)?.rule.clone(),
         };
-        let back = (rule != instead_of).then(|| Rollback { instead_of, rule: rule.clone() });
+        let back = (rule != instead_of).then(|| Rollback { instead_of, rule: rule.clone(), promoted: false });
+        // What was promoted is not tried again at once.
+        let abandoned = before.as_ref().filter(|before| before.promoted).map(|before| before.rule.clone());
+        if let Some(kept) = self.versions().borrow_mut().kept.get_mut(name)
+            && abandoned.is_some()
+        {
+            kept.abandoned = abandoned;
+        }
         // Before it runs: what runs after a crash is what ran before it.
         self.set_rollback(name, back).await;
         if let Err(error) = self.apply_again(written).await {
@@ -359,7 +334,13 @@ mod tests {
     }
 
     fn info(digest: &str, counters: &Arc<StageCounters>) -> PluginInfo {
-        PluginInfo { name: "rule".into(), digest: digest.to_owned(), counters: counters.clone(), alive: Weak::new() }
+        PluginInfo {
+            name: "rule".into(),
+            digest: digest.to_owned(),
+            counters: counters.clone(),
+            tried: None,
+            alive: Weak::new(),
+        }
     }
 
     #[test]
@@ -400,8 +381,8 @@ mod tests {
     fn one_that_is_rolled_back_runs_until_the_file_is_another() {
         let mut versions = Versions::open(Path::new("/d"), 5);
         let rule = |digest: &str, n: u64| Rule { digest: digest.to_owned(), config: serde_json::json!({ "n": n }) };
-        let rolled_back = Some(Rollback { instead_of: rule("bad", 2), rule: rule("good", 1) });
-        versions.kept.insert("rule".to_owned(), Kept { versions: Vec::new(), rolled_back });
+        let rolled_back = Some(Rollback { instead_of: rule("bad", 2), rule: rule("good", 1), promoted: false });
+        versions.kept.insert("rule".to_owned(), Kept { rolled_back, ..Kept::default() });
         let digests = |digest: &str| BTreeMap::from([("rule".to_owned(), digest.to_owned())]);
         let written = config("{ n = 2 }");
         let runs = versions.in_force(written.clone(), &digests("bad"));

@@ -70,7 +70,7 @@ impl Guest {
             state: spec.state.clone(),
             overlay: Overlay::default(),
             written: Vec::new(),
-            wasi: Wasi::default(),
+            wasi: Wasi::new(spec.replays),
             messaging: Messaging::new(spec.grants.targets.clone()),
             memory_bytes: 0,
             table_elements: 0,
@@ -91,6 +91,13 @@ impl Guest {
         self.refused = false;
         self.printed.clear();
         self.errors.clear();
+    }
+
+    /// What the clocks of a guest say that decides what was decided before.
+    pub(crate) fn set_now(&mut self, now_ms: u64) {
+        if let Some(replayed) = &mut self.wasi.replayed {
+            replayed.set_now(now_ms);
+        }
     }
 
     /// How long the call in progress took so far.

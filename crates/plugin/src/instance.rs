@@ -194,7 +194,10 @@ impl Instance {
         if !self.plugin.has_timer() {
             return Ok(Vec::new());
         }
-        let ask = async |live: &mut Live| live.calls.tick(&mut live.store, now_ms).await.map(Ok);
+        let ask = async |live: &mut Live| {
+            live.store.data_mut().set_now(now_ms);
+            live.calls.tick(&mut live.store, now_ms).await.map(Ok)
+        };
         let list = self.call(0, ask).await?;
         Ok(decide::outputs(self.plugin.spec(), &mut self.topics, None, list)?.into_vec())
     }
@@ -287,7 +290,11 @@ impl Instance {
     /// One call of `handle`: a decision on each of these messages, or one fault of the whole call.
     async fn ask(&mut self, source: &str, inputs: &[Input<'_>]) -> Result<Vec<Decision>, Fault> {
         let outputs_max = self.plugin.spec().limits.outputs as usize;
-        let ask = async |live: &mut Live| live.calls.handle(&mut live.store, source, inputs, outputs_max).await;
+        let now_ms = inputs.last().map_or(0, |input| input.received_ms);
+        let ask = async |live: &mut Live| {
+            live.store.data_mut().set_now(now_ms);
+            live.calls.handle(&mut live.store, source, inputs, outputs_max).await
+        };
         self.call(inputs.len(), ask).await
     }
 

@@ -22,6 +22,9 @@ pub struct Spec {
     pub allow_control_characters: bool,
     /// Whether what it says is kept for [`Plugin::take_lines`](crate::Plugin::take_lines), besides being logged.
     pub keeps_lines: bool,
+    /// What it decides was decided before: its clocks say when the message that it is asked about was received, and what it takes
+    /// for random is the same each time.
+    pub replays: bool,
     /// Its durable state. Hand the same store to the version that replaces this one.
     pub state: StateStore,
 }
@@ -36,6 +39,7 @@ impl Spec {
             limits: Limits::default(),
             allow_control_characters: false,
             keeps_lines: false,
+            replays: false,
             state: StateStore::default(),
         }
     }

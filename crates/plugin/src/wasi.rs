@@ -12,7 +12,7 @@ use crate::calls::messaging;
 use crate::guest::Guest;
 use crate::host::Component;
 use crate::log::Level;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Linker, LinkerInstance, ResourceTable, ResourceType};
 
@@ -30,6 +30,8 @@ pub(crate) struct Wasi {
     pollables: ResourceTable,
     /// The zero of the guest's monotonic clock.
     start: Instant,
+    /// What the clocks say in place of the time, and what random numbers are made of.
+    pub(crate) replayed: Option<Replayed>,
     /// Output that is not a whole line yet: standard output and standard error.
     lines: [Vec<u8>; 2],
 }
@@ -38,7 +40,64 @@ impl Default for Wasi {
     fn default() -> Self {
         let mut pollables = ResourceTable::new();
         pollables.set_max_capacity(MAX_POLLABLES);
-        Self { pollables, start: Instant::now(), lines: Default::default() }
+        Self { pollables, start: Instant::now(), replayed: None, lines: Default::default() }
+    }
+}
+
+/// The time of a guest that decides what was decided before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Replayed {
+    /// Since the epoch, as it was first, and as it is.
+    began: Option<Duration>,
+    now: Duration,
+    random: u64,
+}
+
+impl Replayed {
+    pub(crate) fn set_now(&mut self, now_ms: u64) {
+        // A clock never goes back for a guest.
+        self.now = self.now.max(Duration::from_millis(now_ms));
+        self.began.get_or_insert(self.now);
+    }
+}
+
+impl Wasi {
+    pub(crate) fn new(replays: bool) -> Self {
+        Self { replayed: replays.then(Replayed::default), ..Self::default() }
+    }
+
+    /// Since the epoch.
+    fn wall(&self) -> Duration {
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.replayed.map_or_else(now, |replayed| replayed.now)
+    }
+
+    /// Since a zero of its own.
+    fn monotonic(&self) -> Duration {
+        match &self.replayed {
+            Some(replayed) => replayed.now.saturating_sub(replayed.began.unwrap_or_default()),
+            None => self.start.elapsed(),
+        }
+    }
+
+    fn fill_random(&mut self, bytes: &mut [u8]) -> Result<(), getrandom::Error> {
+        let Some(replayed) = &mut self.replayed else { return getrandom::fill(bytes) };
+        for chunk in bytes.chunks_mut(8) {
+            // SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+            replayed.random = replayed.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = replayed.random;
+            mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            mixed ^= mixed >> 31;
+            chunk.copy_from_slice(&mixed.to_le_bytes()[..chunk.len()]);
+        }
+        Ok(())
+    }
+
+    fn random_u64(&mut self) -> Result<u64, getrandom::Error> {
+        let mut bytes = [0; 8];
+        self.fill_random(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 }
 

@@ -13,18 +13,10 @@ use crate::Router;
 use crate::debt::Ack;
 use crate::ids::{BrokerId, RouteId};
 use crate::moment::Moment;
-use crate::rounds::{AWAY_ROUNDS, OWED_MAX, ROUND_MIN, Rounds, Seen, TURNS};
 use crate::sessions::Sessions;
-use ahash::RandomState;
+use crate::suspects::{AWAY_ROUNDS, FLOOD, FloodTrial, OWED_MAX, Phase, ROUND_MIN, Seen, TURNS};
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
-
-/// A message that comes so often in a second, and more and more often, may be in loops that feed each other.
-pub(crate) const FLOOD: u64 = 500;
-
-/// What comes at an even pace takes twice as long to come twice as often; what multiplies, an eighth longer to get from half
-/// of [`FLOOD`] to all of it. This is between, in tenths.
-const GROWS: u32 = 13;
 
 /// A route that a message of a flood has crossed so often is one of those that it crosses.
 const CROSSED: u64 = FLOOD / 8;
@@ -38,63 +30,16 @@ const LET_GO: u32 = 16;
 /// What is in loops that feed each other comes in intervals that are shorter than this, and so stands still for a multiple of it.
 const QUIET_MIN: Duration = Duration::from_millis(60);
 
-/// A message that is tried by sending nothing.
-#[derive(Debug)]
-pub(crate) struct FloodTrial {
-    route: RouteId,
-    content: u64,
-    weight_bytes: usize,
-    phase: Phase,
-    turns: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Phase {
-    /// Nothing leaves; it may still come until `comes_until`, and stands still if it has not come for `quiet` then.
-    Hushed { comes_until: Instant, quiet: Duration, quiet_from: Instant },
-    /// A few have left, and it is to be back by then.
-    Away(Instant),
-}
-
-impl FloodTrial {
-    pub(crate) fn until(&self) -> Instant {
-        match self.phase {
-            Phase::Hushed { quiet, quiet_from, .. } => quiet_from + quiet,
-            Phase::Away(until) => until,
-        }
-    }
-
-    pub(crate) const fn route(&self) -> RouteId {
-        self.route
-    }
-}
-
-impl Seen {
-    /// Another one has come. Whether it is one of ever more.
-    pub(crate) fn multiplies(&mut self, now: Instant) -> bool {
-        if now > self.since + Duration::from_secs(1) {
-            (self.since, self.count) = (now, 0);
-        }
-        self.count += 1;
-        if self.count == FLOOD / 2 {
-            self.half_after = now - self.since;
-        }
-        self.count == FLOOD && (now - self.since) * 10 < self.half_after * GROWS
-    }
-}
-
-impl Rounds {
-    fn hushed(&mut self, now: Instant, hasher: &RandomState) -> Phase {
-        let quiet = QUIET_MIN * (1000 + self.draw(3000, hasher) as u32) / 1000;
+impl<A: Ack, S: Sessions> Router<A, S> {
+    fn hushed(&mut self, now: Instant) -> Phase {
+        let quiet = QUIET_MIN * (1000 + self.rounds.draw(3000, &self.hasher) as u32) / 1000;
         Phase::Hushed { comes_until: now + COMES_FOR, quiet, quiet_from: now }
     }
-}
 
-impl<A: Ack, S: Sessions> Router<A, S> {
     /// A message multiplies, as it seems.
     pub(crate) fn try_flood(&mut self, route: RouteId, content: u64, message: &Message, now: Moment) {
         self.let_trials_go(now);
-        let phase = self.rounds.hushed(now.at, &self.hasher);
+        let phase = self.hushed(now.at);
         let weight_bytes = message.weight_bytes();
         self.rounds.flood = Some(FloodTrial { route, content, weight_bytes, phase, turns: 0 });
         self.hush(Some(0));
@@ -111,7 +56,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Phase::Hushed { quiet_from, .. } => *quiet_from = now.at,
             Phase::Away(_) if flood.turns == TURNS => self.is_flood(content, message, now),
             Phase::Away(_) => {
-                let phase = self.rounds.hushed(now.at, &self.hasher);
+                let phase = self.hushed(now.at);
                 if let Some(flood) = self.rounds.flood.as_mut() {
                     flood.phase = phase;
                 }

@@ -83,6 +83,7 @@ mod set;
 mod stash;
 mod straight;
 mod strain;
+mod suspects;
 mod tap;
 mod ticket;
 mod topic_routes;
@@ -110,7 +111,7 @@ pub use resolve::Shape;
 pub use route::{Route, Target};
 pub use sessions::{Published, Sessions};
 pub use set::{Health, Member, Set};
-pub use tap::{Ending, Only, Said, Shown, Wanted, Watched, Way};
+pub use tap::{Ending, Only, Said, Shown, Ticked, Wanted, Watched, Way, Whole};
 pub use ticket::Ticket;
 pub use trace::{Journey, Outcome, SAMPLES, Sampling, Step, TraceContext, What};
 

@@ -209,7 +209,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             self.trace_parcel(at, &parcel);
         }
         if self.taps.is_about_one() {
-            self.tap_parcel(parcel.id);
+            self.tap_parcel(&parcel);
         }
         let route = &mut self.routes[at.at()];
         route.in_pipeline += 1;

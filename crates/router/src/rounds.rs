@@ -21,12 +21,12 @@ use crate::account::DropReason;
 use crate::acquittal::Acquittal;
 use crate::carried::Carried;
 use crate::debt::Ack;
-use crate::floods::FloodTrial;
 use crate::ids::{BrokerId, RouteId};
 use crate::moment::Moment;
 use crate::parcel::Parcel;
 use crate::route::Route;
 use crate::sessions::Sessions;
+use crate::suspects::{AWAY_ROUNDS, FloodTrial, OWED_MAX, ROUND_MIN, Seen, TURNS};
 use crate::traffic::is_in_sample;
 use ahash::{AHashMap, RandomState};
 use std::collections::VecDeque;
@@ -36,17 +36,8 @@ use tidegate_message::{Message, Topic};
 /// A round that takes longer is not looked for.
 const LONGEST_ROUND: Duration = Duration::from_secs(1);
 
-/// Several copies of one message in a round come closer to each other than the round is long, which is then taken to be this long.
-pub(crate) const ROUND_MIN: Duration = Duration::from_millis(100);
-
 /// Times are taken to be the same within a factor of two and this.
 const JITTER: Duration = Duration::from_millis(10);
-
-/// How often a message must stand still and come back.
-pub(crate) const TURNS: u32 = 3;
-
-/// A message that was let go is back within so many rounds: another gateway of the loop may hold it too.
-pub(crate) const AWAY_ROUNDS: u32 = 8;
 
 /// How many messages are remembered, of all routes.
 const SEEN_MAX: usize = 4096;
@@ -54,11 +45,6 @@ const SEEN_MAX: usize = 4096;
 /// How many messages of its topic may wait behind one that is held, and what they may weigh in bytes; with more the trial ends.
 const HELD_MAX: usize = 1000;
 const HELD_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How many of these may have a source that waits for us. Brokers have ten and more under way at once (RabbitMQ 10, mosquitto 20,
-/// EMQX 32): one that has nothing left to send until we acknowledge stands still whatever it is, and what stands still then proves
-/// nothing.
-pub(crate) const OWED_MAX: usize = 8;
 
 /// What is known of messages that may go in rounds.
 #[derive(Default)]
@@ -72,24 +58,6 @@ pub(crate) struct Rounds {
     pub(crate) flood: Option<FloodTrial>,
     draws: u64,
     carried: Carried,
-}
-
-/// A message that came once or more.
-#[derive(Debug)]
-pub(crate) struct Seen {
-    last: Instant,
-    /// Between the last two times.
-    gap: Duration,
-    /// How often in a row it came again after the same time, and how often is enough.
-    returns: u64,
-    enough: u64,
-    acquitted: Acquittal,
-    /// The same of floods.
-    pub(crate) no_flood: Acquittal,
-    /// How often it has come since then, and when half of a flood had.
-    pub(crate) since: Instant,
-    pub(crate) count: u64,
-    pub(crate) half_after: Duration,
 }
 
 /// What a message may be.

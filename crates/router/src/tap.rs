@@ -4,21 +4,25 @@
 //! A tap looks at some of the messages that it asks for, so many a second: what is looked at is copied, and the rest pays for one
 //! question a batch. Nothing waits for whoever looks; what he does not take in time is counted and gone.
 
+mod wanted;
 mod watched;
 
-pub use watched::{Said, Shown, Watched};
+pub use wanted::{Only, Wanted};
+pub(crate) use wanted::{PARTS, Tap, more};
+pub use watched::{Said, Shown, Ticked, Watched};
 
 use crate::account::DropReason;
 use crate::debt::Ack;
 use crate::decide::Parking;
 use crate::ids::{BrokerId, RouteId};
+use crate::parcel::Parcel;
 use crate::route::{RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use ahash::AHashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tidegate_message::{Message, TopicFilter};
+use tidegate_message::Message;
 
 /// So many taps at a time.
 const TAPS_MAX: usize = 16;
@@ -28,12 +32,6 @@ const WAYS_MAX: usize = 1_000;
 
 /// Messages with plugins that are looked at.
 const FOLLOWED_MAX: usize = 2_000;
-
-/// What is looked at in a second comes in so many parts: each costs the batch that it is taken from some of its speed.
-const PARTS: u32 = 5;
-
-/// A tap for what ends badly looks at so many times as many as it shows.
-const RARE: u32 = 10;
 
 /// How a message left its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +83,25 @@ pub struct Way {
     pub took: Duration,
     /// The taps that it is for, a bit each.
     pub taps: u32,
+    /// All of it, if one of these wants that.
+    pub whole: Option<Box<Whole>>,
+}
+
+/// A message as plugins are told of it, and what went on, whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its number, 0 where its route has no plugins.
+    pub id: u64,
+    /// When it was received, in milliseconds since the epoch.
+    pub received_ms: u64,
+    /// A plugin may have been asked about it before.
+    pub redelivered: bool,
+    /// As it came.
+    pub came: Message,
+    /// What went on, and where to.
+    pub out: Vec<(Message, Vec<Arc<str>>)>,
+    /// Others before it were not looked at, for there were too many.
+    pub after_gap: bool,
 }
 
 impl Way {
@@ -95,80 +112,6 @@ impl Way {
     const fn is_drop(&self) -> bool {
         matches!(self.ending, Ending::Parked { .. } | Ending::Dropped { .. } | Ending::Unrouted)
     }
-}
-
-/// Which of the messages that a tap looks at are shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Only {
-    /// All.
-    #[default]
-    All,
-    /// Those that do not go on, for whatever reason.
-    Dropped,
-    /// Those that end badly: parked, or dropped by the gateway itself.
-    Failed,
-}
-
-/// What somebody wants to look at.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Topics as they come.
-    pub filter: TopicFilter,
-    /// Only from this broker.
-    pub broker: Option<String>,
-    /// Only in this route.
-    pub route: Option<String>,
-    /// Only with this in the payload.
-    pub contains: Option<Vec<u8>>,
-    /// Only what ends so.
-    pub only: Only,
-    /// So many messages a second, at least one.
-    pub rate: u32,
-}
-
-/// Somebody who looks, at so many messages a second.
-#[derive(Debug)]
-pub(crate) struct Tap {
-    pub(crate) bit: u32,
-    wanted: Wanted,
-    pub(crate) left: u32,
-}
-
-impl Tap {
-    pub(crate) fn new(bit: u32, wanted: Wanted) -> Self {
-        let left = wanted.rate;
-        Self { bit, wanted, left }
-    }
-
-    /// What it may look at until the next time.
-    pub(crate) fn refill(&mut self) {
-        let times = if self.wanted.only == Only::All { 1 } else { RARE };
-        self.left = (self.wanted.rate.saturating_mul(times) / PARTS).max(1);
-    }
-
-    /// The same for one who follows: what he has not looked at is left for later in the second, as messages come in bursts.
-    pub(crate) fn refill_more(&mut self) {
-        self.left = more(self.left, self.wanted.rate);
-    }
-
-    pub(crate) fn wants(&self, broker: &str, route: Option<&str>, message: &Message) -> bool {
-        let Wanted { filter, broker: from, route: of, contains, .. } = &self.wanted;
-        self.left > 0
-            && from.as_ref().is_none_or(|from| from == broker)
-            && of.as_ref().is_none_or(|of| Some(of.as_str()) == route)
-            && filter.matches(&message.topic)
-            && contains.as_ref().is_none_or(|words| has(&message.payload, words))
-    }
-}
-
-/// What is left of `rate` messages a second, a part of a second later.
-pub(crate) fn more(left: u32, rate: u32) -> u32 {
-    left.saturating_add(rate.div_ceil(PARTS)).min(rate)
-}
-
-/// Whether bytes stand somewhere in others.
-fn has(payload: &[u8], words: &[u8]) -> bool {
-    words.is_empty() || payload.windows(words.len()).any(|at| at == words)
 }
 
 /// All taps, and what they look at.
@@ -224,6 +167,11 @@ impl Taps {
         self.current.is_some()
     }
 
+    /// Whether plugins tell of their timers.
+    fn choose_ticks(&self) {
+        self.watched.want_ticks(self.taps.iter().any(|tap| tap.wanted.whole));
+    }
+
     /// What is looked at ends.
     fn finish(&mut self, mut way: Box<Way>, now: Instant) {
         let shown = |tap: &Tap| match tap.wanted.only {
@@ -238,6 +186,7 @@ impl Taps {
         }
         if self.ways.len() == WAYS_MAX {
             self.missed += 1;
+            self.taps.iter_mut().for_each(|tap| tap.ran_dry = true);
             return;
         }
         way.taps = taps;
@@ -261,17 +210,24 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         tap.refill();
         self.taps.taps.push(tap);
         self.taps.is_on = true;
+        self.taps.choose_ticks();
         Some(free)
     }
 
     /// And no longer.
     pub fn untap(&mut self, bit: u32) {
         self.taps.taps.retain(|tap| tap.bit != bit);
+        self.taps.choose_ticks();
         if self.taps.taps.is_empty() {
             self.taps.is_on = false;
             let Taps { followed, watched, .. } = &mut self.taps;
             followed.drain().for_each(|(parcel, _)| _ = watched.take(parcel));
         }
+    }
+
+    /// What timers said since this was asked last, if somebody looks who wants to know.
+    pub fn take_ticks(&mut self) -> Vec<Ticked> {
+        self.taps.watched.take_ticks()
     }
 
     /// What was looked at since this was asked last.
@@ -290,19 +246,31 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     pub(crate) fn tap_enters(&mut self, from: BrokerId, route: Option<RouteId>, message: &Message, now: Moment) {
         let Self { taps: all, brokers, routes, .. } = self;
         let (broker, route) = (&brokers[from.at()].name, route.map(|at| &routes[at.at()].name));
-        let mut taps = 0;
+        let (mut taps, mut is_whole, mut after_gap) = (0, false, false);
         for tap in &mut all.taps {
-            if tap.wants(broker, route.map(|name| &**name), message) {
-                tap.left -= 1;
-                taps |= tap.bit;
+            if !tap.fits(broker, route.map(|name| &**name), message) {
+                continue;
             }
+            if tap.left == 0 {
+                tap.ran_dry = true;
+                continue;
+            }
+            tap.left -= 1;
+            taps |= tap.bit;
+            is_whole |= tap.wanted.whole;
+            after_gap |= std::mem::take(&mut tap.ran_dry);
         }
-        all.is_on = all.taps.iter().any(|tap| tap.left > 0);
+        all.is_on = all.taps.iter().any(|tap| tap.left > 0 || tap.wanted.whole && !tap.ran_dry);
         if taps == 0 {
             return;
         }
         all.since = Some(now.at);
         let ending = if route.is_some() { Ending::Onward } else { Ending::Unrouted };
+        let whole = || {
+            let (mut came, received_ms) = (message.clone(), now.us / 1_000);
+            came.detach();
+            Box::new(Whole { id: 0, received_ms, redelivered: false, came, out: Vec::new(), after_gap })
+        };
         let way = Way {
             number: 0,
             at: SystemTime::now(),
@@ -314,6 +282,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             ending,
             took: Duration::ZERO,
             taps,
+            whole: is_whole.then(whole),
         };
         all.current = Some(Box::new(way));
     }
@@ -333,13 +302,17 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// It goes to the plugins of its route.
     #[cold]
     #[inline(never)]
-    pub(crate) fn tap_parcel(&mut self, parcel: u64) {
+    pub(crate) fn tap_parcel(&mut self, parcel: &Parcel) {
         let all = &mut self.taps;
-        if all.followed.len() < FOLLOWED_MAX
-            && let (Some(way), Some(since)) = (all.current.take(), all.since)
-        {
-            all.watched.watch(parcel);
-            all.followed.insert(parcel, (way, since));
+        let Some(since) = all.since else { return };
+        if all.followed.len() >= FOLLOWED_MAX {
+            all.taps.iter_mut().for_each(|tap| tap.ran_dry = true);
+        } else if let Some(mut way) = all.current.take() {
+            if let Some(whole) = &mut way.whole {
+                (whole.id, whole.received_ms, whole.redelivered) = (parcel.id, parcel.received_ms, parcel.redelivered);
+            }
+            all.watched.watch(parcel.id);
+            all.followed.insert(parcel.id, (way, since));
         }
     }
 
@@ -370,8 +343,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             Target::Broker(broker) => Some(self.brokers[broker.at()].name.clone()),
             to @ Target::Set(_) => self.targets.iter().find(|(_, known)| **known == to).map(|(name, _)| name.clone()),
         };
-        let names = targets.iter().filter_map(name).collect();
+        let names: Vec<Arc<str>> = targets.iter().filter_map(name).collect();
         if let Some(way) = &mut self.taps.current {
+            if let Some(whole) = &mut way.whole {
+                let mut message = message.clone();
+                message.detach();
+                whole.out.push((message, Vec::clone(&names)));
+            }
             way.out.push((Shown::of(message), names));
         }
     }

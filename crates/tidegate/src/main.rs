@@ -10,6 +10,7 @@ mod check_report;
 mod client;
 mod config;
 mod demo;
+mod differences;
 mod dropped;
 mod duration;
 mod events;
@@ -22,6 +23,8 @@ mod own_cache;
 mod parked;
 mod people;
 mod plugin;
+mod record;
+mod replay;
 mod run;
 mod runtime;
 mod shell;
@@ -84,6 +87,10 @@ enum Command {
     Tap(tap::Arguments),
     /// Follows messages from their receipt to their end, with the time of each step.
     Trace(trace::Arguments),
+    /// Write down messages of a running gateway, with what is decided on each, to decide them again.
+    Record(record::Arguments),
+    /// Decide a recording again, by another configuration or plugin: what would be decided otherwise.
+    Replay(replay::Arguments),
     /// Send nothing more to a broker; what is for it waits, or goes to others of its set.
     Pause(operate::OfBroker),
     /// Go on with a broker that was paused.
@@ -198,6 +205,8 @@ fn main() -> ExitCode {
         Command::Events(arguments) => events::events(arguments),
         Command::Tap(arguments) => tap::tap(arguments),
         Command::Trace(arguments) => trace::trace(arguments),
+        Command::Record(arguments) => record::record(arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::Pause(arguments) => operate::pause(&arguments, true),
         Command::Resume(arguments) => operate::pause(&arguments, false),
         Command::Reload(arguments) => operate::reload(&arguments),

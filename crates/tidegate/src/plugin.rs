@@ -94,6 +94,24 @@ enum What {
         /// How the digest of the version begins; the one before without it.
         digest: Option<String>,
     },
+    /// How the candidate that is tried beside a plugin does, and what it decides otherwise. Fails with 1 if it decides something so.
+    Diff {
+        /// Which plugin.
+        name: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have the candidate of a plugin run in its place, until another one is saved or it is configured in another way.
+    Promote {
+        /// Which plugin.
+        name: String,
+    },
+    /// Try the candidate of a plugin no more, until it is another one.
+    Abandon {
+        /// Which plugin.
+        name: String,
+    },
     /// What plugins remember.
     State {
         #[command(subcommand)]
@@ -135,6 +153,9 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
         What::Test(arguments) => try_samples::try_samples(&arguments),
         What::Versions { name, json } => versions::versions(&arguments.config.load()?, &name, json),
         What::Rollback { name, digest } => versions::roll_back(&arguments.config.load()?, &name, digest.as_deref()),
+        What::Diff { name, json } => versions::diff(&arguments.config.load()?, &name, json),
+        What::Promote { name } => versions::end_trial(&arguments.config.load()?, &name, "promote"),
+        What::Abandon { name } => versions::end_trial(&arguments.config.load()?, &name, "abandon"),
         What::State { what } => state::state(&arguments.config.load()?, what),
     }
 }

@@ -41,3 +41,26 @@ pub(super) async fn roll_back(
     let to = query::text(query.as_deref(), "to").filter(|digest| !digest.is_empty());
     outcome(operate::roll_back(&shared.console, name, to).await)
 }
+
+/// Has the candidate of a plugin run in its place, through restarts too, until another component is saved, or the plugin is
+/// configured in another way.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/promote", params(("name" = String, Path)), responses(
+    (status = 200, description = "It runs", body = Outcome),
+    (status = 404, description = "There is no such plugin, or nothing is tried beside it", body = Outcome),
+    (status = 409, description = "It cannot run; what ran goes on", body = Outcome),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+pub(super) async fn promote(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    outcome(operate::end_trial(&shared.console, name, true).await)
+}
+
+/// Tries the candidate of a plugin no more, until it is another one.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/abandon", params(("name" = String, Path)), responses(
+    (status = 200, description = "It is tried no more", body = Outcome),
+    (status = 404, description = "There is no such plugin, or nothing is tried beside it", body = Outcome),
+    (status = 409, description = "It cannot be; it is tried on", body = Outcome),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+pub(super) async fn abandon(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
+    outcome(operate::end_trial(&shared.console, name, false).await)
+}

@@ -4,10 +4,10 @@
 
 use super::keys::{Keys, Value};
 use crate::model::{
-    Admin, AdminTls, Announcement, Broker, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
-    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Reconnect, Relief, Remap, Renaming, Retry,
-    Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, TwinKey,
-    Version, Will, Workers,
+    Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
+    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming,
+    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, Trial,
+    TwinKey, Version, Will, Workers,
 };
 
 use std::collections::{BTreeMap, HashSet};
@@ -311,8 +311,29 @@ impl Keys {
         self.told("replay_parked", replay_parked);
     }
 
+    fn candidate(&mut self, candidate: &Candidate) {
+        let Candidate { path, config, digest, trial, ignore, promote } = candidate;
+        self.told("path", path.display());
+        config.iter().for_each(|config| self.json("config", config));
+        digest.iter().for_each(|digest| self.told("digest", digest));
+        self.told("mode", trial.word());
+        if let Trial::Canary { topics, share_per_million } = trial {
+            self.list("topics", topics);
+            self.told("share", format!("{}%", f64::from(*share_per_million) / 10_000.0));
+        }
+        self.list("ignore", ignore);
+        if let Some(Promote { after, messages, differences, failures_per_million }) = promote {
+            self.section("promote", |keys| {
+                keys.time("after", *after);
+                keys.told("messages", messages);
+                keys.told("differences", differences);
+                keys.told("failures", format!("{}%", f64::from(*failures_per_million) / 10_000.0));
+            });
+        }
+    }
+
     fn plugin(&mut self, plugin: &Plugin) {
-        let Plugin { path, config, grants, limits, digest, probation } = plugin;
+        let Plugin { path, config, grants, limits, digest, probation, candidate } = plugin;
         let Grants { targets, topics, state } = grants;
         let Limits {
             memory_bytes,
@@ -339,6 +360,9 @@ impl Keys {
         match probation {
             None => self.told("probation", false),
             Some(probation) => self.section("probation", |keys| keys.probation(*probation)),
+        }
+        if let Some(candidate) = candidate {
+            self.section("candidate", |keys| keys.candidate(candidate));
         }
         self.section("limits", |keys| {
             keys.size("memory", *memory_bytes as u64);

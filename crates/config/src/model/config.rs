@@ -2,6 +2,7 @@
 
 use super::admin::Admin;
 use super::broker::Broker;
+use super::candidate::Candidate;
 use super::remap::Remap;
 use super::source::{Source, SourceSet};
 use super::spool::SpoolSettings;
@@ -188,6 +189,8 @@ pub struct Plugin {
     pub digest: Option<String>,
     /// How a version that was saved is watched at first; `None`: it stays, whatever it does.
     pub probation: Option<Probation>,
+    /// Another version that is tried beside it.
+    pub candidate: Option<Box<Candidate>>,
 }
 
 /// How a version of a plugin is watched at first. One that fails goes, and the one before runs again.

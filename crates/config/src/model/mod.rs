@@ -2,6 +2,7 @@
 
 mod admin;
 mod broker;
+mod candidate;
 mod config;
 mod nats;
 mod remap;
@@ -17,6 +18,7 @@ pub use broker::{
     Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
     ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version, Will,
 };
+pub use candidate::{Candidate, Promote, Trial};
 pub use config::{
     Ack, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Probation, Relief, Retain, Retry, Route,
     StateGrant, TargetSet, Workers,

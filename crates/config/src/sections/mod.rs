@@ -4,6 +4,7 @@ mod admin;
 mod announcement;
 mod broker;
 mod broker_keys;
+mod candidate;
 mod direction;
 mod embedded;
 mod gateway;

@@ -1,5 +1,6 @@
 //! Reads `[plugins.<name>]`.
 
+use super::candidate::read_candidate;
 use super::lists::{filters, names, values_of};
 use super::probation::read_probation;
 use crate::bounds;
@@ -17,15 +18,7 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
     // Done already, in `variables`.
     let _ = section.flag("expand", false);
     let config = section.take("config").and_then(|value| value.json(&place(".config")));
-    let digest = section.text("digest").and_then(|text| {
-        let digest = text.value.strip_prefix("sha256:").unwrap_or(text.value);
-        if digest.len() == bounds::DIGEST_DIGITS && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Some(digest.to_ascii_lowercase());
-        }
-        let hint = "write the 64 hexadecimal digits that `sha256sum` prints";
-        context.error(&text.at, "`digest` is not a SHA-256 digest", hint);
-        None
-    });
+    let digest = read_digest(&mut section);
     let grants = section.section("grants", "grants = { targets = [\"upstream\"] }");
     let (grants, targets) = grants
         .map(|grants| {
@@ -41,6 +34,10 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
         })
         .unwrap_or_default();
     let probation = read_probation(&mut section);
+    let candidate = section
+        .section("candidate", "candidate = { path = \"plugins/next.wasm\" }")
+        .and_then(|section| read_candidate(section, &place(".candidate")))
+        .map(Box::new);
     section.finish();
     if let Some(path) = &path {
         context.place(place(".path"), &path.at);
@@ -48,7 +45,20 @@ pub(super) fn read_plugin(mut section: Section<'_, '_, '_, '_>, name: &str) -> (
     }
     let path = path.map(|path| path.value).unwrap_or_default();
     let config = config.unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new()));
-    (Plugin { path, config, grants, limits, digest, probation }, targets)
+    (Plugin { path, config, grants, limits, digest, probation, candidate }, targets)
+}
+
+/// The SHA-256 of a component.
+pub(super) fn read_digest(section: &mut Section<'_, '_, '_, '_>) -> Option<String> {
+    let context = section.context;
+    let text = section.text("digest")?;
+    let digest = text.value.strip_prefix("sha256:").unwrap_or(text.value);
+    if digest.len() == bounds::DIGEST_DIGITS && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Some(digest.to_ascii_lowercase());
+    }
+    let hint = "write the 64 hexadecimal digits that `sha256sum` prints";
+    context.error(&text.at, "`digest` is not a SHA-256 digest", hint);
+    None
 }
 
 fn read_grants(mut section: Section<'_, '_, '_, '_>) -> (Grants, Vec<At<String>>) {

@@ -31,7 +31,7 @@ pub(super) fn read_probation(plugin: &mut Section<'_, '_, '_, '_>) -> Option<Pro
 }
 
 /// `"1%"`, `"0.05%"`: how many in a million that are.
-fn read_share(value: &Value<'_, '_, '_, '_>) -> Option<u32> {
+pub(super) fn read_share(value: &Value<'_, '_, '_, '_>) -> Option<u32> {
     let written = value.text()?;
     let number = written.value.strip_suffix('%').map(str::trim_end).filter(|number| {
         number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')

@@ -1,9 +1,14 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
-use super::chain::{NewStage, Stage, Swap};
+use super::canary::Selection;
+pub(crate) use super::candidate::candidate_of;
+use super::candidate::{Trial, TrialKey, of_candidate};
+use super::chain::{NewStage, Swap};
 use super::compile::{File, compile};
+use super::stage::{NewTrial, Stage};
 use crate::counters::StageCounters;
 use crate::plugin_check::small_memory;
+use crate::trial::Tried;
 use crate::versions;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -26,7 +31,9 @@ pub(crate) struct StageKey {
     digest: String,
     allow_control_characters: bool,
     workers: config::Workers,
-    /// Until the last stage that was made for it is gone: no part of what makes it the same.
+    /// What is tried beside it. This and the next are no part of what makes it the same.
+    trial: Option<TrialKey>,
+    /// Until the last stage that was made for it is gone.
     alive: Weak<()>,
 }
 
@@ -43,6 +50,8 @@ pub(crate) struct PluginInfo {
     pub(crate) name: Arc<str>,
     pub(crate) digest: String,
     pub(crate) counters: Arc<StageCounters>,
+    /// Another version that is tried beside it.
+    pub(crate) tried: Option<Arc<Tried>>,
     /// Until the last stage of this version is gone.
     pub(crate) alive: Weak<()>,
 }
@@ -64,18 +73,22 @@ type Built = (tidegate_plugin::Instance, Arc<[Arc<str>]>);
 
 /// Builds plugins; remembers what is worth it from one reload to the next.
 pub(crate) struct Preparer {
-    host: Host,
+    pub(super) host: Host,
     /// Where components that run are kept, by digest.
     versions: Option<PathBuf>,
     components: HashMap<PathBuf, Compiled>,
     /// What was read for the configuration that is being built: a plugin of many routes is read once.
-    read: HashMap<String, Result<Component, String>>,
-    states: HashMap<String, StateStore>,
+    pub(super) read: HashMap<String, Result<Component, String>>,
+    pub(super) states: HashMap<String, StateStore>,
+    /// By plugin.
+    pub(super) trials: HashMap<String, Trial>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
     /// Messages that somebody looks at.
     pub(crate) watched: Arc<Watched>,
     /// Whether what plugins say is kept.
     pub(crate) keeps_lines: bool,
+    /// Whether what they decide was decided before.
+    pub(crate) replays: bool,
 }
 
 /// A component that is compiled, and of what.
@@ -107,9 +120,11 @@ impl Preparer {
             components: HashMap::new(),
             read: HashMap::new(),
             states,
+            trials: HashMap::new(),
             counters: HashMap::new(),
             watched: Arc::default(),
             keeps_lines: false,
+            replays: false,
         })
     }
 
@@ -138,10 +153,19 @@ impl Preparer {
             }
         }
         self.read.clear();
-        let used: Vec<&Path> = config.plugins.values().map(|plugin| plugin.path.as_path()).collect();
+        let candidates = config.plugins.values().filter_map(|plugin| Some(plugin.candidate.as_deref()?.path.as_path()));
+        let used: Vec<&Path> = config.plugins.values().map(|plugin| plugin.path.as_path()).chain(candidates).collect();
+        if wrong.is_empty() {
+            self.trials.retain(|name, _| config.plugins.get(name).is_some_and(|plugin| plugin.candidate.is_some()));
+        }
         self.components.retain(|path, _| used.contains(&path.as_path()));
         wrong.dedup();
         if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+    }
+
+    /// Plugins that are built from here on begin with this.
+    pub(crate) fn begin_with(&mut self, states: HashMap<String, StateStore>) {
+        self.states = states;
     }
 
     /// Components are kept in this folder from now on, by digest.
@@ -189,11 +213,27 @@ impl Preparer {
                 }
             };
             let digest = component.digest().to_owned();
-            let (name_of, plugin, digest_of) = (name.clone(), settings.clone(), digest.clone());
+            let trial = match self.trial(name, settings) {
+                Ok(trial) => trial,
+                Err(words) => {
+                    wrong.push(words);
+                    continue;
+                }
+            };
+            let (name_of, digest_of) = (name.clone(), digest.clone());
+            // What watches it, or is tried beside it, makes it no other.
+            let plugin = config::Plugin { candidate: None, probation: None, ..settings.clone() };
             let token = Arc::default();
-            let alive = Arc::downgrade(&token);
-            let mut key =
-                StageKey { name: name_of, plugin, digest: digest_of, allow_control_characters, workers, alive };
+            let (alive, trial_key) = (Arc::downgrade(&token), trial.as_ref().map(|trial| trial.key.clone()));
+            let mut key = StageKey {
+                name: name_of,
+                plugin,
+                digest: digest_of,
+                allow_control_characters,
+                workers,
+                trial: trial_key,
+                alive,
+            };
             let kept = before.iter().find(|known| known.is(&key));
             if let Some(kept) = kept {
                 key.alive = kept.alive.clone();
@@ -201,10 +241,28 @@ impl Preparer {
             let shared: Arc<str> = name.as_str().into();
             let counters = self.counters.entry((route.name.clone(), name.clone())).or_default().clone();
             let alive = key.alive.clone();
-            plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), alive });
+            let tried = trial.as_ref().map(|trial| trial.tried.clone());
+            plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), tried, alive });
+            let selection = || settings.candidate.as_ref().and_then(|candidate| Selection::of(&candidate.trial));
+            let goes_on = kept.is_some_and(|kept| kept.trial == key.trial);
+            let place = (&*route.name, &source);
+            let trials = match &trial {
+                Some(trial) if !goes_on => {
+                    match self.tried_beside(trial, settings, place, allow_control_characters, workers.count) {
+                        Ok(trials) => trials,
+                        Err(error) => {
+                            wrong.push(of_candidate(name, settings, &error.to_string()));
+                            continue;
+                        }
+                    }
+                }
+                _ => Vec::new(),
+            };
+            let mut trials = trials.into_iter();
             if kept.is_some() {
                 for swap in &mut swaps {
-                    swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry });
+                    let trial = if goes_on { NewTrial::Keep(selection()) } else { NewTrial::Set(trials.next()) };
+                    swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry, trial });
                 }
             } else {
                 let watched = self.watched.clone();
@@ -221,7 +279,7 @@ impl Preparer {
                         }
                         changed.extend(built.first().map(|(one, _)| format!("{name}@{}", version(one.plugin()))));
                         for (swap, built) in swaps.iter_mut().zip(built) {
-                            swap.stages.push(NewStage::Fresh(Box::new(fresh(built))));
+                            swap.stages.push(NewStage::Fresh(Box::new(fresh(built).with_trial(trials.next()))));
                         }
                     }
                     Err(error) => wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display())),
@@ -245,8 +303,8 @@ impl Preparer {
         count: usize,
     ) -> Result<Vec<Built>, tidegate_plugin::Error> {
         let state = self.states.entry(name.to_owned()).or_default().clone();
-        let keeps_lines = self.keeps_lines;
-        let spec = Spec { allow_control_characters, keeps_lines, ..Spec::configured(name, settings, state) };
+        let (keeps_lines, replays) = (self.keeps_lines, self.replays);
+        let spec = Spec { allow_control_characters, keeps_lines, replays, ..Spec::configured(name, settings, state) };
         let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, component, spec)?;
         (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
@@ -255,11 +313,16 @@ impl Preparer {
     /// Reads the components that these routes need, each file once, and compiles side by side those that are not as they were.
     fn read(&mut self, config: &Config, wanted: impl Fn(&config::Route) -> bool) {
         let names = config.routes.iter().filter(|route| wanted(route)).flat_map(|route| &route.plugins);
-        let used: BTreeMap<&String, &config::Plugin> =
-            names.filter_map(|name| Some((name, config.plugins.get(name)?))).collect();
+        let mut used: BTreeMap<String, (&Path, Option<&String>)> = BTreeMap::new();
+        for name in names {
+            let Some(plugin) = config.plugins.get(name) else { continue };
+            used.insert(name.clone(), (&plugin.path, plugin.digest.as_ref()));
+            if let Some(candidate) = &plugin.candidate {
+                used.insert(candidate_of(name), (&candidate.path, candidate.digest.as_ref()));
+            }
+        }
         let (mut found, mut files) = (HashMap::<&Path, Result<Component, String>>::new(), Vec::new());
-        for (name, plugin) in &used {
-            let path = plugin.path.as_path();
+        for (name, &(path, _)) in &used {
             if found.contains_key(path) || files.iter().any(|file: &File<'_>| file.path == path) {
                 continue;
             }
@@ -286,18 +349,18 @@ impl Preparer {
             found.insert(path, component);
         }
         self.read = used
-            .into_iter()
-            .map(|(name, plugin)| {
-                let component = found[plugin.path.as_path()].clone();
-                (name.clone(), component.and_then(|component| pinned(plugin, component)))
+            .iter()
+            .map(|(name, (path, digest))| {
+                let component = found[path].clone();
+                (name.clone(), component.and_then(|component| pinned(*digest, component)))
             })
             .collect();
     }
 }
 
 /// The component, unless the configuration pins another.
-fn pinned(plugin: &config::Plugin, component: Component) -> Result<Component, String> {
-    match &plugin.digest {
+fn pinned(digest: Option<&String>, component: Component) -> Result<Component, String> {
+    match digest {
         Some(pinned) if !pinned.eq_ignore_ascii_case(component.digest()) => Err(format!(
             "its SHA-256 is {}, the configuration pins {pinned}: update `digest` if you trust the file",
             component.digest()

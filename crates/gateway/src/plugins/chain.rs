@@ -1,37 +1,12 @@
 //! The plugins of a route as they run: each with its circuit and its counters, and how they are swapped.
 
 use super::fold::{Ask, Interrupted, Rules};
-use crate::counters::{MemoryShare, OpenShare, StageCounters};
+use super::stage::{NewTrial, Stage, Trying, select};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::Message;
-use tidegate_pacing::LogLimit;
-use tidegate_plugin::{
-    Admission, Circuit, Destination, Fault, Input, Instance, Outcome, Output, Write, leave_borrowed,
-};
-use tidegate_router::{Said, Shown, Watched};
-
-/// One plugin in a chain.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) name: Arc<str>,
-    pub(crate) instance: Instance,
-    pub(crate) circuit: Circuit,
-    /// The names behind [`Destination::Target`](tidegate_plugin::Destination::Target).
-    pub(crate) targets: Arc<[Arc<str>]>,
-    pub(crate) on_failure: OnFailure,
-    pub(crate) retry: Retry,
-    pub(crate) counters: Arc<StageCounters>,
-    memory: MemoryShare,
-    open: OpenShare,
-    /// Of the lines about guests that were thrown away.
-    restarts: LogLimit,
-    /// Whoever looks at a message hears what is said of it.
-    watched: Arc<Watched>,
-    /// Held by every stage of a version: who asks for it knows when the last one has gone.
-    _alive: Arc<()>,
-}
+use tidegate_plugin::{Fault, Input, Outcome, Output, Write, leave_borrowed};
 
 /// A change of the chain, taken between two batches.
 #[derive(Debug)]
@@ -46,24 +21,43 @@ pub(crate) struct Swap {
 #[derive(Debug)]
 pub(crate) enum NewStage {
     Fresh(Box<Stage>),
-    Keep { name: Arc<str>, on_failure: OnFailure, retry: Retry },
+    Keep { name: Arc<str>, on_failure: OnFailure, retry: Retry, trial: NewTrial },
 }
 
 impl Swap {
     /// This swap in place of an earlier one that was never taken: what that one has built is kept where this one relies
     /// on it.
     pub(super) fn after(mut self, earlier: Self) -> Self {
-        let mut fresh = earlier.stages;
+        let mut before = earlier.stages;
         for stage in &mut self.stages {
-            if let NewStage::Keep { name, on_failure, retry } = stage {
-                let found = fresh.iter().position(|old| matches!(old, NewStage::Fresh(old) if old.name == *name));
-                if let Some(NewStage::Fresh(mut built)) = found.map(|at| fresh.swap_remove(at)) {
+            let NewStage::Keep { name, on_failure, retry, trial } = stage else { continue };
+            let found = before.iter().position(|known| known.name() == &**name);
+            match found.map(|at| before.swap_remove(at)) {
+                Some(NewStage::Fresh(mut built)) => {
                     (built.on_failure, built.retry) = (*on_failure, *retry);
+                    built.take_trial(std::mem::replace(trial, NewTrial::Keep(None)));
                     *stage = NewStage::Fresh(built);
                 }
+                Some(NewStage::Keep { trial: NewTrial::Set(built), .. }) => {
+                    if let NewTrial::Keep(selection) = trial {
+                        let mut built = built;
+                        select(&mut built, selection.take());
+                        *trial = NewTrial::Set(built);
+                    }
+                }
+                Some(NewStage::Keep { .. }) | None => {}
             }
         }
         self
+    }
+}
+
+impl NewStage {
+    fn name(&self) -> &str {
+        match self {
+            Self::Fresh(stage) => &stage.name,
+            Self::Keep { name, .. } => name,
+        }
     }
 }
 
@@ -86,10 +80,11 @@ impl Chain {
         for stage in stages {
             match stage {
                 NewStage::Fresh(stage) => self.stages.push(*stage),
-                NewStage::Keep { name, on_failure, retry } => {
+                NewStage::Keep { name, on_failure, retry, trial } => {
                     if let Some(at) = old.iter().position(|stage| stage.name == name) {
                         let mut stage = old.swap_remove(at);
                         (stage.on_failure, stage.retry) = (on_failure, retry);
+                        stage.take_trial(trial);
                         self.stages.push(stage);
                     }
                 }
@@ -109,13 +104,24 @@ impl Chain {
 
     /// What plugins have written into their state since this was asked last, by plugin.
     pub(super) fn written(&mut self) -> impl Iterator<Item = (Arc<str>, Vec<Write>)> {
-        let written = self.stages.iter_mut().map(|stage| (&stage.name, stage.instance.take_written()));
+        let written = self.stages.iter_mut().map(|stage| {
+            if let Some(Trying::Canary(canary)) = &mut stage.trial {
+                // It has a memory of its own, which ends with it.
+                canary.instance.take_written();
+            }
+            (&stage.name, stage.instance.take_written())
+        });
         written.filter(|(_, writes)| !writes.is_empty()).map(|(name, writes)| (name.clone(), writes))
     }
 
     /// Takes back what plugins have written since then: what they decided with it is asked anew.
     pub(super) fn take_back_written(&mut self) {
-        self.stages.iter_mut().for_each(|stage| stage.instance.take_back_written());
+        for stage in &mut self.stages {
+            stage.instance.take_back_written();
+            if let Some(Trying::Canary(canary)) = &mut stage.trial {
+                canary.instance.take_back_written();
+            }
+        }
     }
 
     /// For the fold, with what the chain cannot do itself: to let time pass, and to tell of a failure that ends a
@@ -158,164 +164,5 @@ impl Ask for Asked<'_> {
 
     fn failed(&mut self, stage: usize, message: &Message, reason: &str) {
         (self.failed)(&self.chain.stages[stage], message, reason);
-    }
-}
-
-impl Stage {
-    pub(crate) fn new(
-        name: Arc<str>,
-        instance: Instance,
-        targets: Arc<[Arc<str>]>,
-        (on_failure, retry): (OnFailure, Retry),
-        counters: Arc<StageCounters>,
-        watched: Arc<Watched>,
-    ) -> Self {
-        let (circuit, restarts) = (Circuit::default(), LogLimit::default());
-        let mut memory = MemoryShare::new(counters.clone());
-        memory.set(instance.memory_bytes() as u64);
-        let open = OpenShare::new(counters.clone());
-        let _alive = Arc::default();
-        Self { name, instance, circuit, targets, on_failure, retry, counters, memory, open, restarts, watched, _alive }
-    }
-
-    /// The same, as one of a version.
-    pub(crate) fn of_version(self, alive: Arc<()>) -> Self {
-        Self { _alive: alive, ..self }
-    }
-
-    /// What a second chance heals is seen all the same: whatever the plugin held in memory is gone.
-    async fn tell_of_lost_guests(&mut self) {
-        self.memory.set(self.instance.memory_bytes() as u64);
-        let lost = self.instance.take_lost_guests();
-        let Some(fault) = lost.last() else { return };
-        lost.iter().for_each(|fault| self.counters.restarts.count(fault));
-        leave_borrowed().await;
-        if let Some(untold) = self.restarts.allow(Instant::now()) {
-            let plugin = &*self.name;
-            tracing::warn!(
-                name: "plugin_restarted",
-                plugin,
-                %fault,
-                untold,
-                "the plugin starts anew: what it held in memory is gone"
-            );
-        }
-    }
-
-    /// One outcome an input, whatever the circuit says.
-    async fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
-        let now = Instant::now();
-        let first = outcomes.len();
-        let admission = self.circuit.admit(now);
-        self.open.set(!matches!(admission, Admission::Go));
-        match admission {
-            Admission::Go => self.instance.handle(source, inputs, outcomes).await,
-            Admission::Probe => {
-                let (probe, rest) = inputs.split_at(inputs.len().min(1));
-                self.instance.handle(source, probe, outcomes).await;
-                let is_well = !matches!(outcomes.last(), Some(Outcome::Fault(_)));
-                if is_well {
-                    self.instance.handle(source, rest, outcomes).await;
-                }
-            }
-            Admission::Wait(_) => {}
-        }
-        let took = now.elapsed();
-        self.counters.asked_ns.add(took.as_nanos() as u64);
-        self.tell_of_lost_guests().await;
-        let (mut passed, mut changed, mut dropped) = (0, 0, 0);
-        for outcome in &outcomes[first..] {
-            match outcome {
-                Outcome::Pass => passed += 1,
-                Outcome::Forward(_) => changed += 1,
-                Outcome::Drop(_) => dropped += 1,
-                _ => {}
-            }
-            match outcome {
-                Outcome::Fault(fault) => self.record(fault, now),
-                Outcome::Reject(_) => {
-                    self.counters.rejects.add(1);
-                    self.circuit.record_ok();
-                }
-                _ => self.circuit.record_ok(),
-            }
-        }
-        let counts =
-            [(&self.counters.passed, passed), (&self.counters.changed, changed), (&self.counters.dropped, dropped)];
-        counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(counter, count)| counter.add(count));
-        let of_these = &outcomes[first..];
-        if of_these.iter().any(|outcome| matches!(outcome, Outcome::Fault(_))) {
-            let behind = of_these.iter().filter(|outcome| matches!(outcome, Outcome::Retry(_))).count();
-            self.counters.given_up.add(behind as u64);
-        }
-        let missing = inputs.len() - (outcomes.len() - first);
-        if missing > 0 {
-            self.counters.circuit_open.add(missing as u64);
-            // Whoever may be asked again will be, after a wait; the others fail without costing anything.
-            let open = || match self.on_failure {
-                OnFailure::Block => Outcome::Retry("its circuit is open".to_owned()),
-                _ => Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned())),
-            };
-            outcomes.extend(std::iter::repeat_with(open).take(missing));
-        }
-        if self.watched.is_on() {
-            self.tell_watched(inputs, &outcomes[first..], took);
-        }
-    }
-
-    /// Tells whoever looks what was said of which message.
-    #[cold]
-    fn tell_watched(&self, inputs: &[Input<'_>], outcomes: &[Outcome], took: Duration) {
-        let version: Arc<str> = super::build::short(self.instance.plugin().digest()).into();
-        for at in self.watched.of(inputs.iter().map(|input| input.id)) {
-            let (input, outcome) = (&inputs[at], &outcomes[at]);
-            let (words, made) = match outcome {
-                Outcome::Pass => ("onward, unchanged".to_owned(), Vec::new()),
-                Outcome::Forward(outputs) => {
-                    let made = outputs.iter().map(|output| Shown::of(&output.clone().applied_to(input.message)));
-                    let to = |output: &Output| match output.to {
-                        Destination::Onward => "onward".to_owned(),
-                        Destination::Target(at) => {
-                            self.targets.get(usize::from(at)).map_or_else(String::new, |name| format!("to `{name}`"))
-                        }
-                    };
-                    let to: Vec<String> = outputs.iter().map(to).collect();
-                    (to.join(", "), made.collect())
-                }
-                Outcome::Drop(reason) => (format!("dropped: {reason}"), Vec::new()),
-                Outcome::Reject(reason) => (format!("rejected: {reason}"), Vec::new()),
-                Outcome::Retry(reason) => (format!("wants to be asked again: {reason}"), Vec::new()),
-                Outcome::Fault(fault) => (format!("failed: {fault}"), Vec::new()),
-            };
-            let (plugin, version, of) = (self.name.clone(), version.clone(), inputs.len() as u32);
-            self.watched.say(input.id, Said { plugin, version, took, of, words, made });
-        }
-    }
-
-    async fn tick(&mut self, now_ms: u64) -> Option<Result<Vec<Output>, Fault>> {
-        let now = Instant::now();
-        if !self.instance.plugin().has_timer() || matches!(self.circuit.admit(now), Admission::Wait(_)) {
-            return None;
-        }
-        let said = self.instance.tick(now_ms).await;
-        self.tell_of_lost_guests().await;
-        match &said {
-            Ok(_) => self.circuit.record_ok(),
-            Err(fault) => self.record(fault, now),
-        }
-        Some(said)
-    }
-
-    fn record(&mut self, fault: &Fault, now: Instant) {
-        self.counters.faults.count(fault);
-        if self.circuit.record_fault(now) {
-            self.counters.circuit_opened.add(1);
-            tracing::warn!(
-                name: "circuit_opened",
-                plugin = &*self.name,
-                %fault,
-                "the plugin keeps failing: its circuit opens"
-            );
-        }
     }
 }

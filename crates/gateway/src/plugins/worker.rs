@@ -1,8 +1,9 @@
 //! The worker of a route's plugins, and its thread: takes what waits, has it decided, calls the timers, hands back.
 
-use super::chain::{Chain, Stage, Swap};
+use super::chain::{Chain, Swap};
 use super::fold::{Folded, Interrupted, fold};
 use super::mailbox::{Decides, Inbox, Next, Outbox, Turn, input, of_tick};
+use super::stage::Stage;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -203,6 +204,7 @@ impl Worker {
         for at in 0..self.chain.stages().len() {
             match run_here(self.chain.tick(at, now_ms)) {
                 Some(Ok(outputs)) => {
+                    self.chain.stages()[at].tell_ticked(&self.name, now_ms, &outputs);
                     let said = self.said(at, outputs, now_ms);
                     if self.pass_on(said).is_err() {
                         break; // a swap: the others are called at the next tick

@@ -50,7 +50,7 @@ impl Gateway {
             return Err(Error::Config(missing));
         }
         let before = inner.config.borrow().clone();
-        let files = inner.versions.borrow().rolled_back(&written);
+        let files = inner.versions.borrow().asked(&written);
         let digests = tokio::task::spawn_blocking(move || versions::digests(files)).await.unwrap_or_default();
         let config = inner.versions.borrow().in_force(next_start::in_force(&before, &written), &digests);
         let config = Arc::new(config);

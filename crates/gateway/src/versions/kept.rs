@@ -19,8 +19,10 @@ pub enum Came {
     Start,
     /// It was saved, or the configuration that names it.
     Saved,
-    /// An operator has put it back.
+    /// An operator has put it back, or the one behind it failed.
     Rollback,
+    /// It was tried, and has taken the place of the one that ran.
+    Promoted,
 }
 
 /// What a version did.
@@ -80,11 +82,14 @@ pub(crate) struct Version {
     pub(crate) did: Did,
 }
 
-/// An operator has put a version back: it runs in the place of what the file says, until the file says something else.
+/// Another version runs in the place of what the file says, until the file says something else: one that was put back, or one that was
+/// tried and promoted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rollback {
     pub(crate) instead_of: Rule,
     pub(crate) rule: Rule,
+    #[serde(default)]
+    pub(crate) promoted: bool,
 }
 
 /// All of one plugin.
@@ -94,6 +99,9 @@ pub(crate) struct Kept {
     pub(crate) versions: Vec<Version>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rolled_back: Option<Rollback>,
+    /// A candidate that is tried no more, until it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) abandoned: Option<Rule>,
 }
 
 impl Kept {
@@ -187,7 +195,8 @@ mod tests {
     #[test]
     fn of_different_rules_so_many_are_kept_and_never_less_than_two() {
         let left = |digests: &[&str], keep: usize| {
-            let mut kept = Kept { versions: digests.iter().map(|digest| version(digest)).collect(), rolled_back: None };
+            let versions = digests.iter().map(|digest| version(digest)).collect();
+            let mut kept = Kept { versions, ..Kept::default() };
             kept.forget(keep);
             kept.versions.into_iter().map(|version| version.rule.digest).collect::<Vec<_>>().join("")
         };
@@ -203,8 +212,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("versions");
         assert_eq!(read(&folder), BTreeMap::new());
-        let rolled_back = Some(Rollback { instead_of: rule("b"), rule: rule("p") });
-        let all = BTreeMap::from([("rule".to_owned(), Kept { versions: vec![version("a")], rolled_back })]);
+        let rolled_back = Some(Rollback { instead_of: rule("b"), rule: rule("p"), promoted: false });
+        let all =
+            BTreeMap::from([("rule".to_owned(), Kept { versions: vec![version("a")], rolled_back, abandoned: None })]);
         for digest in ["a", "p", "z"] {
             save(&component(&folder, digest), b"wasm").unwrap();
         }

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const BEFORE_MS: u64 = 5_000;
 
 /// So long the last batch of a version may take: the longest deadline is shorter.
-const GONE_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// One that does not pass.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Failed {
 }
 
 /// Why a version does not pass, for what it did and what the one before did.
-fn judge(probation: &Probation, now: Did, before: Did) -> Option<String> {
+pub(super) fn judge(probation: &Probation, now: Did, before: Did) -> Option<String> {
     if now.messages < JUDGED_FROM {
         return None;
     }
@@ -58,6 +58,7 @@ impl Gateway {
             for failed in self.failed_versions() {
                 self.roll_back_failed(failed).await;
             }
+            self.judge_candidates().await;
         }
     }
 
@@ -67,7 +68,10 @@ impl Gateway {
         let now_ms = wall_ms();
         let is_on = |name: &String| {
             let kept = versions.kept.get(name)?;
-            let last = kept.versions.last().filter(|last| last.came == Came::Saved && last.until_ms.is_none())?;
+            let last = kept.versions.last().filter(|last| last.until_ms.is_none())?;
+            if !matches!(last.came, Came::Saved | Came::Promoted) {
+                return None;
+            };
             let ran_ms = now_ms.saturating_sub(last.since_ms);
             let probation = config.plugins.get(name)?.probation?;
             let is_over = ran_ms >= probation.lasts.as_millis() as u64 && last.did.messages >= probation.messages;
@@ -118,8 +122,13 @@ impl Gateway {
         if !replay {
             return;
         }
+        self.decide_parked_again(&plugin, since_ms).await;
+    }
+
+    /// What a version has put aside since it ran enters its routes again.
+    pub(super) async fn decide_parked_again(&self, plugin: &str, since_ms: u64) {
         let of_it = |number: u64, parked: &tidegate_spool::Parked| {
-            let is_its = parked.plugin == plugin && parked.kind != PARKED_FOR_TARGET;
+            let is_its = parked.plugin == *plugin && parked.kind != PARKED_FOR_TARGET;
             (is_its && parked.received_ms + BEFORE_MS >= since_ms).then_some(number)
         };
         let numbers: Vec<u64> = self.parked(of_it).into_iter().flatten().collect();

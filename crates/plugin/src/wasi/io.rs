@@ -1,7 +1,7 @@
 //! `wasi:io` and the clocks: the part of the empty world that does something.
 
 use super::{Guest, print};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, LinkerInstance, Lower, Resource};
 
@@ -73,7 +73,7 @@ fn stdio(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<boo
 
 fn monotonic(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool> {
     match item {
-        "now" => at.func_wrap(item, |cx, ()| Ok((nanoseconds(cx.data().wasi.start.elapsed()),)))?,
+        "now" => at.func_wrap(item, |cx, ()| Ok((nanoseconds(cx.data().wasi.monotonic()),)))?,
         "resolution" => at.func_wrap(item, |_, ()| Ok((1u64,)))?,
         "subscribe-duration" => at.func_wrap(item, |mut cx, (wait,): (u64,)| {
             let at = Instant::now().checked_add(Duration::from_nanos(wait));
@@ -90,8 +90,8 @@ fn monotonic(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result
 
 fn wall(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool> {
     match item {
-        "now" => at.func_wrap(item, |_, ()| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        "now" => at.func_wrap(item, |cx, ()| {
+            let now = cx.data().wasi.wall();
             Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() },))
         })?,
         "resolution" => at.func_wrap(item, |_, ()| Ok((Datetime { seconds: 0, nanoseconds: 1 },)))?,

@@ -43,14 +43,19 @@ fn cli(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool>
 
 fn random(at: &mut LinkerInstance<'_, Guest>, item: &str) -> wasmtime::Result<bool> {
     match item {
-        "get-random-bytes" | "get-insecure-random-bytes" => at.func_wrap(item, |_, (len,): (u64,)| {
+        "get-random-bytes" | "get-insecure-random-bytes" => at.func_wrap(item, |mut cx, (len,): (u64,)| {
             wasmtime::ensure!(len <= MAX_RANDOM_BYTES, "more than {MAX_RANDOM_BYTES} random bytes at once");
             let mut bytes = vec![0; len as usize];
-            getrandom::fill(&mut bytes)?;
+            cx.data_mut().wasi.fill_random(&mut bytes)?;
             Ok((bytes,))
         })?,
-        "get-random-u64" | "get-insecure-random-u64" => at.func_wrap(item, |_, ()| Ok((getrandom::u64()?,)))?,
-        "insecure-seed" => at.func_wrap(item, |_, ()| Ok(((getrandom::u64()?, getrandom::u64()?),)))?,
+        "get-random-u64" | "get-insecure-random-u64" => {
+            at.func_wrap(item, |mut cx, ()| Ok((cx.data_mut().wasi.random_u64()?,)))?
+        }
+        "insecure-seed" => at.func_wrap(item, |mut cx, ()| {
+            let wasi = &mut cx.data_mut().wasi;
+            Ok(((wasi.random_u64()?, wasi.random_u64()?),))
+        })?,
         _ => return Ok(false),
     }
     Ok(true)

@@ -57,11 +57,31 @@ pub struct Said {
     pub made: Vec<Shown>,
 }
 
+/// So many are kept of what timers said.
+const TICKS_MAX: usize = 1_000;
+
+/// What a plugin said on a tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticked {
+    /// In this route.
+    pub route: Box<str>,
+    /// Which one.
+    pub plugin: Arc<str>,
+    /// The time that it was called with, in milliseconds since the epoch.
+    pub now_ms: u64,
+    /// The last message that it was asked about before, by its number.
+    pub after: u64,
+    /// Messages, each with the target that the plugin chose if it did.
+    pub made: Vec<(Message, Option<Arc<str>>)>,
+}
+
 /// Parcels that somebody looks at.
 #[derive(Debug, Default)]
 pub struct Watched {
     is_on: AtomicBool,
     said: Mutex<AHashMap<u64, Vec<Said>>>,
+    wants_ticks: AtomicBool,
+    ticks: Mutex<Vec<Ticked>>,
 }
 
 impl Watched {
@@ -73,6 +93,31 @@ impl Watched {
 
     fn said(&self) -> MutexGuard<'_, AHashMap<u64, Vec<Said>>> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody wants to know what timers say.
+    #[inline]
+    pub fn wants_ticks(&self) -> bool {
+        self.wants_ticks.load(Relaxed)
+    }
+
+    /// A timer was called.
+    pub fn tick(&self, ticked: Ticked) {
+        let mut ticks = self.ticks.lock().unwrap_or_else(PoisonError::into_inner);
+        if ticks.len() < TICKS_MAX {
+            ticks.push(ticked);
+        }
+    }
+
+    pub(crate) fn want_ticks(&self, wanted: bool) {
+        self.wants_ticks.store(wanted, Relaxed);
+        if !wanted {
+            self.take_ticks();
+        }
+    }
+
+    pub(crate) fn take_ticks(&self) -> Vec<Ticked> {
+        std::mem::take(&mut self.ticks.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn watch(&self, parcel: u64) {

@@ -47,6 +47,7 @@ impl Play {
         let now = self.now();
         if self.follows {
             let all = Wanted {
+                whole: false,
                 filter: tidegate_message::TopicFilter::new("#").expect("a filter"),
                 broker: None,
                 route: None,

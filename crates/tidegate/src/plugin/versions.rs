@@ -1,11 +1,12 @@
 //! `tidegate plugin versions` and `rollback`: what has run in a gateway, and has one of those run again.
 
+use crate::differences::told_differences;
 use crate::operate::post;
 use crate::people::{ago, count, span};
 use crate::table::{Column, Line, Tone, lines, print, width};
 use crate::tap::coded;
 use crate::{Failure, admin_client};
-use tidegate_admin::model::{PluginDetails, PluginVersion};
+use tidegate_admin::model::{Candidate, PluginDetails, PluginVersion};
 use tidegate_config::Config;
 
 /// Lists them, the newest first.
@@ -45,6 +46,7 @@ fn row(version: &PluginVersion) -> (Tone, Vec<String>) {
     let came = match version.came.as_str() {
         "start" => "a start",
         "saved" => "a reload",
+        "promoted" => "a trial",
         _ => "a rollback",
     };
     let mean = version.mean_us.map_or_else(String::new, |mean| format!("{mean:.1}"));
@@ -67,6 +69,55 @@ pub(super) fn roll_back(config: &Config, name: &str, digest: Option<&str>) -> Re
     known(config, name)?;
     let to = digest.map(|digest| format!("?to={}", coded(digest))).unwrap_or_default();
     post(config, &format!("/api/v1/plugins/{}/rollback{to}", coded(name)))
+}
+
+/// How its candidate does.
+pub(super) fn diff(config: &Config, name: &str, json: bool) -> Result<(), Failure> {
+    known(config, name)?;
+    let answer = admin_client::ask(config, "GET", &format!("/api/v1/plugins/{}", coded(name)))?;
+    let found: PluginDetails = admin_client::read(&answer)?;
+    let Some(candidate) = found.candidate else {
+        let words =
+            format!("no candidate is tried beside `{name}`: add `[plugins.{name}.candidate]`, or save another one");
+        return Err(Failure::Unavailable(words));
+    };
+    if json {
+        println!("{}", serde_json::json!(candidate));
+    } else {
+        print!("{}", told_differences(&candidate.differences, ["runs", "tried"]));
+        println!("{}", summary(&candidate, found.versions.last()));
+    }
+    if candidate.differ == 0 { Ok(()) } else { Err(Failure::Found) }
+}
+
+fn summary(candidate: &Candidate, runs: Option<&PluginVersion>) -> String {
+    let Candidate { version, mode, messages, failures, rejects, missed, differ, .. } = candidate;
+    let mut words = format!("{mode} {version}, tried for {}: {messages} messages", lasts(candidate.since_ms));
+    if mode == "shadow" {
+        words += &format!(", {differ} decided otherwise");
+    }
+    words += &format!(", {failures} failed, {rejects} refused");
+    if *missed > 0 {
+        words += &format!(", {missed} not seen");
+    }
+    if let Some(mean) = candidate.mean_us {
+        let before = runs.and_then(|runs| runs.mean_us).map_or_else(String::new, |mean| format!(" (runs: {mean:.1})"));
+        words += &format!(", {mean:.1} µs each{before}");
+    }
+    words
+}
+
+/// How long ago it was, as a time.
+fn lasts(since_ms: u64) -> String {
+    let now_ms =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
+    span(now_ms.saturating_sub(since_ms) as f64 / 1000.0)
+}
+
+/// It takes the plugin's place, or is tried no more.
+pub(super) fn end_trial(config: &Config, name: &str, what: &str) -> Result<(), Failure> {
+    known(config, name)?;
+    post(config, &format!("/api/v1/plugins/{}/{what}", coded(name)))
 }
 
 fn known(config: &Config, name: &str) -> Result<(), Failure> {

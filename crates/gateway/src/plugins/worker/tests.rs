@@ -1,6 +1,7 @@
 //! The worker without its thread, with plugins that are shipped.
 
 use super::*;
+use crate::plugins::stage::NewTrial;
 use crate::plugins::{NewStage, Stage};
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::{QoS, Topic, TopicFilter};
@@ -82,7 +83,7 @@ impl Workshop {
 const RETRY: Retry = Retry { attempts: 0, min: Duration::from_secs(3600), max: Duration::from_secs(3600) };
 
 fn keep(name: &str) -> NewStage {
-    NewStage::Keep { name: name.into(), on_failure: OnFailure::Park, retry: RETRY }
+    NewStage::Keep { name: name.into(), on_failure: OnFailure::Park, retry: RETRY, trial: NewTrial::Keep(None) }
 }
 
 #[track_caller]
