@@ -12,6 +12,7 @@
 //! | `many_routes` | one of 10,000 routes is changed |
 //! | `candidates` | another version is tried beside the one that runs |
 //! | `edits` | the configuration edited, every third time wrongly |
+//! | `planned` | what an edit would change, and what would be decided otherwise, before it is saved |
 //! | `probation` | a version that fails goes by itself, and what it put aside is decided by the one before |
 //! | `refused` | what is no good leaves the old one running and says why |
 //! | `replayed` | messages are recorded with what is decided on each, and decided again elsewhere |
@@ -24,6 +25,7 @@ mod foretold;
 mod history;
 mod included;
 mod many_routes;
+mod planned;
 mod probation;
 mod refused;
 mod replayed;

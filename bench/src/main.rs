@@ -24,6 +24,7 @@ mod subject;
 mod takeover;
 mod tls;
 mod usage;
+mod versions;
 mod watched;
 mod wire;
 mod workers;
@@ -113,6 +114,21 @@ enum Part {
         #[arg(long, default_value_t = 3)]
         turns: usize,
     },
+    /// Measure swaps of plugins under load: what is lost, and for how long nothing comes
+    Swaps {
+        /// How many
+        #[arg(long, default_value_t = 1_000)]
+        swaps: usize,
+    },
+    /// Measure live traffic beside versions that are tried as shadows, and misbehave
+    Shadows {
+        /// Seconds for each turn
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// How often
+        #[arg(long, default_value_t = 3)]
+        turns: usize,
+    },
     /// Measure how long messages of a plain route take beside plugins that misbehave
     Beside {
         /// Seconds for each of them
@@ -178,6 +194,16 @@ fn main() -> Result<()> {
         Some(Part::Watched { seconds, turns }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
             watched::run(&tidegate, Duration::from_secs(seconds), turns.max(1))
+        }
+        Some(Part::Swaps { swaps }) => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+            versions::swaps(&tidegate(arguments.tidegate.as_deref(), &[])?, &root.join("plugins/dist"), swaps)
+        }
+        Some(Part::Shadows { seconds, turns }) => {
+            let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+            let (dist, hostile) = (root.join("plugins/dist"), root.join("target/plugins/hostile"));
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            versions::shadows(&tidegate, &dist, &hostile, Duration::from_secs(seconds), turns.max(1))
         }
         Some(Part::Beside { seconds, ref hostile }) => {
             let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;

@@ -25,6 +25,9 @@ struct Broker {
     // The device that must be next; 0: any.
     expected: AtomicU64,
     first: Mutex<Option<Instant>>,
+    // When the last batch came, and the longest time between two.
+    last_ns: AtomicU64,
+    silence_ns: AtomicU64,
     timing: AtomicBool,
     latencies_ns: Mutex<Vec<u64>>,
     payload_begins: &'static str,
@@ -83,6 +86,11 @@ impl Sink {
             foreign: self.broker.foreign.swap(0, Ordering::Relaxed),
             gaps: self.broker.gaps.swap(0, Ordering::Relaxed),
         }
+    }
+
+    /// The longest time between two batches since the last call.
+    pub(crate) fn take_silence_ns(&self) -> u64 {
+        self.broker.silence_ns.swap(0, Ordering::Relaxed)
     }
 
     /// From now on, or no longer, the time in each payload is compared with the clock.
@@ -155,6 +163,11 @@ impl Broker {
         if batch.received > 0 {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(Instant::now);
+        }
+        let now = messages::now_ns();
+        let last = self.last_ns.swap(now, Ordering::Relaxed);
+        if last > 0 {
+            self.silence_ns.fetch_max(now.saturating_sub(last), Ordering::Relaxed);
         }
         self.expected.store(batch.expected.into(), Ordering::Relaxed);
         self.foreign.fetch_add(std::mem::take(&mut batch.foreign), Ordering::Relaxed);

@@ -86,7 +86,7 @@ fn a_shadow_is_seen_promoted_and_rolled_back_and_none_is_lost_or_out_of_order() 
     within(PATIENCE, || witness.count() >= sent);
     let check = || house.ledger.check_of("main", |id| id.key.starts_with("dev"));
     within(PATIENCE, || check().missing.is_empty());
-    check().assert_at_least_once().assert_nothing_missing().assert_published(5_000);
+    check().assert_at_least_once().assert_nothing_missing().assert_published(3_000);
 }
 
 #[test]

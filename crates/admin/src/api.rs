@@ -33,6 +33,7 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/tap", get(tap))
         .route("/api/v1/trace", get(trace))
         .route("/api/v1/record", get(record))
+        .route("/api/v1/recent", get(recent))
         .route("/api/v1/next", get(next))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/configuration", get(configuration).put(apply_configuration))
@@ -77,6 +78,7 @@ pub(crate) struct Outcome {
         tap,
         trace,
         record,
+        recent,
         next,
         explain,
         configuration,
@@ -215,6 +217,15 @@ async fn trace(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respo
 ))]
 async fn record(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     crate::record::record(shared, query.as_deref()).await
+}
+
+/// The last messages with what was decided on each, as many as `recent_messages` of `[gateway]` says.
+#[utoipa::path(get, path = "/api/v1/recent", responses(
+    (status = 200, description = "A recording; without messages if none are kept", body = crate::model::Recent),
+    (status = 503, description = "The gateway has too much before it; try again"),
+))]
+async fn recent(State(shared): State<Shared>) -> Response {
+    crate::record::recent(&shared).await
 }
 
 /// The next message that comes, to ask about.

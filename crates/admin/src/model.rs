@@ -18,7 +18,7 @@ pub use journey::{Journey, Step, What};
 pub use layout::{BrokerLayout, Layout, PluginLayout, PluginUse, RouteLayout, SetLayout, SourceLayout, TargetUse};
 pub use link::{ConnectionDetails, LinkDetails, SubscriptionDetails};
 pub(crate) use made::ms;
-pub use plugin::{Candidate, Difference, Differing, PluginDetails, PluginVersion, StateKey};
+pub use plugin::{Candidate, Difference, Differing, PluginDetails, PluginVersion, Recent, StateKey};
 pub use problems::Problems;
 pub use way::{Ending, Message, Out, Said, Way};
 

@@ -1,5 +1,6 @@
 //! A recording as it is made: blocks of a file, one after another, as server-sent events.
 
+use crate::model::Recent;
 use crate::plain;
 use crate::query::{number, text};
 use crate::serve::Shared;
@@ -11,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use tidegate_decisions::{Entry, Payloads, Writer};
+use tidegate_decisions::{Entry, MAGIC, Payloads, Writer};
 use tidegate_gateway::{Only, Recording, Wanted};
 use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,20 @@ impl Reader {
             self.ready.push_back(event("block", &STANDARD.encode(block)));
         }
     }
+}
+
+/// The last messages, if they are kept: the bytes of a recording.
+pub(crate) async fn recent(shared: &Shared) -> Response {
+    let Ok(entries) = shared.console.recent().await else { return plain::busy() };
+    let (mut writer, mut bytes) = (Writer::default(), MAGIC.to_vec());
+    for entry in &entries {
+        match writer.push(entry) {
+            Ok(block) => bytes.extend(block.unwrap_or_default()),
+            Err(error) => return plain::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        }
+    }
+    bytes.extend(writer.finish().ok().flatten().unwrap_or_default());
+    plain::json(&Recent { recording: STANDARD.encode(bytes) })
 }
 
 /// `block`: the next bytes of a file that begins with the line of a recording, in base64; `end`: how many messages there are, when so

@@ -106,6 +106,7 @@ pub(crate) const MAX_QOS: Number = number(2, 0, 2);
 pub(crate) const HOP_LIMIT: Number = number(8, 0, 64);
 /// Of each plugin. The one that runs and the one before are kept anyhow.
 pub(crate) const KEEP_VERSIONS: Number = number(5, 2, 100);
+pub(crate) const RECENT_MESSAGES: Number = number(0, 0, 100_000);
 /// Zero: at once. What does not fit into a session is cut by the broker (MQTT 5.0 section 3.1.3.2.2).
 pub(crate) const WILL_DELAY: Period = seconds(0, LONGEST_EXPIRY_S);
 /// The most names of headers in a WebSocket's request.

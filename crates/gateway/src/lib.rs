@@ -42,6 +42,7 @@ mod plugins;
 mod preflight;
 mod probe;
 mod reach;
+mod recent;
 mod recorder;
 mod rehearse;
 mod replay;

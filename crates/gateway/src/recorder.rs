@@ -30,7 +30,7 @@ pub struct Recording {
 
 impl Gateway {
     /// What plugins are and remember now.
-    fn begin(&self, route: Option<&str>) -> Begin {
+    pub(crate) fn begin(&self, route: Option<&str>) -> Begin {
         let config = self.config();
         let path = self.path().borrow();
         let routes = config.routes.iter().filter(|known| route.is_none_or(|route| known.name == route));
@@ -86,57 +86,64 @@ impl Recording {
             entries.push(Entry::Gap);
         }
         match &*recorded {
-            Recorded::Way(way) => self.message(way, &mut entries),
-            Recorded::Tick(ticked) if self.route.as_ref().is_none_or(|route| **route == *ticked.route) => {
-                entries.push(Entry::Tick(self.tick(ticked)));
-            }
-            Recorded::Tick(_) => {}
+            Recorded::Tick(ticked) if self.route.as_ref().is_some_and(|route| **route != *ticked.route) => {}
+            recorded => recorded.entries(self.kept, &mut entries),
         }
         Some(entries)
     }
+}
 
-    fn message(&self, way: &Way, entries: &mut Vec<Entry>) {
-        let (Some(whole), Some(route)) = (&way.whole, &way.route) else { return };
-        if whole.after_gap {
-            entries.push(Entry::Gap);
+impl Recorded {
+    /// What it is in a recording.
+    pub(crate) fn entries(&self, kept: Payloads, entries: &mut Vec<Entry>) {
+        match self {
+            Self::Way(way) => message(way, kept, entries),
+            Self::Tick(ticked) => entries.push(Entry::Tick(tick(ticked, kept))),
         }
-        let end = match &way.ending {
-            Ending::Onward => End::Onward,
-            Ending::Dropped { reason, by_plugin: false } if !DECIDED.contains(&&**reason) => {
-                if whole.out.is_empty() {
-                    // It was not decided.
-                    return entries.push(Entry::Gap);
-                }
-                // What became of it at its target is no decision.
-                End::Onward
-            }
-            Ending::Dropped { reason, by_plugin } => End::Dropped(reason.clone(), *by_plugin),
-            Ending::Parked { plugin, kind, reason } => End::Failed((**plugin).into(), (*kind).into(), reason.clone()),
-            // It is decided later, and nobody looks then.
-            Ending::Unrouted | Ending::HeldBack => return,
-        };
-        let sent = whole.out.iter().map(|(message, to)| Sent {
-            to: to.iter().map(|name| (**name).into()).collect(),
-            content: Content::of(message, self.kept),
-        });
-        entries.push(Entry::Message(Message {
-            id: whole.id,
-            received_ms: whole.received_ms,
-            redelivered: whole.redelivered,
-            route: (**route).into(),
-            broker: (*way.broker).into(),
-            came: Content::of(&whole.came, self.kept),
-            decision: Decision { sent: sent.collect(), end },
-        }));
     }
+}
 
-    fn tick(&self, ticked: &Ticked) -> Tick {
-        let Ticked { route, plugin, now_ms, after, made } = ticked;
-        let sent = made.iter().map(|(message, to)| Sent {
-            to: to.iter().map(|name| (**name).into()).collect(),
-            content: Content::of(message, self.kept),
-        });
-        let (route, plugin) = (route.clone(), (**plugin).into());
-        Tick { route, plugin, now_ms: *now_ms, after: *after, sent: sent.collect() }
+fn message(way: &Way, kept: Payloads, entries: &mut Vec<Entry>) {
+    let (Some(whole), Some(route)) = (&way.whole, &way.route) else { return };
+    if whole.after_gap {
+        entries.push(Entry::Gap);
     }
+    let end = match &way.ending {
+        Ending::Onward => End::Onward,
+        Ending::Dropped { reason, by_plugin: false } if !DECIDED.contains(&&**reason) => {
+            if whole.out.is_empty() {
+                // It was not decided.
+                return entries.push(Entry::Gap);
+            }
+            // What became of it at its target is no decision.
+            End::Onward
+        }
+        Ending::Dropped { reason, by_plugin } => End::Dropped(reason.clone(), *by_plugin),
+        Ending::Parked { plugin, kind, reason } => End::Failed((**plugin).into(), (*kind).into(), reason.clone()),
+        // It is decided later, and nobody looks then.
+        Ending::Unrouted | Ending::HeldBack => return,
+    };
+    let sent = whole.out.iter().map(|(message, to)| Sent {
+        to: to.iter().map(|name| (**name).into()).collect(),
+        content: Content::of(message, kept),
+    });
+    entries.push(Entry::Message(Message {
+        id: whole.id,
+        received_ms: whole.received_ms,
+        redelivered: whole.redelivered,
+        route: (**route).into(),
+        broker: (*way.broker).into(),
+        came: Content::of(&whole.came, kept),
+        decision: Decision { sent: sent.collect(), end },
+    }));
+}
+
+fn tick(ticked: &Ticked, kept: Payloads) -> Tick {
+    let Ticked { route, plugin, now_ms, after, made } = ticked;
+    let sent = made.iter().map(|(message, to)| Sent {
+        to: to.iter().map(|name| (**name).into()).collect(),
+        content: Content::of(message, kept),
+    });
+    let (route, plugin) = (route.clone(), (**plugin).into());
+    Tick { route, plugin, now_ms: *now_ms, after: *after, sent: sent.collect() }
 }

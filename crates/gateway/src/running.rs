@@ -20,6 +20,7 @@ use crate::embedded::{Addresses, Patience};
 use crate::held::Held;
 use crate::plugins::Outbox;
 use crate::plugins::build::{Preparer, StageKey};
+use crate::recent::Recent;
 use crate::report::{Changes, LastReloads};
 use crate::snapshot::Snapshot;
 use crate::upkeep::{collect, follow_spool, maintain, open_spool};
@@ -87,6 +88,8 @@ struct Inner {
     versions: RefCell<Versions>,
     /// What is known of them is written by one at a time, so that the last state is the one on disk.
     saving_versions: tokio::sync::Mutex<()>,
+    /// The last messages, if they are kept.
+    recent: RefCell<Recent>,
     /// Whom traces go to.
     traced: Traced,
     failed: Cell<Option<Error>>,
@@ -175,6 +178,7 @@ impl Gateway {
                 reloading: tokio::sync::Mutex::new(()),
                 versions: RefCell::new(versions),
                 saving_versions: tokio::sync::Mutex::new(()),
+                recent: RefCell::default(),
                 traced: Traced::new(),
                 failed: Cell::new(None),
                 has_failed: tokio::sync::Notify::new(),
@@ -188,6 +192,7 @@ impl Gateway {
         tokio::task::spawn_local(gateway.clone().follow_sources());
         tokio::task::spawn_local(gateway.clone().send_probes());
         tokio::task::spawn_local(gateway.clone().watch_probation());
+        tokio::task::spawn_local(gateway.clone().keep_recent());
         // Not before: what it reads is new to the targets, and what an earlier run has begun to send is not.
         tokio::task::spawn_local(follow_spool(path, durable));
         if !late.paths().is_empty() {
@@ -288,6 +293,10 @@ impl Gateway {
 
     pub(crate) fn saving_versions(&self) -> &tokio::sync::Mutex<()> {
         &self.inner.saving_versions
+    }
+
+    pub(crate) fn recent(&self) -> &RefCell<Recent> {
+        &self.inner.recent
     }
 
     pub(crate) fn versions(&self) -> &RefCell<Versions> {

@@ -22,6 +22,7 @@ mod operate;
 mod own_cache;
 mod parked;
 mod people;
+mod plan;
 mod plugin;
 mod record;
 mod replay;
@@ -73,6 +74,8 @@ enum Command {
     Test(test::Arguments),
     /// Save a configuration in the place of the one that runs: checked, whole, and followed until it runs.
     Apply(apply::Arguments),
+    /// What a configuration would change of a running gateway, and of what it decides; nothing is applied.
+    Plan(plan::Arguments),
     /// The configurations that have run: what each changed, how they differ, and back to one.
     Config(config::Arguments),
     /// How a running gateway does: brokers, sets, routes, what waits.
@@ -198,6 +201,7 @@ fn main() -> ExitCode {
         Command::Test(test) => test::test(test, arguments.log_format),
         Command::Import(arguments) => import::import(arguments),
         Command::Apply(arguments) => apply::apply(arguments),
+        Command::Plan(arguments) => plan::plan(arguments),
         Command::Status(arguments) => status::status(arguments),
         Command::Top(arguments) => top::top(arguments),
         Command::Config(arguments) => config::config(arguments),

@@ -87,6 +87,13 @@ pub struct Differing {
     pub other: String,
 }
 
+/// The last messages with what was decided on each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Recent {
+    /// A file as `tidegate record` writes it, in base64.
+    pub recording: String,
+}
+
 impl Difference {
     /// Of a group.
     pub fn of(kind: &str, group: &tidegate_decisions::Group) -> Self {

@@ -56,6 +56,7 @@ impl Keys {
             allow_control_characters,
             hop_limit,
             keep_versions,
+            recent_messages,
             interpreter: _,
         } = gateway;
         self.told("name", name);
@@ -65,6 +66,7 @@ impl Keys {
         self.told("control_characters", if *allow_control_characters { "allow" } else { "refuse" });
         self.told("hop_limit", hop_limit);
         self.told("keep_versions", keep_versions);
+        self.told("recent_messages", recent_messages);
     }
 
     fn admin(&mut self, admin: &Admin) {

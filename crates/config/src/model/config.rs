@@ -111,6 +111,8 @@ pub struct Gateway {
     pub hop_limit: u32,
     /// So many versions of each plugin are kept.
     pub keep_versions: usize,
+    /// So many of the last messages are kept in memory, for a plan to decide again; zero: none.
+    pub recent_messages: usize,
     /// Whether plugins are interpreted, not compiled to machine code (`plugins.engine`).
     pub interpreter: bool,
 }

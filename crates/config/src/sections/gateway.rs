@@ -15,6 +15,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         allow_control_characters: false,
         hop_limit: bounds::HOP_LIMIT.default as u32,
         keep_versions: bounds::KEEP_VERSIONS.default as usize,
+        recent_messages: bounds::RECENT_MESSAGES.default as usize,
         interpreter: false,
     };
     let context = root.context;
@@ -36,6 +37,7 @@ pub(super) fn read_gateway(root: &mut Section<'_, '_, '_, '_>) -> Gateway {
         gateway.allow_control_characters = section.choice("control_characters", &[("refuse", false), ("allow", true)]);
         gateway.hop_limit = section.number("hop_limit", bounds::HOP_LIMIT) as u32; // at most 64
         gateway.keep_versions = section.number("keep_versions", bounds::KEEP_VERSIONS) as usize; // at most 100
+        gateway.recent_messages = section.number("recent_messages", bounds::RECENT_MESSAGES) as usize; // at most 100,000
         section.finish();
     }
     gateway
