@@ -47,3 +47,9 @@ fn an_office_is_away_and_home_goes_on() {
     let said = example("office-outage");
     assert!(said.contains("at home: 5000\n") && said.contains("at the office, different ones: 5000\n"), "{said}");
 }
+
+#[test]
+fn a_new_rule_is_tried_promoted_and_rolled_back() {
+    let said = example("new-rule");
+    assert!(said.contains("payload $.temp") && said.contains("each once\n"), "{said}");
+}

@@ -66,6 +66,8 @@ pub(crate) struct Versions {
     alive: BTreeMap<String, Vec<Weak<()>>>,
     /// How often each plugin was rolled back because it failed.
     rollbacks: BTreeMap<String, u64>,
+    /// How the versions come that come next, if not by a file that was saved.
+    next_came: Option<Came>,
     /// Rules that failed and stay, for the one before cannot run again.
     stays: BTreeMap<String, Rule>,
 }
@@ -81,6 +83,7 @@ impl Versions {
             counted: BTreeMap::new(),
             alive: BTreeMap::new(),
             rollbacks: BTreeMap::new(),
+            next_came: None,
             stays: BTreeMap::new(),
         }
     }
@@ -155,6 +158,7 @@ impl Versions {
             running.entry(name).or_insert_with(|| (digest, Vec::new())).1.push(counters.clone());
         }
         self.alive = alive;
+        let came = self.next_came.take().unwrap_or(came);
         let mut changed = false;
         for (name, (digest, counters)) in running {
             let Some(plugin) = config.plugins.get(name) else { continue };
@@ -289,7 +293,9 @@ impl Gateway {
         }
         // Before it runs: what runs after a crash is what ran before it.
         self.set_rollback(name, back).await;
+        self.versions().borrow_mut().next_came = Some(Came::Rollback);
         if let Err(error) = self.apply_again(written).await {
+            self.versions().borrow_mut().next_came = None;
             self.set_rollback(name, before).await;
             return Err(RollbackError::Refused(error.to_string()));
         }
