@@ -49,6 +49,19 @@ async function fits(width) {
 }
 
 const scenes = {
+  async trial() {
+    await page.goto(`${url}#/plugin/celsius`);
+    await page.getByRole("heading", { name: "Tried beside it, as a shadow" }).waitFor();
+    await text("payload $.temp");
+    await text('{"temp":345');
+    await picture("trial");
+    for (const width of [1280, 820, 390]) await fits(width);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByRole("button", { name: "Promote" }).click();
+    await text("which was tried");
+    await gone("Tried beside it, as a shadow");
+    await text(", by a trial");
+  },
   async views() {
     await page.goto(url);
     await text("every message accounted for: yes");

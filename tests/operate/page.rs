@@ -67,6 +67,20 @@ fn every_view_shows_what_there_is() {
 }
 
 #[test]
+fn what_is_tried_beside_a_plugin_is_shown_and_promoted() {
+    let candidate = "[plugins.celsius.candidate]\npath = \"convert.wasm\"\n\
+                     config = { field = \"temp\", from = \"fahrenheit\", to = \"kelvin\", round = 1 }\n";
+    let house = House::start(&format!("{CONTROL}{candidate}"));
+    let mut device = house.device();
+    for n in 0..20 {
+        device.publish("dev/1/temp", format!("{{\"temp\":{}}}", 161 + n).as_bytes(), 1, false).unwrap();
+    }
+    eventually("it has decided them", PATIENCE, || house.get("plugins/celsius")["candidate"]["differ"] == 20);
+    play(&house, "trial", |what| panic!("{what}"));
+    assert_eq!(house.get("plugins/celsius")["rolled_back"], true);
+}
+
+#[test]
 fn the_configuration_is_checked_as_one_types_applied_and_undone() {
     let house = House::start(CONTROL);
     let file = house.tidegate.dir().join("tidegate.toml");

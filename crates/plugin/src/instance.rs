@@ -11,6 +11,8 @@ use crate::plugin::Plugin;
 use crate::state::Write;
 use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::{Running, ticks};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tidegate_config::Limits;
 use tidegate_message::Message;
@@ -77,6 +79,8 @@ pub struct Instance {
     /// Why guests were thrown away since this was asked last, those included that did not fail.
     lost_guests: Vec<Fault>,
     topics: GrantedTopics,
+    /// Set while another version waits for this one to end what it does.
+    hurry: Option<Arc<AtomicBool>>,
 }
 
 /// A guest that is well.
@@ -135,7 +139,14 @@ impl Instance {
             written: Vec::new(),
             lost_guests: Vec::new(),
             topics: GrantedTopics::default(),
+            hurry: None,
         }
+    }
+
+    /// While this is set, a call that was cut at its deadline is the last one of its [`handle`](Self::handle): what comes behind
+    /// it is to be tried again later.
+    pub fn hurry_while(&mut self, hurry: Arc<AtomicBool>) {
+        self.hurry = Some(hurry);
     }
 
     /// What calls have written into the plugin's state since this was asked last, in order.
@@ -277,7 +288,9 @@ impl Instance {
                 Err(restart @ Fault::Restart(_)) => return Err(Outcome::Fault(restart)),
                 Err(fault) if was_fresh || !fault.may_be_inherited() => {
                     outcomes.push(Outcome::Fault(fault));
-                    return match self.cut >= GIVE_UP_AFTER_DEADLINES || self.lost > GIVE_UP_AFTER {
+                    let hurries = self.hurry.as_ref().is_some_and(|hurry| hurry.load(Relaxed));
+                    let most = if hurries { 1 } else { GIVE_UP_AFTER_DEADLINES };
+                    return match self.cut >= most || self.lost > GIVE_UP_AFTER {
                         true => Err(Outcome::Retry("the plugin failed too often on messages before this one".into())),
                         false => Ok(()),
                     };

@@ -4,6 +4,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Command, Curve, Do, Facts, Nothing } from "./parts.jsx";
 import { state, waiting } from "./picture.jsx";
 import { ask, at, store } from "./store.js";
+import { Candidate } from "./trial.jsx";
 import { bytes, count, ms, rate, span } from "./format.js";
 
 function Link({ to, name }) {
@@ -375,6 +376,7 @@ function PluginDetails({ name, generation, layout }) {
   if (!found) return null;
   return (
     <>
+      <Candidate name={name} found={found} layout={layout} />
       <h3>Versions</h3>
       {found.rolled_back && <p>Rolled back: the configuration says otherwise, and is followed again once it, or the component, is another one.</p>}
       <table>
@@ -399,6 +401,7 @@ function PluginDetails({ name, generation, layout }) {
               <td>
                 {new Date(one.since_ms).toLocaleString()}
                 {one.came === "rollback" && ", by a rollback"}
+                {one.came === "promoted" && ", by a trial"}
               </td>
               <td>{one.until_ms === undefined ? "it runs" : span((one.until_ms - one.since_ms) / 1000)}</td>
               <td class="number">{count(one.messages)}</td>

@@ -3,6 +3,7 @@
 use super::fold::{Ask, Interrupted, Rules};
 use super::stage::{NewTrial, Stage, Trying, select};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tidegate_config::{OnFailure, Retry};
 use tidegate_message::Message;
@@ -91,6 +92,11 @@ impl Chain {
             }
         }
         self.source = source;
+    }
+
+    /// What is to end soon while this is set.
+    pub(super) fn hurry_while(&mut self, hurry: &Arc<AtomicBool>) {
+        self.stages.iter_mut().for_each(|stage| stage.instance.hurry_while(hurry.clone()));
     }
 
     pub(super) fn stages(&self) -> &[Stage] {

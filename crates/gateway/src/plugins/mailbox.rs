@@ -16,7 +16,8 @@ use habit::Habit;
 use signal::Signal;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use tidegate_message::Message;
@@ -59,6 +60,8 @@ pub(super) type Begun<W> =
 pub(crate) struct Inbox<W> {
     waiting: Mutex<Waiting<W>>,
     ready: Condvar,
+    /// Other plugins wait for these to end what they do.
+    hurry: Arc<AtomicBool>,
 }
 
 struct Waiting<W> {
@@ -136,7 +139,7 @@ impl<W> Default for Inbox<W> {
             until: None,
             habit: Habit::default(),
         };
-        Self { waiting: Mutex::new(waiting), ready: Condvar::new() }
+        Self { waiting: Mutex::new(waiting), ready: Condvar::new(), hurry: Arc::default() }
     }
 }
 
@@ -220,8 +223,14 @@ impl<W> Inbox<W> {
         self.lock().held = true;
     }
 
+    /// Set while a swap waits to be taken.
+    pub(super) fn hurry(&self) -> Arc<AtomicBool> {
+        self.hurry.clone()
+    }
+
     pub(crate) fn swap(&self, swap: Swap) {
         let mut waiting = self.lock();
+        self.hurry.store(true, Relaxed);
         waiting.held = false;
         // A swap that was never taken is replaced, but what it built must not be lost.
         waiting.swap = Some(match waiting.swap.take() {
@@ -284,6 +293,7 @@ impl<W> Inbox<W> {
             // The data path may have it; it says when it is back.
             if let Some(worker) = waiting.worker.take() {
                 if let Some(next) = waiting.next(jobs) {
+                    self.hurry.store(waiting.swap.is_some(), Relaxed);
                     return Turn::Do(worker, next);
                 }
                 waiting.worker = Some(worker);

@@ -177,6 +177,7 @@ impl Worker {
     fn change(&mut self, swap: Swap) {
         let Swap { source, tick, stages } = swap;
         self.chain.change(source, stages);
+        self.chain.hurry_while(&self.inbox.hurry());
         if self.tick != tick {
             self.tick = tick;
             self.next_tick = tick.map(|every| Instant::now() + every);
