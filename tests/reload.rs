@@ -6,6 +6,7 @@
 //! | `told` | what the log says of a reload: each change once, by its key; warnings as warnings |
 //! | `watched` | which files are followed: the configuration under any name, secrets, users; whatever else is written there |
 //! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
+//! | `fearless` | rules changed in every way there is, by chance, under load and through kills |
 //! | `foretold` | what an edit means to messages that wait is said with it, and before it by `check --running` |
 //! | `history` | the configurations that ran, how they differ, and back to one |
 //! | `included` | a configuration of several files, with variables |
@@ -21,6 +22,7 @@
 mod backlog;
 mod candidates;
 mod edits;
+mod fearless;
 mod foretold;
 mod history;
 mod included;

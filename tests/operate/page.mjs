@@ -53,10 +53,13 @@ const scenes = {
     await page.goto(`${url}#/plugin/celsius`);
     await page.getByRole("heading", { name: "Tried beside it, as a shadow" }).waitFor();
     await text("payload $.temp");
-    await text('{"temp":345');
+    await text('{"temp":344.8}');
     await picture("trial");
     for (const width of [1280, 820, 390]) await fits(width);
     await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByRole("button", { name: "Unlock" }).click();
+    await page.getByLabel("Token").fill("sesame");
+    await page.getByRole("button", { name: "Show it" }).click();
     await page.getByRole("button", { name: "Promote" }).click();
     await text("which was tried");
     await gone("Tried beside it, as a shadow");

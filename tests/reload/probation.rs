@@ -80,6 +80,27 @@ fn a_version_that_is_slow_goes_by_itself() {
 }
 
 #[test]
+fn a_version_that_refuses_what_the_one_before_decides_goes_by_itself() {
+    goes_by_itself(1, "{ mode = \"reject\" }", RATE, "it refuses messages that the one before decides");
+}
+
+#[test]
+fn a_version_that_refuses_what_the_one_before_refused_stays() {
+    let house = House::new();
+    let config = |only: &str| house.config(&route(1, &format!("{{ mode = \"reject\", only = \"{only}\" }}"), ""));
+    let tidegate = Tidegate::builder(&config("dev0")).file("plugins/rule.wasm", plugin("hostile")).start();
+    let publisher = house.publish("dev", 500);
+    let parked = || tidegate.metrics().get("tidegate_parked", &[]).unwrap_or(0.0);
+    eventually("some are refused", PATIENCE, || parked() > 20.0);
+    // The same ones, said in another way.
+    applied_after(&tidegate, || tidegate.edit_config(&config("\\\"dev0")));
+    let before = parked();
+    eventually("more are refused", PATIENCE, || parked() > before + 40.0);
+    publisher.stop();
+    assert_eq!(rollbacks(&tidegate), 0.0);
+}
+
+#[test]
 fn without_probation_a_version_stays_whatever_it_does() {
     let house = House::new();
     let config = |mode: &str| house.config(&route(1, mode, "probation = false"));

@@ -237,6 +237,7 @@ impl Default for Probation {
             messages: PROBATION_MESSAGES.default,
             failures_per_million: PROBATION_FAILURES,
             slower: PROBATION_SLOWER.default as u32,
+            rejects: true,
             replay_parked: true,
         }
     }

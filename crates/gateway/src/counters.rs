@@ -50,6 +50,9 @@ pub(crate) struct StageCounters {
     /// Linear memory of all instances, in bytes.
     pub(crate) memory: Shared,
     pub(crate) rejects: Shared,
+    /// Of the messages that it rejected: so many the version before was asked about, and so many of those it would have decided.
+    pub(crate) rejects_asked: Shared,
+    pub(crate) rejects_decided: Shared,
     pub(crate) retries: Shared,
     pub(crate) circuit_open: Shared,
     /// Messages that it was not asked about in a call, behind others that it failed on.

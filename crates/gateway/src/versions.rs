@@ -18,6 +18,7 @@ pub(crate) use kept::{component, save};
 use crate::counters::StageCounters;
 use crate::plugins::build::{PluginInfo, candidate_of, short};
 use crate::running::Gateway;
+use candidate::choose_candidate;
 pub(crate) use kept::Rule;
 use kept::{Kept, Rollback, Version};
 use sha2::{Digest, Sha256};
@@ -92,16 +93,12 @@ impl Versions {
     /// components by it.
     pub(crate) fn asked(&self, config: &Config) -> Vec<(String, PathBuf)> {
         let mut asked = Vec::new();
-        for (name, kept) in &self.kept {
-            let Some(plugin) = config.plugins.get(name) else { continue };
-            if kept.rolled_back.is_some() {
+        for (name, plugin) in &config.plugins {
+            let is_back = self.kept.get(name).is_some_and(|kept| kept.rolled_back.is_some());
+            if is_back || plugin.candidate.is_some() {
                 asked.push((name.clone(), plugin.path.clone()));
             }
-            if let Some(candidate) = plugin.candidate.as_deref()
-                && (kept.rolled_back.is_some() || kept.abandoned.is_some())
-            {
-                asked.push((candidate_of(name), candidate.path.clone()));
-            }
+            asked.extend(plugin.candidate.iter().map(|candidate| (candidate_of(name), candidate.path.clone())));
         }
         asked
     }
@@ -110,10 +107,12 @@ impl Versions {
     /// then. `digests` are those of its components.
     pub(crate) fn in_force(&self, mut config: Config, digests: &BTreeMap<String, String>) -> Config {
         for (name, plugin) in &mut config.plugins {
-            let Some(kept) = self.kept.get(name) else { continue };
-            self.choose_candidate(name, plugin, kept, digests);
-            let Some(back) = kept.rolled_back.as_ref() else { continue };
-            if digests.get(name) == Some(&back.instead_of.digest) && plugin.config == back.instead_of.config {
+            let kept = self.kept.get(name);
+            let back = kept.and_then(|kept| kept.rolled_back.as_ref()).filter(|back| {
+                digests.get(name) == Some(&back.instead_of.digest) && plugin.config == back.instead_of.config
+            });
+            choose_candidate(name, plugin, (back, kept.and_then(|kept| kept.abandoned.as_ref())), digests);
+            if let Some(back) = back {
                 plugin.path = component(&self.folder, &back.rule.digest);
                 plugin.digest = Some(back.rule.digest.clone());
                 plugin.config = back.rule.config.clone();
@@ -245,9 +244,12 @@ fn sum(counters: &[Arc<StageCounters>]) -> Did {
         // What it is not asked about, for it keeps failing, it does not decide either.
         let faults =
             one.faults.get().map(|(_, count)| count).sum::<u64>() + one.circuit_open.get() + one.given_up.get();
-        let failures = faults + one.rejects.get();
+        let rejects = one.rejects.get();
+        let failures = faults + rejects;
         let messages = one.passed.get() + one.changed.get() + one.dropped.get() + failures;
-        all.and(Did { messages, failures, faults, asked_ns: one.asked_ns.get() })
+        let (rejects_asked, rejects_decided) = (one.rejects_asked.get(), one.rejects_decided.get());
+        let asked_ns = one.asked_ns.get();
+        all.and(Did { messages, failures, faults, rejects, rejects_asked, rejects_decided, asked_ns })
     })
 }
 

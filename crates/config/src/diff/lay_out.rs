@@ -9,7 +9,6 @@ use crate::model::{
     Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, Trial,
     TwinKey, Version, Will, Workers,
 };
-
 use std::collections::{BTreeMap, HashSet};
 
 /// All keys with their values, but of routes that are left out by name. What is not set is not there.
@@ -305,11 +304,12 @@ impl Keys {
     }
 
     fn probation(&mut self, probation: Probation) {
-        let Probation { lasts, messages, failures_per_million, slower, replay_parked } = probation;
+        let Probation { lasts, messages, failures_per_million, slower, rejects, replay_parked } = probation;
         self.time("for", lasts);
         self.told("messages", messages);
         self.told("failures", format!("{}%", f64::from(failures_per_million) / 10_000.0));
         self.told("slower", slower);
+        self.told("rejects", rejects);
         self.told("replay_parked", replay_parked);
     }
 

@@ -206,6 +206,8 @@ pub struct Probation {
     pub failures_per_million: u32,
     /// So many times as long as the version before it may take for a message; zero: as long as it likes.
     pub slower: u32,
+    /// What it refuses and the version before would have decided counts as failed.
+    pub rejects: bool,
     /// Messages that it has put aside enter their routes again, once the version before runs.
     pub replay_parked: bool,
 }

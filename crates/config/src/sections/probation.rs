@@ -24,10 +24,11 @@ pub(super) fn read_probation(plugin: &mut Section<'_, '_, '_, '_>) -> Option<Pro
     let messages = section.number("messages", bounds::PROBATION_MESSAGES);
     let failures = section.take("failures").and_then(|value| read_share(&value));
     let slower = section.number("slower", bounds::PROBATION_SLOWER) as u32; // at most 1,000
+    let rejects = section.flag("rejects", true);
     let replay_parked = section.flag("replay_parked", true);
     section.finish();
     let failures_per_million = failures.unwrap_or(bounds::PROBATION_FAILURES);
-    Some(Probation { lasts, messages, failures_per_million, slower, replay_parked })
+    Some(Probation { lasts, messages, failures_per_million, slower, rejects, replay_parked })
 }
 
 /// `"1%"`, `"0.05%"`: how many in a million that are.

@@ -270,7 +270,8 @@ impl Preparer {
                     let counted = counters.clone();
                     let stage =
                         Stage::new(shared.clone(), instance, targets, (on_failure, retry), counted, watched.clone());
-                    stage.of_version(Arc::clone(&token))
+                    let rejects = settings.probation.is_some_and(|probation| probation.rejects);
+                    stage.of_version(Arc::clone(&token)).on_probation(rejects)
                 };
                 match self.instances(name, settings, &component, allow_control_characters, workers.count) {
                     Ok(built) => {

@@ -80,7 +80,12 @@ impl Chain {
         let mut old = std::mem::take(&mut self.stages);
         for stage in stages {
             match stage {
-                NewStage::Fresh(stage) => self.stages.push(*stage),
+                NewStage::Fresh(mut stage) => {
+                    if let Some(at) = old.iter().position(|known| known.name == stage.name) {
+                        stage.comes_after(old.swap_remove(at));
+                    }
+                    self.stages.push(*stage);
+                }
                 NewStage::Keep { name, on_failure, retry, trial } => {
                     if let Some(at) = old.iter().position(|stage| stage.name == name) {
                         let mut stage = old.swap_remove(at);

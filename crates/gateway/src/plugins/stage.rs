@@ -29,11 +29,26 @@ pub(crate) struct Stage {
     watched: Arc<Watched>,
     /// The message that it was asked about last.
     last_id: u64,
+    /// The version before is to be asked about what this one refuses.
+    wants_elder: bool,
+    elder: Option<Elder>,
     /// Another version that is tried beside it.
     pub(super) trial: Option<Trying>,
     /// Held by every stage of a version: who asks for it knows when the last one has gone.
     _alive: Arc<()>,
 }
+
+/// The version before, for a while.
+#[derive(Debug)]
+struct Elder {
+    instance: Instance,
+    left: u64,
+    until: Instant,
+}
+
+/// It is asked about so many messages, for so long.
+const ELDER_ASKED: u64 = 50;
+const ELDER_LASTS: Duration = Duration::from_secs(10 * 60);
 
 /// How another version is tried beside a stage.
 #[derive(Debug)]
@@ -110,6 +125,8 @@ impl Stage {
             restarts,
             watched,
             last_id,
+            wants_elder: false,
+            elder: None,
             trial,
             _alive,
         }
@@ -123,6 +140,46 @@ impl Stage {
     /// The same, with another version that is tried beside it.
     pub(crate) fn with_trial(self, trial: Option<Trying>) -> Self {
         Self { trial, ..self }
+    }
+
+    /// The same, one that is watched at first for what it refuses, or not.
+    pub(crate) fn on_probation(self, wants_elder: bool) -> Self {
+        Self { wants_elder, ..self }
+    }
+
+    /// This one comes after `old`, which is asked about what this one refuses.
+    pub(super) fn comes_after(&mut self, old: Self) {
+        if !self.wants_elder {
+            return;
+        }
+        let until = Instant::now() + ELDER_LASTS;
+        self.elder = Some(Elder { instance: old.instance, left: ELDER_ASKED, until });
+    }
+
+    /// Counts which of the messages that it refused the version before would have decided.
+    async fn ask_elder(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &[Outcome]) {
+        let Some(elder) = &mut self.elder else { return };
+        if Instant::now() >= elder.until {
+            self.elder = None;
+            return;
+        }
+        let refused = inputs.iter().zip(outcomes).filter(|(_, outcome)| matches!(outcome, Outcome::Reject(_)));
+        let refused: Vec<Input<'_>> = refused.map(|(input, _)| *input).take(elder.left as usize).collect();
+        if refused.is_empty() {
+            return;
+        }
+        let mut decided = Vec::with_capacity(refused.len());
+        elder.instance.handle(source, &refused, &mut decided).await;
+        // It decides nothing.
+        elder.instance.take_back_written();
+        elder.instance.take_lost_guests();
+        elder.left -= refused.len() as u64;
+        let is_decided = |one: &&Outcome| matches!(one, Outcome::Pass | Outcome::Forward(_) | Outcome::Drop(_));
+        self.counters.rejects_asked.add(refused.len() as u64);
+        self.counters.rejects_decided.add(decided.iter().filter(is_decided).count() as u64);
+        if elder.left == 0 {
+            self.elder = None;
+        }
     }
 
     pub(super) fn take_trial(&mut self, trial: NewTrial) {
@@ -232,6 +289,9 @@ impl Stage {
                 _ => Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned())),
             };
             outcomes.extend(std::iter::repeat_with(open).take(missing));
+        }
+        if self.elder.is_some() {
+            self.ask_elder(source, inputs, &outcomes[first..]).await;
         }
         if self.watched.is_on() {
             self.tell_watched(self.instance.digest(), inputs, &outcomes[first..], took);

@@ -1,7 +1,6 @@
 //! What becomes of a candidate: it takes the place of the plugin that it is tried beside, or is tried no more.
 
-use super::Versions;
-use super::kept::{Did, Kept, Rollback, Rule, component, save};
+use super::kept::{Did, Rollback, Rule, component, save};
 use super::probation::{GONE_WITHIN, judge};
 use crate::data_path::wall_ms;
 use crate::plugins::build::{candidate_of, short};
@@ -28,23 +27,27 @@ pub enum CandidateError {
     Refused(String),
 }
 
-impl Versions {
-    /// A candidate that was promoted, or abandoned, is not tried.
-    pub(super) fn choose_candidate(
-        &self,
-        name: &str,
-        plugin: &mut Plugin,
-        kept: &Kept,
-        digests: &BTreeMap<String, String>,
-    ) {
-        let Some(candidate) = plugin.candidate.as_deref_mut() else { return };
-        let config = candidate.config.get_or_insert_with(|| plugin.config.clone()).clone();
-        let Some(digest) = digests.get(&candidate_of(name)) else { return };
-        let rule = Rule { digest: digest.clone(), config };
-        let runs = kept.rolled_back.as_ref().is_some_and(|back| back.rule == rule);
-        if runs || kept.abandoned.as_ref() == Some(&rule) {
-            plugin.candidate = None;
-        }
+/// A candidate that runs already, was promoted, or was abandoned, is not tried.
+pub(super) fn choose_candidate(
+    name: &str,
+    plugin: &mut Plugin,
+    (back, abandoned): (Option<&Rollback>, Option<&Rule>),
+    digests: &BTreeMap<String, String>,
+) {
+    let Some(candidate) = plugin.candidate.as_deref_mut() else { return };
+    let config = candidate.config.clone().unwrap_or_else(|| plugin.config.clone());
+    if back.is_some() {
+        // What runs in the place of the plugin is configured in another way than that.
+        candidate.config = Some(config.clone());
+    }
+    let Some(digest) = digests.get(&candidate_of(name)) else { return };
+    let rule = Rule { digest: digest.clone(), config };
+    let runs = match back {
+        Some(back) => back.rule == rule,
+        None => digests.get(name) == Some(&rule.digest) && plugin.config == rule.config,
+    };
+    if runs || abandoned == Some(&rule) {
+        plugin.candidate = None;
     }
 }
 
@@ -166,6 +169,7 @@ impl Gateway {
             failures: tried.faults.get() + tried.rejects.get(),
             faults: tried.faults.get(),
             asked_ns: tried.asked_ns.get(),
+            ..Did::default()
         };
         let mut versions = self.versions().borrow_mut();
         versions.count();

@@ -35,6 +35,15 @@ pub struct Did {
     /// Of those, the ones that it did not refuse: it trapped, took too long, wanted too much, or more than it was granted.
     #[serde(default)]
     pub faults: u64,
+    /// Messages that it refused, of which the version before was asked about so many, and would have decided so many.
+    #[serde(default)]
+    pub rejects: u64,
+    /// As above.
+    #[serde(default)]
+    pub rejects_asked: u64,
+    /// As above.
+    #[serde(default)]
+    pub rejects_decided: u64,
     /// How long it was asked for.
     pub asked_ns: u64,
 }
@@ -45,6 +54,9 @@ impl Did {
             messages: self.messages.saturating_sub(before.messages),
             failures: self.failures.saturating_sub(before.failures),
             faults: self.faults.saturating_sub(before.faults),
+            rejects: self.rejects.saturating_sub(before.rejects),
+            rejects_asked: self.rejects_asked.saturating_sub(before.rejects_asked),
+            rejects_decided: self.rejects_decided.saturating_sub(before.rejects_decided),
             asked_ns: self.asked_ns.saturating_sub(before.asked_ns),
         }
     }
@@ -54,6 +66,9 @@ impl Did {
             messages: self.messages + more.messages,
             failures: self.failures + more.failures,
             faults: self.faults + more.faults,
+            rejects: self.rejects + more.rejects,
+            rejects_asked: self.rejects_asked + more.rejects_asked,
+            rejects_decided: self.rejects_decided + more.rejects_decided,
             asked_ns: self.asked_ns + more.asked_ns,
         }
     }

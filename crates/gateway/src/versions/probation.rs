@@ -10,6 +10,9 @@ use tidegate_router::PARKED_FOR_TARGET;
 /// Judged from so many messages on.
 const JUDGED_FROM: u64 = 20;
 
+/// What it refuses counts from so many on of which the version before was asked.
+const REJECTS_FROM: u64 = 10;
+
 /// No longer, however few messages come.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -42,12 +45,28 @@ pub(super) fn judge(probation: &Probation, now: Did, before: Did) -> Option<Stri
     if share(now) > allowed {
         return Some(format!("it failed on {} of {} messages", now.faults, now.messages));
     }
+    // Of what it refused, as much as the version before would have decided, by those that it was asked about.
+    let refused = did_refuse(now);
+    if probation.rejects && (now.faults as f64 + refused) / now.messages.max(1) as f64 > allowed {
+        return Some(format!(
+            "it refuses messages that the one before decides, {refused:.0} of {}: `rejects = false` in its `probation` lets it",
+            now.messages
+        ));
+    }
     let mean_us = |did: Did| did.asked_ns as f64 / 1000.0 / did.messages.max(1) as f64;
     let times = mean_us(now) / mean_us(before).max(0.001);
     let compares = probation.slower > 0 && before.messages >= JUDGED_FROM;
     (compares && times > f64::from(probation.slower)).then(|| {
         format!("it takes {:.0} µs for a message, where the one before took {:.0}", mean_us(now), mean_us(before))
     })
+}
+
+/// So many messages it refused that the version before would have decided.
+fn did_refuse(now: Did) -> f64 {
+    if now.rejects_asked < REJECTS_FROM {
+        return 0.0;
+    }
+    now.rejects as f64 * now.rejects_decided as f64 / now.rejects_asked as f64
 }
 
 impl Gateway {
@@ -155,7 +174,25 @@ mod tests {
     use super::*;
 
     fn did(messages: u64, faults: u64, mean_us: u64) -> Did {
-        Did { messages, failures: faults, faults, asked_ns: messages * mean_us * 1000 }
+        Did { messages, failures: faults, faults, asked_ns: messages * mean_us * 1000, ..Did::default() }
+    }
+
+    #[test]
+    fn what_a_version_refuses_counts_as_far_as_the_one_before_would_have_decided_it() {
+        let refuses = |rejects, rejects_asked, rejects_decided| Did {
+            failures: rejects,
+            rejects,
+            rejects_asked,
+            rejects_decided,
+            ..did(1_000, 0, 10)
+        };
+        let probation = Probation::default();
+        let fails = |now: Did, probation: &Probation| judge(probation, now, did(10_000, 0, 10)).is_some();
+        assert!(fails(refuses(500, 50, 50), &probation));
+        assert!(!fails(refuses(500, 50, 0), &probation), "the one before refused them, too");
+        assert!(!fails(refuses(500, 50, 1), &probation) && fails(refuses(500, 50, 2), &probation));
+        assert!(!fails(refuses(500, 9, 9), &probation), "too few were asked about");
+        assert!(!fails(refuses(500, 50, 50), &Probation { rejects: false, ..probation }));
     }
 
     #[test]
