@@ -133,8 +133,21 @@ impl Story {
     }
 }
 
+/// So many stories; one without it.
+const STORIES_VARIABLE: &str = "TIDEGATE_VERSION_STORIES";
+
 #[test]
 fn whatever_is_done_what_decides_is_what_is_said_to_run() {
+    let stories = std::env::var(STORIES_VARIABLE).ok().and_then(|count| count.parse().ok()).unwrap_or(1);
+    let mut dice = Dice::new();
+    println!("seed {}", dice.seed);
+    for _ in 0..stories {
+        tell(&mut dice);
+    }
+}
+
+#[track_caller]
+fn tell(dice: &mut Dice) {
     let house = House::new();
     let tidegate = house.gateway(MAIN).file(SECOND, plugin("versioned-v2")).start();
     let (witness, publisher) = (house.witness("main"), house.publish("dev", 2_000));
@@ -146,10 +159,8 @@ fn whatever_is_done_what_decides_is_what_is_said_to_run() {
     story.save_config("mode = \"shadow\"");
     let (_, second) = story.tried().expect("a shadow");
     story.marks.insert(second, " v2");
-    let mut dice = Dice::new();
-    println!("seed {}", dice.seed);
     for _ in 0..STEPS {
-        story.step(&mut dice);
+        story.step(dice);
         story.check();
     }
     let sent = publisher.stop() as usize;
