@@ -1,6 +1,7 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
 mod plugins;
+mod recordings;
 
 use crate::model::{
     Applied, Checked, Configuration, Drops, Journey, Layout, LinkDetails, LogLine, Message, Parked, Sample, Status,
@@ -32,8 +33,8 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/dropped", get(dropped))
         .route("/api/v1/tap", get(tap))
         .route("/api/v1/trace", get(trace))
-        .route("/api/v1/record", get(record))
-        .route("/api/v1/recent", get(recent))
+        .route("/api/v1/record", get(recordings::record))
+        .route("/api/v1/recent", get(recordings::recent))
         .route("/api/v1/next", get(next))
         .route("/api/v1/explain", post(explain))
         .route("/api/v1/configuration", get(configuration).put(apply_configuration))
@@ -77,8 +78,8 @@ pub(crate) struct Outcome {
         dropped,
         tap,
         trace,
-        record,
-        recent,
+        recordings::record,
+        recordings::recent,
         next,
         explain,
         configuration,
@@ -198,34 +199,6 @@ async fn tap(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Respons
 ))]
 async fn trace(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     crate::tap::trace(shared, query.as_deref()).await
-}
-
-/// Messages with what is decided on each, to be decided again elsewhere: `looking` as soon as they are recorded, an event `block` for
-/// the next bytes of a recording in base64, and `end` with how many messages it has.
-#[utoipa::path(get, path = "/api/v1/record", params(
-    ("filter" = Option<String>, Query, description = "Topics as they come; all without it"),
-    ("broker" = Option<String>, Query, description = "Only from this broker"),
-    ("route" = Option<String>, Query, description = "Only what enters this route"),
-    ("rate" = Option<u64>, Query, description = "At most so many a second: 5,000 without it, 50,000 at most"),
-    ("count" = Option<u64>, Query, description = "So many messages; until the reader ends it without it"),
-    ("seconds" = Option<u64>, Query, description = "For so long at most"),
-    ("payloads" = Option<String>, Query, description = "`whole`, `hashed` or `none`"),
-), responses(
-    (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
-    (status = 400, description = "What is asked for makes no sense"),
-    (status = 429, description = "Too many look already"),
-))]
-async fn record(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
-    crate::record::record(shared, query.as_deref()).await
-}
-
-/// The last messages with what was decided on each, as many as `recent_messages` of `[gateway]` says.
-#[utoipa::path(get, path = "/api/v1/recent", responses(
-    (status = 200, description = "A recording; without messages if none are kept", body = crate::model::Recent),
-    (status = 503, description = "The gateway has too much before it; try again"),
-))]
-async fn recent(State(shared): State<Shared>) -> Response {
-    crate::record::recent(&shared).await
 }
 
 /// The next message that comes, to ask about.

@@ -56,7 +56,8 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
     // One worker shows what all of them would do.
     let alone = |route: &config::Route| config::Route { workers: config::Workers::default(), ..route.clone() };
     let routes = config.routes.iter().filter(|route| matching(route)).map(alone).collect();
-    let concerned = Config { routes, ..config.clone() };
+    let mut concerned = Config { routes, ..config.clone() };
+    let canaries = decided_by_canaries(&mut concerned, &sample.message);
     let prepared = preparer.prepare(&concerned, &HashMap::new(), &[]).map_err(Error::Config)?;
     let mut out = Explanation { routes: concerned.routes.len(), ..Explanation::default() };
     out.say(0, format!("message on `{}` from broker `{}`", topic(&sample.message), sample.broker));
@@ -65,6 +66,12 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         out.say(1, format!("broker `{}` does not take it from a client: {refusal}", sample.broker));
         out.routes = 0;
         return Ok(out);
+    }
+    for name in canaries {
+        let words = format!(
+            "plugin `{name}`: its canary decides what comes to it on this topic, and is asked here in its place"
+        );
+        out.say(1, words);
     }
     let mut prepared = prepared.into_iter();
     for route in config.routes.iter().filter(|route| route.from.has(&sample.broker)) {
@@ -101,6 +108,22 @@ pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result
         out.say(1, words.to_owned());
     }
     Ok(out)
+}
+
+/// Puts canaries that decide this message in the place of their plugins, and takes out what is tried otherwise. Returns the plugins.
+fn decided_by_canaries(config: &mut Config, message: &Message) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, plugin) in &mut config.plugins {
+        let decides = plugin.candidate.as_deref().is_some_and(|candidate| candidate.trial.decides(&message.topic));
+        if let Some(canary) = plugin.as_candidate().filter(|_| decides) {
+            *plugin = canary;
+            found.push(name.clone());
+        }
+        plugin.candidate = None;
+    }
+    // Only of routes that take it.
+    found.retain(|name| config.routes.iter().any(|route| route.plugins.contains(name)));
+    found
 }
 
 impl Explanation {
@@ -283,6 +306,32 @@ mod tests {
         assert_eq!(payload(b"{\"temp\": 21.1, \"at\": \"C:\\x\"}"), "{\"temp\": 21.1, \"at\": \"C:\\x\"}");
         assert_eq!(payload(b"a\r\n\x1b[2J"), "a\\r\\n\\u{1b}[2J");
         assert_eq!(payload(b""), "empty");
+    }
+
+    #[test]
+    fn a_canary_that_decides_a_topic_is_asked_in_the_place_of_its_plugin() {
+        let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/dist/convert.wasm");
+        let convert = |to: &str| format!("{{ field = \"temp\", from = \"fahrenheit\", to = \"{to}\", round = 0 }}");
+        let text = format!(
+            "[plugins.c]\npath = {dist:?}\nconfig = {}\n[plugins.c.candidate]\npath = {dist:?}\nconfig = {}\n\
+             mode = \"canary\"\ntopics = [\"dev/7\"]\n{}",
+            convert("celsius"),
+            convert("kelvin"),
+            OWN_TO_OWN.replace("CONTROL", "").replace("to = [\"far\"]", "to = [\"far\"], plugins = [\"c\"]")
+        );
+        let text = text.replace("\n\n", "\n");
+        let (head, rest) = text.split_once("        gateway =").unwrap();
+        let (config, _) = tidegate_config::parse(&format!("gateway ={rest}\n{head}"), Path::new("/g.toml")).unwrap();
+        let explained = |topic: &str| {
+            let message = Message::new(Topic::new(topic.to_owned()).unwrap(), "{\"temp\":50}", QoS::AtLeastOnce);
+            explain(&config, &Sample { broker: "near".to_owned(), message }, None).unwrap().to_string()
+        };
+        assert!(explained("dev/7").contains("its canary decides") && explained("dev/7").contains("{\"temp\":283}"));
+        assert!(
+            !explained("dev/8").contains("canary") && explained("dev/8").contains("{\"temp\":10}"),
+            "{}",
+            explained("dev/8")
+        );
     }
 
     #[test]

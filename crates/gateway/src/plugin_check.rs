@@ -30,7 +30,7 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
         }
     }
     let components = components(&host, config);
-    let candidates = config.plugins.iter().filter_map(|(name, plugin)| Some((name, as_plugin(plugin)?)));
+    let candidates = config.plugins.iter().filter_map(|(name, plugin)| Some((name, plugin.as_candidate()?)));
     let candidates: Vec<(&String, config::Plugin)> = candidates.collect();
     let is_candidate = |settings: &config::Plugin| candidates.iter().any(|(_, known)| std::ptr::eq(known, settings));
     let all = config.plugins.iter().chain(candidates.iter().map(|(name, plugin)| (*name, plugin)));
@@ -64,6 +64,12 @@ pub fn check_plugins(loaded: &Loaded, cache: Option<&Path>) -> Result<Vec<Proble
             }
         }
         if is_candidate(settings) {
+            let runs = &config.plugins[name];
+            if (&settings.path, &settings.config) == (&runs.path, &runs.config) {
+                let words =
+                    "it is the plugin itself, so nothing is tried; name another component, or give it another `config`";
+                found.push(places.plugin_problem(Severity::Warning, name, "candidate.path", words));
+            }
             continue;
         }
         if let Ok(component) = component
@@ -177,14 +183,6 @@ fn refused(places: &Places, plugin: &str, part: &str, said: &Diagnostic) -> Prob
     };
     let key = format!("{part}{key}");
     places.plugin_problem(Severity::Error, plugin, &key, &format!("it refuses its configuration: {said}"))
-}
-
-/// The candidate of a plugin, as it would be in its place.
-fn as_plugin(plugin: &config::Plugin) -> Option<config::Plugin> {
-    let candidate = plugin.candidate.as_deref()?;
-    let config = candidate.config.clone().unwrap_or_else(|| plugin.config.clone());
-    let (path, digest) = (candidate.path.clone(), candidate.digest.clone());
-    Some(config::Plugin { path, config, digest, candidate: None, ..plugin.clone() })
 }
 
 /// Targets that the `config` of a plugin names and its grants do not.
@@ -319,6 +317,23 @@ mod tests {
         let table = "[plugins.c.config]\nfield = \"temp\"\nfrom = \"fahrenheit\"\nto = \"celsius\"\nround = \"one\"";
         assert_one(&with(table), "gw.toml:14:1: plugin `c`", &["it refuses its configuration", "round"]);
         assert_one(&with(""), "gw.toml:8:10: plugin `c`", &["it refuses its configuration"]);
+    }
+
+    #[test]
+    fn a_candidate_is_checked_as_a_plugin_is_and_must_be_another_one() {
+        let good = "config = { field = \"temp\", from = \"fahrenheit\", to = \"celsius\" }";
+        let with = |candidate: &str| {
+            let plugin = format!("[plugins.c]\npath = \"convert.wasm\"\n{good}\n[plugins.c.candidate]\n{candidate}\n");
+            found(&format!("{plugin}{}", route("c", "")))
+        };
+        assert_eq!(
+            with("path = \"convert.wasm\"\nconfig = { field = \"t\", from = \"celsius\", to = \"kelvin\" }"),
+            [""; 0]
+        );
+        assert_one(&with("path = \"convert.wasm\""), "gw.toml:12:8: warning: plugin `c`", &["nothing is tried"]);
+        let wrong = with("path = \"convert.wasm\"\nconfig = { field = \"t\", to = \"kelvin\" }");
+        assert_one(&wrong, "gw.toml:13:10: plugin `c`", &["it refuses its configuration"]);
+        assert_one(&with("path = \"text.wasm\""), "gw.toml:12:8: plugin `c`: `text.wasm`: not a component", &[]);
     }
 
     #[test]

@@ -74,7 +74,11 @@ impl Replay {
         preparer.replays = true;
         // One worker shows what all of them would do.
         let alone = |route: &Route| Route { workers: config::Workers::default(), ..route.clone() };
-        let config = Config { routes: config.routes.iter().map(alone).collect(), ..config.clone() };
+        let mut config = Config { routes: config.routes.iter().map(alone).collect(), ..config.clone() };
+        // Of a shadow nothing becomes.
+        for plugin in config.plugins.values_mut() {
+            plugin.candidate = plugin.candidate.take().filter(|candidate| candidate.trial != config::Trial::Shadow);
+        }
         let found = Replayed { differences, ..Replayed::default() };
         let mut replay = Self { parts: HashMap::new(), preparer, config, begun: false, found };
         replay.begin(HashMap::new())?;

@@ -27,6 +27,9 @@ pub(crate) struct Tried {
     pub(crate) asked_ns: Shared,
     /// Messages that a shadow did not see, for it was busy.
     pub(crate) missed: Shared,
+    /// A shadow decided so many otherwise.
+    differ: Shared,
+    /// Held for one message at a time: whoever asks for it carries messages, and the shadow's thread gives way to all others.
     differences: Mutex<Differences>,
 }
 
@@ -78,6 +81,7 @@ impl Tried {
             rejects: Shared::default(),
             asked_ns: Shared::default(),
             missed: Shared::default(),
+            differ: Shared::default(),
             differences: Mutex::new(Differences::new(candidate.ignore.clone())),
         }
     }
@@ -96,15 +100,10 @@ impl Tried {
 
     /// Both have decided on these messages.
     pub(crate) fn compare(&self, place: &Place<'_>, inputs: &[Copied], ran: &[Outcome], tried: &[Outcome]) {
-        let mut differences = self.differences();
-        for ((input, ran), tried) in inputs.iter().zip(ran).zip(tried) {
-            if ran == tried {
-                differences.decided += 1;
-                continue;
-            }
+        for ((input, ran), tried) in inputs.iter().zip(ran).zip(tried).filter(|((_, ran), tried)| ran != tried) {
             let one = decision(ran, &input.message, &self.plugin, place.targets);
             let other = decision(tried, &input.message, &self.plugin, place.targets);
-            differences.add(&one, &other, || Sample {
+            let agree = self.differences().add(&one, &other, || Sample {
                 at_ms: input.received_ms,
                 route: place.route.into(),
                 broker: place.source.into(),
@@ -112,12 +111,12 @@ impl Tried {
                 one: one.clone(),
                 other: other.clone(),
             });
+            self.differ.add(u64::from(!agree));
         }
     }
 
     /// The timers of both have said this.
     pub(crate) fn compare_ticks(&self, place: &Place<'_>, now_ms: u64, ran: &[Output], tried: &[Output]) {
-        let mut differences = self.differences();
         let said = |outputs: &[Output]| {
             let sent = outputs.iter().filter_map(|output| {
                 let to = target(output.to, place.targets).into_iter().collect();
@@ -126,8 +125,7 @@ impl Tried {
             Decision { sent: sent.collect(), end: End::Onward }
         };
         let (one, other) = (said(ran), said(tried));
-        // A timer is no message.
-        differences.add(&one, &other, || Sample {
+        let agree = self.differences().add(&one, &other, || Sample {
             at_ms: now_ms,
             route: place.route.into(),
             broker: place.source.into(),
@@ -135,11 +133,12 @@ impl Tried {
             one: one.clone(),
             other: other.clone(),
         });
+        self.differ.add(u64::from(!agree));
     }
 
     /// So many were decided otherwise.
     pub(crate) fn differ(&self) -> u64 {
-        self.differences().differ
+        self.differ.get()
     }
 
     pub(crate) fn snapshot(&self) -> CandidateSnapshot {
@@ -165,7 +164,7 @@ impl Tried {
             rejects: self.rejects.get(),
             asked_ns: self.asked_ns.get(),
             missed: self.missed.get(),
-            differ: differences.differ,
+            differ: self.differ(),
             groups: differences.groups.clone(),
         }
     }

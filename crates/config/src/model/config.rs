@@ -195,6 +195,16 @@ pub struct Plugin {
     pub candidate: Option<Box<Candidate>>,
 }
 
+impl Plugin {
+    /// Its candidate, as it is in its place.
+    pub fn as_candidate(&self) -> Option<Self> {
+        let candidate = self.candidate.as_deref()?;
+        let config = candidate.config.clone().unwrap_or_else(|| self.config.clone());
+        let (path, digest) = (candidate.path.clone(), candidate.digest.clone());
+        Some(Self { path, config, digest, candidate: None, ..self.clone() })
+    }
+}
+
 /// How a version of a plugin is watched at first. One that fails goes, and the one before runs again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probation {

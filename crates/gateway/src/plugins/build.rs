@@ -1,6 +1,5 @@
 //! Everything slow about plugins, off the data path: read, compile, link, instantiate, configure.
 
-use super::canary::Selection;
 pub(crate) use super::candidate::candidate_of;
 use super::candidate::{Trial, TrialKey, of_candidate};
 use super::chain::{NewStage, Swap};
@@ -243,7 +242,7 @@ impl Preparer {
             let alive = key.alive.clone();
             let tried = trial.as_ref().map(|trial| trial.tried.clone());
             plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), tried, alive });
-            let selection = || settings.candidate.as_ref().and_then(|candidate| Selection::of(&candidate.trial));
+            let selection = || settings.candidate.as_ref().map(|candidate| candidate.trial.clone());
             let goes_on = kept.is_some_and(|kept| kept.trial == key.trial);
             let place = (&*route.name, &source);
             let trials = match &trial {

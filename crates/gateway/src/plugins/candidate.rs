@@ -1,7 +1,7 @@
 //! Builds what is tried beside a plugin: instances of another version, each beside one that runs.
 
 use super::build::Preparer;
-use super::canary::{Canary, Selection};
+use super::canary::Canary;
 use super::shadow::Room;
 use super::stage::Trying;
 use crate::trial::Tried;
@@ -71,8 +71,9 @@ impl Preparer {
             Spec { allow_control_characters, ..Spec::configured(&format!("{name} candidate"), &configured, state) };
         let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
         let plugin = Plugin::new(&self.host, &component, spec)?;
-        let selection = settings.candidate.as_ref().and_then(|candidate| Selection::of(&candidate.trial));
-        let selection = selection.unwrap_or_default();
+        let Some(selection) = settings.candidate.as_ref().map(|candidate| &candidate.trial) else {
+            return Ok(Vec::new());
+        };
         let one = |_| {
             let instance = plugin.instantiate()?;
             Ok(match room {

@@ -1,11 +1,11 @@
 //! One plugin as it runs in a route: with its circuit, its counters, and perhaps another version that is tried beside it.
 
-use super::canary::{Canary, Selection};
+use super::canary::Canary;
 use super::shadow::Shadow;
 use crate::counters::{MemoryShare, OpenShare, StageCounters};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_config::{OnFailure, Retry};
+use tidegate_config::{self as config, OnFailure, Retry};
 use tidegate_pacing::LogLimit;
 use tidegate_plugin::{Admission, Circuit, Destination, Fault, Input, Instance, Outcome, Output, leave_borrowed};
 use tidegate_router::{Said, Shown, Ticked, Watched};
@@ -61,12 +61,12 @@ pub(crate) enum Trying {
 #[derive(Debug)]
 pub(crate) enum NewTrial {
     /// The same as before; a canary perhaps on other messages.
-    Keep(Option<Selection>),
+    Keep(Option<config::Trial>),
     Set(Option<Trying>),
 }
 
 /// A canary is for other messages from now on.
-pub(super) fn select(trial: &mut Option<Trying>, selection: Option<Selection>) {
+pub(super) fn select(trial: &mut Option<Trying>, selection: Option<config::Trial>) {
     if let (Some(Trying::Canary(canary)), Some(selection)) = (trial, selection) {
         canary.selection = selection;
     }
