@@ -69,6 +69,12 @@ fn an_earlier_version_runs_again_until_another_one_is_saved() {
     assert!(!said(&tidegate, &["versions", "marked"]).contains("rolled back"));
     said(&tidegate, &["rollback", "marked", &text(&all[0], "digest")[..10]]);
     decides(" v1");
+    said(&tidegate, &["rollback", "marked", "--number", "2"]);
+    decides(" v2");
+    said(&tidegate, &["rollback", "marked", "--number", "1"]);
+    decides(" v1");
+    let unknown = command(&tidegate, &["rollback", "marked", "--number", "99"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("has the number 99"), "{unknown:?}");
     let (unknown, words) = (command(&tidegate, &["rollback", "marked", "zz"]), "has a digest that begins with `zz`");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains(words), "{unknown:?}");
     let unknown = command(&tidegate, &["rollback", "marks"]);

@@ -48,6 +48,9 @@ pub enum RollbackError {
     /// Nothing of that digest is kept.
     #[error("no version of `{0}` that is kept has a digest that begins with `{1}`")]
     Unknown(String, String),
+    /// Nothing of that number is.
+    #[error("no version of `{0}` that is kept has the number {1}")]
+    NoNumber(String, String),
     /// Several have.
     #[error("several versions of `{0}` begin with `{1}`: write more of the digest")]
     Several(String, String),
@@ -180,7 +183,8 @@ impl Versions {
                 }
                 last.until_ms.get_or_insert(now_ms);
             }
-            kept.versions.push(Version { rule, came, since_ms: now_ms, until_ms: None, did: Did::default() });
+            let number = kept.versions.last().map_or(0, |last| last.number) + 1;
+            kept.versions.push(Version { number, rule, came, since_ms: now_ms, until_ms: None, did: Did::default() });
             kept.forget(self.keep);
             self.counted.insert(name.to_owned(), (now, counters));
             changed = true;
@@ -222,6 +226,11 @@ impl Versions {
             let other = versions.iter().rev().find(|version| version.rule != runs.rule);
             return other.map(|version| version.rule.clone()).ok_or_else(|| RollbackError::NoOther(name.to_owned()));
         };
+        if let Some(number) = wanted.strip_prefix('#') {
+            let found = versions.iter().find(|version| version.number.to_string() == number);
+            let none = || RollbackError::NoNumber(name.to_owned(), number.to_owned());
+            return found.map(|version| version.rule.clone()).ok_or_else(none);
+        }
         let wanted = wanted.to_ascii_lowercase();
         let mut found: Vec<&Rule> = Vec::new();
         for Version { rule, .. } in versions.iter().rev() {
@@ -263,7 +272,7 @@ pub(crate) fn digests(files: Vec<(String, PathBuf)>) -> BTreeMap<String, String>
 }
 
 impl Gateway {
-    /// Puts a version of a plugin back: the one that ran before, or the one whose digest begins so. It runs until the file, or what
+    /// Puts a version of a plugin back: the one that ran before, the one whose digest begins so, or with `#12` that of this number. It runs until the file, or what
     /// the configuration says of the plugin, is another one. What was done, in words, once it is on disk.
     ///
     /// # Errors
@@ -382,6 +391,9 @@ mod tests {
         assert_eq!(again.find("rule", Some("B")).unwrap().digest, "b2");
         assert_eq!(again.find("rule", Some("c")), Err(RollbackError::Unknown("rule".to_owned(), "c".to_owned())));
         assert_eq!(again.find("rule", Some("")), Err(RollbackError::Several("rule".to_owned(), String::new())));
+        assert_eq!(again.find("rule", Some("#1")).unwrap().config, serde_json::json!({ "n": 1 }));
+        assert_eq!(again.find("rule", Some("#2")).unwrap().config, serde_json::json!({ "n": 2 }));
+        assert_eq!(again.find("rule", Some("#9")), Err(RollbackError::NoNumber("rule".to_owned(), "9".to_owned())));
         assert_eq!(again.find("none", None), Err(RollbackError::NoPlugin("none".to_owned())));
     }
 

@@ -93,6 +93,9 @@ enum What {
         name: String,
         /// How the digest of the version begins; the one before without it.
         digest: Option<String>,
+        /// Its number, as `versions` has it: of several configurations of one component.
+        #[arg(long, conflicts_with = "digest")]
+        number: Option<u64>,
     },
     /// How the candidate that is tried beside a plugin does, and what it decides otherwise. Fails with 1 if it decides something so.
     Diff {
@@ -152,7 +155,10 @@ pub(crate) fn plugin(arguments: Arguments) -> Result<(), Failure> {
         What::Dev(of) => develop::develop(&of, arguments.config.given()?),
         What::Test(arguments) => try_samples::try_samples(&arguments),
         What::Versions { name, json } => versions::versions(&arguments.config.load()?, &name, json),
-        What::Rollback { name, digest } => versions::roll_back(&arguments.config.load()?, &name, digest.as_deref()),
+        What::Rollback { name, digest, number } => {
+            let to = number.map(|number| format!("#{number}")).or(digest);
+            versions::roll_back(&arguments.config.load()?, &name, to.as_deref())
+        }
         What::Diff { name, json } => versions::diff(&arguments.config.load()?, &name, json),
         What::Promote { name } => versions::end_trial(&arguments.config.load()?, &name, "promote"),
         What::Abandon { name } => versions::end_trial(&arguments.config.load()?, &name, "abandon"),

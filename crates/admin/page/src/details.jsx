@@ -382,6 +382,7 @@ function PluginDetails({ name, generation, layout }) {
       <table>
         <thead>
           <tr>
+            <th class="number">Number</th>
             <th>Version</th>
             <th>Since</th>
             <th>Ran for</th>
@@ -394,7 +395,8 @@ function PluginDetails({ name, generation, layout }) {
         </thead>
         <tbody>
           {[...found.versions].reverse().map((one) => (
-            <tr key={one.since_ms}>
+            <tr key={one.number}>
+              <td class="number">{one.number}</td>
               <td>
                 <code>{one.version}</code>
               </td>
@@ -411,7 +413,7 @@ function PluginDetails({ name, generation, layout }) {
                 <code>{JSON.stringify(one.config)}</code>
               </td>
               {layout.takes_control && (
-                <td>{one.until_ms !== undefined && <Do what="Roll back to it" path={`plugins/${name}/rollback?to=${one.digest}`} danger />}</td>
+                <td>{one.until_ms !== undefined && <Do what="Roll back to it" path={`plugins/${name}/rollback?to=%23${one.number}`} danger />}</td>
               )}
             </tr>
           ))}

@@ -26,7 +26,7 @@ pub(super) async fn plugin(State(shared): State<Shared>, Path(name): Path<String
 /// restarts too, until another component is saved, or the plugin is configured in another way.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/rollback", params(
     ("name" = String, Path),
-    ("to" = Option<String>, Query, description = "How the digest of the version begins; the version before without it"),
+    ("to" = Option<String>, Query, description = "How the digest of the version begins, or `#` and its number; the version before without it"),
 ), responses(
     (status = 200, description = "It runs", body = Outcome),
     (status = 404, description = "There is no such plugin or version", body = Outcome),

@@ -144,6 +144,8 @@ impl Candidate {
 /// A version of a plugin: a component, and what it was configured with.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PluginVersion {
+    /// They are numbered, from 1.
+    pub number: u64,
     /// The first digits of the component's SHA-256.
     pub version: String,
     /// All of them.
@@ -199,6 +201,7 @@ impl PluginVersion {
             Came::Promoted => "promoted",
         };
         Self {
+            number: found.number,
             version: found.digest.chars().take(8).collect(),
             digest: found.digest,
             config: found.config,

@@ -25,6 +25,8 @@ pub struct PluginDetails {
 /// A version of a plugin.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PluginVersion {
+    /// They are numbered, from 1.
+    pub number: u64,
     /// SHA-256 of its component.
     pub digest: String,
     /// What it was configured with.
@@ -47,7 +49,8 @@ impl Gateway {
         let path = self.path().borrow();
         let state = path.router.spool().plugin_state(name);
         let all = || state.into_iter().flatten().map(|(key, value)| (key, value.len()));
-        let version = |Version { rule, came, since_ms, until_ms, did }: Version| PluginVersion {
+        let version = |Version { number, rule, came, since_ms, until_ms, did }: Version| PluginVersion {
+            number,
             digest: rule.digest,
             config: rule.config,
             came,

@@ -85,6 +85,9 @@ pub(crate) struct Rule {
 /// One version that has run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Version {
+    /// They are numbered, from 1.
+    #[serde(default)]
+    pub(crate) number: u64,
     #[serde(flatten)]
     pub(crate) rule: Rule,
     pub(crate) came: Came,
@@ -159,10 +162,15 @@ pub(super) fn read(folder: &Path) -> BTreeMap<String, Kept> {
             return BTreeMap::new();
         }
     };
-    serde_json::from_slice(&text).unwrap_or_else(|error| {
+    let mut all: BTreeMap<String, Kept> = serde_json::from_slice(&text).unwrap_or_else(|error| {
         tracing::warn!(file = %file.display(), %error, "versions of plugins are not known: begun anew");
         BTreeMap::new()
-    })
+    });
+    // An earlier release wrote no numbers.
+    for kept in all.values_mut().filter(|kept| kept.versions.iter().any(|version| version.number == 0)) {
+        (1..).zip(&mut kept.versions).for_each(|(number, version)| version.number = number);
+    }
+    all
 }
 
 /// Writes the index whole, and removes components that nobody may ask for again.
@@ -204,7 +212,7 @@ mod tests {
     }
 
     fn version(digest: &str) -> Version {
-        Version { rule: rule(digest), came: Came::Saved, since_ms: 1, until_ms: None, did: Did::default() }
+        Version { number: 1, rule: rule(digest), came: Came::Saved, since_ms: 1, until_ms: None, did: Did::default() }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(super) fn versions(config: &Config, name: &str, json: bool) -> Result<(), Fa
         return Ok(());
     }
     let columns = [
+        Column::Number("NUMBER"),
         Column::Text("VERSION"),
         Column::Text("CAME"),
         Column::Text("WITH"),
@@ -52,6 +53,7 @@ fn row(version: &PluginVersion) -> (Tone, Vec<String>) {
     let mean = version.mean_us.map_or_else(String::new, |mean| format!("{mean:.1}"));
     let tone = if version.until_ms.is_none() { Tone::Good } else { Tone::Plain };
     let cells = [
+        version.number.to_string(),
         version.version.clone(),
         ago(version.since_ms),
         came.to_owned(),
@@ -65,9 +67,9 @@ fn row(version: &PluginVersion) -> (Tone, Vec<String>) {
 }
 
 /// Has one run again.
-pub(super) fn roll_back(config: &Config, name: &str, digest: Option<&str>) -> Result<(), Failure> {
+pub(super) fn roll_back(config: &Config, name: &str, to: Option<&str>) -> Result<(), Failure> {
     known(config, name)?;
-    let to = digest.map(|digest| format!("?to={}", coded(digest))).unwrap_or_default();
+    let to = to.map(|to| format!("?to={}", coded(to))).unwrap_or_default();
     post(config, &format!("/api/v1/plugins/{}/rollback{to}", coded(name)))
 }
 
