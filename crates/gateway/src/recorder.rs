@@ -120,8 +120,9 @@ fn message(way: &Way, kept: Payloads, entries: &mut Vec<Entry>) {
         }
         Ending::Dropped { reason, by_plugin } => End::Dropped(reason.clone(), *by_plugin),
         Ending::Parked { plugin, kind, reason } => End::Failed((**plugin).into(), (*kind).into(), reason.clone()),
+        Ending::Unrouted => return,
         // It is decided later, and nobody looks then.
-        Ending::Unrouted | Ending::HeldBack => return,
+        Ending::HeldBack => return entries.push(Entry::Gap),
     };
     let sent = whole.out.iter().map(|(message, to)| Sent {
         to: to.iter().map(|name| (**name).into()).collect(),
