@@ -20,3 +20,4 @@ pub use decision::{Content, Decision, End, Payload, Payloads, Properties, Sent};
 pub use differences::{Differences, Group, Sample};
 pub use fields::{FieldPath, FieldPathError};
 pub use recording::{Begin, Entries, Entry, Error, MAGIC, Message, PluginBegin, Tick, Writer, whole_bytes};
+pub use words::Harmless;

@@ -7,7 +7,8 @@ use std::fmt;
 const SHOWN_CHARS: usize = 500;
 
 /// A text as it is, but for what a terminal would obey or not show.
-struct Harmless<'a>(&'a str);
+#[derive(Debug, Clone, Copy)]
+pub struct Harmless<'a>(pub &'a str);
 
 impl fmt::Display for Harmless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,15 +1,16 @@
 //! What would become of a message, and why, without sending anything.
 
+use crate::Error;
 use crate::passage::{Event, Passage, What};
 use crate::plugins::build::{Preparer, allows_control_characters};
 use crate::plugins::{NewStage, Stage};
-use crate::{Error, compile_cache};
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tidegate_broker::{check_from_client, check_from_local};
 use tidegate_config::{self as config, Config};
+use tidegate_decisions::Harmless;
 use tidegate_message::Message;
 use tidegate_message::text::Escaped;
 
@@ -46,9 +47,7 @@ impl fmt::Display for Explanation {
 /// # Errors
 /// What keeps the plugins from being built, as at a start.
 pub fn explain(config: &Config, sample: &Sample, cache: Option<&Path>) -> Result<Explanation, Error> {
-    let cache = compile_cache::beside(&config.gateway.data_dir, cache);
-    let preparer = Preparer::new(cache, HashMap::default(), config.gateway.interpreter);
-    let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
+    let mut preparer = Preparer::aside(config, cache)?;
     preparer.keeps_lines = true;
     let matching = |route: &config::Route| {
         route.from.has(&sample.broker) && route.from.topics.iter().any(|f| f.matches(&sample.message.topic))
@@ -268,15 +267,7 @@ fn payload(bytes: &[u8]) -> String {
 
 /// A text for a terminal: as it is, but for what a terminal would obey or not show.
 pub fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            // `escape_debug` is for source code.
-            '"' | '\'' | '\\' => shown.push(c),
-            c => shown.extend(c.escape_debug()),
-        }
-    }
-    shown
+    Harmless(text).to_string()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::console::{Busy, Console};
 use crate::data_path::wall_ms;
 use crate::running::Gateway;
 use crate::tapping::{Looking, Recorded};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tidegate_decisions::{Begin, Content, Decision, End, Entry, Message, Payloads, PluginBegin, Sent, Tick};
 use tidegate_router::{Ending, Ticked, Wanted, Way};
@@ -35,7 +35,8 @@ impl Gateway {
         let path = self.path().borrow();
         let routes = config.routes.iter().filter(|known| route.is_none_or(|route| known.name == route));
         let mut plugins = BTreeMap::new();
-        for name in routes.flat_map(|route| &route.plugins) {
+        let names: BTreeSet<&String> = routes.flat_map(|route| &route.plugins).collect();
+        for name in names {
             let Some(plugin) = config.plugins.get(name) else { continue };
             let state = path.router.spool().plugin_state(name).into_iter().flatten();
             let state = state.map(|(key, value)| (key.as_str().into(), bytes::Bytes::copy_from_slice(value)));
@@ -124,10 +125,7 @@ fn message(way: &Way, kept: Payloads, entries: &mut Vec<Entry>) {
         // It is decided later, and nobody looks then.
         Ending::HeldBack => return entries.push(Entry::Gap),
     };
-    let sent = whole.out.iter().map(|(message, to)| Sent {
-        to: to.iter().map(|name| (**name).into()).collect(),
-        content: Content::of(message, kept),
-    });
+    let sent = whole.out.iter().map(|(message, to)| sent(message, to, kept));
     entries.push(Entry::Message(Message {
         id: whole.id,
         received_ms: whole.received_ms,
@@ -141,10 +139,11 @@ fn message(way: &Way, kept: Payloads, entries: &mut Vec<Entry>) {
 
 fn tick(ticked: &Ticked, kept: Payloads) -> Tick {
     let Ticked { route, plugin, now_ms, after, made } = ticked;
-    let sent = made.iter().map(|(message, to)| Sent {
-        to: to.iter().map(|name| (**name).into()).collect(),
-        content: Content::of(message, kept),
-    });
+    let sent = made.iter().map(|(message, to)| sent(message, to, kept));
     let (route, plugin) = (route.clone(), (**plugin).into());
     Tick { route, plugin, now_ms: *now_ms, after: *after, sent: sent.collect() }
+}
+
+fn sent<'a>(message: &tidegate_message::Message, to: impl IntoIterator<Item = &'a Arc<str>>, kept: Payloads) -> Sent {
+    Sent { to: to.into_iter().map(|name| (**name).into()).collect(), content: Content::of(message, kept) }
 }

@@ -2,11 +2,11 @@
 //!
 //! Its plugins run for as long as the rehearsal does, so that a sequence of messages is decided as it would be.
 
+use crate::Error;
 use crate::explain::refused_by_own;
 use crate::passage::{Passage, What};
 use crate::plugins::build::Preparer;
 use crate::plugins::{NewStage, Stage};
-use crate::{Error, compile_cache};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -67,9 +67,7 @@ impl Rehearsal {
     /// # Errors
     /// What keeps the plugins from being built, as at a start.
     pub fn new(config: &Config, cache: Option<&Path>) -> Result<Self, Error> {
-        let cache = compile_cache::beside(&config.gateway.data_dir, cache);
-        let preparer = Preparer::new(cache, HashMap::default(), config.gateway.interpreter);
-        let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
+        let mut preparer = Preparer::aside(config, cache)?;
         preparer.keeps_lines = true;
         // One worker shows what all of them would do.
         let alone = |route: &Route| Route { workers: config::Workers::default(), ..route.clone() };

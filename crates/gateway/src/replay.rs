@@ -3,9 +3,9 @@
 //! Times and numbers of messages, what plugins remembered at the beginning, and when their timers were called come from the recording,
 //! so that two replays decide alike. Messages of a route are decided in batches, as plugins are asked on live traffic.
 
+use crate::Error;
 use crate::plugins::Rerun;
 use crate::plugins::build::Preparer;
-use crate::{Error, compile_cache};
 use bytes::BytesMut;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -36,9 +36,9 @@ pub struct Replay {
 pub struct Replayed {
     /// How decisions differ.
     pub differences: Differences,
-    /// So many messages were decided again, and so many timers called.
+    /// So many messages were decided again.
     pub messages: u64,
-    /// The same of timers.
+    /// And so many timers called.
     pub ticks: u64,
     /// So often some messages are missing in the recording.
     pub gaps: u64,
@@ -57,7 +57,7 @@ struct Part {
     /// In the order in which they are to be decided: by the number of the message, and timers behind theirs.
     ahead: BTreeMap<(u64, u64), Entry>,
     arrived: u64,
-    /// The number of the last message without one.
+    /// The highest number so far: what has none of its own stands behind it.
     last: u64,
 }
 
@@ -68,9 +68,7 @@ impl Replay {
     /// # Errors
     /// What keeps the plugins from being built, as at a start.
     pub fn new(config: &Config, differences: Differences, cache: Option<&Path>) -> Result<Self, Error> {
-        let cache = compile_cache::beside(&config.gateway.data_dir, cache);
-        let preparer = Preparer::new(cache, HashMap::default(), config.gateway.interpreter);
-        let mut preparer = preparer.map_err(|error| Error::Engine(error.into()))?;
+        let mut preparer = Preparer::aside(config, cache)?;
         preparer.replays = true;
         // One worker shows what all of them would do.
         let alone = |route: &Route| Route { workers: config::Workers::default(), ..route.clone() };
@@ -119,11 +117,13 @@ impl Replay {
         let route = match &entry {
             Entry::Begin(begin) => {
                 self.recording(begin)?;
-                return self.found.update(entry);
+                self.found.stays(entry);
+                return Ok(());
             }
             Entry::Gap => {
                 self.found.gaps += 1;
-                return self.found.update(entry);
+                self.found.stays(entry);
+                return Ok(());
             }
             Entry::Message(message) => &message.route,
             Entry::Tick(tick) => &tick.route,
@@ -287,9 +287,10 @@ fn decision(route: &Route, shape: &Shape, message: Message, verdict: Verdict) ->
 
 impl Replayed {
     /// An entry that stays what it is.
-    fn update(&mut self, entry: Entry) -> Result<(), Error> {
-        self.updated.iter_mut().for_each(|updated| updated.push(entry.clone()));
-        Ok(())
+    fn stays(&mut self, entry: Entry) {
+        if let Some(updated) = &mut self.updated {
+            updated.push(entry);
+        }
     }
 
     fn compare(&mut self, recorded: &tidegate_decisions::Message, other: Decision) {

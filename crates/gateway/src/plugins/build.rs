@@ -5,6 +5,7 @@ use super::candidate::{Trial, TrialKey, of_candidate};
 use super::chain::{NewStage, Swap};
 use super::compile::{File, compile};
 use super::stage::{NewTrial, Stage};
+use crate::compile_cache;
 use crate::counters::StageCounters;
 use crate::plugin_check::small_memory;
 use crate::trial::Tried;
@@ -125,6 +126,14 @@ impl Preparer {
             keeps_lines: false,
             replays: false,
         })
+    }
+
+    /// For a command that decides beside a gateway: nothing is written to the data directory; `cache` is where the caller keeps
+    /// compiled code.
+    pub(crate) fn aside(config: &Config, cache: Option<&Path>) -> Result<Self, crate::Error> {
+        let cache = compile_cache::beside(&config.gateway.data_dir, cache);
+        let preparer = Self::new(cache, HashMap::default(), config.gateway.interpreter);
+        preparer.map_err(|error| crate::Error::Engine(error.into()))
     }
 
     /// Builds what `config` needs and `running` does not have. All that is wrong, or everything ready to be applied.

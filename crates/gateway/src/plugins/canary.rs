@@ -1,6 +1,6 @@
 //! A candidate that decides some messages for real: those of some topics, so that the order of a topic holds.
 
-use super::stage::call;
+use super::stage::{call, record_all};
 use crate::trial::Tried;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,12 +32,7 @@ impl Canary {
         let now = Instant::now();
         call(&mut self.instance, &mut self.circuit, source, inputs, outcomes, now).await;
         self.tried.asked_ns.add(now.elapsed().as_nanos() as u64);
-        for outcome in &*outcomes {
-            match outcome {
-                Outcome::Fault(_) => _ = self.circuit.record_fault(now),
-                _ => self.circuit.record_ok(),
-            }
-        }
+        record_all(&mut self.circuit, outcomes, now);
         self.instance.take_lost_guests();
         let open = || Outcome::Fault(Fault::Restart("its circuit is open after repeated failures".to_owned()));
         outcomes.resize_with(inputs.len(), open);

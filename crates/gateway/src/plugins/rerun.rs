@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate_config::OnFailure;
 use tidegate_message::Message;
-use tidegate_plugin::{Circuit, CircuitSettings, Destination, Input, run_here};
+use tidegate_plugin::{Circuit, CircuitSettings, Input, run_here};
 use tidegate_router::Verdict;
 
 /// A circuit that never opens: it is one of the time, of which a replay has none.
@@ -66,15 +66,7 @@ impl Rerun {
     pub(crate) fn tick(&mut self, plugin: &str, now_ms: u64) -> Option<Ticked> {
         let at = self.chain.stages().iter().position(|stage| *stage.name == *plugin)?;
         let outputs = run_here(self.chain.tick(at, now_ms))?.unwrap_or_default();
-        let targets = self.chain.stages()[at].targets.clone();
-        let made = outputs.into_iter().filter_map(|output| {
-            let target = match output.to {
-                Destination::Onward => None,
-                Destination::Target(at) => targets.get(usize::from(at)).cloned(),
-            };
-            Some((output.by_itself()?, target))
-        });
-        let made: Ticked = made.collect();
+        let made = self.chain.stages()[at].made_by_itself(outputs);
         let open: Vec<Message> =
             made.iter().filter(|(_, to)| to.is_none()).map(|(message, _)| message.clone()).collect();
         let input = |message| Input { id: 0, message, received_ms: now_ms, redelivered: false };

@@ -2,6 +2,7 @@
 //!
 //! The plugin that runs shows what it has decided; it never waits. What finds the queue full is counted, and not seen.
 
+use super::stage::record_all;
 use crate::trial::{Copied, Place, Tried};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -166,12 +167,7 @@ impl Seat {
         run_here(self.instance.handle(&self.source, asked, &mut outcomes));
         tried.asked_ns.add(began.elapsed().as_nanos() as u64);
         tried.missed.add((inputs.len() - outcomes.len()) as u64);
-        for outcome in &outcomes {
-            match outcome {
-                Outcome::Fault(_) => _ = self.circuit.record_fault(began),
-                _ => self.circuit.record_ok(),
-            }
-        }
+        record_all(&mut self.circuit, &outcomes, began);
         self.forget();
         tried.count(&outcomes);
         let place = Place { route: &self.route, source: &self.source, targets: &self.targets };

@@ -6,6 +6,7 @@ use crate::counters::{MemoryShare, OpenShare, StageCounters};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{self as config, OnFailure, Retry};
+use tidegate_message::Message;
 use tidegate_pacing::LogLimit;
 use tidegate_plugin::{Admission, Circuit, Destination, Fault, Input, Instance, Outcome, Output, leave_borrowed};
 use tidegate_router::{Said, Shown, Ticked, Watched};
@@ -95,6 +96,16 @@ pub(super) async fn call(
         Admission::Wait(_) => {}
     }
     !matches!(admission, Admission::Go)
+}
+
+/// Tells a circuit how each of these went.
+pub(super) fn record_all(circuit: &mut Circuit, outcomes: &[Outcome], now: Instant) {
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Fault(_) => _ = circuit.record_fault(now),
+            _ => circuit.record_ok(),
+        }
+    }
 }
 
 impl Stage {
@@ -327,16 +338,24 @@ impl Stage {
         }
     }
 
+    /// What it said on a tick: messages, with the targets that it chose. The host has checked those against the same list.
+    pub(super) fn made_by_itself(&self, outputs: Vec<Output>) -> Vec<(Message, Option<Arc<str>>)> {
+        let message = |output: Output| {
+            let target = match output.to {
+                Destination::Onward => None,
+                Destination::Target(at) => Some(self.targets.get(usize::from(at))?.clone()),
+            };
+            Some((output.by_itself()?, target))
+        };
+        outputs.into_iter().filter_map(message).collect()
+    }
+
     /// Tells whoever records what it said on a tick.
     pub(super) fn tell_ticked(&self, route: &str, now_ms: u64, outputs: &[Output]) {
         if !self.watched.wants_ticks() {
             return;
         }
-        let target = |output: &Output| match output.to {
-            Destination::Onward => None,
-            Destination::Target(at) => self.targets.get(usize::from(at)).cloned(),
-        };
-        let made = outputs.iter().filter_map(|output| Some((output.clone().by_itself()?, target(output)))).collect();
+        let made = self.made_by_itself(outputs.to_vec());
         let (route, plugin, after) = (route.into(), self.name.clone(), self.last_id);
         self.watched.tick(Ticked { route, plugin, now_ms, after, made });
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_message::{ByteString, Message};
 use tidegate_pacing::LogLimit;
-use tidegate_plugin::{Destination, Input, Output, run_here};
+use tidegate_plugin::{Input, Output, run_here};
 use tidegate_router::{Decided, Parcel, RouteId, To, Verdict};
 
 /// What sets the numbers of messages made on a tick apart from those of messages that came; below 2^53, which engines of
@@ -233,15 +233,9 @@ impl Worker {
 
     fn said(&self, at: usize, outputs: Vec<Output>, now_ms: u64) -> Said {
         let (stage, behind) = (&self.chain.stages()[at], &self.chain.stages()[at + 1..]);
-        let message = |output: Output| {
-            let target = match output.to {
-                Destination::Onward => None,
-                Destination::Target(at) => Some(stage.targets.get(usize::from(at))?.clone()),
-            };
-            Some((of_tick(output.by_itself()?, next_of_tick(), now_ms), target))
-        };
+        let made = stage.made_by_itself(outputs).into_iter();
         Said {
-            messages: outputs.into_iter().filter_map(message).collect(),
+            messages: made.map(|(message, to)| (of_tick(message, next_of_tick(), now_ms), to)).collect(),
             ahead: behind.iter().map(|stage| stage.name.clone()).collect(),
         }
     }

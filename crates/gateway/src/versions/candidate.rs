@@ -1,7 +1,7 @@
 //! What becomes of a candidate: it takes the place of the plugin that it is tried beside, or is tried no more.
 
 use super::kept::{Did, Rollback, Rule, component, save};
-use super::probation::{GONE_WITHIN, judge};
+use super::probation::judge;
 use crate::data_path::wall_ms;
 use crate::plugins::build::{candidate_of, short};
 use crate::running::Gateway;
@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tidegate_config::Plugin;
 
 /// Why nothing becomes of a candidate.
@@ -188,11 +187,7 @@ impl Gateway {
             return Ok(());
         }
         // What it is still deciding it may put aside, too.
-        let until = Instant::now() + GONE_WITHIN;
-        while Arc::strong_count(tried) > 1 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        self.path().borrow_mut().flush(Instant::now());
+        self.until_gone(|| Arc::strong_count(tried) > 1).await;
         self.decide_parked_again(&tried.plugin, tried.since_ms).await;
         Ok(())
     }

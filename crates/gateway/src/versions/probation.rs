@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const BEFORE_MS: u64 = 5_000;
 
 /// So long the last batch of a version may take: the longest deadline is shorter.
-pub(super) const GONE_WITHIN: Duration = Duration::from_secs(120);
+const GONE_WITHIN: Duration = Duration::from_secs(120);
 
 /// One that does not pass.
 #[derive(Debug)]
@@ -132,16 +132,21 @@ impl Gateway {
             stages
         };
         // What it is still deciding it may put aside, too.
-        let until = Instant::now() + GONE_WITHIN;
-        while stages.iter().any(|stage| stage.strong_count() > 0) && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        self.path().borrow_mut().flush(Instant::now());
+        self.until_gone(|| stages.iter().any(|stage| stage.strong_count() > 0)).await;
         *self.versions().borrow_mut().rollbacks.entry(plugin.clone()).or_default() += 1;
         if !replay {
             return;
         }
         self.decide_parked_again(&plugin, since_ms).await;
+    }
+
+    /// Waits until the last stage of a version is gone, and takes what it has decided.
+    pub(super) async fn until_gone(&self, is_there: impl Fn() -> bool) {
+        let until = Instant::now() + GONE_WITHIN;
+        while is_there() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.path().borrow_mut().flush(Instant::now());
     }
 
     /// What a version has put aside since it ran enters its routes again.
