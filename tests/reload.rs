@@ -11,6 +11,7 @@
 //! | `history` | the configurations that ran, how they differ, and back to one |
 //! | `included` | a configuration of several files, with variables |
 //! | `many_routes` | one of 10,000 routes is changed |
+//! | `migrated` | what a plugin remembers is brought to another version, whole, and back |
 //! | `candidates` | another version is tried beside the one that runs |
 //! | `edits` | the configuration edited, every third time wrongly |
 //! | `planned` | what an edit would change, and what would be decided otherwise, before it is saved |
@@ -27,6 +28,7 @@ mod foretold;
 mod history;
 mod included;
 mod many_routes;
+mod migrated;
 mod planned;
 mod probation;
 mod refused;

@@ -116,7 +116,10 @@ fn a_tap_shows_what_each_plugin_says_and_only_what_is_asked_for() {
         (&json!("home"), &json!("telemetry"), &json!("onward"))
     );
     assert_eq!(first["came"]["payload"], "{\"temp\":70}");
-    assert_eq!((&first["said"][0]["plugin"], &first["said"][0]["words"]), (&json!("celsius"), &json!("onward")));
+    assert_eq!(
+        (&first["said"][0]["plugin"], &first["said"][0]["words"]),
+        (&json!("celsius"), &json!("1 output: onward"))
+    );
     assert_eq!(first["said"][0]["made"][0]["payload"], "{\"temp\":21.1}");
     assert_eq!(
         (&first["said"][1]["plugin"], &first["said"][1]["words"]),

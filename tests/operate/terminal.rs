@@ -98,7 +98,7 @@ fn tap_prints_each_step_and_ends_when_it_is_told() {
     });
     let said = String::from_utf8(all.wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("home > telemetry: dev/1/temp QoS 1 {\"temp\":70}"), "{said}");
-    assert!(said.contains("  celsius: onward\n    dev/1/temp QoS 1 {\"temp\":21.1}\n"), "{said}");
+    assert!(said.contains("  celsius: 1 output: onward\n    dev/1/temp QoS 1 {\"temp\":21.1}\n"), "{said}");
     let output = failed.wait_with_output().unwrap();
     let way: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(output.status.success() && way["ending"]["how"] == "parked", "{way}");

@@ -159,7 +159,8 @@ fn the_terminal_prints_each_step_with_its_time() {
     });
     let said = told(people);
     assert!(said.contains(" home: dev/1/other QoS 1 1\n") && said.contains(" ms  received, for backup\n"), "{said}");
-    assert!(said.contains(" ms  acknowledged by cloud, its member cloud1\n"), "{said}");
+    assert!(said.contains("  route `backup`\n") && said.contains("    to `cloud`\n"), "{said}");
+    assert!(said.contains(" ms      acknowledged by its member cloud1\n"), "{said}");
     let journey: Value = serde_json::from_str(&told(programs)).unwrap();
     assert_eq!((&journey["complete"], &journey["came"].get("payload")), (&json!(true), &None));
 }

@@ -23,7 +23,7 @@ fn text<'a>(version: &'a Value, key: &str) -> &'a str {
 }
 
 /// The same component under another digest: with a section that nobody reads (Component Model, Binary.md, `custom`).
-fn marked(component: &[u8], with: u8) -> Vec<u8> {
+pub(super) fn marked(component: &[u8], with: u8) -> Vec<u8> {
     [component, &[0, 3, 1, b'x', with]].concat()
 }
 

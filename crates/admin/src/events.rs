@@ -42,6 +42,8 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("reloaded", "a configuration, or a plugin, is in force"),
     ("reload_refused", "it is not, and why; one for each reason"),
     ("rolled_back", "an earlier version of a plugin runs again"),
+    ("state_migrated", "what a plugin remembers is of another version, as the plugin that came reads it"),
+    ("state_restored", "what a plugin remembers is again as an earlier version has left it"),
     ("candidate_promoted", "what was tried beside a plugin runs in its place"),
     ("candidate_abandoned", "and is tried no more"),
     ("rollback_over", "and what the configuration says of it does, which has changed"),

@@ -1,7 +1,7 @@
 //! What plugins' threads count. The rest is in the accounts of the router.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use tidegate_plugin::Fault;
 
 /// A counter that another thread reads.
@@ -66,6 +66,22 @@ pub(crate) struct StageCounters {
     pub(crate) dropped: Shared,
     /// How long it was asked for, in nanoseconds.
     pub(crate) asked_ns: Shared,
+    /// Why the version that was to come cannot have its state.
+    pub(crate) no_state: Words,
+}
+
+/// Words from one thread to another.
+#[derive(Debug, Default)]
+pub(crate) struct Words(Mutex<Option<String>>);
+
+impl Words {
+    pub(crate) fn set(&self, words: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_owned());
+    }
+
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl StageCounters {

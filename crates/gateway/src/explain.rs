@@ -4,6 +4,7 @@ use crate::Error;
 use crate::passage::{Event, Passage, What};
 use crate::plugins::build::{Preparer, allows_control_characters};
 use crate::plugins::{NewStage, Stage};
+use crate::words;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -139,16 +140,13 @@ impl Explanation {
             let says = plugin.unwrap_or_default();
             match what {
                 What::Said(line) => self.say(2, format!("{says} said: {}", harmless(&line))),
-                What::Passed => self.say(2, format!("{says}: onward, unchanged")),
-                What::Made(count) => {
-                    let plural = if count == 1 { "" } else { "s" };
-                    self.say(2, format!("{says}: {count} output{plural}"));
-                }
+                What::Passed => self.say(2, format!("{says}: {}", words::PASSED)),
+                What::Made(count) => self.say(2, format!("{says}: {}", words::outputs(count))),
                 What::Onward(message) => self.say(3, format!("onward, {}", describe(&message))),
                 What::Sent { target, message } => {
                     self.target(config, route, &target, &message, if by_plugin { 3 } else { 2 });
                 }
-                What::Dropped(reason) => self.say(2, format!("{says}: dropped, \"{reason}\"")),
+                What::Dropped(reason) => self.say(2, format!("{says}: {}", words::dropped(&reason))),
                 What::Failed(how, reason) => self.failed(route, &says, how, &reason),
                 What::Silent => self.say(2, format!("{says}: no answer, which is a bug")),
                 What::Renamed { before, after } => self.renamed(&before, &after),
@@ -164,7 +162,7 @@ impl Explanation {
             config::OnFailure::Pass => "it would go onward as it came",
             config::OnFailure::Block => "the route would wait and ask again",
         };
-        self.say(2, format!("{says}: {how}, \"{reason}\"; {then}"));
+        self.say(2, format!("{says}: {}; {then}", words::failed(how, reason)));
     }
 
     fn renamed(&mut self, before: &Message, after: &Message) {

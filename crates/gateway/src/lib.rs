@@ -65,6 +65,7 @@ mod users;
 mod versions;
 mod waiting;
 mod watch;
+mod words;
 
 pub use collector::{Collector, Exported};
 pub use compare::{Comparison, compare, running_key};
@@ -90,6 +91,7 @@ pub use snapshot::{
     RouteSnapshot, SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::{Looking, Tapping, Tracing};
+pub use tidegate_plugin::is_own_key as is_own_state_key;
 pub use tidegate_router::{
     Account, Dropped, Ending, Histogram, Journey, Only, Outcome, PARKED_FOR_TARGET, ReplayError, Said, Sampling, Shown,
     Step, TraceContext, Wanted, Way, What,

@@ -6,6 +6,7 @@ use crate::snapshot::LinkSnapshot;
 use crate::waiting::{self, Redirect, RedirectError};
 use std::collections::BTreeMap;
 use std::time::Instant;
+use tidegate_plugin::is_own_key;
 use tidegate_router::{Dropped, ReplayError};
 use tidegate_spool::Parked;
 
@@ -93,6 +94,7 @@ impl Gateway {
         let spool = path.router.spool();
         let state = |plugin: String| {
             let keys = spool.plugin_state(&plugin).into_iter().flatten();
+            let keys = keys.filter(|(key, _)| !is_own_key(key));
             let keys = keys.map(|(key, value)| (key.clone(), value.to_vec())).collect();
             (plugin, keys)
         };

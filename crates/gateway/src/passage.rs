@@ -4,10 +4,11 @@
 
 use crate::plugins::Stage;
 use crate::plugins::build::version;
+use crate::words;
 use bytes::BytesMut;
 use tidegate_config as config;
 use tidegate_message::Message;
-use tidegate_plugin::{Destination, Fault, Input, Outcome, Output, run_here};
+use tidegate_plugin::{Destination, Input, Outcome, Output, run_here};
 use tidegate_router::Shape;
 
 /// What happens on the way.
@@ -115,8 +116,9 @@ impl Passage<'_> {
         let mut outcomes = Vec::with_capacity(1);
         run_here(self.stages[at].instance.handle(self.route.from.name(), &[input], &mut outcomes));
         let plugin = self.says(at);
-        let failed = |how, why: String| What::Failed(how, why);
-        let failure = match outcomes.pop() {
+        let outcome = outcomes.pop();
+        let not_decided = outcome.as_ref().and_then(words::not_decided);
+        let failure = match outcome {
             Some(Outcome::Pass) => {
                 self.tell(Some(plugin), What::Passed);
                 return vec![message];
@@ -127,10 +129,7 @@ impl Passage<'_> {
                 return self.made(at, plugin, made);
             }
             Some(Outcome::Drop(reason)) => What::Dropped(reason.to_string()),
-            Some(Outcome::Reject(reason)) => failed("rejected", reason.to_string()),
-            Some(Outcome::Retry(reason)) => failed("wants to be asked again", reason.to_string()),
-            Some(Outcome::Fault(fault)) => failed("failed", Fault::to_string(&fault)),
-            None => What::Silent,
+            Some(_) | None => not_decided.map_or(What::Silent, |(how, why)| What::Failed(how, why)),
         };
         let goes_on = matches!(failure, What::Failed(..)) && self.route.on_failure == config::OnFailure::Pass;
         self.tell(Some(plugin), failure);

@@ -164,7 +164,7 @@ fn wrong(error: tidegate_plugin::Error) -> Wrong {
     match error {
         Error::Compile(_) => Wrong::Path(words, "build it for wasm32-wasip2, or correct the path"),
         Error::WrongWorld(_) => Wrong::Path(words, "build it with the contract of this gateway"),
-        Error::Start(_) => Wrong::Path(words, "mend the plugin, or give it more in its `limits`"),
+        Error::Start(_) | Error::State(_) => Wrong::Path(words, "mend the plugin, or give it more in its `limits`"),
         Error::Ungranted { .. } => Wrong::Key("grants", words),
         Error::Limits { .. } => Wrong::Key("limits", words + "; raise it"),
         // It names no key.

@@ -18,6 +18,8 @@
 //! | `fold` | what becomes of each message: pure, without thread, clock or Wasm |
 //! | `rerun` | a route's plugins on messages of a recording |
 //! | `worker` | takes, ticks, waits, hands back; its thread |
+//! | `migration` | what a plugin remembers, brought to another version |
+//! | `instances` | a plugin's instances, one for each worker |
 //! | `mailbox` | the way in and the way out; who decides where |
 
 pub(crate) mod build;
@@ -27,7 +29,9 @@ mod chain;
 pub(crate) mod compile;
 mod crew;
 mod fold;
+mod instances;
 mod mailbox;
+mod migration;
 mod rerun;
 mod shadow;
 mod stage;

@@ -8,12 +8,14 @@ mod candidate;
 mod details;
 mod kept;
 mod probation;
+mod states;
 
 pub use candidate::CandidateError;
 pub use details::{PluginDetails, PluginVersion};
 
 pub use kept::{Came, Did};
 pub(crate) use kept::{component, save};
+pub(crate) use states::States;
 
 use crate::counters::StageCounters;
 use crate::plugins::build::{PluginInfo, candidate_of, short};

@@ -3,6 +3,7 @@
 
 mod functions;
 pub(crate) mod messaging;
+pub(crate) mod migration;
 mod v0;
 mod v1;
 

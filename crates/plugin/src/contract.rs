@@ -14,6 +14,16 @@ pub(crate) mod v1 {
     });
 }
 
+/// What 1.1 adds, `wit/migration/migration.wit`.
+pub(crate) mod migration {
+    wasmtime::component::bindgen!({
+        path: "../../wit/migration",
+        inline: "package tidegate:host; world only-migration { export tidegate:gateway/migration@1.1.0; }",
+        world: "tidegate:host/only-migration",
+        exports: { default: async },
+    });
+}
+
 /// What is served of `wasi:messaging`.
 pub(crate) mod messaging {
     wasmtime::component::bindgen!({

@@ -6,7 +6,7 @@ use crate::log::{Level, Line, PluginLog};
 use crate::messaging::Messaging;
 use crate::outcome::Fault;
 use crate::spec::Spec;
-use crate::state::{Overlay, StateStore, Write};
+use crate::state::{Overlay, StateStore, Write, is_own_key};
 use crate::thread::{is_borrowed, leave_borrowed};
 use crate::ticker::ticks;
 use crate::wasi::Wasi;
@@ -30,6 +30,8 @@ pub(crate) struct Guest {
     pub(crate) limits: Limits,
     log: Arc<PluginLog>,
     state: StateStore,
+    /// Of the state when this guest began.
+    epoch: u64,
     pub(crate) overlay: Overlay,
     /// What calls that returned have written, for the owner to make durable, and what stood there before.
     pub(crate) written: Vec<(Write, Option<Vec<u8>>)>,
@@ -62,12 +64,13 @@ fn thread_cpu() -> Duration {
 pub(crate) struct Stop(pub(crate) Fault);
 
 impl Guest {
-    pub(crate) fn new(spec: &Spec, log: Arc<PluginLog>) -> Self {
+    pub(crate) fn new(spec: &Spec, state: &StateStore, log: Arc<PluginLog>) -> Self {
         Self {
             deadline: spec.limits.deadline,
             limits: spec.limits.clone(),
             log,
-            state: spec.state.clone(),
+            state: state.clone(),
+            epoch: state.epoch(),
             overlay: Overlay::default(),
             written: Vec::new(),
             wasi: Wasi::new(spec.replays),
@@ -106,8 +109,14 @@ impl Guest {
     }
 
     /// The call returned: what it wrote becomes visible.
-    pub(crate) fn commit(&mut self) {
-        self.overlay.commit(&self.state, &mut self.written);
+    ///
+    /// # Errors
+    /// The state is that of another version by now: nothing was written.
+    pub(crate) fn commit(&mut self) -> Result<(), Fault> {
+        match self.overlay.commit(&self.state, self.epoch, &mut self.written) {
+            true => Ok(()),
+            false => Err(Fault::Trap("what it remembers is of another version by now".to_owned())),
+        }
     }
 
     /// Linear memory in use, in bytes.
@@ -288,7 +297,7 @@ impl v1::tidegate::gateway::log::Host for Guest {
 
 impl v1::tidegate::gateway::state::Host for Guest {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<Vec<u8>>> {
-        Ok(self.overlay.get(&self.state, &key))
+        Ok(if is_own_key(&key) { None } else { self.overlay.get(&self.state, &key) })
     }
 
     fn set(&mut self, key: String, value: Vec<u8>) -> wasmtime::Result<()> {
@@ -341,6 +350,11 @@ impl v0::tidegate::gateway::state::Host for Guest {
 
 impl Guest {
     fn write(&mut self, key: String, value: Option<Vec<u8>>) -> wasmtime::Result<()> {
+        if is_own_key(&key) {
+            return Err(stop(Fault::Trap(
+                "a key of its state begins with U+0000; those are the gateway's own".to_owned(),
+            )));
+        }
         let limit_bytes = self.limits.state_bytes;
         match self.overlay.set(&self.state, limit_bytes, key, value) {
             true => Ok(()),

@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::outcome::{Fault, Outcome, Output};
 use crate::plugin::Plugin;
 use crate::state::Write;
-use crate::thread::{is_borrowed, leave_borrowed};
+use crate::thread::{is_borrowed, leave_borrowed, run_here};
 use crate::ticker::{Running, ticks};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -128,10 +128,10 @@ pub(crate) fn begin<'a>(host: &'a Host, store: &mut Store<Guest>, deadline: Dura
 }
 
 impl Instance {
-    pub(crate) fn new(plugin: Plugin, live: Live) -> Self {
+    pub(crate) fn new(plugin: Plugin, live: Option<Live>) -> Self {
         Self {
             plugin,
-            live: Some(live),
+            live,
             batch: MAX_BATCH_MESSAGES,
             stats: Stats::default(),
             lost: Duration::ZERO,
@@ -211,6 +211,13 @@ impl Instance {
         };
         let list = self.call(0, ask).await?;
         Ok(decide::outputs(self.plugin.spec(), &mut self.topics, None, list)?.into_vec())
+    }
+
+    /// Begins now, if it is one that begins later: its first call does not have to. What is wrong with it the first call says.
+    pub fn begin(&mut self) {
+        if self.live.is_none() && self.stats.calls == 0 {
+            self.live = run_here(self.plugin.start()).ok();
+        }
     }
 
     /// What this instance did so far.
@@ -328,17 +335,19 @@ impl Instance {
         let answer = ask(&mut live).await;
         drop(running);
         let took = live.store.data().elapsed();
-        let answer = answer.map_err(|error| live.store.data_mut().fault(&error));
+        let answer = match answer {
+            Ok(Ok(answer)) => live.store.data_mut().commit().map(|()| answer),
+            Ok(Err(fault)) => Err(fault),
+            Err(error) => Err(live.store.data_mut().fault(&error)),
+        };
         live.store.data_mut().say().await;
         self.stats.calls += 1;
         self.stats.messages += messages as u64;
         self.stats.busy += took;
         let fault = match answer {
-            Ok(Ok(answer)) => {
+            Ok(answer) => {
                 self.pace(messages, took);
-                let guest = live.store.data_mut();
-                guest.commit();
-                self.written.append(&mut guest.written);
+                self.written.append(&mut live.store.data_mut().written);
                 live.fresh = false;
                 match live.check_memory(before_bytes, self.plugin.spec().limits.memory_bytes) {
                     Ok(()) => self.live = Some(live),
@@ -346,7 +355,6 @@ impl Instance {
                 }
                 return Ok(answer);
             }
-            Ok(Err(fault)) => fault,
             Err(fault) => fault,
         };
         self.stats.failed_calls += 1;

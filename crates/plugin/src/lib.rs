@@ -48,7 +48,7 @@ pub use instance::{Input, Instance, MAX_BATCH_MESSAGES, Stats};
 pub use outcome::{Destination, Fault, Outcome, Output, Outputs};
 pub use plugin::Plugin;
 pub use spec::Spec;
-pub use state::{StateStore, Write};
+pub use state::{STATE_VERSION_KEY, StateStore, Write, is_own_key};
 pub use thread::{leave_borrowed, poll_briefly, run_here};
 pub use tidegate_config::{Grants, Limits, StateGrant};
 
@@ -91,6 +91,9 @@ pub enum Error {
     /// It failed while it was instantiated or configured.
     #[error("it failed while it started: {0}")]
     Start(#[source] Fault),
+    /// What it remembers cannot be brought to its version.
+    #[error("its state cannot be brought to its version: {0}")]
+    State(String),
     /// It refuses its configuration.
     #[error("it refuses its configuration{}", Diagnostics(.0))]
     Configure(Vec<Diagnostic>),

@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_outside_of_handle() {
         let log = std::sync::Arc::new(PluginLog::new("tested".into(), 1, false));
-        let mut guest = Guest::new(&Spec::new("tested"), log);
+        let mut guest = Guest::new(&Spec::new("tested"), &crate::StateStore::new(), log);
         let made = HostMessage::new(&mut guest, b"early".to_vec()).unwrap();
         let client = guest.connect(ONWARD.to_owned()).unwrap().unwrap();
         let said = guest.send(client, "site/a".into(), made).unwrap();

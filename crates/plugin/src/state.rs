@@ -22,6 +22,16 @@ struct Entries {
     map: BTreeMap<String, Vec<u8>>,
     /// Keys and values together.
     bytes: usize,
+    /// How often it was brought to another version. What began with an earlier one writes nothing any more.
+    epoch: u64,
+}
+
+/// Where the version of a state stands.
+pub const STATE_VERSION_KEY: &str = "\0version";
+
+/// Whether a key of a state is the gateway's own, such as [`STATE_VERSION_KEY`]: a plugin neither sees nor writes it.
+pub fn is_own_key(key: &str) -> bool {
+    key.starts_with('\0')
 }
 
 impl Entries {
@@ -48,7 +58,7 @@ impl StateStore {
     /// A state as it was written down.
     pub fn restored(map: BTreeMap<String, Vec<u8>>) -> Self {
         let bytes = map.iter().map(|(key, value)| key.len() + value.len()).sum();
-        Self { inner: Arc::new(Mutex::new(Entries { map, bytes })) }
+        Self { inner: Arc::new(Mutex::new(Entries { map, bytes, epoch: 0 })) }
     }
 
     /// All of it, as of the last call that returned.
@@ -56,9 +66,38 @@ impl StateStore {
         self.lock().map.clone()
     }
 
-    /// How many keys there are.
+    /// How many keys there are of the plugin's.
     pub fn len(&self) -> usize {
-        self.lock().map.len()
+        let entries = self.lock();
+        entries.map.len() - usize::from(entries.map.contains_key(STATE_VERSION_KEY))
+    }
+
+    /// Which version of its plugin's state this is, if the plugin has said one.
+    pub fn version(&self) -> Option<String> {
+        self.get(STATE_VERSION_KEY).and_then(|version| String::from_utf8(version).ok())
+    }
+
+    /// Makes it what it was at another time, version included; what is to be written for that. Guests that began before write
+    /// nothing into it any more.
+    pub fn replace(&self, map: BTreeMap<String, Vec<u8>>) -> Vec<Write> {
+        let mut entries = self.lock();
+        let gone: Vec<String> = entries.map.keys().filter(|key| !map.contains_key(*key)).cloned().collect();
+        let deleted = gone.into_iter().map(|key| (key, None));
+        let writes: Vec<Write> = deleted.chain(map.into_iter().map(|(key, value)| (key, Some(value)))).collect();
+        for (key, value) in &writes {
+            entries.put(key, value.clone());
+        }
+        entries.epoch += 1;
+        writes
+    }
+
+    /// Guests that began with it so far write nothing into it any more.
+    pub(crate) fn supersede(&self) {
+        self.lock().epoch += 1;
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lock().epoch
     }
 
     /// True when nothing is held.
@@ -76,13 +115,19 @@ impl StateStore {
         self.lock().map.get(key).cloned()
     }
 
-    /// Makes what a call wrote visible, all at once, and files it in `written`, each with what stood there before.
-    fn apply(&self, overlay: &mut Overlay, written: &mut Vec<(Write, Option<Vec<u8>>)>) {
+    /// Makes what a call wrote visible, all at once, and files it in `written`, each with what stood there before. False, and
+    /// nothing is written, if the state was brought to another version since `epoch`.
+    fn apply(&self, overlay: &mut Overlay, epoch: u64, written: &mut Vec<(Write, Option<Vec<u8>>)>) -> bool {
         let mut entries = self.lock();
+        if entries.epoch != epoch {
+            overlay.writes.clear();
+            return false;
+        }
         while let Some((key, value)) = overlay.writes.pop_first() {
             let before = entries.put(&key, value.clone());
             written.push(((key, value), before));
         }
+        true
     }
 
     /// Takes back what [`Self::apply`] has made visible. What somebody else has written over meanwhile stays.
@@ -113,6 +158,11 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
+    /// What is written is of this version, and the first of it.
+    pub(crate) fn say_version(&mut self, version: &str) {
+        self.writes.insert(STATE_VERSION_KEY.to_owned(), Some(version.as_bytes().to_vec()));
+    }
+
     pub(crate) fn get(&self, store: &StateStore, key: &str) -> Option<Vec<u8>> {
         match self.writes.get(key) {
             Some(written) => written.clone(),
@@ -148,15 +198,20 @@ impl Overlay {
         };
         let written = self.writes.iter().filter(|(key, value)| value.is_some() && key.starts_with(prefix));
         keys.extend(written.map(|(key, _)| key.clone()));
+        keys.retain(|key| !is_own_key(key));
         keys.sort_unstable();
         keys
     }
 
-    pub(crate) fn commit(&mut self, store: &StateStore, written: &mut Vec<(Write, Option<Vec<u8>>)>) {
-        if !self.writes.is_empty() {
-            store.apply(self, written);
-        }
+    /// False, and nothing is written, if the state was brought to another version since `epoch`.
+    pub(crate) fn commit(
+        &mut self,
+        store: &StateStore,
+        epoch: u64,
+        written: &mut Vec<(Write, Option<Vec<u8>>)>,
+    ) -> bool {
         self.grows = 0;
+        self.writes.is_empty() || store.apply(self, epoch, written)
     }
 }
 
@@ -171,12 +226,12 @@ mod tests {
         for (key, value) in [("a", Some(vec![9; 9])), ("b", None), ("c", Some(vec![3])), ("d", Some(vec![4]))] {
             assert!(call.set(&store, 100, key.into(), value));
         }
-        call.commit(&store, &mut written);
+        assert!(call.commit(&store, 0, &mut written));
         assert!(call.set(&store, 100, "a".into(), Some(vec![8])));
-        call.commit(&store, &mut written);
+        assert!(call.commit(&store, 0, &mut written));
         let mut other = Overlay::default();
         assert!(other.set(&store, 100, "d".into(), Some(vec![7, 7])));
-        other.commit(&store, &mut Vec::new());
+        assert!(other.commit(&store, 0, &mut Vec::new()));
         store.take_back(written.into_iter());
         let left = [("a", vec![1]), ("b", vec![2]), ("d", vec![7, 7])].map(|(key, value)| (key.to_owned(), value));
         assert_eq!(store.snapshot(), left.into());
@@ -192,7 +247,7 @@ mod tests {
         assert_eq!(call.get(&store, "a/1"), Some(vec![1]));
         assert!(store.is_empty());
         let mut written = Vec::new();
-        call.commit(&store, &mut written);
+        assert!(call.commit(&store, 0, &mut written));
         assert_eq!((store.len(), store.bytes()), (3, 10));
         let map = written.into_iter().filter_map(|((key, value), _)| Some((key, value?))).collect();
         let again = StateStore::restored(map);
@@ -203,7 +258,7 @@ mod tests {
         assert!(call.set(&store, 100, "a/3".into(), Some(vec![])));
         assert_eq!(call.keys(&store, "a/"), ["a/2", "a/3"]);
         assert_eq!(store.get("a/1"), Some(vec![1]));
-        call.commit(&store, &mut Vec::new());
+        assert!(call.commit(&store, 0, &mut Vec::new()));
         assert_eq!((store.get("a/1"), store.len(), store.bytes()), (None, 3, 9));
     }
 
@@ -221,11 +276,33 @@ mod tests {
         let (store, mut call) = (StateStore::new(), Overlay::default());
         assert!(call.set(&store, 10, "k".into(), Some(vec![0; 9])));
         assert!(!call.set(&store, 10, "l".into(), Some(vec![])));
-        call.commit(&store, &mut Vec::new());
+        assert!(call.commit(&store, 0, &mut Vec::new()));
         assert!(!call.set(&store, 10, "k".into(), Some(vec![0; 10])));
         assert!(call.set(&store, 10, "k".into(), Some(vec![0; 3])));
         assert!(call.set(&store, 10, "l".into(), Some(vec![0; 5])));
-        call.commit(&store, &mut Vec::new());
+        assert!(call.commit(&store, 0, &mut Vec::new()));
         assert_eq!(store.bytes(), 10);
+    }
+
+    #[test]
+    fn what_began_before_another_version_writes_nothing_into_it() {
+        let entry = |key: &str, value: u8| (key.to_owned(), vec![value]);
+        let store = StateStore::restored([entry("a", 1), entry("b", 2)].into());
+        let (mut old, mut written) = (Overlay::default(), Vec::new());
+        assert!(old.set(&store, 100, "a".into(), Some(vec![9])));
+        let epoch = store.epoch();
+        let mut call = Overlay::default();
+        call.say_version("2");
+        assert!(call.commit(&store, epoch, &mut written));
+        assert_eq!((store.version().as_deref(), store.len()), (Some("2"), 2), "it is no key of the plugin's");
+        assert_eq!(Overlay::default().keys(&store, ""), ["a", "b"]);
+        assert_eq!(Overlay::default().keys(&store, "\0"), [""; 0]);
+        let writes = store.replace([entry("b", 3), entry("c", 4)].into());
+        let deleted = |key: &str| (key.to_owned(), None);
+        let set = |key: &str, value: u8| (key.to_owned(), Some(vec![value]));
+        assert_eq!(writes, [deleted(STATE_VERSION_KEY), deleted("a"), set("b", 3), set("c", 4)]);
+        assert!(!old.commit(&store, epoch, &mut written));
+        assert_eq!((store.snapshot(), store.version()), ([entry("b", 3), entry("c", 4)].into(), None));
+        assert!(old.commit(&store, epoch, &mut written), "there is nothing left to write");
     }
 }

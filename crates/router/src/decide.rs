@@ -62,6 +62,19 @@ pub enum Decided {
     Parcel(Parcel, Verdict),
     /// A message that a plugin made on a tick, as the plugins behind it have decided.
     Tick(Parcel, Verdict),
+    /// Alone in its batch: what a plugin remembers is of another version from here on.
+    Moved(Moved),
+}
+
+/// What a plugin remembers, brought to another version.
+#[derive(Debug)]
+pub struct Moved {
+    /// Whose it is.
+    pub plugin: Arc<str>,
+    /// What is written for that.
+    pub writes: Vec<Written>,
+    /// All routes that it is in. Nothing of them is decided elsewhere at this moment.
+    pub routes: Vec<RouteId>,
 }
 
 impl<A: Ack, S: Sessions> Router<A, S> {
@@ -69,10 +82,16 @@ impl<A: Ack, S: Sessions> Router<A, S> {
     /// at all.
     pub fn decided(&mut self, at: RouteId, mut batch: Vec<Decided>, now: Moment) {
         self.trace.look();
+        if let [Decided::Moved(_)] = &batch[..] {
+            if let Some(Decided::Moved(moved)) = batch.pop() {
+                self.state_moved(at, moved);
+            }
+            return;
+        }
         let draft = self.begin_draft(at, &mut batch);
         for one in batch {
             match one {
-                Decided::Remember(..) => {}
+                Decided::Remember(..) | Decided::Moved(_) => {}
                 Decided::Parcel(parcel, verdict) => {
                     self.left_plugins(at);
                     let part = Part { route: at, debt: parcel.debt, draft, received_us: parcel.received_us };
@@ -102,15 +121,27 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         let mut state = Vec::new();
         for one in batch.iter_mut() {
             if let Decided::Remember(plugin, writes) = one {
-                let plugin = self.spool.name(NameKind::Plugin, plugin);
-                state.extend(writes.drain(..).map(|(key, value)| StateWrite { plugin, key, value }));
+                state.extend(self.state_writes(plugin, std::mem::take(writes)));
             }
         }
         let debts = batch.iter().filter_map(|one| match one {
             Decided::Parcel(parcel, _) => parcel.debt,
-            Decided::Remember(..) | Decided::Tick(..) => None,
+            Decided::Remember(..) | Decided::Moved(_) | Decided::Tick(..) => None,
         });
         Some(self.open_draft(at, state, debts.collect()))
+    }
+
+    fn state_writes(&mut self, plugin: &str, writes: Vec<Written>) -> impl Iterator<Item = StateWrite> + use<A, S> {
+        let plugin = self.spool.name(NameKind::Plugin, plugin);
+        writes.into_iter().map(move |(key, value)| StateWrite { plugin, key, value })
+    }
+
+    /// In one record with all that its routes have decided so far and that is not written yet, and before what they decide from here on.
+    fn state_moved(&mut self, at: RouteId, Moved { plugin, writes, routes }: Moved) {
+        let state = self.state_writes(&plugin, writes).collect();
+        let draft = self.open_draft(at, state, Vec::new());
+        self.stand_behind(draft, &routes);
+        self.end_draft(draft);
     }
 
     fn left_plugins(&mut self, at: RouteId) {

@@ -124,6 +124,27 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         }
     }
 
+    /// A draft is one with all that wait in the lines of these routes, and whatever they decide later stands behind it.
+    pub(crate) fn stand_behind(&mut self, id: DraftId, routes: &[RouteId]) {
+        for route in routes {
+            let line = &mut self.routes[route.at()].drafts;
+            if !line.contains(&id) {
+                line.push_back(id);
+            }
+            let waiting: Vec<DraftId> = line.iter().copied().filter(|other| *other != id).collect();
+            if let Some(draft) = self.drafts.waiting.get_mut(&id) {
+                draft.routes.push(*route);
+                draft.routes.sort_unstable();
+                draft.routes.dedup();
+            }
+            for other in waiting {
+                self.merge(other, id);
+            }
+        }
+        self.untangle(id);
+        self.sort(id);
+    }
+
     /// Makes one of all drafts that would wait for each other for ever: those before this one in the line of a route that
     /// are behind it in another's, by whatever way round.
     fn untangle(&mut self, id: DraftId) {

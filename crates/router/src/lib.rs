@@ -95,7 +95,7 @@ pub use account::{Account, DropReason, Histogram};
 pub use audience::Audience;
 pub use broker::Broker;
 pub use debt::Ack;
-pub use decide::{Decided, Parking, To, Verdict, Written};
+pub use decide::{Decided, Moved, Parking, To, Verdict, Written};
 pub use drops::Dropped;
 pub use exactly_once::Sent;
 pub use give_up::MoveError;

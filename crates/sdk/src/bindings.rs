@@ -28,6 +28,18 @@ pub mod timed {
     });
 }
 
+/// The migration alone.
+pub mod migrating {
+    wit_bindgen::generate!({
+        path: "../../wit/migration",
+        inline: "package tidegate:sdk; world only-migration { export tidegate:gateway/migration@1.1.0; }",
+        world: "tidegate:sdk/only-migration",
+        pub_export_macro: true,
+        export_macro_name: "export_migration",
+        runtime_path: "::tidegate_sdk::wit_bindgen::rt",
+    });
+}
+
 /// The packed call alone.
 pub mod packed {
     wit_bindgen::generate!({

@@ -2,6 +2,7 @@
 
 use crate::{Diagnostic, Plugin};
 use serde::{Deserialize, Deserializer, de};
+use std::fmt;
 
 /// What is wrong with a configuration, each at its path such as `thresholds[2].max`.
 #[derive(Debug, Default)]
@@ -41,18 +42,32 @@ impl Problems {
     }
 }
 
-/// Reads the JSON and configures the plugin. A plugin without a `config` table sees an empty one.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (nth, Diagnostic { at, message }) in self.0.iter().enumerate() {
+            let (before, between) = (if nth == 0 { "" } else { "; " }, if at.is_empty() { "" } else { ": " });
+            write!(f, "{before}{at}{between}{message}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the JSON and configures the plugin.
 pub(crate) fn build<P: Plugin>(json: &str) -> Result<P, Problems> {
+    P::configure(read::<P>(json)?)
+}
+
+/// Reads the JSON. A plugin without a `config` table sees an empty one.
+pub(crate) fn read<P: Plugin>(json: &str) -> Result<P::Config, Problems> {
     let json = if json.trim().is_empty() { "{}" } else { json };
     let mut reader = serde_json::Deserializer::from_str(json);
-    let config = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let at = match error.path().to_string() {
             path if path == "." => String::new(),
             path => path,
         };
         Problems::one(at, without_position(&error.inner().to_string()))
-    })?;
-    P::configure(config)
+    })
 }
 
 /// The position in the JSON means nothing to somebody who wrote TOML.

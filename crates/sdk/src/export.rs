@@ -1,8 +1,9 @@
 //! What stands between the generated exports and a [`Plugin`]; used by [`plugin!`](crate::plugin) alone.
 
+use crate::bindings::migrating::exports::tidegate::gateway::migration::Migrated;
 use crate::bindings::tidegate::gateway::types as wit;
 use crate::packed::{Messages, Results};
-use crate::{Decision, Failure, Message, Output, Plugin, Timed, config, log};
+use crate::{Decision, Failure, Message, Migrates, Output, Plugin, Timed, config, log};
 
 const NOT_CONFIGURED: &str = "the gateway calls configure before anything else";
 
@@ -44,6 +45,17 @@ pub fn handle_packed<P: Plugin>(slot: &mut Option<P>, source: &str, block: Vec<u
     let mut results = Results::new(messages.size_hint().0);
     messages.for_each(|message| results.push(&plugin.handle(source, message)));
     results.into_block()
+}
+
+/// Brings the state to the version of this plugin.
+pub fn migrate<P: Migrates>(left_by: &str, config: &str) -> Migrated {
+    std::panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+    let left_by = Some(left_by).filter(|version| !version.is_empty());
+    let migrated = match config::read::<P>(config) {
+        Ok(config) => P::migrate(left_by, config),
+        Err(problems) => Err(problems.to_string()),
+    };
+    migrated.map_or_else(Migrated::Refused, |()| Migrated::Done)
 }
 
 /// What the timer sends.

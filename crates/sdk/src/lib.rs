@@ -33,7 +33,7 @@
 //! ```
 //!
 //! A plugin that acts on time also implements [`Timed`] and says `plugin!(Alarm, timer)`. One that must remember
-//! across restarts uses [`state`]. What is kept in the plugin's own fields is lost when it traps or is replaced.
+//! across restarts uses [`state`], and [`Migrates`] once what it remembers has another shape. What is kept in the plugin's own fields is lost when it traps or is replaced.
 //!
 //! The same code runs natively: `Alarm::configure` and `Alarm::handle` are ordinary functions, and [`testing`] gives
 //! them a configuration as JSON. So `cargo test` needs no WebAssembly.
@@ -104,13 +104,39 @@ pub trait Timed: Plugin {
     fn tick(&mut self, now_ms: u64) -> Vec<Output>;
 }
 
-/// Makes a component of a type that implements [`Plugin`]; with `, timer`, of one that implements [`Timed`] too.
+/// Remembers in another way than an earlier version of it did, and brings what that one has left to its own.
+///
+/// Without it whoever changes what is in the [`state`] must read both.
+pub trait Migrates: Plugin {
+    /// Which version of the state this plugin reads and writes: any text but the empty one, such as `"2"`. Another one whenever
+    /// an earlier version could not read it.
+    const STATE_VERSION: &'static str;
+
+    /// Called before anything else where another version has left the state: `None` is one that says nothing of it. Reads what
+    /// that one wrote, and writes what this one reads, by [`state`]. It takes effect whole, or not at all. It is called on a copy
+    /// first, so more than once.
+    ///
+    /// # Errors
+    /// Why it cannot: the version before keeps running, and the state stays as it was.
+    fn migrate(left_by: Option<&str>, config: Self::Config) -> Result<(), String>;
+}
+
+/// Makes a component of a type that implements [`Plugin`]; with `, timer`, of one that implements [`Timed`] too, with `, migrates` of
+/// one that implements [`Migrates`], with `, timer, migrates` of one that implements both.
 ///
 /// Once in a crate, whose `Cargo.toml` says `crate-type = ["cdylib"]` (and `"rlib"` for tests in other files).
 #[macro_export]
 macro_rules! plugin {
     ($plugin:ty) => {
         $crate::__plugin_handler!($plugin);
+    };
+    ($plugin:ty, migrates) => {
+        $crate::__plugin_handler!($plugin);
+        $crate::__plugin_migrates!($plugin);
+    };
+    ($plugin:ty, timer, migrates) => {
+        $crate::plugin!($plugin, timer);
+        $crate::__plugin_migrates!($plugin);
     };
     ($plugin:ty, timer) => {
         $crate::__plugin_handler!($plugin);
@@ -127,6 +153,33 @@ macro_rules! plugin {
             }
 
     $crate::bindings::timed::export_timer!(Timer with_types_in $crate::bindings::timed);
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __plugin_migrates {
+    ($plugin:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            struct Migration;
+
+            impl $crate::bindings::migrating::exports::tidegate::gateway::migration::Guest for Migration {
+                fn state_version() -> ::std::string::String {
+                    <$plugin as $crate::Migrates>::STATE_VERSION.into()
+                }
+
+                fn migrate(
+                    left_by: ::std::string::String,
+                    config: ::std::string::String,
+                ) -> $crate::bindings::migrating::exports::tidegate::gateway::migration::Migrated {
+                    $crate::export::migrate::<$plugin>(&left_by, &config)
+                }
+            }
+
+    $crate::bindings::migrating::export_migration!(Migration with_types_in $crate::bindings::migrating);
         };
     };
 }

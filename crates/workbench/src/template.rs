@@ -8,6 +8,7 @@ use tidegate_config::is_name;
 include!(concat!(env!("OUT_DIR"), "/files.rs"));
 
 const CONTRACT: &str = include_str!("../../../wit/gateway.wit");
+const MIGRATION: &str = include_str!("../../../wit/migration/migration.wit");
 
 /// What a language's folder is made of, and the memory that its samples try it with.
 const fn parts(language: Language) -> (&'static [&'static str], &'static str) {
@@ -69,10 +70,11 @@ fn files(plugin: &str, language: Language) -> impl Iterator<Item = (String, Stri
     let plugin = plugin.to_owned();
     let files =
         FILES.iter().filter(move |(template, _, _)| parts.contains(template)).map(|(_, path, text)| (*path, *text));
-    files.chain([("wit/gateway.wit", CONTRACT)]).map(move |(path, text)| {
+    let contract = [("wit/gateway.wit", CONTRACT), ("wit/migration/migration.wit", MIGRATION)];
+    files.chain(contract).map(move |(path, text)| {
         let text = match path {
             // The same source, at another place.
-            "sdk/src/bindings.rs" => text.replace("\"../../wit\"", "\"../wit\""),
+            "sdk/src/bindings.rs" => text.replace("\"../../wit", "\"../wit"),
             _ if ["sdk/", "wit/", "contract/"].iter().any(|of_ours| path.starts_with(of_ours)) => text.to_owned(),
             _ => text.replace("NAME", &plugin).replace("MEMORY", memory),
         };

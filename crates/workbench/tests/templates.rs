@@ -21,6 +21,7 @@ fn every_language_has_a_rule_of_a_page_and_the_contract() {
         let project = Project::load(&folder).unwrap();
         assert_eq!(project.language, *language);
         assert_eq!(std::fs::read(folder.join("wit/gateway.wit")).unwrap(), contract);
+        assert!(folder.join("wit/migration/migration.wit").exists());
         let is_rule = |path: &&PathBuf| {
             let name = path.file_name().unwrap().to_str().unwrap();
             name.starts_with("rule.") || path.ends_with("celsius/src/lib.rs") || path.ends_with("rust/src/lib.rs")

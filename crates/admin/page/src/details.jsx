@@ -447,6 +447,7 @@ function PluginDetails({ name, generation, layout }) {
           <p>
             {count(found.state_keys)} keys, {bytes(found.state_bytes)}
             {found.state_keys > found.state.length && `; the first ${found.state.length} are shown`}
+            {found.state_version && `; as its version ${found.state_version} writes it`}
           </p>
         </>
       )}

@@ -18,6 +18,9 @@ pub struct PluginDetails {
     pub state_keys: usize,
     /// How much they hold.
     pub state_bytes: usize,
+    /// Which version of its state this is, if the plugin says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_version: Option<String>,
     /// Another version that is tried beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candidate: Option<Candidate>,
@@ -186,6 +189,7 @@ impl PluginDetails {
             state: found.keys.into_iter().map(|(key, bytes)| StateKey { key, bytes }).collect(),
             state_keys: found.state.0,
             state_bytes: found.state.1,
+            state_version: found.state_version,
             candidate: found.candidate.map(Candidate::of),
         }
     }

@@ -4,6 +4,8 @@ pub(crate) use super::candidate::candidate_of;
 use super::candidate::{Trial, TrialKey, of_candidate};
 use super::chain::{NewStage, Swap};
 use super::compile::{File, compile};
+use super::instances::Instances;
+use super::migration::Migration;
 use super::stage::{NewTrial, Stage};
 use crate::compile_cache;
 use crate::counters::StageCounters;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tidegate_config as config;
 use tidegate_config::Config;
-use tidegate_plugin::{Component, Host, HostConfig, Plugin, Spec, StateStore};
+use tidegate_plugin::{Component, Host, HostConfig, StateStore};
 use tidegate_router::Watched;
 
 /// Whether control characters and non-characters are taken, by the box's own brokers and from plugins.
@@ -68,20 +70,19 @@ pub(crate) struct Prepared {
     pub(crate) changed: Vec<String>,
 }
 
-/// A configured plugin, and the names of the targets it was granted.
-type Built = (tidegate_plugin::Instance, Arc<[Arc<str>]>);
-
 /// Builds plugins; remembers what is worth it from one reload to the next.
 pub(crate) struct Preparer {
     pub(super) host: Host,
     /// Where components that run are kept, by digest.
-    versions: Option<PathBuf>,
+    pub(super) versions: Option<PathBuf>,
     components: HashMap<PathBuf, Compiled>,
     /// What was read for the configuration that is being built: a plugin of many routes is read once.
     pub(super) read: HashMap<String, Result<Component, String>>,
     pub(super) states: HashMap<String, StateStore>,
     /// By plugin.
     pub(super) trials: HashMap<String, Trial>,
+    /// What the configuration that is being built wants of states, by plugin.
+    pub(super) migrations: BTreeMap<String, Migration>,
     counters: HashMap<(String, String), Arc<StageCounters>>,
     /// Messages that somebody looks at.
     pub(crate) watched: Arc<Watched>,
@@ -121,6 +122,7 @@ impl Preparer {
             read: HashMap::new(),
             states,
             trials: HashMap::new(),
+            migrations: BTreeMap::new(),
             counters: HashMap::new(),
             watched: Arc::default(),
             keeps_lines: false,
@@ -148,6 +150,7 @@ impl Preparer {
         let is_late = |name: &String| config.plugins.get(name).is_some_and(|plugin| late.contains(&plugin.path));
         let waits = |route: &config::Route| route.plugins.iter().any(is_late);
         self.read(config, |route| !waits(route));
+        self.migrations.clear();
         let (mut ready, mut wrong) = (Vec::new(), Vec::new());
         for route in &config.routes {
             if waits(route) {
@@ -168,7 +171,11 @@ impl Preparer {
         }
         self.components.retain(|path, _| used.contains(&path.as_path()));
         wrong.dedup();
-        if wrong.is_empty() { Ok(ready) } else { Err(wrong) }
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
+        self.call_meeting(&mut ready);
+        Ok(ready)
     }
 
     /// Plugins that are built from here on begin with this.
@@ -205,7 +212,7 @@ impl Preparer {
     fn route(&mut self, config: &Config, route: &config::Route, before: &[StageKey]) -> Result<Prepared, Vec<String>> {
         let (mut plugins, mut keys) = (Vec::new(), Vec::new());
         let (source, workers): (Arc<str>, _) = (route.from.name().into(), route.workers);
-        let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new() };
+        let swap = || Swap { source: source.clone(), tick: route.tick, stages: Vec::new(), meetings: Vec::new() };
         let mut swaps: Vec<Swap> = std::iter::repeat_with(swap).take(workers.count).collect();
         let (mut changed, mut wrong) = (Vec::new(), Vec::new());
         let allow_control_characters = allows_control_characters(config);
@@ -253,10 +260,25 @@ impl Preparer {
             plugins.push(PluginInfo { name: shared.clone(), digest, counters: counters.clone(), tried, alive });
             let selection = || settings.candidate.as_ref().map(|candidate| candidate.trial.clone());
             let goes_on = kept.is_some_and(|kept| kept.trial == key.trial);
-            let place = (&*route.name, &source);
+            let built = match kept {
+                Some(_) => None,
+                None => match self.instances(name, settings, &component, allow_control_characters, workers.count) {
+                    Ok(built) => Some(built),
+                    Err(error) => {
+                        wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display()));
+                        continue;
+                    }
+                },
+            };
+            let state_version = match &built {
+                Some(built) => built.state_version.clone(),
+                None => self.states.get(name).and_then(StateStore::version),
+            };
+            let place = (&*route.name, &source, workers.count);
             let trials = match &trial {
                 Some(trial) if !goes_on => {
-                    match self.tried_beside(trial, settings, place, allow_control_characters, workers.count) {
+                    match self.tried_beside(trial, settings, place, allow_control_characters, state_version.as_deref())
+                    {
                         Ok(trials) => trials,
                         Err(error) => {
                             wrong.push(of_candidate(name, settings, &error.to_string()));
@@ -267,32 +289,24 @@ impl Preparer {
                 _ => Vec::new(),
             };
             let mut trials = trials.into_iter();
-            if kept.is_some() {
+            let Some(Instances { built, migrates, .. }) = built else {
                 for swap in &mut swaps {
                     let trial = if goes_on { NewTrial::Keep(selection()) } else { NewTrial::Set(trials.next()) };
                     swap.stages.push(NewStage::Keep { name: shared.clone(), on_failure, retry, trial });
                 }
-            } else {
-                let watched = self.watched.clone();
-                let fresh = |(instance, targets): Built| {
-                    let counted = counters.clone();
-                    let stage =
-                        Stage::new(shared.clone(), instance, targets, (on_failure, retry), counted, watched.clone());
-                    let rejects = settings.probation.is_some_and(|probation| probation.rejects);
-                    stage.of_version(Arc::clone(&token)).on_probation(rejects)
-                };
-                match self.instances(name, settings, &component, allow_control_characters, workers.count) {
-                    Ok(built) => {
-                        if let Some(words) = small_memory(&component, &settings.limits) {
-                            tracing::warn!(plugin = %name, "{words}");
-                        }
-                        changed.extend(built.first().map(|(one, _)| format!("{name}@{}", version(one.plugin()))));
-                        for (swap, built) in swaps.iter_mut().zip(built) {
-                            swap.stages.push(NewStage::Fresh(Box::new(fresh(built).with_trial(trials.next()))));
-                        }
-                    }
-                    Err(error) => wrong.push(format!("plugin `{name}`: {}: {error}", settings.path.display())),
-                }
+                keys.push(key);
+                continue;
+            };
+            if let Some(words) = small_memory(&component, &settings.limits) {
+                tracing::warn!(plugin = %name, "{words}");
+            }
+            changed.extend(built.first().map(|(one, _)| format!("{name}@{}", version(one.plugin()))));
+            let rejects = settings.probation.is_some_and(|probation| probation.rejects);
+            for (swap, (instance, targets)) in swaps.iter_mut().zip(built) {
+                let (counted, watched) = (counters.clone(), self.watched.clone());
+                let stage = Stage::new(shared.clone(), instance, targets, (on_failure, retry), counted, watched);
+                let stage = stage.of_version(Arc::clone(&token)).on_probation(rejects).with_trial(trials.next());
+                swap.stages.push(NewStage::Fresh(Box::new(if migrates { stage.with_moved_state() } else { stage })));
             }
             keys.push(key);
         }
@@ -300,23 +314,6 @@ impl Preparer {
             return Err(wrong);
         }
         Ok(Prepared { route: route.name.clone(), swaps, plugins, keys, changed })
-    }
-
-    /// As many instances of a plugin.
-    fn instances(
-        &mut self,
-        name: &str,
-        settings: &config::Plugin,
-        component: &Component,
-        allow_control_characters: bool,
-        count: usize,
-    ) -> Result<Vec<Built>, tidegate_plugin::Error> {
-        let state = self.states.entry(name.to_owned()).or_default().clone();
-        let (keeps_lines, replays) = (self.keeps_lines, self.replays);
-        let spec = Spec { allow_control_characters, keeps_lines, replays, ..Spec::configured(name, settings, state) };
-        let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
-        let plugin = Plugin::new(&self.host, component, spec)?;
-        (0..count).map(|_| Ok((plugin.instantiate()?, targets.clone()))).collect()
     }
 
     /// Reads the components that these routes need, each file once, and compiles side by side those that are not as they were.

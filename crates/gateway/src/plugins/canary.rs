@@ -15,12 +15,14 @@ pub(crate) struct Canary {
     circuit: Circuit,
     /// Which messages are its.
     pub(super) selection: Trial,
+    /// What it remembers is what the one that runs does, and stays.
+    pub(super) shares_state: bool,
     tried: Arc<Tried>,
 }
 
 impl Canary {
-    pub(super) fn new(instance: Instance, selection: Trial, tried: Arc<Tried>) -> Self {
-        Self { instance, circuit: Circuit::default(), selection, tried }
+    pub(super) fn new(instance: Instance, selection: Trial, shares_state: bool, tried: Arc<Tried>) -> Self {
+        Self { instance, circuit: Circuit::default(), selection, shares_state, tried }
     }
 
     pub(super) fn takes(&self, topic: &Topic) -> bool {

@@ -2,6 +2,7 @@
 
 use super::build::Preparer;
 use super::canary::Canary;
+use super::migration::Migration;
 use super::shadow::Room;
 use super::stage::Trying;
 use crate::trial::Tried;
@@ -57,28 +58,43 @@ impl Preparer {
         &mut self,
         trial: &Trial,
         settings: &config::Plugin,
-        (route, source): (&str, &Arc<str>),
+        (route, source, count): (&str, &Arc<str>, usize),
         allow_control_characters: bool,
-        count: usize,
+        state_version: Option<&str>,
     ) -> Result<Vec<Trying>, tidegate_plugin::Error> {
         let Trial { key, tried, room } = trial;
         let name = &*tried.plugin;
         let Some(Ok(component)) = self.read.get(&candidate_of(name)).cloned() else { return Ok(Vec::new()) };
-        let remembered = self.states.entry(name.to_owned()).or_default().snapshot();
+        let remembered = self.states.entry(name.to_owned()).or_default().clone();
         let configured = config::Plugin { config: key.rule.config.clone(), ..settings.clone() };
-        let state = StateStore::restored(remembered);
-        let spec =
-            Spec { allow_control_characters, ..Spec::configured(&format!("{name} candidate"), &configured, state) };
+        let copy = StateStore::restored(remembered.snapshot());
+        let spec = Spec::configured(&format!("{name} candidate"), &configured, copy.clone());
+        let spec = Spec { allow_control_characters, ..spec };
         let targets: Arc<[_]> = spec.grants.targets.iter().map(|name| Arc::from(name.as_str())).collect();
-        let plugin = Plugin::new(&self.host, &component, spec)?;
+        let plugin = Plugin::new(&self.host, &component, spec.clone())?;
+        // A canary whose state is of the same version as that of the one that runs shares it.
+        let shares_state = room.is_none() && state_version.is_some() && plugin.state_version()? == state_version;
+        let copied = Migration { name: name.into(), plugin, states: None };
+        copied.bring(&copy, true).map_err(tidegate_plugin::Error::State)?;
+        let Migration { plugin, .. } = copied;
+        let plugin = match shares_state {
+            true => {
+                plugin.instantiate()?;
+                Plugin::new(&self.host, &component, Spec { state: remembered, ..spec })?
+            }
+            false => plugin,
+        };
         let Some(selection) = settings.candidate.as_ref().map(|candidate| &candidate.trial) else {
             return Ok(Vec::new());
         };
         let one = |_| {
-            let instance = plugin.instantiate()?;
+            let instance = if shares_state { plugin.instantiate_later() } else { plugin.instantiate()? };
             Ok(match room {
                 Some(room) => Trying::Shadow(room.seat(route.into(), source.clone(), targets.clone(), instance)),
-                None => Trying::Canary(Box::new(Canary::new(instance, selection.clone(), tried.clone()))),
+                None => {
+                    let canary = Canary::new(instance, selection.clone(), shares_state, tried.clone());
+                    Trying::Canary(Box::new(canary))
+                }
             })
         };
         (0..count).map(one).collect()

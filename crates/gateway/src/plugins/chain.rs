@@ -1,6 +1,7 @@
 //! The plugins of a route as they run: each with its circuit and its counters, and how they are swapped.
 
 use super::fold::{Ask, Interrupted, Rules};
+use super::migration::{Place, Refused};
 use super::stage::{NewTrial, Stage, Trying, select};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +17,8 @@ pub(crate) struct Swap {
     pub(crate) source: Arc<str>,
     pub(crate) tick: Option<Duration>,
     pub(crate) stages: Vec<NewStage>,
+    /// Where its worker goes first, in this order.
+    pub(crate) meetings: Vec<Place>,
 }
 
 /// A stage of the chain to be: a fresh one, or the running one with that name kept, state and all.
@@ -29,6 +32,7 @@ impl Swap {
     /// This swap in place of an earlier one that was never taken: what that one has built is kept where this one relies
     /// on it.
     pub(super) fn after(mut self, earlier: Self) -> Self {
+        self.meetings.splice(..0, earlier.meetings);
         let mut before = earlier.stages;
         for stage in &mut self.stages {
             let NewStage::Keep { name, on_failure, retry, trial } = stage else { continue };
@@ -75,16 +79,23 @@ impl Chain {
         Self { source: "".into(), stages: Vec::new() }
     }
 
-    /// Takes over the plugins of a swap.
-    pub(super) fn change(&mut self, source: Arc<str>, stages: Vec<NewStage>) {
+    /// Takes over the plugins of a swap, but for those whose state could not be brought to their version.
+    pub(super) fn change(&mut self, source: Arc<str>, stages: Vec<NewStage>, refused: &[Refused]) {
         let mut old = std::mem::take(&mut self.stages);
         for stage in stages {
             match stage {
                 NewStage::Fresh(mut stage) => {
-                    if let Some(at) = old.iter().position(|known| known.name == stage.name) {
-                        stage.comes_after(old.swap_remove(at));
-                    }
-                    self.stages.push(*stage);
+                    let before = old.iter().position(|known| known.name == stage.name).map(|at| old.swap_remove(at));
+                    let why = refused.iter().find(|(name, _)| *name == stage.name).map(|(_, why)| why);
+                    self.stages.push(match (before, why) {
+                        (Some(before), None) => {
+                            stage.comes_after(before);
+                            *stage
+                        }
+                        (Some(before), Some(why)) => before.instead_of(&stage, why),
+                        (None, Some(why)) => stage.without_state(why),
+                        (None, None) => *stage,
+                    });
                 }
                 NewStage::Keep { name, on_failure, retry, trial } => {
                     if let Some(at) = old.iter().position(|stage| stage.name == name) {
@@ -97,6 +108,16 @@ impl Chain {
             }
         }
         self.source = source;
+    }
+
+    /// Instances that were to begin when what they remember is of their version.
+    pub(super) fn begin(&mut self) {
+        for stage in &mut self.stages {
+            stage.instance.begin();
+            if let Some(Trying::Canary(canary)) = &mut stage.trial {
+                canary.instance.begin();
+            }
+        }
     }
 
     /// What is to end soon while this is set.
@@ -116,11 +137,15 @@ impl Chain {
     /// What plugins have written into their state since this was asked last, by plugin.
     pub(super) fn written(&mut self) -> impl Iterator<Item = (Arc<str>, Vec<Write>)> {
         let written = self.stages.iter_mut().map(|stage| {
+            let mut writes = stage.instance.take_written();
             if let Some(Trying::Canary(canary)) = &mut stage.trial {
-                // It has a memory of its own, which ends with it.
-                canary.instance.take_written();
+                let theirs = canary.instance.take_written();
+                // Otherwise it has a memory of its own, which ends with it.
+                if canary.shares_state {
+                    writes.extend(theirs);
+                }
             }
-            (&stage.name, stage.instance.take_written())
+            (&stage.name, writes)
         });
         written.filter(|(_, writes)| !writes.is_empty()).map(|(name, writes)| (name.clone(), writes))
     }

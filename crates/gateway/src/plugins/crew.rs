@@ -179,7 +179,9 @@ mod tests {
 
     /// Chains without plugins: all goes onward.
     fn swaps(count: usize) -> Vec<Swap> {
-        std::iter::repeat_with(|| Swap { source: "home".into(), tick: None, stages: Vec::new() }).take(count).collect()
+        std::iter::repeat_with(|| Swap { source: "home".into(), tick: None, stages: Vec::new(), meetings: Vec::new() })
+            .take(count)
+            .collect()
     }
 
     fn parcel(id: u64, device: u64) -> Parcel {

@@ -41,7 +41,7 @@ impl Rerun {
             }
             kept @ NewStage::Keep { .. } => kept,
         });
-        chain.change(source.into(), stages.collect());
+        chain.change(source.into(), stages.collect(), &[]);
         Self { chain, folded: Vec::new() }
     }
 

@@ -3,6 +3,7 @@
 use super::canary::Canary;
 use super::shadow::Shadow;
 use crate::counters::{MemoryShare, OpenShare, StageCounters};
+use crate::words;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::{self as config, OnFailure, Retry};
@@ -35,6 +36,10 @@ pub(crate) struct Stage {
     elder: Option<Elder>,
     /// Another version that is tried beside it.
     pub(super) trial: Option<Trying>,
+    /// What it remembers was brought to its version when it came.
+    has_migrated: bool,
+    /// Why it cannot decide anything: what it remembers is not of its version.
+    no_state: Option<String>,
     /// Held by every stage of a version: who asks for it knows when the last one has gone.
     _alive: Arc<()>,
 }
@@ -139,6 +144,8 @@ impl Stage {
             wants_elder: false,
             elder: None,
             trial,
+            has_migrated: false,
+            no_state: None,
             _alive,
         }
     }
@@ -158,13 +165,32 @@ impl Stage {
         Self { wants_elder, ..self }
     }
 
+    /// The same, one whose state is brought to its version when it comes.
+    pub(crate) fn with_moved_state(self) -> Self {
+        Self { has_migrated: true, ..self }
+    }
+
     /// This one comes after `old`, which is asked about what this one refuses.
     pub(super) fn comes_after(&mut self, old: Self) {
-        if !self.wants_elder {
+        // What both remember is of this one's version now.
+        if !self.wants_elder || self.has_migrated {
             return;
         }
         let until = Instant::now() + ELDER_LASTS;
         self.elder = Some(Elder { instance: old.instance, left: ELDER_ASKED, until });
+    }
+
+    /// This one stays in the place of `new`, whose state it could not have.
+    pub(super) fn instead_of(mut self, new: &Self, why: &str) -> Self {
+        (self.on_failure, self.retry) = (new.on_failure, new.retry);
+        new.counters.no_state.set(why);
+        self
+    }
+
+    /// It cannot have its state, and there is no other one: it decides nothing, and says why.
+    pub(super) fn without_state(self, why: &str) -> Self {
+        self.counters.no_state.set(why);
+        Self { no_state: Some(why.to_owned()), ..self }
     }
 
     /// Counts which of the messages that it refused the version before would have decided.
@@ -202,6 +228,9 @@ impl Stage {
 
     /// One outcome an input: of what is tried for real, its own.
     pub(super) async fn ask(&mut self, source: &str, inputs: &[Input<'_>], outcomes: &mut Vec<Outcome>) {
+        if let Some(why) = &self.no_state {
+            return outcomes.extend(inputs.iter().map(|_| Outcome::Retry(why.clone())));
+        }
         let mut trial = self.trial.take();
         match &mut trial {
             None => self.ask_running(source, inputs, outcomes).await,
@@ -316,7 +345,6 @@ impl Stage {
         for at in self.watched.of(inputs.iter().map(|input| input.id)) {
             let (input, outcome) = (&inputs[at], &outcomes[at]);
             let (words, made) = match outcome {
-                Outcome::Pass => ("onward, unchanged".to_owned(), Vec::new()),
                 Outcome::Forward(outputs) => {
                     let made = outputs.iter().map(|output| Shown::of(&output.clone().applied_to(input.message)));
                     let to = |output: &Output| match output.to {
@@ -326,12 +354,9 @@ impl Stage {
                         }
                     };
                     let to: Vec<String> = outputs.iter().map(to).collect();
-                    (to.join(", "), made.collect())
+                    (format!("{}: {}", words::of(outcome), to.join(", ")), made.collect())
                 }
-                Outcome::Drop(reason) => (format!("dropped: {reason}"), Vec::new()),
-                Outcome::Reject(reason) => (format!("rejected: {reason}"), Vec::new()),
-                Outcome::Retry(reason) => (format!("wants to be asked again: {reason}"), Vec::new()),
-                Outcome::Fault(fault) => (format!("failed: {fault}"), Vec::new()),
+                _ => (words::of(outcome), Vec::new()),
             };
             let (plugin, version, of) = (self.name.clone(), version.clone(), inputs.len() as u32);
             self.watched.say(input.id, Said { plugin, version, took, of, words, made });

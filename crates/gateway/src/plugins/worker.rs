@@ -175,8 +175,19 @@ impl Worker {
     }
 
     fn change(&mut self, swap: Swap) {
-        let Swap { source, tick, stages } = swap;
-        self.chain.change(source, stages);
+        let Swap { source, tick, stages, meetings } = swap;
+        let (outbox, route, inbox) = (&self.outbox, self.route, &self.inbox);
+        let mut refused = Vec::new();
+        for place in meetings {
+            let tell = |moved| outbox.push(route, vec![Decided::Moved(moved)]);
+            // At the end it goes on with what it has.
+            let Some(why) = place.meet(route, tell, || inbox.is_stopped()) else { return };
+            refused.extend(why.iter().cloned());
+            // The data path takes what was written before it has anything decided here on its own thread.
+            outbox.push(route, Vec::new());
+        }
+        self.chain.change(source, stages, &refused);
+        self.chain.begin();
         self.chain.hurry_while(&self.inbox.hurry());
         if self.tick != tick {
             self.tick = tick;

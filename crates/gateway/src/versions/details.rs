@@ -3,6 +3,7 @@
 use super::kept::{Came, Did, Version};
 use crate::running::Gateway;
 use crate::trial::CandidateDetails;
+use tidegate_plugin::{STATE_VERSION_KEY, is_own_key};
 
 /// So many keys of a plugin's state are named.
 const KEYS_MAX: usize = 200;
@@ -18,6 +19,8 @@ pub struct PluginDetails {
     pub keys: Vec<(String, usize)>,
     /// How many keys there are, and how much they hold, in bytes.
     pub state: (usize, usize),
+    /// Which version of its state this is, if the plugin says one.
+    pub state_version: Option<String>,
     /// Another version that is tried beside it.
     pub candidate: Option<CandidateDetails>,
 }
@@ -48,7 +51,9 @@ impl Gateway {
         let kept = versions.kept.get(name).cloned().unwrap_or_default();
         let path = self.path().borrow();
         let state = path.router.spool().plugin_state(name);
-        let all = || state.into_iter().flatten().map(|(key, value)| (key, value.len()));
+        let keys = || state.into_iter().flatten().filter(|(key, _)| !is_own_key(key));
+        let all = || keys().map(|(key, value)| (key, value.len()));
+        let state_version = state.and_then(|state| state.get(STATE_VERSION_KEY));
         let version = |Version { number, rule, came, since_ms, until_ms, did }: Version| PluginVersion {
             number,
             digest: rule.digest,
@@ -62,6 +67,7 @@ impl Gateway {
             candidate: path.tried(name).map(|tried| tried.details()),
             versions: kept.versions.into_iter().map(version).collect(),
             keys: all().take(KEYS_MAX).map(|(key, bytes)| (key.clone(), bytes)).collect(),
+            state_version: state_version.map(|version| String::from_utf8_lossy(version).into_owned()),
             state: all().fold((0, 0), |(keys, bytes), (_, more)| (keys + 1, bytes + more)),
         })
     }

@@ -2,6 +2,7 @@
 //!
 //! A version is a component and what it is configured with. Its component lies beside the index, by digest.
 
+use super::states::plugin_of;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,7 +174,7 @@ pub(super) fn read(folder: &Path) -> BTreeMap<String, Kept> {
     all
 }
 
-/// Writes the index whole, and removes components that nobody may ask for again.
+/// Writes the index whole, and removes components and states that nobody may ask for again.
 pub(super) fn write(folder: &Path, all: &BTreeMap<String, Kept>) -> io::Result<()> {
     let text = serde_json::to_vec_pretty(all)?;
     save(&folder.join(INDEX), &text)?;
@@ -181,7 +182,11 @@ pub(super) fn write(folder: &Path, all: &BTreeMap<String, Kept>) -> io::Result<(
         all.values().flat_map(Kept::digests).map(|digest| component(folder, digest)).collect();
     for entry in std::fs::read_dir(folder)?.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|is| is == "wasm") && !wanted.contains(&path) {
+        let is_nobodys = match plugin_of(&path) {
+            Some(plugin) => !all.contains_key(plugin),
+            None => path.extension().is_some_and(|is| is == "wasm") && !wanted.contains(&path),
+        };
+        if is_nobodys {
             std::fs::remove_file(path)?;
         }
     }

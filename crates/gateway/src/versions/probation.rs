@@ -1,8 +1,10 @@
 //! A version that was saved is on probation: one that fails goes, and the one before runs again.
 
 use super::kept::{Came, Did, Rule};
+use crate::counters::StageCounters;
 use crate::data_path::wall_ms;
 use crate::running::Gateway;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_config::Probation;
 use tidegate_router::PARKED_FOR_TARGET;
@@ -12,6 +14,10 @@ const JUDGED_FROM: u64 = 20;
 
 /// What it refuses counts from so many on of which the version before was asked.
 const REJECTS_FROM: u64 = 10;
+
+/// A version is no slower for a first call that is cold, or for messages that come one by one: the one before counts as taking so long
+/// at least.
+const QUICK_US: f64 = 20.0;
 
 /// No longer, however few messages come.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1000;
@@ -54,7 +60,7 @@ pub(super) fn judge(probation: &Probation, now: Did, before: Did) -> Option<Stri
         ));
     }
     let mean_us = |did: Did| did.asked_ns as f64 / 1000.0 / did.messages.max(1) as f64;
-    let times = mean_us(now) / mean_us(before).max(0.001);
+    let times = mean_us(now) / mean_us(before).max(QUICK_US);
     let compares = probation.slower > 0 && before.messages >= JUDGED_FROM;
     (compares && times > f64::from(probation.slower)).then(|| {
         format!("it takes {:.0} µs for a message, where the one before took {:.0}", mean_us(now), mean_us(before))
@@ -74,6 +80,9 @@ impl Gateway {
     pub(crate) async fn watch_probation(self) {
         loop {
             tokio::time::sleep(LOOK).await;
+            for (plugin, why) in self.without_state() {
+                self.roll_back_without_state(&plugin, &why).await;
+            }
             for failed in self.failed_versions() {
                 self.roll_back_failed(failed).await;
             }
@@ -112,6 +121,24 @@ impl Gateway {
             Some(Failed { plugin: name, rule, why, since_ms, replay: probation.replay_parked })
         };
         on.into_iter().filter_map(failed).collect()
+    }
+
+    /// Plugins of which another version was to come, and could not have its state after all: the one before still runs.
+    fn without_state(&self) -> Vec<(String, String)> {
+        let versions = self.versions().borrow();
+        let why = |(name, (_, counters)): (&String, &(Did, Vec<Arc<StageCounters>>))| {
+            let why = counters.iter().filter_map(|one| one.no_state.take()).reduce(|_, last| last)?;
+            Some((name.clone(), why))
+        };
+        versions.counted.iter().filter_map(why).collect()
+    }
+
+    async fn roll_back_without_state(&self, plugin: &str, why: &str) {
+        let _one_at_a_time = self.reloading().lock().await;
+        let why = format!("its state cannot be brought to its version: {why}");
+        if let Err(error) = self.roll_back_for(plugin, None, &why).await {
+            tracing::error!(plugin, why, %error, "a version cannot run, and no other one is told to run in its place");
+        }
     }
 
     async fn roll_back_failed(&self, failed: Failed) {
@@ -210,8 +237,10 @@ mod tests {
         assert!(!fails(did(1_000, 10, 10), good) && fails(did(1_000, 11, 10), good), "more than one in a hundred");
         assert!(!fails(did(1_000, 100, 10), did(1_000, 50, 10)), "no more than twice as many as before");
         assert!(fails(did(1_000, 101, 10), did(1_000, 50, 10)));
-        assert!(!fails(did(100, 0, 50), good) && fails(did(100, 0, 51), good), "five times as long");
-        assert!(!fails(did(100, 0, 51), did(19, 0, 10)), "of so few the time is not known");
+        let slow = did(10_000, 0, 30);
+        assert!(!fails(did(100, 0, 150), slow) && fails(did(100, 0, 151), slow), "five times as long");
+        assert!(!fails(did(100, 0, 100), good) && fails(did(100, 0, 101), good), "as of one that takes 20 µs");
+        assert!(!fails(did(100, 0, 151), did(19, 0, 30)), "of so few the time is not known");
         let lenient = Probation { slower: 0, failures_per_million: 1_000_000, ..probation };
         assert_eq!(judge(&lenient, did(1_000, 1_000, 10_000), good), None);
     }

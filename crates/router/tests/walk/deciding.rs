@@ -3,10 +3,10 @@
 use crate::ledger::{Attempt, Batch, Fate, Ledger, Out, Stamp};
 use crate::play::Play;
 use crate::setup::target_name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tidegate_message::{ByteString, Message, QoS, Topic};
-use tidegate_router::{Decided, Parcel, Parking, To, Verdict};
+use tidegate_router::{Decided, Moved, Parcel, Parking, To, Verdict};
 
 /// Why plugins drop.
 const UNWANTED: ByteString = ByteString::from_static("unwanted");
@@ -46,12 +46,17 @@ impl Play {
     }
 
     /// The plugins of a route decide the first of their parcels, together. Returns how many.
-    pub(crate) fn decide(&mut self, route: &str, count: usize, table: &[u8], remembers: bool) -> usize {
-        let Some(pipeline) = self.pipelines.get_mut(route) else { return 0 };
-        let count = count.min(pipeline.len());
+    pub(crate) fn decide(&mut self, route: &str, count: usize, table: &[u8], mut remembers: bool) -> usize {
+        let waiting = self.pipelines.get(route).map_or(0, VecDeque::len);
+        let count = count.min(waiting);
         if count == 0 {
             return 0;
         }
+        if remembers && table[0] % 8 == 5 {
+            self.state_moves(route);
+            remembers = false;
+        }
+        let Some(pipeline) = self.pipelines.get_mut(route) else { return 0 };
         let parcels: Vec<Parcel> = pipeline.drain(..count).collect();
         let number = self.ledger.number();
         self.ledger.routes.insert(number, route.to_owned());
@@ -67,8 +72,20 @@ impl Play {
         count
     }
 
+    /// What the plugin of a route remembers is of another version now; it may be in any of the routes.
+    fn state_moves(&mut self, route: &str) {
+        let number = self.ledger.number();
+        self.ledger.routes.insert(number, route.to_owned());
+        let Decided::Remember(plugin, writes) = self.remember(route, number) else { return };
+        let live = self.router.routes().filter(|(_, route)| !route.removed);
+        let (routes, parts): (Vec<_>, Vec<String>) = live.map(|(at, route)| (at, route.name.to_string())).unzip();
+        self.ledger.batches.get_mut(&number).expect("it remembers").parts = parts;
+        let (now, at) = (self.now(), self.router.route_at(route).expect("a route"));
+        self.router.decided(at, vec![Decided::Moved(Moved { plugin, writes, routes })], now);
+    }
+
     fn remember(&mut self, route: &str, number: u64) -> Decided {
-        let batch = Batch { route: route.to_owned(), life: self.ledger.life, is_there: None };
+        let batch = Batch { route: route.to_owned(), life: self.ledger.life, is_there: None, parts: Vec::new() };
         self.ledger.batches.insert(number, batch);
         let writes = vec![
             (format!("k{number}"), Some(vec![])),

@@ -108,6 +108,8 @@ pub(crate) struct Batch {
     pub(crate) life: u32,
     /// After the life has ended: whether what it wrote is still there.
     pub(crate) is_there: Option<bool>,
+    /// Of these routes all that was decided before it is there if it is, and nothing of after it if it is not.
+    pub(crate) parts: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -341,6 +343,18 @@ impl Ledger {
                 assert!(!(is_there && *is_over), "batch {number} of {} is there without one before", batch.route);
                 *is_over |= !is_there;
                 *highest = if is_there { *number } else { *highest };
+            }
+        }
+        let of_life = || self.batches.iter().filter(|(_, batch)| batch.life + 1 == self.life);
+        for (number, moved) in of_life() {
+            for (other, batch) in of_life().filter(|(_, batch)| moved.parts.contains(&batch.route)) {
+                let (first, then) = if other < number { (batch, moved) } else { (moved, batch) };
+                let (first, then) = (first.is_there == Some(true), then.is_there == Some(true));
+                assert!(
+                    first || !then,
+                    "state moved with batch {number}: {other} of {} stands on its wrong side",
+                    batch.route
+                );
             }
         }
         for (route, (highest, _)) in last.iter().filter(|(_, (highest, _))| *highest > 0) {

@@ -168,6 +168,23 @@ fn what_two_routes_decide_together_overtakes_nothing_that_one_has_decided_betwee
 }
 
 #[test]
+fn what_is_remembered_in_another_way_is_there_only_with_all_that_was_decided_before() {
+    let mut setup = setup(&[0]);
+    (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);
+    setup.routes[1] = RouteSetup { there: true, filters: 4, plugins: 1, ..setup.routes[0].clone() };
+    let on = |topic: u8| Step::Send { source: 0, topic, qos: 1, expires: false };
+    let decide = |route: u8, first: u8| Step::Decide { route, count: 1, table: [first, 0, 0], remembers: true };
+    let [both, one] = [0, 1];
+    // The second route has decided about what the first has not when what is remembered changes (5).
+    let before = [on(one), on(both), Step::HandOver, decide(1, 0), decide(0, 5), Step::Work, Step::News];
+    for after in 0..12 {
+        let crash = Step::Crash { after, choice: 0 };
+        tell(setup.clone(), [&before[..], std::slice::from_ref(&crash)].concat());
+        tell(setup.clone(), [&before[..], &[decide(0, 0), crash]].concat());
+    }
+}
+
+#[test]
 fn what_a_batch_decides_of_a_draft_and_beside_it_keeps_its_order() {
     let mut setup = setup(&[0]);
     (setup.routes[0].spooled, setup.routes[0].plugins) = (true, 1);

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidegate_config::Config;
+use tidegate_gateway::is_own_state_key;
 use tidegate_spool::Editor;
 
 #[derive(Debug, clap::Subcommand)]
@@ -51,7 +52,11 @@ fn states(config: &Config) -> Result<States, Failure> {
     match spool::open(config) {
         Ok(disk) => {
             let editor = Editor::open(Arc::new(disk)).map_err(spool::disk_failure)?;
-            let of = |plugin: String| editor.state(&plugin).cloned().map(|keys| (plugin, keys));
+            let of = |plugin: String| {
+                let mut keys = editor.state(&plugin)?.clone();
+                keys.retain(|key, _| !is_own_state_key(key));
+                Some((plugin, keys))
+            };
             Ok(editor.plugins().into_iter().filter_map(of).collect())
         }
         Err(Failure::Unavailable(_)) => {

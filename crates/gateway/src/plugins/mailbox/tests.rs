@@ -111,7 +111,7 @@ fn what_had_to_leave_is_ended_by_the_thread_before_anything_else() {
 }
 
 fn swap(source: &str) -> Swap {
-    Swap { source: source.into(), tick: None, stages: Vec::new() }
+    Swap { source: source.into(), tick: None, stages: Vec::new(), meetings: Vec::new() }
 }
 
 fn ids<'a>(jobs: impl IntoIterator<Item = &'a Parcel>) -> Vec<u64> {

@@ -54,7 +54,7 @@ impl Workshop {
     }
 
     fn swap(&mut self, stages: Vec<NewStage>) {
-        self.worker.change(Swap { source: "home".into(), tick: None, stages });
+        self.worker.change(Swap { source: "home".into(), tick: None, stages, meetings: Vec::new() });
     }
 
     /// Two messages, received long ago: the second is held back, and due.
@@ -131,7 +131,12 @@ fn what_a_swap_interrupts_goes_on_with_the_plugins_that_were_ahead() {
     shop.swap(vec![keep("calm"), nowhere, celsius]);
     // The one that blocks goes, and so does the one that said it; another stands before the one that is left.
     let before = shop.fresh("before", CONVERT, r#"{"field": "temp", "offset": 1000}"#, OnFailure::Park);
-    shop.worker.inbox.swap(Swap { source: "home".into(), tick: None, stages: vec![before, keep("celsius")] });
+    shop.worker.inbox.swap(Swap {
+        source: "home".into(),
+        tick: None,
+        stages: vec![before, keep("celsius")],
+        meetings: Vec::new(),
+    });
     shop.worker.call_timers();
     assert!(shop.decided().is_empty());
     let inbox = shop.worker.inbox.clone();
@@ -154,7 +159,12 @@ fn what_a_swap_interrupts_has_written_nothing() {
     let job = Parcel { message, debt: None, id: 1, received_ms: 1_000, received_us: 1_000_000, redelivered: false };
     let mut jobs = [job].into();
     let state = |shop: &Workshop| shop.worker.chain.stages()[0].instance.plugin().spec().state.snapshot();
-    shop.worker.inbox.swap(Swap { source: "home".into(), tick: None, stages: vec![keep("alarm")] });
+    shop.worker.inbox.swap(Swap {
+        source: "home".into(),
+        tick: None,
+        stages: vec![keep("alarm")],
+        meetings: Vec::new(),
+    });
     assert!(run_here(shop.worker.decide(&mut jobs)).is_err(), "the one behind blocks until the swap");
     assert_eq!(state(&shop), Default::default());
     let inbox = shop.worker.inbox.clone();
