@@ -3,10 +3,12 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws |
+//! | `lists` | who may publish and hear what |
 //! | `carried` | from it, to it and between two of them; no acknowledgement before the target's |
 
 mod carried;
 mod clients;
+mod lists;
 
 use tidegate_testkit::free_port;
 

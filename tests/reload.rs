@@ -32,7 +32,7 @@ mod migrated;
 mod planned;
 mod probation;
 mod refused;
-mod replayed;
+pub(crate) mod replayed;
 mod rollback;
 mod swaps;
 mod told;

@@ -1,7 +1,9 @@
-//! The rule of all languages is one rule: the same decisions, and swapped for each other under traffic nothing is lost.
+//! The rule of all languages is one rule: the same decisions, and swapped for each other under traffic nothing is lost. What each has decided
+//! it decides again when it is replayed.
 
 use super::*;
 use crate::fixture::{PATIENCE, assert_balanced, broker, route};
+use crate::reload::replayed::{record, replay};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tidegate_testkit::{Client, ClientOptions, Mosquitto, Version};
@@ -100,9 +102,17 @@ fn swapped_under_traffic(components: &[(&str, PathBuf)]) {
             drain(Duration::from_millis(1));
         }
         assert!(swapped(), "swap {swap}: {}", tidegate.log());
+        let recording = tidegate.dir().join(format!("{swap}.tgr"));
+        let recorder = record(&tidegate, &recording, &["--count", "40", "--route", "home-office"]);
         for _ in 0..50 {
             total = turn(&mut sender);
         }
+        let recorded = recorder.wait_with_output().expect("it ends");
+        assert!(recorded.status.success(), "{recorded:?}");
+        let file = tidegate.dir().join("tidegate.toml");
+        let (code, found) = replay(&recording, &file, &[]);
+        let (all, none) = (serde_json::json!(40), serde_json::json!(0));
+        assert_eq!((code, &found["messages"], &found["differ"]), (0, &all, &none), "swap {swap}: {found}");
     }
     let until = Instant::now() + PATIENCE;
     let hot = total.div_ceil(3);

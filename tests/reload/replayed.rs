@@ -8,7 +8,7 @@ use std::process::Child;
 use tidegate_testkit::{Client, free_port};
 
 /// Records into a file until so many messages are there; returns once it does.
-fn record(tidegate: &Tidegate, out: &Path, words: &[&str]) -> Child {
+pub(crate) fn record(tidegate: &Tidegate, out: &Path, words: &[&str]) -> Child {
     let (file, out_text) = (tidegate.dir().join("tidegate.toml").display().to_string(), out.display().to_string());
     let mut command = Command::new(Tidegate::binary());
     let child = command.args(["record", "--config", &file, "--out", &out_text]).args(words).spawn().expect("it runs");
@@ -18,7 +18,7 @@ fn record(tidegate: &Tidegate, out: &Path, words: &[&str]) -> Child {
     child
 }
 
-fn replay(recording: &Path, config: &Path, words: &[&str]) -> (i32, Value) {
+pub(crate) fn replay(recording: &Path, config: &Path, words: &[&str]) -> (i32, Value) {
     let mut command = Command::new(Tidegate::binary());
     let (recording, config) = (recording.display().to_string(), config.display().to_string());
     let output =

@@ -1,5 +1,6 @@
 //! The broker's life: accept, tend, stop.
 
+use crate::access::Access;
 use crate::client;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
@@ -150,6 +151,13 @@ impl Broker {
                 _ => !new.allow_anonymous,
             }
         });
+        if old.access != new.access {
+            for session in state.sessions.iter_mut() {
+                let permits =
+                    |access: &Access| Box::new(access.permits(session.username.as_deref(), &session.client_id));
+                session.permits = new.access.as_ref().map(permits);
+            }
+        }
         drop(state);
         self.shared.flush_inboxes();
         self.shared.tend.notify_one();

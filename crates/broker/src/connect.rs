@@ -1,5 +1,6 @@
 //! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
 
+use crate::access::Action;
 use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
@@ -29,10 +30,10 @@ impl BrokerState {
         if assigned && connect.version != Version::V5 && !connect.clean_start {
             return Err(ReasonCode::CLIENT_ID_NOT_VALID);
         }
-        if let Some(will) = &connect.will {
-            self.check_will(&connect, &will.message, now)?;
-        }
         let client_id = if assigned { self.new_client_id() } else { ByteString::from(&*connect.client_id) };
+        if let Some(will) = &connect.will {
+            self.check_will(&connect, &client_id, &will.message, now)?;
+        }
         let slot = self.find_session(&client_id, &connect, now)?;
         if self.connections >= self.settings.limits.connections {
             return Err(ReasonCode::SERVER_BUSY);
@@ -56,6 +57,8 @@ impl BrokerState {
             session.in_flight_bytes = 0;
         }
         session.username = connect.username.as_deref().map(ByteString::from);
+        let access = self.settings.access.as_ref();
+        session.permits = access.map(|access| Box::new(access.permits(connect.username.as_deref(), &client_id)));
         session.expiry_s = expiry_s;
         session.bridge = connect.bridge;
         session.will = connect.will.map(|mut will| {
@@ -83,8 +86,19 @@ impl BrokerState {
     /// A client with a will that is not to be taken is told so, as far as CONNACK can say it. A 3.x client would only
     /// hear "not authorized" of a topic that other brokers hang up on, and be lost for all it has to say: it is let in,
     /// and the will is refused when its time comes.
-    fn check_will(&mut self, connect: &Connect, will: &Message, now: Instant) -> Result<(), ReasonCode> {
+    fn check_will(
+        &mut self,
+        connect: &Connect,
+        client_id: &str,
+        will: &Message,
+        now: Instant,
+    ) -> Result<(), ReasonCode> {
         authorize::publish(&will.topic)?;
+        let permits =
+            self.settings.access.as_ref().map(|access| access.permits(connect.username.as_deref(), client_id));
+        if permits.is_some_and(|permits| !permits.allow(Action::Publish, &will.topic)) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
         if connect.version != Version::V5 {
             return Ok(());
         }

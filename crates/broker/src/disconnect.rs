@@ -1,10 +1,11 @@
 //! How clients leave and how their sessions come to an end: wills, deadlines, clients that are sent away.
 
+use crate::access::Action;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::expiry::in_seconds;
 use crate::publisher::Publisher;
-use crate::refusal;
+use crate::refusal::{self, Refusal};
 use crate::session::{Session, SessionKey};
 use std::rc::Rc;
 use std::time::Instant;
@@ -107,7 +108,9 @@ impl BrokerState {
         session.will_at = None;
         let Some(will) = session.will.take() else { return };
         let publisher = Publisher::Session(slot);
-        match refusal::check_from_client(&will.message, self.settings.allow_control_characters) {
+        let may = session.may(Action::Publish, &will.message.topic);
+        let checked = refusal::check_from_client(&will.message, self.settings.allow_control_characters);
+        match if may { checked } else { Err(Refusal::Forbidden(ReasonCode::NOT_AUTHORIZED)) } {
             Ok(()) => drop(self.distribute(will.message, publisher, None, now)),
             Err(refusal) => self.refuse(publisher, &will.message.topic, refusal, now),
         }

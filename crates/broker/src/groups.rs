@@ -21,6 +21,8 @@ pub(crate) enum Readiness {
     Busy,
     /// Not connected.
     Away,
+    /// It may not have the message.
+    Never,
 }
 
 /// The members of `$share/<group>/<filter>`.
@@ -42,6 +44,9 @@ impl Group {
         for step in 0..count {
             let at = (self.next + step) % count;
             let found = readiness(&self.members[at]);
+            if found == Readiness::Never {
+                continue;
+            }
             if best.is_none_or(|(readiness, _)| found < readiness) {
                 best = Some((found, at));
             }

@@ -21,13 +21,14 @@
 //!
 //! Start reading at [`Broker`] in `broker.rs`, then `client.rs` for the life of a connection and its turns. What a client
 //! sends meets `BrokerState` in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
-//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it: access lists
-//! belong there) and `refusal.rs` (would every other broker take it). Durable sessions belong behind `session.rs` and
+//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it, by `access.rs`) and `refusal.rs` (would every other broker take it). Durable sessions belong behind `session.rs` and
 //! `retained.rs`, TLS listeners into the crate `transport`.
 //!
 //! Files import downwards only: data (`session`, `subscriptions`, `retained`, ...), then `broker_state`, then what happens
 //! to it, then `shared`, then tasks and handles.
 
+mod access;
+mod acl_file;
 mod authenticate;
 mod authorize;
 mod broker;
@@ -62,6 +63,8 @@ mod sys;
 mod users;
 mod wake;
 
+pub use access::{Access, AccessRule, Action, Permits, Whom};
+pub use acl_file::{AclLineError, parse as parse_acl_file};
 pub use broker::Broker;
 pub use error::Error;
 pub use inbox::{LocalAck, LocalReceived, LocalSink};

@@ -1,5 +1,6 @@
 //! The way of a message: from its publisher to everybody who subscribed, and what the publisher is told.
 
+use crate::access::Action;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::expiry::{message_expiry, set_remaining};
@@ -8,7 +9,7 @@ use crate::in_flight;
 use crate::inbox::{LocalAck, LocalReceived};
 use crate::publisher::{Publisher, RetainedBy};
 use crate::queue::Queued;
-use crate::refusal;
+use crate::refusal::{self, Refusal};
 use crate::retained::Retained;
 use crate::session::{Session, SessionKey};
 use std::rc::Rc;
@@ -92,7 +93,10 @@ impl BrokerState {
     ) {
         self.stats.received += 1;
         let Received { message, ack, .. } = got;
-        let reason = match refusal::check_from_client(&message, self.settings.allow_control_characters) {
+        let may = self.settings.access.is_none()
+            || self.sessions.find(key).is_none_or(|session| session.may(Action::Publish, &message.topic));
+        let checked = refusal::check_from_client(&message, self.settings.allow_control_characters);
+        let reason = match if may { checked } else { Err(Refusal::Forbidden(ReasonCode::NOT_AUTHORIZED)) } {
             Err(refusal) => {
                 self.refuse(Publisher::Session(key.slot), &message.topic, refusal, now);
                 refusal.reason()
@@ -234,6 +238,7 @@ impl BrokerState {
         let Some(group) = self.groups.get_mut(group) else { return };
         let serial = group.serial;
         let picked = group.pick(|member| match sessions.get(member.slot) {
+            Some(session) if !session.may(Action::Receive, &parcel.message.topic) => Readiness::Never,
             Some(Session { connection: Some(connection), queue, in_flight_bytes, .. }) => {
                 let qos = member.qos.min(qos_sent);
                 let ready = queue.is_empty() && has_room(connection, *in_flight_bytes, qos);
@@ -241,7 +246,10 @@ impl BrokerState {
             }
             _ => Readiness::Away,
         });
-        let Some(member) = picked else { return };
+        let Some(member) = picked else {
+            self.stats.dropped.not_permitted += 1;
+            return;
+        };
         let retain = parcel.message.retain && member.retain_as_published;
         let ids = [member.id];
         let ids = if member.id == 0 { &[] } else { &ids[..] };
@@ -252,6 +260,10 @@ impl BrokerState {
     pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, qos: QoS, retain: bool, meant: For<'_>) {
         let Self { sessions, stats, settings, queued: total, .. } = self;
         let Some(session) = sessions.get_mut(slot) else { return };
+        if !session.may(Action::Receive, &parcel.message.topic) {
+            stats.dropped.not_permitted += 1;
+            return;
+        }
         if session.connection.is_none() && qos == QoS::AtMostOnce {
             stats.dropped.offline += 1;
             return;
@@ -300,6 +312,11 @@ impl BrokerState {
                 break;
             }
             let Some(mut next) = session.queue.pop(total) else { break };
+            // The lists may have changed since it came.
+            if !session.may(Action::Receive, &next.message.topic) {
+                stats.dropped.not_permitted += 1;
+                continue;
+            }
             if !set_remaining(&mut next.message, next.expires, now) {
                 stats.dropped.expired += 1;
                 continue;

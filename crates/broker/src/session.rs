@@ -1,12 +1,13 @@
 //! Sessions: what the broker keeps of a client, connected or not.
 
+use crate::access::{Action, Permits};
 use crate::connection::Connection;
 use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
 use ahash::{AHashMap, AHashSet};
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_message::{ByteString, TopicFilter};
+use tidegate_message::{ByteString, Topic, TopicFilter};
 use tidegate_mqtt::{AckToken, Flow, Will};
 
 /// Names a session for as long as it lives; a later one in the same slot has another generation.
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) client_id: ByteString,
     pub(crate) username: Option<ByteString>,
+    /// What its client may do; `None`: everything.
+    pub(crate) permits: Option<Box<Permits>>,
     /// `None` while the client is away.
     pub(crate) connection: Option<Rc<Connection>>,
     /// While the client is away: what is in flight.
@@ -52,6 +55,7 @@ impl Session {
             generation: 0,
             client_id,
             username: None,
+            permits: None,
             connection: None,
             flow: None,
             queue: Queue::default(),
@@ -66,6 +70,11 @@ impl Session {
             late_acks: Vec::new(),
             named: PublisherLogLimit::default(),
         }
+    }
+
+    /// Whether its client may do this on a topic.
+    pub(crate) fn may(&self, action: Action, topic: &Topic) -> bool {
+        self.permits.as_ref().is_none_or(|permits| permits.allow(action, topic))
     }
 
     /// When something is to be done about an absent client.
@@ -133,6 +142,10 @@ impl Sessions {
         self.by_id.remove(&session.client_id);
         self.free.push(slot);
         Some(session)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.slots.iter_mut().flatten()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {

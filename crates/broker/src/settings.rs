@@ -1,5 +1,6 @@
 //! What a broker needs to know.
 
+use crate::access::Access;
 use crate::users::Users;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ pub struct Settings {
     pub name: String,
     /// Who may connect with which password.
     pub users: Option<Users>,
+    /// Who may publish and hear what; `None`: everybody everything.
+    pub access: Option<Access>,
     /// Whether clients that give no user name may connect; without `users`, whether any client may.
     /// Whoever builds the settings sees to it that this is so only where all listeners are on loopback.
     pub allow_anonymous: bool,
@@ -40,6 +43,7 @@ impl Default for Settings {
         Self {
             name: "broker".to_owned(),
             users: None,
+            access: None,
             allow_anonymous: false,
             connect_timeout: Duration::from_secs(10),
             receive_maximum: 1000,

@@ -50,6 +50,8 @@ pub struct Dropped {
     pub session_ended: u64,
     /// Published where clients may not publish.
     pub forbidden: u64,
+    /// The access lists do not let the subscriber have it.
+    pub not_permitted: u64,
     /// Not retained, for want of room; delivered all the same.
     pub retained_full: u64,
     /// Refused: a text has a character that the next broker may hang up on.
@@ -63,7 +65,7 @@ pub struct Dropped {
 
 impl Dropped {
     /// Each reason by its stable word.
-    pub const fn reasons(&self) -> [(&'static str, u64); 10] {
+    pub const fn reasons(&self) -> [(&'static str, u64); 11] {
         [
             ("queue_full", self.queue_full),
             ("offline", self.offline),
@@ -71,6 +73,7 @@ impl Dropped {
             ("expired", self.expired),
             ("session_ended", self.session_ended),
             ("forbidden", self.forbidden),
+            ("not_permitted", self.not_permitted),
             ("retained_full", self.retained_full),
             ("control_characters", self.control_characters),
             ("too_deep", self.too_deep),

@@ -53,6 +53,9 @@ impl BrokerState {
         authorize::subscribe(filter)?;
         let max = self.settings.limits.subscriptions;
         let session = self.sessions.find_mut(key).ok_or(ReasonCode::UNSPECIFIED_ERROR)?;
+        if session.permits.as_ref().is_some_and(|permits| !permits.allow_filter(filter)) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
         let is_new = !session.subscriptions.contains(filter);
         if is_new {
             if session.subscriptions.len() >= max {

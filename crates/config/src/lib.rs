@@ -38,12 +38,12 @@ pub use bounds::{MAX_COMPONENT_BYTES, MAX_CONFIG_BYTES, MAX_NAME_BYTES};
 pub use diff::{Change, ChangeKind, Fate, Key, Outline, Shown, Touched, diff, hash_kept};
 pub use difference::{Changes, Difference};
 pub use model::{
-    Ack, Admin, AdminAddr, AdminTls, Announcement, BridgeMode, Broker, BrokerUrl, Candidate, CollectorUrl, Config,
-    EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, ListenAddr, ListenScheme,
-    NatsBroker, NatsServer, OnFailure, Plugin, Policy, Priority, Probation, Probe, Promote, Reconnect, Relief, Remap,
-    RemapError, Renaming, Retain, Retained, Retry, Rewrite, RewriteError, Route, Scheme, Source, SourcePolicy,
-    SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Template, TemplateError, Tls, Traces, Trial, TwinKey,
-    Version, WhenFull, Will, Workers,
+    AccessEntry, AccessLists, AccessTopics, Ack, Admin, AdminAddr, AdminTls, Announcement, BridgeMode, Broker,
+    BrokerUrl, Candidate, CollectorUrl, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header, HeaderValue,
+    Limits, LinkBroker, ListenAddr, ListenScheme, NatsBroker, NatsServer, OnFailure, Plugin, Policy, Priority,
+    Probation, Probe, Promote, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry, Rewrite,
+    RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet,
+    Template, TemplateError, Tls, Traces, Trial, TwinKey, Version, WhenFull, Will, Workers,
 };
 pub use notes::Note;
 pub use places::Places;

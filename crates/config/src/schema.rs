@@ -157,8 +157,10 @@ fn key_schema(key: &str, asked: &Asked, entries: Option<&Asked>, names: &BTreeMa
 fn names(all: &AllAsked) -> BTreeMap<&'static str, String> {
     let mut names: BTreeMap<&str, String> = BTreeMap::new();
     for section in all.sections.keys() {
-        let word: String =
-            section.chars().skip_while(|c| *c == '[').take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        // Such as `[[brokers.<name>.access]]`, or `limits = { ... }`.
+        let path = section.split('=').next().unwrap_or_default().trim().trim_matches(['[', ']']);
+        let word = path.split('.').rfind(|part| !part.starts_with('<')).unwrap_or(path);
+        let word: String = word.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
         let mut name = word.clone();
         let mut count = 1;
         while names.values().any(|taken| *taken == name) {

@@ -4,13 +4,13 @@ use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
 use crate::settings::Wrong;
 use crate::source_ack::SourceAck;
-use crate::{Error, held, listeners};
+use crate::{Error, held, listeners, own_access};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_broker::{Broker, Limits, Listener, Local, Settings, Users};
+use tidegate_broker::{Access, Broker, Limits, Listener, Local, Settings, Users};
 use tidegate_config::{self as config, Config, ListenAddr};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{RetainHandling, SubscribeFilter};
@@ -82,6 +82,19 @@ pub(crate) async fn open(
     if wrong.is_empty() { Ok(opened) } else { Err(Error::Config(wrong)) }
 }
 
+/// Who is let in at a broker, and what they may do there.
+pub(crate) struct Admitted {
+    /// `None`: anyone.
+    pub(crate) users: Option<Users>,
+    /// `None`: everything.
+    pub(crate) access: Option<Access>,
+}
+
+/// What the files of a broker of this name say of its clients. Does I/O.
+pub(crate) fn admitted(name: &str, config: &config::EmbeddedBroker) -> Result<Admitted, Wrong> {
+    Ok(Admitted { users: users(config)?, access: own_access::access(name, &config.lists)? })
+}
+
 /// The users of a broker; `None`: anyone.
 pub(crate) fn users(config: &config::EmbeddedBroker) -> Result<Option<Users>, Wrong> {
     let Some(path) = &config.users else { return Ok(None) };
@@ -103,11 +116,11 @@ async fn open_one(
     patience: Patience,
 ) -> Result<Opened, Error> {
     let mut held = None;
-    let users = match users(config) {
-        Ok(users) => users,
+    let admitted = match admitted(name, config) {
+        Ok(admitted) => admitted,
         Err(wrong) if patience == Patience::Hold => {
             held = Some((config.clone(), wrong));
-            Users::parse("").ok()
+            Admitted { users: Users::parse("").ok(), access: Some(Access::default()) }
         }
         Err(wrong) => return Err(Error::Config(vec![format!("broker `{name}`: {}", wrong.words)])),
     };
@@ -126,7 +139,7 @@ async fn open_one(
     Ok(Opened {
         name: name.to_owned(),
         addresses,
-        settings: settings(name, config, users, allow_control_characters),
+        settings: settings(name, config, admitted, allow_control_characters),
         listeners,
         missing,
         users: held,
@@ -150,14 +163,15 @@ const SESSIONS_PER_CONNECTION: usize = 4;
 pub(crate) fn settings(
     name: &str,
     config: &config::EmbeddedBroker,
-    users: Option<Users>,
+    admitted: Admitted,
     allow_control_characters: bool,
 ) -> Settings {
-    let limits = &config.limits;
+    let (limits, Admitted { users, access }) = (&config.limits, admitted);
     Settings {
         name: name.to_owned(),
         allow_anonymous: users.is_none(),
         users,
+        access,
         receive_maximum: limits.receive_maximum,
         max_packet_size: limits.max_packet_size,
         allow_control_characters,
@@ -284,11 +298,11 @@ impl Rest {
                 said.clone_from(&wrong.words);
             }
             let _ = tokio::time::timeout(held::AGAIN, self.again.notified()).await;
-            match users(config) {
-                Ok(users) => {
+            match admitted(&self.name, config) {
+                Ok(admitted) => {
                     let allow = self.allow_control_characters;
-                    self.broker.reconfigure(settings(&self.name, config, users, allow));
-                    tracing::info!(name: "broker_started_late", broker = self.name, "the user file can be used now");
+                    self.broker.reconfigure(settings(&self.name, config, admitted, allow));
+                    tracing::info!(name: "broker_started_late", broker = self.name, "the user file and the access lists can be used now");
                     return;
                 }
                 Err(again) => wrong = again,
@@ -398,11 +412,12 @@ mod tests {
             let config = config::EmbeddedBroker {
                 listen: Vec::new(),
                 users: None,
+                lists: Default::default(),
                 limits,
                 spool: Default::default(),
                 status: None,
             };
-            let limits = settings("box", &config, None, false).limits;
+            let limits = settings("box", &config, Admitted { users: None, access: None }, false).limits;
             assert!(limits.sessions >= limits.connections, "{limits:?}");
         }
         assert_eq!(Limits::default().sessions, SESSIONS_PER_CONNECTION * Limits::default().connections);

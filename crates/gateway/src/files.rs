@@ -16,7 +16,7 @@ pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
             let password = nats.password.as_ref().and_then(of_secret);
             password.into_iter().chain(nats.tls.iter().flat_map(of_tls)).collect()
         }
-        Broker::Embedded(EmbeddedBroker { users, .. }) => users.iter().cloned().collect(),
+        Broker::Embedded(EmbeddedBroker { users, lists, .. }) => users.iter().chain(&lists.acl_file).cloned().collect(),
     });
     plugins.chain(brokers).collect()
 }

@@ -22,7 +22,7 @@ pub fn preflight(loaded: &Loaded) -> Vec<Finding> {
         let errors = match broker {
             config::Broker::Link(link) => settings::link(name, link).err().unwrap_or_default(),
             config::Broker::Nats(nats) => settings::nats(nats).err().unwrap_or_default(),
-            config::Broker::Embedded(embedded) => embedded::users(embedded).err().into_iter().collect(),
+            config::Broker::Embedded(embedded) => embedded::admitted(name, embedded).err().into_iter().collect(),
         };
         let errors = errors.into_iter().filter(|wrong| !wrong.elsewhere).map(|wrong| (Severity::Error, wrong));
         let warnings = warnings(broker).into_iter().map(|wrong| (Severity::Warning, wrong));

@@ -13,7 +13,6 @@
 //!
 //! Start reading at [`parse`], then `translate`.
 
-mod acl;
 mod document;
 mod keywords;
 mod parse;
@@ -23,7 +22,6 @@ mod topic_line;
 mod translate;
 mod words;
 
-pub use acl::{AclLine, read_acl};
 pub use document::Document;
 pub use keywords::Keyword;
 pub use parse::{Files, MAX_FILE_BYTES, parse};

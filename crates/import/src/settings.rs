@@ -140,15 +140,6 @@ impl fmt::Display for Remark {
     }
 }
 
-impl Mosquitto {
-    /// What each `acl_file` names.
-    pub fn acl_files(&self) -> impl Iterator<Item = &str> {
-        let listeners = self.listeners.iter().map(|listener| &listener.settings[..]);
-        let sections = [&self.general[..], &self.default_listener].into_iter().chain(listeners);
-        sections.filter_map(|settings| settings.text("acl_file"))
-    }
-}
-
 impl TopicLine {
     /// The filter that is subscribed to on this side or on the other: its prefix and the pattern.
     pub fn filter(&self, side: Side) -> String {

@@ -11,7 +11,6 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use crate::acl::AclLine;
 use crate::document::{Document, Toml, harmless};
 use crate::problem::Place;
 use crate::settings::{Mosquitto, Remark};
@@ -27,8 +26,6 @@ pub struct Wishes {
     pub host_name: String,
     /// What relative paths are relative to: where mosquitto is started.
     pub base: PathBuf,
-    /// What the `acl_file` says, if `own`.
-    pub acl: Vec<AclLine>,
 }
 
 /// What a configuration has become.

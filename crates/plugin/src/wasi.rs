@@ -44,6 +44,9 @@ impl Default for Wasi {
     }
 }
 
+/// What the monotonic clock of a replay says first. Go's runtime ends where it says zero.
+const REPLAYS_FROM: Duration = Duration::from_secs(1);
+
 /// The time of a guest that decides what was decided before.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Replayed {
@@ -75,7 +78,7 @@ impl Wasi {
     /// Since a zero of its own.
     fn monotonic(&self) -> Duration {
         match &self.replayed {
-            Some(replayed) => replayed.now.saturating_sub(replayed.began.unwrap_or_default()),
+            Some(replayed) => REPLAYS_FROM + replayed.now.saturating_sub(replayed.began.unwrap_or_default()),
             None => self.start.elapsed(),
         }
     }

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tidegate_import::{Files, MAX_FILE_BYTES, Mosquitto, SecretFile, Translation, Wishes};
+use tidegate_import::{Files, MAX_FILE_BYTES, SecretFile, Translation, Wishes};
 
 /// Of `tidegate import`.
 #[derive(Debug, clap::Args)]
@@ -49,12 +49,7 @@ pub(crate) fn import(arguments: Arguments) -> Result<(), Failure> {
         return Err(Failure::Usage(format!("{}: {words}", wanted.file.display())));
     }
     let here = |error| Failure::Disk(format!("where am I? {error}"));
-    let wishes = Wishes {
-        own: wanted.own,
-        host_name: host_name(),
-        base: std::env::current_dir().map_err(here)?,
-        acl: if wanted.own { access_lines(&mosquitto) } else { Vec::new() },
-    };
+    let wishes = Wishes { own: wanted.own, host_name: host_name(), base: std::env::current_dir().map_err(here)? };
     let translation = tidegate_import::translate(&mosquitto, &wanted.file, &wishes);
     report(&translation);
     if wanted.strict && !translation.lost.is_empty() {
@@ -75,18 +70,6 @@ pub(crate) fn import(arguments: Arguments) -> Result<(), Failure> {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
-}
-
-/// What every `acl_file` says. One that cannot be read is said to be so: the rest of the import does not depend on it.
-fn access_lines(mosquitto: &Mosquitto) -> Vec<tidegate_import::AclLine> {
-    let mut lines = Vec::new();
-    for file in mosquitto.acl_files() {
-        match tidegate_import::read_acl(Path::new(file), &Disk) {
-            Ok(found) => lines.extend(found),
-            Err(problems) => eprintln!("tidegate: {problems}"),
-        }
-    }
-    lines
 }
 
 fn report(translation: &Translation) {

@@ -2,6 +2,7 @@
 //!
 //! `main` parses the arguments and turns what happened into an exit code after `sysexits.h`; each subcommand is a file.
 
+mod access;
 mod admin_client;
 mod apply;
 mod backup;
@@ -108,6 +109,8 @@ enum Command {
     Spool(spool::Arguments),
     /// Write plugins, try them, measure them, and look at what they remember.
     Plugin(plugin::Arguments),
+    /// What clients of the box's own broker may publish and hear.
+    Access(access::Arguments),
     /// Put everything of a gateway into one file: its configuration, plugins, and what waits. It may run.
     Backup(backup::Backup),
     /// Put back what `backup` has written, here or on another box.
@@ -217,6 +220,7 @@ fn main() -> ExitCode {
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),
+        Command::Access(arguments) => access::access(arguments),
         Command::Backup(arguments) => backup::backup(arguments),
         Command::Restore(arguments) => backup::restore(arguments),
         Command::Completions(arguments) => shell::completions(arguments, Arguments::command()),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test may fail so
 
+mod access; // who may publish and hear what, with mosquitto as the judge
 mod basics; // versions, QoS, who gets what
 mod device; // not a test: a client on the session of `tidegate-mqtt`, and one that writes raw bytes
 mod hostile; // bytes that are no MQTT, floods, silence

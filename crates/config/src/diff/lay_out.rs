@@ -4,10 +4,10 @@
 
 use super::keys::{Keys, Value};
 use crate::model::{
-    Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
-    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming,
-    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, Trial,
-    TwinKey, Version, Will, Workers,
+    AccessEntry, AccessLists, AccessTopics, Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker,
+    EmbeddedLimits, Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe,
+    Promote, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings,
+    StateGrant, Status, TargetSet, Tls, Traces, Trial, TwinKey, Version, Will, Workers,
 };
 use std::collections::{BTreeMap, HashSet};
 
@@ -223,7 +223,7 @@ impl Keys {
     }
 
     fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, users, limits, spool, status } = broker;
+        let EmbeddedBroker { listen, users, lists, limits, spool, status } = broker;
         let EmbeddedLimits {
             max_packet_size,
             max_connections,
@@ -235,6 +235,7 @@ impl Keys {
         self.told("embedded", true);
         self.list("listen", listen);
         users.iter().for_each(|path| self.told("users", path.display()));
+        self.access(lists);
         self.section("limits", |keys| {
             keys.size("max_packet_size", u64::from(*max_packet_size));
             keys.told("max_connections", max_connections);
@@ -245,6 +246,32 @@ impl Keys {
         });
         self.section("spool", |keys| keys.spool(spool));
         status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
+    }
+
+    fn access(&mut self, lists: &AccessLists) {
+        let AccessLists { acl_file, groups, rules } = lists;
+        acl_file.iter().for_each(|path| self.told("acl_file", path.display()));
+        if !groups.is_empty() {
+            self.section("groups", |keys| groups.iter().for_each(|(name, users)| keys.list(name, users)));
+        }
+        for (at, AccessEntry { users, groups, client_ids, allow, deny }) in rules.iter().enumerate() {
+            self.section(&format!("access[{at}]"), |keys| {
+                for (key, names) in [("users", users), ("groups", groups), ("client_ids", client_ids)] {
+                    keys.list_if_any(key, names);
+                }
+                for (key, AccessTopics { publish, subscribe, receive }) in [("allow", allow), ("deny", deny)] {
+                    for (action, patterns) in [("publish", publish), ("subscribe", subscribe), ("receive", receive)] {
+                        keys.list_if_any(&format!("{key}.{action}"), patterns);
+                    }
+                }
+            });
+        }
+    }
+
+    fn list_if_any(&mut self, key: &str, texts: &[String]) {
+        if !texts.is_empty() {
+            self.list(key, texts);
+        }
     }
 
     fn status(&mut self, status: &Status) {

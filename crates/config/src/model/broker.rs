@@ -4,6 +4,7 @@ use super::nats::NatsBroker;
 use super::spool::SpoolSettings;
 use super::status::Status;
 use crate::secret::Secret;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -77,7 +78,8 @@ impl Broker {
             }
             (Self::Nats(before), Self::Nats(after)) => NatsBroker { spool: after.spool, ..before.clone() } == *after,
             (Self::Embedded(before), Self::Embedded(after)) => {
-                EmbeddedBroker { spool: after.spool, status: after.status.clone(), ..before.clone() } == *after
+                let (spool, status, lists) = (after.spool, after.status.clone(), after.lists.clone());
+                EmbeddedBroker { spool, status, lists, ..before.clone() } == *after
             }
             _ => false,
         }
@@ -337,12 +339,51 @@ pub struct EmbeddedBroker {
     pub listen: Vec<ListenAddr>,
     /// The password file, as `mosquitto_passwd` writes it. Absolute. `None`: anyone may connect, and every listener is on loopback.
     pub users: Option<PathBuf>,
+    /// Who may publish and hear what; nothing in it: everybody everything.
+    pub lists: AccessLists,
     /// How much of everything its clients may use.
     pub limits: EmbeddedLimits,
     /// What waits for it, as a target. What waits for its clients is in `limits`.
     pub spool: SpoolSettings,
     /// What its clients are told of the gateway's own state.
     pub status: Option<Status>,
+}
+
+/// Access lists of the box's own broker: a file, or rules. Once there is either, what nobody allows is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessLists {
+    /// As mosquitto has it. Absolute.
+    pub acl_file: Option<PathBuf>,
+    /// Users by a name for several of them.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// In the order of the file.
+    pub rules: Vec<AccessEntry>,
+}
+
+/// One `[[brokers.<name>.access]]`: for who fits all that is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessEntry {
+    /// These users, and those of these groups; neither: any, and who gives no name.
+    pub users: Vec<String>,
+    /// As above.
+    pub groups: Vec<String>,
+    /// These client identifiers; none: any.
+    pub client_ids: Vec<String>,
+    /// What they may do.
+    pub allow: AccessTopics,
+    /// What they may not, whatever allows it.
+    pub deny: AccessTopics,
+}
+
+/// Topic filters, in which a level `%u` is the user's name and `%c` the client identifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessTopics {
+    /// To publish to.
+    pub publish: Vec<String>,
+    /// To subscribe with.
+    pub subscribe: Vec<String>,
+    /// To be given.
+    pub receive: Vec<String>,
 }
 
 /// Where the box's own broker listens.

@@ -15,8 +15,9 @@ mod traces;
 
 pub use admin::{Admin, AdminAddr, AdminTls};
 pub use broker::{
-    Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker, EmbeddedLimits, Header, HeaderValue, LinkBroker,
-    ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version, Will,
+    AccessEntry, AccessLists, AccessTopics, Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker,
+    EmbeddedLimits, Header, HeaderValue, LinkBroker, ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version,
+    Will,
 };
 pub use candidate::{Candidate, Promote, Trial};
 pub use config::{

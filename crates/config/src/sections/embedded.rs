@@ -1,5 +1,6 @@
 //! Reads `[brokers.<name>]` of the box's own broker.
 
+use super::access::read_access;
 use super::broker_keys::LINK_KEYS;
 use super::spool::read_spool;
 use super::status::read_status;
@@ -42,11 +43,12 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
         context.place(format!("brokers.{name}.users"), &users.at);
         context.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
     }
+    let lists = read_access(&mut section, name, has_users);
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
     let spool = read_spool(section.take("spool").as_ref());
     let status = read_status(&mut section, gateway);
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
-    EmbeddedBroker { listen, users: users.map(|path| path.value), limits, spool, status }
+    EmbeddedBroker { listen, users: users.map(|path| path.value), lists, limits, spool, status }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {

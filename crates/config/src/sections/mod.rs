@@ -1,5 +1,6 @@
 //! Makes the sections of a file into checked types, each by itself.
 
+mod access;
 mod admin;
 mod announcement;
 mod broker;

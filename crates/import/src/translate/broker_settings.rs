@@ -23,7 +23,8 @@ const OF_PERSISTENCE: &str = "there is no such file";
 pub(super) fn fate(setting: &Setting) -> Fate {
     let is = |flag| setting.value == Value::Flag(flag);
     match setting.keyword.name {
-        "allow_anonymous"
+        "acl_file"
+        | "allow_anonymous"
         | "bind_address"
         | "max_connections"
         | "max_packet_size"
@@ -55,7 +56,7 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         "set_tcp_nodelay" => NotNeeded("Tidegate writes what has gathered with one call"),
         "sys_interval" => NotNeeded("there is no $SYS tree; /metrics of `[admin]` has the counters"),
         "per_listener_settings" => NotNeeded("one broker has one file of users"),
-        "check_retain_source" => NotNeeded("it is about an acl_file"),
+        "check_retain_source" => NotNeeded("who publishes is asked when it publishes"),
         "websockets_headers_size" => NotNeeded("there is a limit of its own"),
         "auto_id_prefix" => NotNeeded("clients without an id get one"),
         "tls_keyform" => NotNeeded("it is about TLS"),
@@ -77,7 +78,6 @@ pub(super) fn fate(setting: &Setting) -> Fate {
             NotNeeded("0 is no limit")
         }
 
-        "acl_file" => Lost("there are no access lists yet: see each of its lines below"),
         "plugin" | "auth_opt_" | "global_plugin" | "plugin_load" | "plugin_use" => Lost(
             "plugins of mosquitto do not run here: `users` has names and passwords, routes and their plugins decide on messages",
         ),

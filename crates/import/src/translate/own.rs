@@ -21,7 +21,7 @@ const LAST_RESORT: &str = "mqtt://127.0.0.1:1883";
 /// The users of a broker that had none.
 const USERS: &str = "users.txt";
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     pub(super) fn own_broker(&mut self) {
         let mosquitto = self.mosquitto;
         let entrances = mosquitto.entrances();
@@ -35,15 +35,18 @@ impl Draft<'_> {
         for listener in &mosquitto.listeners {
             listener.settings.iter().for_each(|setting| self.of_the_broker(setting));
         }
-        self.access_control();
         self.between_bridges();
         let users = self.users(&entrances);
+        let acl_file = self.acl_file(&entrances);
         let listen = self.listen(&entrances, users.is_some());
         self.document.table(&["brokers", "home"]);
         self.document.key("embedded", Toml::Flag(true), "");
         self.document.key("listen", Toml::Lines(listen), "");
         if let Some((users, whence)) = users {
             self.document.key("users", users, whence);
+        }
+        if let Some((file, whence)) = acl_file {
+            self.document.key("acl_file", file, whence);
         }
         self.limits(&entrances);
     }
@@ -55,18 +58,6 @@ impl Draft<'_> {
                 self.document.comment(format!("{}: not needed: {}: {why}", setting.place, setting.keyword.name));
             }
             Fate::Lost(instead) => self.lose(&setting.place, written(setting), instead),
-        }
-    }
-
-    /// Who is not let do what any more.
-    fn access_control(&mut self) {
-        for line in &self.wishes.acl {
-            let what = format!("{} {}", line.who, line.what);
-            self.lose(
-                &line.place,
-                what,
-                "every client of Tidegate's own broker may publish and subscribe to everything",
-            );
         }
     }
 
@@ -94,16 +85,31 @@ impl Draft<'_> {
         }
     }
 
-    fn users(&mut self, entrances: &[Entrance<'_>]) -> Option<(Toml, String)> {
+    /// The file of access lists, which is read as it is.
+    fn acl_file(&mut self, entrances: &[Entrance<'a>]) -> Option<(Toml, String)> {
+        let setting =
+            self.only_one(entrances, "acl_file", "one broker has one file of access lists: put both into one")?;
+        let Value::Text(path) = &setting.value else { return None };
+        Some((self.path(path), setting.place.to_string()))
+    }
+
+    /// What the first entrance says that says it; of the others it is told that it is lost.
+    fn only_one(&mut self, entrances: &[Entrance<'a>], name: &str, instead: &str) -> Option<&'a Setting> {
         let mosquitto = self.mosquitto;
         let mut files: Vec<&Setting> =
-            entrances.iter().filter_map(|entrance| mosquitto.security(entrance).setting("password_file")).collect();
+            entrances.iter().filter_map(|entrance| mosquitto.security(entrance).setting(name)).collect();
         files.dedup_by_key(|setting| &setting.place);
         for setting in files.iter().skip(1) {
-            self.lose(&setting.place, written(setting), "one broker has one file of users: put both into one");
+            self.lose(&setting.place, written(setting), instead);
         }
+        files.first().copied()
+    }
+
+    fn users(&mut self, entrances: &[Entrance<'a>]) -> Option<(Toml, String)> {
+        let mosquitto = self.mosquitto;
+        let file = self.only_one(entrances, "password_file", "one broker has one file of users: put both into one");
         let anybody = entrances.iter().find(|entrance| mosquitto.lets_anybody_in(entrance));
-        match (files.first(), anybody) {
+        match (file, anybody) {
             (Some(setting), anybody) => {
                 if let Some(setting) =
                     anybody.and_then(|entrance| mosquitto.security(entrance).setting("allow_anonymous"))
@@ -126,7 +132,7 @@ impl Draft<'_> {
     }
 
     /// Urls to listen on, each once.
-    fn listen(&mut self, entrances: &[Entrance<'_>], users: bool) -> Vec<(String, String)> {
+    fn listen(&mut self, entrances: &[Entrance<'a>], users: bool) -> Vec<(String, String)> {
         let mut listen: Vec<(String, String)> = Vec::new();
         for entrance in entrances {
             let (whence, place) = match entrance.place {
@@ -184,7 +190,7 @@ impl Draft<'_> {
         listen
     }
 
-    fn limits(&mut self, entrances: &[Entrance<'_>]) {
+    fn limits(&mut self, entrances: &[Entrance<'a>]) {
         let mut limits = Vec::new();
         let counts: Vec<i64> = entrances
             .iter()

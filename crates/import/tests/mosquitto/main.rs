@@ -7,7 +7,7 @@ mod golden;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use tidegate_import::{Files, Problems, Translation, Wishes, parse, read_acl, translate};
+use tidegate_import::{Files, Problems, Translation, Wishes, parse, translate};
 
 /// Files by their paths.
 #[derive(Default)]
@@ -28,11 +28,7 @@ impl Files for InMemory {
 pub(crate) fn import(files: &InMemory, own: bool) -> Result<Translation, Problems> {
     let file = Path::new("mosquitto.conf");
     let mosquitto = parse(file, files)?;
-    let mut acl = Vec::new();
-    for file in mosquitto.acl_files().filter(|_| own) {
-        acl.extend(read_acl(Path::new(file), files)?);
-    }
-    let wishes = Wishes { own, host_name: "cottage".to_owned(), base: "/etc/mosquitto".into(), acl };
+    let wishes = Wishes { own, host_name: "cottage".to_owned(), base: "/etc/mosquitto".into() };
     Ok(translate(&mosquitto, file, &wishes))
 }
 
