@@ -1,8 +1,9 @@
-//! Who may publish and hear what at the box's own broker: lists of mosquitto and of the configuration, changed while clients are connected.
+//! Who is let in, and who may publish and hear what, at the box's own broker: lists of mosquitto and of the configuration, changed while clients are connected.
 
 use super::Embedded;
 use crate::fixture::{PATIENCE, broker, route};
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 use tidegate_testkit::{Client, ClientOptions, Mosquitto, Tidegate, Version, eventually};
 
 /// `not authorized` (MQTT 5.0 section 2.4).
@@ -77,4 +78,55 @@ fn lists_hold_for_clients_at_once_and_bad_ones_are_refused_line_by_line() {
     assert_eq!(dropped("forbidden"), Some(3.0));
     let connects = tidegate.metrics().get("tidegate_broker_connects_total", &[("broker", "office")]);
     assert_eq!(connects, Some(1.0), "nobody was disturbed");
+}
+
+/// `tidegate user WORDS...` with a password on standard input.
+fn user(words: &[&str], password: &str) -> Output {
+    let mut command = Command::new(Tidegate::binary());
+    let command = command.arg("user").args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tidegate runs");
+    child.stdin.take().expect("piped").write_all(format!("{password}\n").as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn users_are_added_changed_and_removed_by_commands_while_it_runs() {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("users.txt").display().to_string();
+    // The file comes with the first user, and is nobody else's to read.
+    assert!(user(&["add", "first", "--file", &file], "x").status.success());
+    let users = format!("users = {file:?}\n");
+    let brokers = device.config() + &users + &broker("office", &office.url(), "");
+    let tidegate = Tidegate::start(&(brokers + &route("device", &["#"], &["office"], "")));
+    let config = tidegate.dir().join("tidegate.toml").display().to_string();
+    let user = |words: &[&str], password: &str| user(&[words, &["--config", &config]].concat(), password);
+    let code = |words: &[&str], password: &str| user(words, password).status.code();
+    let good = |words: &[&str], password: &str| {
+        let output = user(words, password);
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let ann = |password: &str| ClientOptions::new(Version::V5, "c").login("ann", password);
+    let login = |password: &str| Client::connect(device.port, &ann(password));
+    assert!(login("one").is_err());
+    good(&["add", "ann"], "one");
+    eventually("she is let in", PATIENCE, || login("one").is_ok());
+    assert_eq!(code(&["add", "ann"], "two"), Some(64), "she is there");
+    assert_eq!(code(&["passwd", "bob"], "two"), Some(64), "he is not");
+    assert_eq!(code(&["add", "a:b"], "two"), Some(64), "no name");
+    assert_eq!(code(&["add", "eve"], ""), Some(64), "no password");
+    assert_eq!(good(&["list"], ""), "ann\tPBKDF2-SHA512\nfirst\tPBKDF2-SHA512\n");
+    assert_eq!(code(&["check", "ann"], "two"), Some(1));
+    let mut client = login("one").expect("she is let in");
+    good(&["passwd", "ann"], "two");
+    eventually("she is sent away", PATIENCE, || client.publish("x", b"", 0, false).is_err());
+    eventually("and let in with another password", PATIENCE, || login("two").is_ok());
+    good(&["check", "ann"], "two");
+    good(&["remove", "ann"], "");
+    eventually("she is let in no more", PATIENCE, || login("two").is_err());
+    // It is the file of mosquitto's own tool, too.
+    let status = Command::new("mosquitto_passwd").arg("-b").arg(&file).args(["bob", "three"]).status();
+    assert!(status.expect("mosquitto_passwd (Debian: mosquitto)").success());
+    good(&["check", "bob"], "three");
 }

@@ -185,9 +185,15 @@ fn a_key_with_a_passphrase_is_used_with_key_password() {
 fn check_finds_users_that_run_would_refuse() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = "[brokers.own]\nembedded = true\nusers = \"users.txt\"\nlisten = [\"mqtt://127.0.0.1:1\"]\n";
-    for line in ["u:$6$salt$c29tZXRoaW5n", "u:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", "u:plain"] {
+    let again = "tidegate user passwd NAME";
+    for (line, told) in [
+        ("u:$6$salt$c29tZXRoaW5n", again),
+        ("u:$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA", again),
+        ("u:$5$salt$aGFzaA", again),
+        ("u:plain", "mosquitto_passwd -U"),
+    ] {
         write(&dir.path().join("users.txt"), format!("{line}\n"));
-        is_found(dir.path(), config, &["users.txt", "mosquitto_passwd"]);
+        is_found(dir.path(), config, &["users.txt", told]);
     }
 }
 

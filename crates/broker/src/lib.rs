@@ -73,4 +73,4 @@ pub use local::Local;
 pub use refusal::{Part, Refusal, check_from_client, check_from_local};
 pub use settings::{Limits, Settings};
 pub use stats::{Dropped, Stats};
-pub use users::{UserLineError, UserProblem, Users};
+pub use users::{UserLineError, UserProblem, Users, user_line};

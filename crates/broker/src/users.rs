@@ -1,12 +1,17 @@
-//! The user file: names and salted password hashes, in the format `mosquitto_passwd` writes.
+//! The user file: names and salted password hashes, in the formats that `mosquitto_passwd` writes and has written.
 //!
-//! One line a user, `name:$7$<iterations>$<salt>$<hash>`: PBKDF2 with HMAC-SHA-512 over the password, salt and hash in
-//! base64. Empty lines and lines that begin with `#` are skipped.
+//! One line a user, `name:hash`. Empty lines and lines that begin with `#` are skipped. A hash is
+//! - `$7$<iterations>$<salt>$<hash>`: PBKDF2 with HMAC-SHA-512 over the password (RFC 8018), of mosquitto 2.0;
+//! - `$6$<salt>$<hash>`: SHA-512 over the password and the salt, of mosquitto before 2.0;
+//! - `$argon2id$...`: a PHC string (RFC 9106), of mosquitto 2.1.
+//!
+//! Salts and hashes are in base64.
 
 use ahash::AHashMap;
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha2::Sha512;
+use sha2::{Digest, Sha512};
 use std::sync::Arc;
 
 /// The lengths of a hash, in bytes.
@@ -15,20 +20,34 @@ const HASH_BYTES: usize = 64;
 /// More would take minutes per connection.
 const ITERATIONS_MAX: u32 = 10_000_000;
 
-/// What a name that is not in the file costs, so that time does not tell who is.
-const DECOY_ITERATIONS: u32 = 101;
+/// More of Argon2id would take memory that a box does not have, in KiB, and time, in passes.
+const ARGON2_MAX: (u32, u32) = (256 * 1024, 100);
+
+/// What is written anew, as mosquitto 2.1 does.
+const WRITTEN_ITERATIONS: u32 = 1_000;
+const WRITTEN_SALT_BYTES: usize = 16;
 
 /// Who may connect, and how to tell. Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Users {
     entries: Arc<AHashMap<String, Credential>>,
+    /// What a name that is not in the file costs, so that time does not tell who is: what the first one costs.
+    decoy: Option<Credential>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Credential {
-    iterations: u32,
-    salt: Vec<u8>,
-    hash: Vec<u8>,
+enum Credential {
+    Pbkdf2 {
+        iterations: u32,
+        salt: Vec<u8>,
+        hash: Vec<u8>,
+    },
+    Sha512 {
+        salt: Vec<u8>,
+        hash: Vec<u8>,
+    },
+    /// As it stands in the file, and can be used.
+    Argon2id(String),
 }
 
 /// A line of a user file that cannot be taken.
@@ -52,12 +71,17 @@ pub enum UserProblem {
     PlainText,
     /// A hash of another kind.
     #[error(
-        "this kind of hash is not supported, only `$7$` (PBKDF2-SHA512); set the password again with `mosquitto_passwd FILE NAME`"
+        "this kind of hash is not supported, only `$7$`, `$6$` and `$argon2id$`; set the password again with `tidegate user passwd NAME`"
     )]
     Kind,
     /// A hash that cannot be.
-    #[error("the hash is damaged; set the password again with `mosquitto_passwd FILE NAME`")]
+    #[error("the hash is damaged; set the password again with `tidegate user passwd NAME`")]
     Damaged,
+    /// A hash that takes too much of the box.
+    #[error(
+        "this hash wants too much memory or time to be checked; set the password again with `tidegate user passwd NAME`"
+    )]
+    Costly,
     /// The name is there twice.
     #[error("this user has two lines; remove one")]
     Twice,
@@ -69,22 +93,25 @@ impl Users {
     /// # Errors
     /// Every line that cannot be taken.
     pub fn parse(text: &str) -> Result<Self, Vec<UserLineError>> {
-        let (mut entries, mut errors) = (AHashMap::new(), Vec::new());
+        let (mut entries, mut errors, mut decoy) = (AHashMap::new(), Vec::new(), None);
         for (at, line) in text.lines().enumerate() {
             let line = line.trim_end_matches('\r');
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
             let problem = match parse_line(line) {
-                Ok((name, credential)) => match entries.insert(name, credential) {
-                    None => continue,
-                    Some(_) => UserProblem::Twice,
-                },
+                Ok((name, credential)) => {
+                    decoy.get_or_insert_with(|| credential.clone());
+                    match entries.insert(name, credential) {
+                        None => continue,
+                        Some(_) => UserProblem::Twice,
+                    }
+                }
                 Err(problem) => problem,
             };
             errors.push(UserLineError { line: at + 1, problem });
         }
-        if errors.is_empty() { Ok(Self { entries: Arc::new(entries) }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { entries: Arc::new(entries), decoy }) } else { Err(errors) }
     }
 
     /// How many users there are.
@@ -99,14 +126,21 @@ impl Users {
 
     /// Whether this is the user's password. Takes as long as the file's iterations: not for the data thread.
     pub fn verify(&self, name: &str, password: &[u8]) -> bool {
-        match self.entries.get(name) {
-            Some(credential) => credential.verify(password),
-            None => {
-                let decoy = Credential { iterations: DECOY_ITERATIONS, salt: vec![0; 12], hash: vec![0; HASH_BYTES] };
+        match (self.entries.get(name), &self.decoy) {
+            (Some(credential), _) => credential.verify(password),
+            (None, Some(decoy)) => {
                 let _ = decoy.verify(password);
                 false
             }
+            (None, None) => false,
         }
+    }
+
+    /// Everybody's name, in order, and what kind of hash stands beside it.
+    pub fn names(&self) -> Vec<(&str, &'static str)> {
+        let mut names: Vec<_> = self.entries.iter().map(|(name, one)| (name.as_str(), one.kind())).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Whether this user has the same password in both.
@@ -126,32 +160,78 @@ fn parse_line(line: &str) -> Result<(String, Credential), UserProblem> {
     if name.is_empty() {
         return Err(UserProblem::Shape);
     }
-    let mut parts = hash.split('$');
-    if parts.next() != Some("") {
-        return Err(UserProblem::PlainText);
-    }
-    if parts.next() != Some("7") {
-        return Err(UserProblem::Kind);
-    }
-    let [Some(iterations), Some(salt), Some(hash), None] = [parts.next(), parts.next(), parts.next(), parts.next()]
-    else {
-        return Err(UserProblem::Damaged);
-    };
+    let parts: Vec<&str> = hash.split('$').collect();
     let decode = |text: &str| STANDARD.decode(text).map_err(|_| UserProblem::Damaged);
-    let iterations = iterations.parse().ok().filter(|count| (1..=ITERATIONS_MAX).contains(count));
-    let credential = Credential {
-        iterations: iterations.ok_or(UserProblem::Damaged)?,
-        salt: decode(salt)?,
-        hash: decode(hash).ok().filter(|hash| hash.len() == HASH_BYTES).ok_or(UserProblem::Damaged)?,
+    let full = |text: &str| decode(text).ok().filter(|hash| hash.len() == HASH_BYTES).ok_or(UserProblem::Damaged);
+    let credential = match parts[..] {
+        ["", "7", iterations, salt, hash] => {
+            let iterations = iterations.parse().ok().filter(|count| (1..=ITERATIONS_MAX).contains(count));
+            let iterations = iterations.ok_or(UserProblem::Damaged)?;
+            Credential::Pbkdf2 { iterations, salt: decode(salt)?, hash: full(hash)? }
+        }
+        ["", "6", salt, hash] => Credential::Sha512 { salt: decode(salt)?, hash: full(hash)? },
+        ["", "argon2id", ..] => argon2id(hash)?,
+        ["", "6" | "7", ..] => return Err(UserProblem::Damaged),
+        ["", ..] => return Err(UserProblem::Kind),
+        _ => return Err(UserProblem::PlainText),
     };
     Ok((name.to_owned(), credential))
 }
 
+fn argon2id(hash: &str) -> Result<Credential, UserProblem> {
+    let parsed = PasswordHash::new(hash).map_err(|_| UserProblem::Damaged)?;
+    let params = argon2::Params::try_from(&parsed).map_err(|_| UserProblem::Damaged)?;
+    let (memory_kib, passes) = ARGON2_MAX;
+    if params.m_cost() > memory_kib || params.t_cost() > passes {
+        return Err(UserProblem::Costly);
+    }
+    let is_whole = parsed.salt.is_some() && parsed.hash.is_some();
+    is_whole.then(|| Credential::Argon2id(hash.to_owned())).ok_or(UserProblem::Damaged)
+}
+
+/// The line of a user file for a user with this password, as `mosquitto_passwd` writes it.
+///
+/// # Errors
+/// The name cannot stand there, or the system has nothing random; in words.
+pub fn user_line(name: &str, password: &[u8]) -> Result<String, String> {
+    if name.is_empty() || name.starts_with('#') || name.trim() != name || name.contains([':', '\n', '\r']) {
+        return Err(format!(
+            "`{}` cannot be a user's name in a file: no `:`, no `#` or blank before it",
+            name.escape_debug()
+        ));
+    }
+    let (mut salt, mut hash) = ([0; WRITTEN_SALT_BYTES], [0; HASH_BYTES]);
+    getrandom::fill(&mut salt).map_err(|error| format!("nothing random for a salt: {error}"))?;
+    pbkdf2::pbkdf2_hmac::<Sha512>(password, &salt, WRITTEN_ITERATIONS, &mut hash);
+    Ok(format!("{name}:$7${WRITTEN_ITERATIONS}${}${}", STANDARD.encode(salt), STANDARD.encode(hash)))
+}
+
 impl Credential {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Pbkdf2 { .. } => "PBKDF2-SHA512",
+            Self::Sha512 { .. } => "SHA512",
+            Self::Argon2id(_) => "Argon2id",
+        }
+    }
+
     fn verify(&self, password: &[u8]) -> bool {
         let mut hash = [0; HASH_BYTES];
-        pbkdf2::pbkdf2_hmac::<Sha512>(password, &self.salt, self.iterations, &mut hash);
+        let wanted = match self {
+            Self::Pbkdf2 { iterations, salt, hash: wanted } => {
+                pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, *iterations, &mut hash);
+                wanted
+            }
+            Self::Sha512 { salt, hash: wanted } => {
+                hash.copy_from_slice(&Sha512::new().chain_update(password).chain_update(salt).finalize());
+                wanted
+            }
+            Self::Argon2id(text) => {
+                let parsed = PasswordHash::new(text);
+                return parsed.is_ok_and(|parsed| Argon2::default().verify_password(password, &parsed).is_ok());
+            }
+        };
         // Every byte is looked at, so that time does not tell how many are right.
-        hash.iter().zip(&self.hash).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+        hash.iter().zip(wanted).fold(0, |all, (a, b)| all | (a ^ b)) == 0
     }
 }

@@ -4,6 +4,7 @@
 //! laid out as lists of keys and values, and the lists are compared. A value that may be a secret, or is a text for others
 //! than the gateway, is compared but never told.
 
+mod access;
 mod keys;
 mod lay_out;
 mod outline;

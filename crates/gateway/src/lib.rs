@@ -93,6 +93,7 @@ pub use snapshot::{
     RouteSnapshot, SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::{Looking, Tapping, Tracing};
+pub use tidegate_broker::{Users, user_line};
 pub use tidegate_plugin::is_own_key as is_own_state_key;
 pub use tidegate_router::{
     Account, Dropped, Ending, Histogram, Journey, Only, Outcome, PARKED_FOR_TARGET, ReplayError, Said, Sampling, Shown,

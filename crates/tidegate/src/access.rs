@@ -70,7 +70,7 @@ pub(crate) fn access(arguments: Arguments) -> Result<(), Failure> {
 }
 
 /// The broker that is meant.
-fn own<'a>(config: &'a Config, wanted: Option<&str>) -> Result<(&'a str, &'a EmbeddedBroker), Failure> {
+pub(crate) fn own<'a>(config: &'a Config, wanted: Option<&str>) -> Result<(&'a str, &'a EmbeddedBroker), Failure> {
     let own = config.brokers.iter().filter_map(|(name, broker)| match broker {
         Broker::Embedded(embedded) => Some((name.as_str(), embedded)),
         Broker::Link(_) | Broker::Nats(_) => None,

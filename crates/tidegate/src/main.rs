@@ -38,6 +38,7 @@ mod tap;
 mod test;
 mod top;
 mod trace;
+mod user;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
@@ -109,6 +110,8 @@ enum Command {
     Spool(spool::Arguments),
     /// Write plugins, try them, measure them, and look at what they remember.
     Plugin(plugin::Arguments),
+    /// Who may connect to the box's own broker: its user file.
+    User(user::Arguments),
     /// What clients of the box's own broker may publish and hear.
     Access(access::Arguments),
     /// Put everything of a gateway into one file: its configuration, plugins, and what waits. It may run.
@@ -220,6 +223,7 @@ fn main() -> ExitCode {
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),
+        Command::User(arguments) => user::user(arguments),
         Command::Access(arguments) => access::access(arguments),
         Command::Backup(arguments) => backup::backup(arguments),
         Command::Restore(arguments) => backup::restore(arguments),

@@ -1,6 +1,6 @@
 use crate::device::{Device, anonymous, config, lasting, message, with};
 use std::process::Command;
-use tidegate_broker::{Settings, UserProblem, Users};
+use tidegate_broker::{Settings, UserProblem, Users, user_line};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, ReasonCode, Version};
 
@@ -46,6 +46,27 @@ fn the_password_file_of_mosquitto_lets_in_who_is_in_it() {
         let refused = Device::try_connect(server.addr, config("a", Version::V5)).await.err();
         assert_eq!(refused, Some(ReasonCode::NOT_AUTHORIZED), "anonymous");
     });
+}
+
+/// Of mosquitto before 2.0 (its SHA-512 is Python's), of 2.1 (the vector is of Argon2's reference implementation, test.c), and our own.
+#[test]
+fn older_and_newer_hashes_of_mosquitto_are_known() {
+    let text = format!(
+        "old:$6$MDEyMzQ1Njc4OWFi$c6NiHNeTg4D++MzaDxQ12nvnkC/fR4JwIAR8cyJ5MiT3P0elhEayZ2sxhPmGRNW+k7yM713741h2qSzJVp8qkQ==\n\
+         new:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\n{}\n",
+        user_line("ours", "ö \"x".as_bytes()).unwrap()
+    );
+    let users = Users::parse(&text).unwrap();
+    assert_eq!(users.names(), [("new", "Argon2id"), ("old", "SHA512"), ("ours", "PBKDF2-SHA512")]);
+    assert!(users.verify("old", b"wonder land") && users.verify("new", b"password"));
+    assert!(users.verify("ours", "ö \"x".as_bytes()));
+    for name in ["old", "new", "ours", "nobody"] {
+        assert!(!users.verify(name, b"wrong") && !users.verify(name, b""), "{name}");
+    }
+    for name in ["", "a:b", "#a", " a", "a\n"] {
+        assert!(user_line(name, b"x").is_err(), "{name:?}");
+    }
+    assert_ne!(user_line("a", b"x"), user_line("a", b"x"), "each has a salt of its own");
 }
 
 #[test]
@@ -138,12 +159,16 @@ fn a_user_file_that_is_none_is_refused_line_by_line() {
     let good = format!("good:$7$101$c2FsdA==${}==", "A".repeat(86));
     assert_eq!(Users::parse(&format!("# a comment\r\n\n{good}\r\n")).unwrap().len(), 1);
     let text = format!(
-        "alice:secret\nno colon\n{good}\nold:$6$c2FsdA==$aGFzaA==\nbad:$7$101$c2FsdA==$!\n{good}\nx:$7$0$$\n:x"
+        "alice:secret\nno colon\n{good}\nold:$6$c2FsdA==$aGFzaA==\nbad:$7$101$c2FsdA==$!\n{good}\nx:$7$0$$\n:x\n\
+         md5:$1$c2FsdA==$aGFzaA==\nbig:$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\n\
+         cut:$argon2id$v=19$m=65536,t=2"
     );
     let errors = Users::parse(&text).unwrap_err();
     let found: Vec<_> = errors.iter().map(|error| (error.line, error.problem)).collect();
-    use UserProblem::{Damaged, Kind, PlainText, Shape, Twice};
-    assert_eq!(found, [(1, PlainText), (2, Shape), (4, Kind), (5, Damaged), (6, Twice), (7, Damaged), (8, Shape)]);
+    use UserProblem::{Costly, Damaged, Kind, PlainText, Shape, Twice};
+    let hashes =
+        [(4, Damaged), (5, Damaged), (6, Twice), (7, Damaged), (8, Shape), (9, Kind), (10, Costly), (11, Damaged)];
+    assert_eq!(found, [&[(1, PlainText), (2, Shape)], &hashes[..]].concat());
     let words = errors[0].to_string();
     assert!(words.contains("mosquitto_passwd -U") && !words.contains("secret"), "{words}");
 }

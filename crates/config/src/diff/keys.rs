@@ -63,3 +63,9 @@ impl Keys {
         self.told(key, format!("[{}]", list.join(", ")));
     }
 }
+
+/// A key as TOML has it.
+pub(super) fn quoted(key: &str) -> String {
+    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_bare { key.to_owned() } else { format!("{key:?}") }
+}

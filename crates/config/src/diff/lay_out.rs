@@ -2,12 +2,12 @@
 //!
 //! Every struct is taken apart whole, so that a field that is added to one does not compile until it stands here.
 
-use super::keys::{Keys, Value};
+use super::keys::{Keys, Value, quoted};
 use crate::model::{
-    AccessEntry, AccessLists, AccessTopics, Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker,
-    EmbeddedLimits, Gateway, Grants, Header, HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe,
-    Promote, Reconnect, Relief, Remap, Renaming, Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings,
-    StateGrant, Status, TargetSet, Tls, Traces, Trial, TwinKey, Version, Will, Workers,
+    Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
+    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming,
+    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, Trial,
+    TwinKey, Version, Will, Workers,
 };
 use std::collections::{BTreeMap, HashSet};
 
@@ -248,32 +248,6 @@ impl Keys {
         status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
     }
 
-    fn access(&mut self, lists: &AccessLists) {
-        let AccessLists { acl_file, groups, rules } = lists;
-        acl_file.iter().for_each(|path| self.told("acl_file", path.display()));
-        if !groups.is_empty() {
-            self.section("groups", |keys| groups.iter().for_each(|(name, users)| keys.list(name, users)));
-        }
-        for (at, AccessEntry { users, groups, client_ids, allow, deny }) in rules.iter().enumerate() {
-            self.section(&format!("access[{at}]"), |keys| {
-                for (key, names) in [("users", users), ("groups", groups), ("client_ids", client_ids)] {
-                    keys.list_if_any(key, names);
-                }
-                for (key, AccessTopics { publish, subscribe, receive }) in [("allow", allow), ("deny", deny)] {
-                    for (action, patterns) in [("publish", publish), ("subscribe", subscribe), ("receive", receive)] {
-                        keys.list_if_any(&format!("{key}.{action}"), patterns);
-                    }
-                }
-            });
-        }
-    }
-
-    fn list_if_any(&mut self, key: &str, texts: &[String]) {
-        if !texts.is_empty() {
-            self.list(key, texts);
-        }
-    }
-
     fn status(&mut self, status: &Status) {
         let Status { topic, counters, home_assistant } = status;
         self.told("topic", topic);
@@ -468,10 +442,4 @@ impl Keys {
         self.told("persist_qos0", persist_qos0);
         self.word("priority", priority);
     }
-}
-
-/// A key as TOML has it.
-fn quoted(key: &str) -> String {
-    let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    if is_bare { key.to_owned() } else { format!("{key:?}") }
 }
