@@ -190,12 +190,12 @@ to = ["a"]
     #[test]
     fn users_are_read_as_the_broker_reads_them() {
         let place = Place::new();
-        place.write("users.txt", b"# made by hand\na:$6$c2FsdA==$aGFzaA==\nb:$argon2id$v=19$m=4096\nc:secret\n");
+        place.write("users.txt", b"# made by hand\na:$6$c2FsdA==$aGFzaA==\nb:$5$c2FsdA==\nc:secret\n");
         let found = place.found();
         assert_eq!(found.len(), 3, "{found:#?}");
         for (line, number) in found.iter().zip(2..) {
             let start = format!("gw.toml:13:9: broker `own`: users.txt:{number}: ");
-            assert!(line.starts_with(&start) && line.contains("mosquitto_passwd"), "{line}");
+            assert!(line.starts_with(&start) && (line.contains("tidegate user passwd") || number == 4), "{line}");
             assert!(!line.contains("secret\n") && !line.contains("c2FsdA"), "{line}");
         }
         place.write("users.txt", b"\xef\xbb\xbf# nobody\r\n");

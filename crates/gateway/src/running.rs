@@ -83,6 +83,10 @@ struct Inner {
     last_reloads: RefCell<LastReloads>,
     started_at: SystemTime,
     reloading: tokio::sync::Mutex<()>,
+    /// Something was applied: there may be a version to look at.
+    applied: tokio::sync::Notify,
+    /// When workers were told last to bring a state to another version.
+    states_moved: Cell<Option<Instant>>,
     /// What came too late to keep it from starting, and ends it.
     /// Which have run, of each plugin.
     versions: RefCell<Versions>,
@@ -176,6 +180,8 @@ impl Gateway {
                 last_reloads: RefCell::default(),
                 started_at: SystemTime::now(),
                 reloading: tokio::sync::Mutex::new(()),
+                applied: tokio::sync::Notify::new(),
+                states_moved: Cell::new(None),
                 versions: RefCell::new(versions),
                 saving_versions: tokio::sync::Mutex::new(()),
                 recent: RefCell::default(),
@@ -280,6 +286,16 @@ impl Gateway {
     pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
         let Some(at) = self.broker_index(broker) else { return Vec::new() };
         self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
+    }
+
+    /// Told after each configuration that was applied.
+    pub(crate) fn applied(&self) -> &tokio::sync::Notify {
+        &self.inner.applied
+    }
+
+    /// When workers were told last to bring a state to another version.
+    pub(crate) fn states_moved(&self) -> Option<Instant> {
+        self.inner.states_moved.get()
     }
 
     pub(crate) fn reloading(&self) -> &tokio::sync::Mutex<()> {

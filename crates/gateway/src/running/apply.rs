@@ -127,6 +127,7 @@ impl Gateway {
         *inner.config.borrow_mut() = config;
         *inner.written.borrow_mut() = Arc::new(written);
         inner.last_reloads.borrow_mut().applied(changes.clone());
+        inner.applied.notify_one();
         Ok(changes)
     }
 
@@ -186,6 +187,9 @@ impl Gateway {
             if !undecided.is_empty() {
                 path.router.decided(route, undecided.into_iter().map(plugins::removed).collect(), now);
             }
+        }
+        if prepared.iter().flat_map(|prepared| &prepared.swaps).any(|swap| !swap.meetings.is_empty()) {
+            self.inner.states_moved.set(Some(Instant::now()));
         }
         let mut keys = HashMap::new();
         for (route, prepared) in config.routes.iter().zip(prepared) {

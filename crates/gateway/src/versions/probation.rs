@@ -79,6 +79,9 @@ impl Gateway {
     /// Looks at versions on probation; never returns.
     pub(crate) async fn watch_probation(self) {
         loop {
+            while !self.watches_any() {
+                self.applied().notified().await;
+            }
             tokio::time::sleep(LOOK).await;
             for (plugin, why) in self.without_state() {
                 self.roll_back_without_state(&plugin, &why).await;
@@ -90,9 +93,16 @@ impl Gateway {
         }
     }
 
-    fn failed_versions(&self) -> Vec<Failed> {
+    /// Whether a version is on probation, one is tried, or one may still say that it cannot have its state.
+    fn watches_any(&self) -> bool {
+        let moves = self.states_moved().is_some_and(|moved| moved.elapsed() < GONE_WITHIN);
+        let is_tried = || self.path().borrow().all_plugins().any(|info| info.tried.is_some());
+        moves || !self.on_probation().is_empty() || is_tried()
+    }
+
+    fn on_probation(&self) -> Vec<(String, Probation)> {
         let config = self.config();
-        let mut versions = self.versions().borrow_mut();
+        let versions = self.versions().borrow();
         let now_ms = wall_ms();
         let is_on = |name: &String| {
             let kept = versions.kept.get(name)?;
@@ -106,11 +116,15 @@ impl Gateway {
             let stays = versions.stays.get(name) == Some(&last.rule);
             (!stays && !is_over && ran_ms < LONGEST_MS && kept.versions.len() > 1).then_some(probation)
         };
-        let on: Vec<(String, Probation)> =
-            versions.kept.keys().filter_map(|name| Some((name.clone(), is_on(name)?))).collect();
+        versions.kept.keys().filter_map(|name| Some((name.clone(), is_on(name)?))).collect()
+    }
+
+    fn failed_versions(&self) -> Vec<Failed> {
+        let on = self.on_probation();
         if on.is_empty() {
             return Vec::new();
         }
+        let mut versions = self.versions().borrow_mut();
         versions.count();
         let failed = |(name, probation): (String, Probation)| {
             let all = &versions.kept[&name].versions;
