@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# wit-bindgen 0.61.1 (crates.io): a package that nothing uses renames what is generated, if it is another version of one that is used.
+# wit-bindgen 0.61.1: a package that nothing uses renames what is generated, if it is another version of one that is used.
 #
 # One would have guessed: a package in `wit/deps` that the world does not reach makes no difference, or its own modules at most.
 # Seen 2026-11-30: a world of `local:demo` that exports `local:api/things@1.0.0` gives the module `exports::local::api::things`. With

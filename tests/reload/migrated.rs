@@ -26,6 +26,16 @@ fn gateway(house: &House, version: &str) -> Tidegate {
     Tidegate::builder(&config(house, "{}", "")).file(FILE, plugin(&format!("remembers-{version}"))).start()
 }
 
+/// This version decides what is published here.
+fn under_way(version: &str) -> (House, Tidegate, Witness, Publisher) {
+    let house = House::new();
+    let tidegate = gateway(&house, version);
+    let witness = house.witness("main");
+    let publisher = house.publish("here", RATE);
+    decides(&tidegate, &witness, version);
+    (house, tidegate, witness, publisher)
+}
+
 /// Saves another version, and waits until it decides.
 #[track_caller]
 fn save(tidegate: &Tidegate, witness: &Witness, version: &str) {
@@ -114,11 +124,7 @@ fn what_it_remembers_goes_on_through_versions_and_back_where_they_can_read_it() 
 
 #[test]
 fn a_version_that_cannot_read_it_is_refused_and_the_one_before_goes_on_with_all_of_it() {
-    let house = House::new();
-    let tidegate = gateway(&house, "first");
-    let witness = house.witness("main");
-    let publisher = house.publish("here", RATE);
-    decides(&tidegate, &witness, "first");
+    let (house, tidegate, witness, publisher) = under_way("first");
     for (mode, why) in [
         ("{ refuses = true }", "it refuses it: it does not read what `first` has left"),
         ("{ traps = true }", "as it was told to"),
@@ -141,11 +147,7 @@ fn a_version_that_cannot_read_it_is_refused_and_the_one_before_goes_on_with_all_
 
 #[test]
 fn a_version_that_goes_back_and_cannot_read_it_finds_what_it_had_left() {
-    let house = House::new();
-    let tidegate = gateway(&house, "first");
-    let witness = house.witness("main");
-    let publisher = house.publish("here", RATE);
-    decides(&tidegate, &witness, "first");
+    let (house, tidegate, witness, publisher) = under_way("first");
     // By hand.
     save(&tidegate, &witness, "second");
     roll_back(&tidegate);
@@ -180,11 +182,7 @@ fn a_version_that_goes_back_and_cannot_read_it_finds_what_it_had_left() {
 
 #[test]
 fn a_canary_of_the_same_version_of_the_state_shares_it() {
-    let house = House::new();
-    let tidegate = gateway(&house, "second");
-    let witness = house.witness("main");
-    let publisher = house.publish("here", RATE);
-    decides(&tidegate, &witness, "second");
+    let (house, tidegate, witness, publisher) = under_way("second");
     let candidate = |version: &str, rest: &str| {
         let path = format!("plugins/{version}.wasm");
         // The same component with another configuration is another rule.

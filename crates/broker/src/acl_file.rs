@@ -23,7 +23,7 @@ pub struct AclLineError {
 /// Every line that cannot be taken: then none is.
 pub fn parse(text: &str, name: &str) -> Result<Vec<AccessRule>, Vec<AclLineError>> {
     let (mut rules, mut errors, mut user) = (Vec::new(), Vec::new(), None);
-    for (at, line) in text.lines().enumerate() {
+    for (at, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let line = line.trim_end();
         if line.is_empty() || line.starts_with('#') {
             continue;

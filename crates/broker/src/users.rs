@@ -94,7 +94,7 @@ impl Users {
     /// Every line that cannot be taken.
     pub fn parse(text: &str) -> Result<Self, Vec<UserLineError>> {
         let (mut entries, mut errors, mut decoy) = (AHashMap::new(), Vec::new(), None);
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
             let line = line.trim_end_matches('\r');
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;

@@ -2,7 +2,7 @@
 
 use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
-use crate::settings::Wrong;
+use crate::settings::{Wrong, line_by_line};
 use crate::source_ack::SourceAck;
 use crate::{Error, held, listeners, own_access};
 use std::cell::RefCell;
@@ -101,12 +101,8 @@ pub(crate) fn users(config: &config::EmbeddedBroker) -> Result<Option<Users>, Wr
     let wrong = |words| Wrong { key: "users", words, elsewhere: false };
     let text = std::fs::read_to_string(path)
         .map_err(|error| wrong(format!("{}: {error}; make it with `mosquitto_passwd -c FILE NAME`", path.display())))?;
-    let users = Users::parse(text.strip_prefix('\u{feff}').unwrap_or(&text)).map_err(|errors| {
-        let line =
-            |error: &tidegate_broker::UserLineError| format!("{}:{}: {}", path.display(), error.line, error.problem);
-        wrong(errors.iter().map(line).collect::<Vec<_>>().join("\n"))
-    })?;
-    Ok(Some(users))
+    let users = Users::parse(&text);
+    users.map(Some).map_err(|errors| wrong(line_by_line(path, errors.iter().map(|error| (error.line, &error.problem)))))
 }
 
 async fn open_one(

@@ -77,7 +77,7 @@ pub use foretell::{Foretold, Running, examine};
 pub use history::{Applied, AppliedFile, history};
 pub use metrics::metrics;
 pub use operate::States;
-pub use own_access::{AccessAction, explain_access};
+pub use own_access::explain_access;
 pub use owned::make_key;
 pub use plugin_check::{check_plugins, compile_plugins};
 pub use preflight::{Finding, preflight};
@@ -88,12 +88,13 @@ pub use replay::{Replay, Replayed};
 pub use report::{Changes, LastReloads, REASONS_MAX, changes_in_words as changes, touched_json};
 pub use running::{Gateway, Left};
 pub use serve::{Served, Service};
+pub use settings::line_by_line;
 pub use snapshot::{
     BrokerSnapshot, CandidateSnapshot, Connection, LinkSnapshot, MemberSnapshot, PluginSnapshot, QueueSnapshot,
     RouteSnapshot, SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::{Looking, Tapping, Tracing};
-pub use tidegate_broker::{Users, user_line};
+pub use tidegate_broker::{Action as AccessAction, Users, user_line};
 pub use tidegate_plugin::is_own_key as is_own_state_key;
 pub use tidegate_router::{
     Account, Dropped, Ending, Histogram, Journey, Only, Outcome, PARKED_FOR_TARGET, ReplayError, Said, Sampling, Shown,

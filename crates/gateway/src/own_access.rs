@@ -1,6 +1,6 @@
 //! The access lists of the box's own brokers, as the broker takes them.
 
-use crate::settings::Wrong;
+use crate::settings::{Wrong, line_by_line};
 use std::path::Path;
 use tidegate_broker::{Access, AccessRule, Action, Whom, parse_acl_file};
 use tidegate_config::{AccessEntry, AccessLists, AccessTopics};
@@ -18,23 +18,8 @@ pub(crate) fn access(broker: &str, lists: &AccessLists) -> Result<Option<Access>
 fn of_file(path: &Path) -> Result<Vec<AccessRule>, Wrong> {
     let wrong = |words| Wrong { key: "acl_file", words, elsewhere: false };
     let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-    let name = path.display().to_string();
-    parse_acl_file(text.strip_prefix('\u{feff}').unwrap_or(&text), &name).map_err(|errors| {
-        let lines: Vec<String> =
-            errors.iter().map(|error| format!("{name}:{}: {}", error.line, error.problem)).collect();
-        wrong(lines.join("\n"))
-    })
-}
-
-/// What a client of a broker asks to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AccessAction {
-    /// Publish to a topic.
-    Publish,
-    /// Subscribe with a filter.
-    Subscribe,
-    /// Be given what is published to a topic.
-    Receive,
+    parse_acl_file(&text, &path.display().to_string())
+        .map_err(|errors| wrong(line_by_line(path, errors.iter().map(|error| (error.line, &error.problem)))))
 }
 
 /// Whether a client of the box's own broker of this name may do that, and the place of the rule that says so; `None` there: none speaks of
@@ -46,15 +31,10 @@ pub fn explain_access(
     broker: &str,
     lists: &AccessLists,
     (user, client_id): (Option<&str>, &str),
-    action: AccessAction,
+    action: Action,
     topic: &str,
 ) -> Result<(bool, Option<String>), String> {
     let Some(access) = access(broker, lists).map_err(|wrong| wrong.words)? else { return Ok((true, None)) };
-    let action = match action {
-        AccessAction::Publish => Action::Publish,
-        AccessAction::Subscribe => Action::Subscribe,
-        AccessAction::Receive => Action::Receive,
-    };
     let permits = access.permits(user, client_id);
     let (may, place) = permits.explain(action, topic)?;
     Ok((may, place.map(str::to_owned)))

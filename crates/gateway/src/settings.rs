@@ -21,6 +21,12 @@ pub(crate) struct Wrong {
     pub(crate) elsewhere: bool,
 }
 
+/// What is wrong with lines of a file, each on a line of its own.
+pub fn line_by_line(path: &std::path::Path, wrong: impl Iterator<Item = (usize, impl std::fmt::Display)>) -> String {
+    let lines: Vec<String> = wrong.map(|(line, problem)| format!("{}:{line}: {problem}", path.display())).collect();
+    lines.join("\n")
+}
+
 impl Wrong {
     fn new(key: &'static str, words: String) -> Self {
         Self { key, words, elsewhere: false }

@@ -1,7 +1,7 @@
 //! `tidegate access`: what a client of the box's own broker may do, and by which rule.
 
 use crate::{Failure, check};
-use tidegate_config::{Broker, Config, EmbeddedBroker};
+use tidegate_config::{Broker, EmbeddedBroker};
 use tidegate_gateway::{AccessAction, explain_access};
 
 /// Of `tidegate access`.
@@ -21,10 +21,7 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct Explain {
     #[command(flatten)]
-    config: check::ConfigFile,
-    /// The broker, where there are several of the box's own.
-    #[arg(long, short)]
-    broker: Option<String>,
+    own: OwnBroker,
     /// The user name that the client gives; without it, it gives none.
     #[arg(long, short)]
     user: Option<String>,
@@ -49,15 +46,14 @@ enum Action {
 
 pub(crate) fn access(arguments: Arguments) -> Result<(), Failure> {
     let What::Explain(asked) = arguments.what;
-    let config = asked.config.load()?;
-    let (name, broker) = own(&config, asked.broker.as_deref())?;
+    let (name, broker) = asked.own.load()?;
     let (action, does) = match asked.action {
         Action::Publish => (AccessAction::Publish, "publish to"),
         Action::Subscribe => (AccessAction::Subscribe, "subscribe with"),
         Action::Receive => (AccessAction::Receive, "be given what is published to"),
     };
     let client = (asked.user.as_deref(), &*asked.client);
-    let (may, place) = explain_access(name, &broker.lists, client, action, &asked.topic).map_err(Failure::Usage)?;
+    let (may, place) = explain_access(&name, &broker.lists, client, action, &asked.topic).map_err(Failure::Usage)?;
     let has_lists = broker.lists.acl_file.is_some() || !broker.lists.rules.is_empty();
     let why = match place {
         Some(place) => format!("by {place}"),
@@ -69,22 +65,38 @@ pub(crate) fn access(arguments: Arguments) -> Result<(), Failure> {
     if may { Ok(()) } else { Err(Failure::Found) }
 }
 
-/// The broker that is meant.
-pub(crate) fn own<'a>(config: &'a Config, wanted: Option<&str>) -> Result<(&'a str, &'a EmbeddedBroker), Failure> {
-    let own = config.brokers.iter().filter_map(|(name, broker)| match broker {
-        Broker::Embedded(embedded) => Some((name.as_str(), embedded)),
-        Broker::Link(_) | Broker::Nats(_) => None,
-    });
-    let all: Vec<_> = own.collect();
-    let names = || all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    match (wanted, &all[..]) {
-        (None, [one]) => Ok(*one),
-        (_, []) => {
-            Err(Failure::Usage("no broker of this configuration is the box's own: access lists are its alone".into()))
-        }
-        (None, _) => Err(Failure::Usage(format!("name the broker: --broker, one of {}", names()))),
-        (Some(wanted), all) => all.iter().find(|(name, _)| *name == wanted).copied().ok_or_else(|| {
-            Failure::Usage(format!("`{wanted}` is none of the box's own brokers; these are {}", names()))
-        }),
+/// Which of the box's own brokers is meant.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OwnBroker {
+    #[command(flatten)]
+    config: check::ConfigFile,
+    /// The broker, where there are several of the box's own.
+    #[arg(long, short)]
+    broker: Option<String>,
+}
+
+impl OwnBroker {
+    /// Its name, and what the configuration says of it.
+    pub(crate) fn load(self) -> Result<(String, EmbeddedBroker), Failure> {
+        let own = self.config.load()?.brokers.into_iter().filter_map(|(name, broker)| match broker {
+            Broker::Embedded(embedded) => Some((name, embedded)),
+            Broker::Link(_) | Broker::Nats(_) => None,
+        });
+        let mut all: Vec<_> = own.collect();
+        let names = all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+        let at = match (&self.broker, all.len()) {
+            (None, 1) => Some(0),
+            (_, 0) => {
+                let words = "no broker of this configuration is the box's own: access lists are its alone";
+                return Err(Failure::Usage(words.to_owned()));
+            }
+            (None, _) => return Err(Failure::Usage(format!("name the broker: --broker, one of {names}"))),
+            (Some(wanted), _) => all.iter().position(|(name, _)| name == wanted),
+        };
+        let none = || {
+            let wanted = self.broker.as_deref().unwrap_or_default();
+            Failure::Usage(format!("`{wanted}` is none of the box's own brokers; these are {names}"))
+        };
+        at.map(|at| all.swap_remove(at)).ok_or_else(none)
     }
 }

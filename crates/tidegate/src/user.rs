@@ -1,12 +1,12 @@
 //! `tidegate user`: the user file of the box's own broker.
 
-use crate::access::own;
-use crate::{Failure, check};
+use crate::Failure;
+use crate::access::OwnBroker;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tidegate_admin::apply::save;
-use tidegate_gateway::{Users, user_line};
+use tidegate_gateway::{Users, line_by_line, user_line};
 
 /// Of `tidegate user`.
 #[derive(Debug, clap::Args)]
@@ -40,10 +40,7 @@ struct Named {
 #[derive(Debug, clap::Args)]
 struct Place {
     #[command(flatten)]
-    config: check::ConfigFile,
-    /// The broker, where there are several of the box's own.
-    #[arg(long, short)]
-    broker: Option<String>,
+    own: OwnBroker,
     /// A user file, without any configuration.
     #[arg(long, short, conflicts_with_all = ["config", "broker"])]
     file: Option<PathBuf>,
@@ -55,11 +52,10 @@ impl Place {
         let path = match self.file {
             Some(file) => file,
             None => {
-                let config = self.config.load()?;
-                let (name, broker) = own(&config, self.broker.as_deref())?;
+                let (name, broker) = self.own.load()?;
                 let none =
                     || Failure::Usage(format!("broker `{name}` has no `users`: add `users = \"users.txt\"` to it"));
-                broker.users.clone().ok_or_else(none)?
+                broker.users.ok_or_else(none)?
             }
         };
         let text = match std::fs::read_to_string(&path) {
@@ -68,8 +64,7 @@ impl Place {
             Err(error) => return Err(Failure::Disk(format!("{}: {error}", path.display()))),
         };
         let users = Users::parse(&text).map_err(|errors| {
-            let lines = errors.iter().map(|error| format!("{}:{}: {}", path.display(), error.line, error.problem));
-            Failure::Config(lines.collect::<Vec<_>>().join("\n"))
+            Failure::Config(line_by_line(&path, errors.iter().map(|error| (error.line, &error.problem))))
         })?;
         Ok((path, text, users))
     }

@@ -55,6 +55,9 @@ impl Preparer {
         plugin: &Plugin,
     ) -> Result<bool, tidegate_plugin::Error> {
         let state = &plugin.spec().state;
+        if plugin.state_version()? == state.version().as_deref() {
+            return Ok(false);
+        }
         // Of a rollback an earlier state may be taken up again.
         let is_back = |folder: &&PathBuf| settings.path.starts_with(folder);
         let states = self.versions.as_ref().map(|folder| (States::new(folder), Some(folder).filter(is_back).is_some()));
