@@ -25,6 +25,8 @@ fn each_that_ran_is_kept_and_one_is_in_force_again() {
     refused_after(&tidegate, || save(&wrong));
     applied_after(&tidegate, || save(&format!("{edited}\n# Words alone.\n")));
     applied_after(&tidegate, || save(&edited.replace("dev/+/temp", "dev/#")));
+    // It is in force before it is on disk.
+    eventually("the last one is kept", PATIENCE, || said(&tidegate, &["history", "--json"]).lines().count() >= 4);
     let told = said(&tidegate, &["history", "--json"]);
     let all: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(all.iter().map(|one| one["number"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4]);
