@@ -3,10 +3,12 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `random` | `kill -9` at random instants under load: QoS 1 and 2, the target there and away, with a plugin |
+//! | `own` | `kill -9` of a box whose devices have no other broker, alone and with one behind it |
 //! | `backlog` | SIGTERM with the target away; kills while a backlog drains |
 //! | `remembered` | parked messages and the state of plugins outlive `kill -9` |
 
 mod backlog;
+mod own;
 mod random;
 mod remembered;
 

@@ -6,13 +6,13 @@ use super::*;
 use crate::fixture::Dice;
 
 /// Says how many kills each test makes.
-const KILLS_VARIABLE: &str = "TIDEGATE_KILLS";
+pub(super) const KILLS_VARIABLE: &str = "TIDEGATE_KILLS";
 
 /// Without it.
 const KILLS: u64 = 5;
 
 /// From a start to the next kill, in milliseconds. The least is after the start, the most is well under way.
-const LIFE_MS: std::ops::Range<u64> = 50..400;
+pub(super) const LIFE_MS: std::ops::Range<u64> = 50..400;
 
 /// With the target away it comes back for a moment after so many kills, so that it is lost in many states.
 const AWAY: u64 = 5;

@@ -8,13 +8,17 @@ use crate::error::Error;
 use crate::inbox::LocalSink;
 use crate::listener::Listener;
 use crate::local::Local;
+use crate::persisted::Persisted;
+use crate::recording::wall_ms;
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
 use crate::stats::Stats;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_mqtt::ReasonCode;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -33,28 +37,53 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Broker {
     shared: Rc<SharedBroker>,
+    /// Of the disk, where there is one.
+    news: Rc<Option<Arc<Notify>>>,
 }
 
 impl Broker {
     /// A broker without listeners.
     pub fn new(settings: Settings) -> Self {
-        Self { shared: Rc::new(SharedBroker::new(settings)) }
+        Self { shared: Rc::new(SharedBroker::new(settings)), news: Rc::default() }
+    }
+
+    /// A broker without listeners that goes on with what another process has left, and writes down what is to outlive this one.
+    pub fn with_persistence(settings: Settings, persisted: Persisted) -> Self {
+        let broker = Self::new(settings);
+        let Persisted { store, saved, news } = persisted;
+        {
+            let mut state = broker.shared.state.borrow_mut();
+            state.store = Some(Box::new(store));
+            state.restore(saved, Instant::now(), wall_ms());
+        }
+        broker.shared.on_durable();
+        Self { shared: broker.shared, news: Rc::new(Some(news)) }
     }
 
     /// Serves these listeners and tends the sessions, until stopped: then MQTT 5 clients are told that the server
     /// shuts down, everybody gets what is in the write buffers, and the in-process clients are let go.
     ///
     /// # Errors
-    /// [`Error::Panicked`] is a bug.
+    /// [`Error::Disk`] when what is kept over a restart cannot be written any more; [`Error::Panicked`] is a bug.
     pub async fn run(self, listeners: Vec<Listener>, stop: CancellationToken) -> Result<(), Error> {
         let mut tasks = JoinSet::new();
         for listener in listeners {
             tasks.spawn_local(self.clone().serve(listener, stop.clone()));
         }
-        self.tend(&stop).await;
+        let disk = tokio::task::spawn_local(self.clone().watch_disk());
+        tokio::select! {
+            () = self.tend(&stop) => {}
+            error = self.shared.disk_failed() => {
+                // Nobody is told anything more: what was not acknowledged is sent again after the next start.
+                disk.abort();
+                return Err(Error::Disk(error));
+            }
+        }
         while let Some(ended) = tasks.join_next().await {
             ended.map_err(Error::Panicked)??;
         }
+        disk.abort();
+        self.close_persistence();
         let count = self.shared.state.borrow().locals.len();
         for local in 0..count {
             // Freed while nothing is borrowed: a sink may hold handles to this broker.
@@ -116,15 +145,36 @@ impl Broker {
         loop {
             let next = {
                 let (mut state, now) = (self.shared.state.borrow_mut(), Instant::now());
-                let (due, say) = (state.on_time(now), state.say_sys(now));
-                due.map_or(say, |due| due.min(say))
+                let (due, say, keep) = (state.on_time(now), state.say_sys(now), state.keep_gateway(now));
+                due.into_iter().chain(keep).fold(say, Instant::min)
             };
-            self.shared.flush_inboxes();
+            self.shared.settle();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.shared.tend.notified() => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
+        }
+    }
+
+    /// Tells everybody who waits for the disk how far it is.
+    async fn watch_disk(self) {
+        let Some(news) = &*self.news else { return };
+        loop {
+            news.notified().await;
+            self.shared.on_durable();
+        }
+    }
+
+    /// Closes what is kept over a restart, for another broker to go on with: nothing is written down from here on. Blocks until the disk
+    /// has everything.
+    pub fn close_persistence(&self) {
+        let mut state = self.shared.state.borrow_mut();
+        state.write_down();
+        if let Some(mut store) = state.store.take()
+            && !store.finish(STOP_DEADLINE)
+        {
+            tracing::error!(broker = state.settings.name, "not everything that is to be kept could be written");
         }
     }
 
@@ -159,7 +209,7 @@ impl Broker {
             }
         }
         drop(state);
-        self.shared.flush_inboxes();
+        self.shared.settle();
         self.shared.tend.notify_one();
     }
 }

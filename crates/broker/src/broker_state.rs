@@ -3,8 +3,10 @@
 //! What happens to it is told by the packet: `connect.rs`, `subscribe.rs`, `publish.rs`, `refuse.rs`, `disconnect.rs`, and
 //! `publish_sys.rs` for what the broker says of itself.
 
+use crate::connection::Connection;
+use crate::gateway_kept::GatewayKept;
 use crate::groups::Groups;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, LocalRelease};
 use crate::queue::QueueTotal;
 use crate::retained::RetainedMessages;
 use crate::session::{SessionKey, Sessions};
@@ -12,12 +14,13 @@ use crate::settings::Settings;
 use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::sys::Sys;
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_mqtt::{AckToken, ServerLimits};
 use tidegate_pacing::LogLimit;
+use tidegate_persistence::{NewCopy, Origin, Store};
 
 /// Everything the broker knows. Sessions, subscriptions, messages: nothing here waits or does I/O.
 pub(crate) struct BrokerState {
@@ -37,6 +40,22 @@ pub(crate) struct BrokerState {
     pub(crate) connections: usize,
     pub(crate) stats: Stats,
     pub(crate) sys: Sys,
+    /// What outlives the process, if anything does.
+    pub(crate) store: Option<Box<Store>>,
+    /// What the gateway had subscribed to.
+    pub(crate) gateway: GatewayKept,
+    /// Packet ids that are free again, and the gateway is to hear of.
+    pub(crate) releases: Vec<LocalRelease>,
+    /// How many of them there were.
+    pub(crate) promised: u64,
+    /// By what the message is known that the gateway publishes now.
+    pub(crate) origin: Option<Origin>,
+    /// What the gateway had published at QoS 2 when another process ended.
+    pub(crate) origins: AHashSet<Origin>,
+    /// Connections that wait for the disk, some of them more than once.
+    pub(crate) held: Vec<Rc<Connection>>,
+    /// Kept for its allocation; always empty.
+    pub(crate) copies: Vec<NewCopy>,
     /// Apart from that of connections: a flood of the one does not hide the other.
     pub(crate) refusals_log: LogLimit,
 }
@@ -56,6 +75,14 @@ impl BrokerState {
             connections: 0,
             stats: Stats::default(),
             sys: Sys::new(now),
+            store: None,
+            gateway: GatewayKept::default(),
+            releases: Vec::new(),
+            promised: 0,
+            origin: None,
+            origins: AHashSet::new(),
+            held: Vec::new(),
+            copies: Vec::new(),
             refusals_log: LogLimit::default(),
         }
     }

@@ -112,7 +112,7 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
             let end = client.turns(key).await;
             attached.leaving = end.leaving();
             drop(attached);
-            shared.flush_inboxes();
+            shared.settle();
             shared.tend.notify_one();
             end.into_result()
         }
@@ -121,6 +121,7 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
     let mut last_words = connection.last_words.take();
     last_words.unsplit(connection.session.borrow_mut().tx().split());
     let goodbye = async {
+        shared.until_durable(&connection).await;
         if client.stream.write_all(&last_words).await.is_ok() {
             let _ = client.stream.shutdown().await;
         }
@@ -164,7 +165,7 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     let admitted =
         checked.and_then(|()| shared.state.borrow_mut().open_session(connect, &client.connection, Instant::now()));
     // A will may have been published, a deadline have moved.
-    shared.flush_inboxes();
+    shared.settle();
     shared.tend.notify_one();
     match admitted {
         Ok(key) => {

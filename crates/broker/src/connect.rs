@@ -5,8 +5,10 @@ use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
+use crate::in_flight::InFlight;
 use crate::refusal;
 use crate::session::{Session, SessionKey};
+use crate::settled::Settled;
 use ahash::RandomState;
 use std::rc::Rc;
 use std::time::Instant;
@@ -34,6 +36,7 @@ impl BrokerState {
         if let Some(will) = &connect.will {
             self.check_will(&connect, &client_id, &will.message, now)?;
         }
+        let recorded = self.recorded();
         let slot = self.find_session(&client_id, &connect, now)?;
         if self.connections >= self.settings.limits.connections {
             return Err(ReasonCode::SERVER_BUSY);
@@ -53,9 +56,11 @@ impl BrokerState {
             server_keep_alive_s: keep_alive_max_s
                 .filter(|max| connect.keep_alive_s == 0 || connect.keep_alive_s > *max),
         };
-        if accept.resumed.is_none() {
-            session.in_flight_bytes = 0;
+        let resumes = accept.resumed.is_some();
+        if !resumes {
+            session.in_flight = InFlight::default();
         }
+        session.keep_alive_s = accept.server_keep_alive_s.unwrap_or(connect.keep_alive_s);
         session.username = connect.username.as_deref().map(ByteString::from);
         let access = self.settings.access.as_ref();
         session.permits = access.map(|access| Box::new(access.permits(connect.username.as_deref(), &client_id)));
@@ -70,6 +75,14 @@ impl BrokerState {
         connection.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));
         self.connections += 1;
         self.stats.accepted += 1;
+        let position = connection.position();
+        self.keep_session(key);
+        // What became of its sessions is durable before the client is told, and so is what it is told of its messages.
+        let since = self.recorded_since(recorded);
+        if let Some(wanted) = since.or_else(|| resumes.then(|| Settled { promise: 0, ..self.recorded() })) {
+            self.hold(connection, position, wanted);
+        }
+        let Some(session) = self.sessions.find_mut(key) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
         let mut completed = Vec::new();
         {
             let mut up = connection.session.borrow_mut();
@@ -120,7 +133,13 @@ impl BrokerState {
         now: Instant,
     ) -> Result<Option<u32>, ReasonCode> {
         let Some(slot) = self.sessions.of_client(client_id) else { return Ok(None) };
-        let Some(session) = self.sessions.get(slot) else { return Ok(None) };
+        let Some(session) = self.sessions.get_mut(slot) else { return Ok(None) };
+        if session.connection.is_none() && session.expiry_s == 0 {
+            // It ended with the process, and is there for its will only: the client is back.
+            session.will = None;
+            self.end_session(slot, now);
+            return Ok(None);
+        }
         let same_user = session.username.as_deref() == connect.username.as_deref();
         if !same_user && session.connection.is_some() {
             // Another user's client is not thrown out.

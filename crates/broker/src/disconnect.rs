@@ -5,6 +5,7 @@ use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::expiry::in_seconds;
 use crate::publisher::Publisher;
+use crate::recording::wall_ms;
 use crate::refusal::{self, Refusal};
 use crate::session::{Session, SessionKey};
 use std::rc::Rc;
@@ -32,6 +33,7 @@ impl BrokerState {
     pub(crate) fn leave(&mut self, key: SessionKey, connection: &Rc<Connection>, leaving: Leaving, now: Instant) {
         let limits = self.server_limits();
         let expiry_max_s = self.settings.session_expiry_max_s;
+        let mut stopping_will = false;
         let Some(session) = self.sessions.find_mut(key) else { return };
         if session.connection.take_if(|known| Rc::ptr_eq(known, connection)).is_none() {
             return;
@@ -53,16 +55,29 @@ impl BrokerState {
                 }
             }
             Leaving::Lost => {}
-            // Nobody is there any more to receive it.
-            Leaving::Stopping => session.will = None,
+            // Nobody is there any more to receive it: it is published after the next start, if the client does not come back.
+            Leaving::Stopping => {
+                let was_kept = session.number.is_some() && session.expiry_s == 0;
+                if was_kept {
+                    // It stays there as it is.
+                    session.number = None;
+                }
+                stopping_will = session.will.take().is_some();
+            }
         }
         if session.expiry_s == 0 {
             self.end_session(key.slot, now);
             return;
         }
+        let since_ms = wall_ms();
+        session.away_since_ms = Some(since_ms);
         session.ends_at = in_seconds(now, session.expiry_s);
         let delay_s = session.will.as_ref().map_or(0, |will| will.delay_s);
         session.will_at = session.will.as_ref().and_then(|_| in_seconds(now, delay_s));
+        let has_will = session.will.is_some() || stopping_will;
+        if let (Some(store), Some(number)) = (&mut self.store, session.number) {
+            store.away(number, since_ms, session.expiry_s, has_will);
+        }
         if delay_s == 0 {
             self.publish_will(key.slot, now);
         }
@@ -70,7 +85,7 @@ impl BrokerState {
     }
 
     /// Files when to look after an absent client's session.
-    fn await_return(&mut self, key: SessionKey) {
+    pub(crate) fn await_return(&mut self, key: SessionKey) {
         if let Some(at) = self.sessions.find(key).and_then(Session::due) {
             self.due.insert((at, key));
         }
@@ -82,7 +97,7 @@ impl BrokerState {
             if let Some(at) = session.due() {
                 self.due.remove(&(at, key));
             }
-            (session.will_at, session.ends_at) = (None, None);
+            (session.will_at, session.ends_at, session.away_since_ms) = (None, None, None);
         }
     }
 
@@ -107,6 +122,9 @@ impl BrokerState {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         session.will_at = None;
         let Some(will) = session.will.take() else { return };
+        if let (Some(store), Some(number)) = (&mut self.store, session.number) {
+            store.will_gone(number);
+        }
         let publisher = Publisher::Session(slot);
         let may = session.may(Action::Publish, &will.message.topic);
         let checked = refusal::check_from_client(&will.message, self.settings.allow_control_characters);
@@ -122,15 +140,20 @@ impl BrokerState {
         let Some(key) = self.sessions.key(slot) else { return };
         self.forget_due(key);
         self.publish_will(slot, now);
+        let copies = self.sessions.get(slot).map(Session::copies).unwrap_or_default();
         let left = self.take_leftover(slot, now);
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let filters = std::mem::take(&mut session.subscriptions);
         self.stats.subscriptions -= filters.len();
-        for filter in &filters {
+        for filter in filters.keys() {
             self.remove_subscription(slot, filter);
         }
-        self.sessions.remove(slot);
+        let session = self.sessions.remove(slot);
         self.stats.dropped.session_ended += self.hand_on(left, now) as u64;
+        // Not before: what is handed on would be lost if the power went between the two.
+        if let Some(session) = session {
+            self.forget_session(&session, copies);
+        }
     }
 
     /// Throws a client out.

@@ -30,7 +30,7 @@ pub(crate) enum Readiness {
 pub(crate) struct Group {
     /// As no other has or had.
     pub(crate) serial: u32,
-    filter: TopicFilter,
+    pub(crate) filter: TopicFilter,
     members: Vec<Member>,
     /// Whose turn it is.
     next: usize,
@@ -88,6 +88,18 @@ impl Groups {
     /// The group that has this serial.
     pub(crate) fn with_serial(&self, serial: u32) -> Option<u32> {
         self.by_serial.get(&serial).copied()
+    }
+
+    /// The filter of the group that has this serial.
+    pub(crate) fn filter_of(&self, serial: u32) -> Option<TopicFilter> {
+        let group = self.slots.get(*self.by_serial.get(&serial)? as usize)?.as_ref()?;
+        Some(group.filter.clone())
+    }
+
+    /// The serial of the group of a shared subscription; 0: it has none.
+    pub(crate) fn serial_of(&self, filter: &TopicFilter) -> u32 {
+        let group = self.by_filter.get(filter).and_then(|at| self.slots.get(*at as usize)?.as_ref());
+        group.map_or(0, |group| group.serial)
     }
 
     /// Makes a client a member, or changes how it is one.

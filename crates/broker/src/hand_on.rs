@@ -4,8 +4,9 @@
 
 use crate::broker_state::BrokerState;
 use crate::expiry::set_remaining;
-use crate::in_flight;
-use crate::publish::Parcel;
+use crate::parcel::Parcel;
+use crate::publisher::Publisher;
+use crate::recording::Recorded;
 use crate::session::Session;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
@@ -41,7 +42,11 @@ impl BrokerState {
         let mut dropped = left.dropped;
         for (serial, message) in left.shared {
             match self.groups.with_serial(serial) {
-                Some(group) => self.deliver_to_group(group, &mut Parcel::new(&message, now)),
+                Some(group) => {
+                    let mut parcel = Parcel::new(&message, now);
+                    self.deliver_to_group(group, &mut parcel);
+                    self.keep_message(parcel, Publisher::Broker, Recorded::default(), now);
+                }
                 None => dropped += 1,
             }
         }
@@ -51,6 +56,7 @@ impl BrokerState {
 
 fn in_flight_of(session: &mut Session) -> Vec<(u32, Message)> {
     let unfinished = session.flow.as_mut().map(|flow| flow.take_unfinished()).unwrap_or_default();
-    let shared = unfinished.into_iter().map(|(key, message)| (in_flight::group(key), message));
+    let in_flight = &session.in_flight;
+    let shared = unfinished.into_iter().map(|(key, message)| (in_flight.get(key).map_or(0, |one| one.group), message));
     shared.filter(|(group, message)| *group != 0 && message.qos == QoS::AtLeastOnce).collect()
 }

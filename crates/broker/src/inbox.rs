@@ -5,7 +5,7 @@ use crate::session::SessionKey;
 use ahash::AHashMap;
 use std::cell::RefCell;
 use std::rc::Rc;
-use tidegate_message::{Message, QoS, TopicFilter};
+use tidegate_message::{ByteString, Message, QoS, TopicFilter};
 use tidegate_mqtt::AckToken;
 
 /// Where an in-process client gets its messages. Called while nothing of the broker is borrowed, so an implementation
@@ -14,6 +14,24 @@ pub trait LocalSink {
     /// Takes messages: everything of one socket batch in one call, in the order received. What is left in the vector
     /// is forgotten.
     fn received(&mut self, messages: &mut Vec<LocalReceived>);
+
+    /// Takes word of packet ids that are free again: whoever recorded one must record that before the client may use it for another message, and
+    /// then [confirms](crate::Local::confirm) it, in this order. What is left in the vector is confirmed at once.
+    fn released(&mut self, releases: &mut Vec<LocalRelease>) {
+        let _ = releases;
+    }
+}
+
+/// A packet id of a QoS 2 message that is free again, for its client has released it (PUBREL); or all of a client that has begun a new
+/// session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalRelease {
+    /// As in [`LocalReceived::client`].
+    pub client: ByteString,
+    /// The packet id; [`ALL`](Self::ALL) for all that are recorded.
+    pub packet_id: u16,
+    pub(crate) session: SessionKey,
+    pub(crate) promise: u64,
 }
 
 /// A message for an in-process client.
@@ -28,6 +46,9 @@ pub struct LocalReceived {
     pub ack: Option<LocalAck>,
     /// It comes because of [`Local::subscribe`](crate::Local::subscribe).
     pub stored: bool,
+    /// Of a QoS 2 message whose client keeps its session over a restart: its client id. The client sends the message again, under its packet id,
+    /// if the process ends before it is acknowledged.
+    pub client: Option<ByteString>,
 }
 
 /// The right to acknowledge a client's message, once. Plain data: see [`AckToken`].
@@ -37,6 +58,18 @@ pub struct LocalAck {
     pub(crate) token: AckToken,
     /// Other in-process clients have to acknowledge it too.
     pub(crate) joint: bool,
+}
+
+impl LocalRelease {
+    /// No packet has this id.
+    pub const ALL: u16 = 0;
+}
+
+impl LocalAck {
+    /// The packet id of the message.
+    pub const fn packet_id(&self) -> u16 {
+        self.token.packet_id()
+    }
 }
 
 /// What the broker keeps of an in-process client.

@@ -1,6 +1,6 @@
 //! The in-process client: the gateway itself, without a socket.
 
-use crate::inbox::{Inbox, LocalAck, LocalReceived, LocalSink};
+use crate::inbox::{Inbox, LocalAck, LocalReceived, LocalRelease, LocalSink};
 use crate::log_limit::PublisherLogLimit;
 use crate::publisher::{Publisher, RetainedBy};
 use crate::refusal;
@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_mqtt::{ReasonCode, RetainHandling};
+use tidegate_persistence::Origin;
 
 /// The in-process client's hold on the broker. All clones are one.
 #[derive(Clone)]
@@ -42,7 +43,8 @@ impl Local {
         let Some(Some(slot)) = state.locals.get_mut(self.id as usize) else { return };
         let mut seen = AHashSet::new();
         for (filter, qos, retain_handling) in filters {
-            let is_new = slot.subscriptions.insert(filter.clone(), *qos).is_none();
+            let was_known = self.id == 0 && state.gateway.has(filter);
+            let is_new = slot.subscriptions.insert(filter.clone(), *qos).is_none() && !was_known;
             // Filed under its pattern: `a` and `$share/g/a` of one client are one subscription.
             let subscription = Subscription { qos: *qos, ..Subscription::of(Who::Local(self.id)) };
             state.subscriptions.insert(filter, subscription);
@@ -59,12 +61,13 @@ impl Local {
                 if !is_own && seen.insert(retained.message.topic.clone()) {
                     let qos = retained.message.qos.min(*qos);
                     let message = Message { qos, retain: true, ..retained.message.clone() };
-                    slot.messages.push(LocalReceived { message, ack: None, stored: true });
+                    slot.messages.push(LocalReceived { message, ack: None, stored: true, client: None });
                 }
             };
             state.retained.for_each_match(filter, now, &mut found);
             state.sys.for_each_match(filter, now, &mut found);
         }
+        state.gateway.changed(now);
         // Also for other in-process clients, if something of `$SYS` has changed.
         self.shared.tend.notify_one();
     }
@@ -79,6 +82,8 @@ impl Local {
                 state.subscriptions.remove(filter, Who::Local(self.id));
             }
         }
+        state.gateway.changed(Instant::now());
+        self.shared.tend.notify_one();
     }
 
     /// Publishes a message. It is in the subscribers' write buffers or queues when this returns.
@@ -93,9 +98,9 @@ impl Local {
             state.refuse(publisher, &message.topic, refusal, now);
             return refusal.reason();
         }
-        let before = state.stats.received_by_local;
+        let (before, recorded) = (state.stats.received_by_local, state.recorded());
         let outcome = state.distribute(message, publisher, None, now);
-        if state.stats.received_by_local != before {
+        if state.stats.received_by_local != before || state.recorded() != recorded {
             // Not called from here: the caller may hold its sink borrowed.
             self.shared.tend.notify_one();
         }
@@ -117,16 +122,74 @@ impl Local {
             }
         }
         let receive_maximum = usize::from(state.settings.receive_maximum);
+        let before = state.recorded();
+        state.keep_taken(ack.session, ack.token);
+        let wanted = state.recorded_since(before);
         let Some(session) = state.sessions.find_mut(ack.session) else { return };
         session.unacknowledged = session.unacknowledged.saturating_sub(1);
-        match &session.connection {
+        match session.connection.clone() {
             Some(connection) => {
-                connection.session.borrow_mut().ack(ack.token, ReasonCode::SUCCESS);
                 connection.set_window(session.unacknowledged, receive_maximum);
+                if let Some(wanted) = wanted {
+                    state.hold(&connection, connection.position(), wanted);
+                    self.shared.tend.notify_one();
+                }
+                connection.session.borrow_mut().ack(ack.token, ReasonCode::SUCCESS);
                 connection.wake.wake();
             }
             None => session.late_acks.push(ack.token),
         }
+    }
+
+    /// Up to where everything that was [published](Self::publish) so far is recorded: its publisher may forget it when
+    /// [`durable`](Self::durable) has reached that.
+    pub fn recorded(&self) -> u64 {
+        self.shared.state.borrow().recorded().sequence
+    }
+
+    /// A packet id is recorded as free, or was not recorded: see [`LocalSink::released`].
+    pub fn confirm(&self, release: &LocalRelease) {
+        self.shared.confirm(release);
+        self.shared.tend.notify_one();
+    }
+
+    /// Publishes a message as [`publish`](Self::publish) does, once in all processes that go on with what the broker keeps, by what it
+    /// is known: if it was published by another one, nothing happens.
+    pub fn publish_once(&self, message: Message, origin: Origin) -> ReasonCode {
+        {
+            let mut state = self.shared.state.borrow_mut();
+            if state.origins.remove(&origin) {
+                return ReasonCode::SUCCESS;
+            }
+            state.origin = Some(origin);
+        }
+        let reason = self.publish(message);
+        self.shared.state.borrow_mut().origin = None;
+        reason
+    }
+
+    /// How far the log reaches that origins speak of: if it is another one than when something was [published once](Self::publish_once), they mean
+    /// nothing any more.
+    pub fn origins_reach(&self, sequence: u64) {
+        let mut state = self.shared.state.borrow_mut();
+        let state = &mut *state;
+        if state.origins.iter().any(|origin| origin.sequence > sequence)
+            && let Some(store) = &mut state.store
+        {
+            state.origins.clear();
+            store.forget_origins();
+            self.shared.tend.notify_one();
+        }
+    }
+
+    /// Up to where everything that is recorded is durable.
+    pub fn durable(&self) -> u64 {
+        self.shared.settled.get().sequence
+    }
+
+    /// Waits until [`durable`](Self::durable) has moved since this was called.
+    pub async fn durable_moved(&self) {
+        self.shared.durable_moved.notified().await;
     }
 
     /// Counters and gauges of the broker.

@@ -4,6 +4,7 @@ use crate::settings::Limits;
 use std::collections::VecDeque;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
+use tidegate_persistence::CopyId;
 
 /// A message that waits for a client.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Queued {
     pub(crate) weight: usize,
     /// A retained message, sent because of a new subscription: its bytes are counted where it is retained.
     pub(crate) from_retained: bool,
+    /// Where it is kept, if it is.
+    pub(crate) copy: Option<CopyId>,
     /// The serial of the group that it is for; 0: it is for this client alone.
     pub(crate) group: u32,
 }
@@ -45,26 +48,39 @@ impl Queue {
 
     /// Files a message at the end; false when there is no room for it.
     pub(crate) fn push(&mut self, queued: Queued, limits: &Limits, total: &mut QueueTotal) -> bool {
+        if !self.has_room(&queued, limits, total) {
+            return false;
+        }
+        self.push_anyway(queued, total);
+        true
+    }
+
+    fn has_room(&self, queued: &Queued, limits: &Limits, total: &QueueTotal) -> bool {
         if queued.from_retained {
             // As many as can be retained, once: more only if a client subscribes again and again without reading.
-            if self.retained >= limits.retained_messages {
-                return false;
-            }
+            return self.retained < limits.retained_messages;
+        }
+        let share = if queued.message.qos == QoS::AtMostOnce { 2 } else { 1 };
+        self.entries.len() - self.retained < limits.queue_messages / share
+            && self.bytes + queued.weight <= limits.queue_bytes / share
+            && total.bytes + queued.weight <= limits.queue_bytes_total / share
+    }
+
+    /// Files a message that had its place before.
+    pub(crate) fn push_anyway(&mut self, queued: Queued, total: &mut QueueTotal) {
+        if queued.from_retained {
             self.retained += 1;
         } else {
-            let share = if queued.message.qos == QoS::AtMostOnce { 2 } else { 1 };
-            let room = self.entries.len() - self.retained < limits.queue_messages / share
-                && self.bytes + queued.weight <= limits.queue_bytes / share
-                && total.bytes + queued.weight <= limits.queue_bytes_total / share;
-            if !room {
-                return false;
-            }
             self.bytes += queued.weight;
             total.bytes += queued.weight;
         }
         total.messages += 1;
         self.entries.push_back(queued);
-        true
+    }
+
+    /// What waits.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.entries.iter()
     }
 
     pub(crate) fn pop(&mut self, total: &mut QueueTotal) -> Option<Queued> {
@@ -94,7 +110,15 @@ mod tests {
 
     fn queued(qos: QoS, weight: usize) -> Queued {
         let message = Message::new(Topic::new("t").unwrap(), "x", qos);
-        Queued { message, subscription_ids: Box::default(), expires: None, weight, from_retained: false, group: 0 }
+        Queued {
+            message,
+            subscription_ids: Box::default(),
+            expires: None,
+            weight,
+            from_retained: false,
+            copy: None,
+            group: 0,
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub(crate) struct Retained {
     pub(crate) message: Message,
     pub(crate) publisher: RetainedBy,
     pub(crate) expires: Option<Instant>,
+    /// Its number in the store, if it is kept there.
+    pub(crate) item: Option<u64>,
 }
 
 impl Retained {
@@ -33,9 +35,16 @@ pub(crate) struct RetainedMessages {
     root: Node,
     len: usize,
     bytes: usize,
+    /// Numbers in the store of messages that have expired and are gone.
+    expired: Vec<u64>,
 }
 
 impl RetainedMessages {
+    /// What has expired and gone since the last time.
+    pub(crate) fn take_expired(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.expired)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -102,18 +111,19 @@ impl RetainedMessages {
     }
 
     fn remove_expired(&mut self, now: Instant) {
-        fn sweep(node: &mut Node, now: Instant, removed: &mut (usize, usize)) {
+        fn sweep(node: &mut Node, now: Instant, removed: &mut (usize, usize), items: &mut Vec<u64>) {
             if let Some(retained) = node.here.take_if(|retained| retained.is_expired(now)) {
                 removed.0 += 1;
                 removed.1 += retained.message.weight_bytes();
+                items.extend(retained.item);
             }
             node.below.retain(|_, next| {
-                sweep(next, now, removed);
+                sweep(next, now, removed, items);
                 !next.below.is_empty() || next.here.is_some()
             });
         }
         let mut removed = (0, 0);
-        sweep(&mut self.root, now, &mut removed);
+        sweep(&mut self.root, now, &mut removed, &mut self.expired);
         self.len -= removed.0;
         self.bytes -= removed.1;
     }
@@ -173,7 +183,7 @@ mod tests {
 
     fn retained(topic: &str, expires: Option<Instant>) -> Retained {
         let message = Message::new(Topic::new(topic).unwrap(), "x", QoS::AtMostOnce);
-        Retained { message, publisher: RetainedBy::Local(0), expires }
+        Retained { message, publisher: RetainedBy::Local(0), expires, item: None }
     }
 
     fn matching(all: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {

@@ -2,19 +2,39 @@
 
 use crate::access::{Action, Permits};
 use crate::connection::Connection;
+use crate::in_flight::InFlight;
 use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_message::{ByteString, Topic, TopicFilter};
+use tidegate_message::{ByteString, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{AckToken, Flow, Will};
+use tidegate_persistence::Taken;
 
 /// Names a session for as long as it lives; a later one in the same slot has another generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct SessionKey {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+/// How a client has subscribed to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subscribed {
+    pub(crate) qos: QoS,
+    pub(crate) no_local: bool,
+    pub(crate) retain_as_published: bool,
+    /// The subscription identifier, 0 for none.
+    pub(crate) id: u32,
+}
+
+impl Subscribed {
+    /// As the store has it.
+    pub(crate) fn to(self, filter: &TopicFilter) -> tidegate_persistence::Subscription {
+        let Self { qos, no_local, retain_as_published, id } = self;
+        tidegate_persistence::Subscription { filter: filter.clone(), qos, no_local, retain_as_published, id }
+    }
 }
 
 /// What outlives a connection.
@@ -29,11 +49,21 @@ pub(crate) struct Session {
     /// While the client is away: what is in flight.
     pub(crate) flow: Option<Box<Flow>>,
     pub(crate) queue: Queue,
-    /// What the messages in flight to the client weigh, in bytes; the sum of their keys.
-    pub(crate) in_flight_bytes: usize,
-    pub(crate) subscriptions: AHashSet<TopicFilter>,
+    /// What is in flight to the client.
+    pub(crate) in_flight: InFlight,
+    pub(crate) subscriptions: AHashMap<TopicFilter, Subscribed>,
     /// As granted, in seconds; 0 ends the session with its connection.
     pub(crate) expiry_s: u32,
+    /// As in force on its last connection, in seconds; 0: none.
+    pub(crate) keep_alive_s: u16,
+    /// Its number in the store, if it is kept there.
+    pub(crate) number: Option<u32>,
+    /// While the client is away: since when, in milliseconds since the epoch.
+    pub(crate) away_since_ms: Option<u64>,
+    /// Of its QoS 2 messages that were taken over and not released, as far as the store knows of them.
+    pub(crate) taken: Vec<(u16, Taken)>,
+    /// Packet ids of those of them that the gateway was given, and may have recorded.
+    pub(crate) routed: Vec<u16>,
     /// Calls itself a bridge: is sent nothing back, and retain flags as published.
     pub(crate) bridge: bool,
     pub(crate) will: Option<Box<Will>>,
@@ -59,9 +89,14 @@ impl Session {
             connection: None,
             flow: None,
             queue: Queue::default(),
-            in_flight_bytes: 0,
-            subscriptions: AHashSet::new(),
+            in_flight: InFlight::default(),
+            subscriptions: AHashMap::new(),
             expiry_s: 0,
+            keep_alive_s: 0,
+            number: None,
+            away_since_ms: None,
+            taken: Vec::new(),
+            routed: Vec::new(),
             bridge: false,
             will: None,
             will_at: None,
@@ -75,6 +110,11 @@ impl Session {
     /// Whether its client may do this on a topic.
     pub(crate) fn may(&self, action: Action, topic: &Topic) -> bool {
         self.permits.as_ref().is_none_or(|permits| permits.allow(action, topic))
+    }
+
+    /// Its number in the store, if what waits for it is kept there.
+    pub(crate) fn kept(&self) -> Option<u32> {
+        self.number.filter(|_| self.expiry_s > 0)
     }
 
     /// When something is to be done about an absent client.

@@ -3,12 +3,11 @@
 use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
-use crate::groups::Member;
-use crate::publish::{For, Parcel};
+use crate::parcel::{For, How, Parcel};
 use crate::publisher::RetainedBy;
 use crate::retained::Retained;
-use crate::session::SessionKey;
-use crate::subscriptions::{Subscription, Who};
+use crate::session::{SessionKey, Subscribed};
+use crate::subscriptions::Who;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::TopicFilter;
@@ -56,28 +55,18 @@ impl BrokerState {
         if session.permits.as_ref().is_some_and(|permits| !permits.allow_filter(filter)) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
-        let is_new = !session.subscriptions.contains(filter);
-        if is_new {
-            if session.subscriptions.len() >= max {
-                return Err(ReasonCode::QUOTA_EXCEEDED);
-            }
-            session.subscriptions.insert(filter.clone());
-            self.stats.subscriptions += 1;
+        let before = session.subscriptions.get(filter).copied();
+        if before.is_none() && session.subscriptions.len() >= max {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         let retain_as_published = asked.retain_as_published || session.bridge;
         let no_local = asked.no_local || session.bridge;
-        if filter.share().is_some() {
-            let member = Member { slot: key.slot, qos: asked.qos, retain_as_published, id };
-            let change = self.groups.join(filter, member);
-            if change.group_changed {
-                self.subscriptions.insert(filter, Subscription::of(Who::Group(change.group)));
-            }
-        } else {
-            let who = Who::Session(key.slot);
-            let subscription = Subscription { who, qos: asked.qos, no_local, retain_as_published, id };
-            self.subscriptions.insert(filter, subscription);
+        let how = Subscribed { qos: asked.qos, no_local, retain_as_published, id };
+        let kept = session.kept().filter(|_| before != Some(how));
+        if let (Some(store), Some(number)) = (&mut self.store, kept) {
+            store.subscribed(number, &how.to(filter));
         }
-        Ok(is_new)
+        Ok(self.file_subscription(key, filter, how))
     }
 
     /// Not for shared subscriptions (MQTT 5.0 section 4.8.2).
@@ -98,7 +87,9 @@ impl BrokerState {
         let ids = if id == 0 { &[] } else { &ids[..] };
         for retained in &found {
             let qos = retained.message.qos.min(asked.qos);
-            self.deliver(key.slot, &mut Parcel::retained(retained, now), qos, true, For { ids, group: 0 });
+            let mut parcel = Parcel::retained(retained, now);
+            self.deliver(key.slot, &mut parcel, How { qos, retain: true, meant: For { ids, group: 0 } });
+            self.hold_all(&mut parcel);
         }
     }
 
@@ -117,8 +108,11 @@ impl BrokerState {
     fn unsubscribe_one(&mut self, key: SessionKey, filter: &str) -> ReasonCode {
         let Ok(filter) = TopicFilter::new(filter) else { return ReasonCode::TOPIC_FILTER_INVALID };
         let Some(session) = self.sessions.find_mut(key) else { return ReasonCode::UNSPECIFIED_ERROR };
-        if !session.subscriptions.remove(&filter) {
+        if session.subscriptions.remove(&filter).is_none() {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        if let (Some(store), Some(number)) = (&mut self.store, session.kept()) {
+            store.unsubscribed(number, &filter);
         }
         self.stats.subscriptions -= 1;
         self.remove_subscription(key.slot, &filter);

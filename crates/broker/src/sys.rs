@@ -67,7 +67,8 @@ impl Sys {
             }
             // Nobody is to wait for it, and it is not to wait for anybody: soon there is another.
             let message = Message { retain: true, ..Message::new(topic, value, QoS::AtMostOnce) };
-            let retained = Retained { message: message.clone(), publisher: RetainedBy::Broker, expires: None };
+            let retained =
+                Retained { message: message.clone(), publisher: RetainedBy::Broker, expires: None, item: None };
             self.retained.set(retained, TOPICS.len(), usize::MAX, now);
             changed.push(message);
         }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tidegate_broker::LocalReceived;
+use tidegate_broker::{LocalReceived, LocalRelease};
 use tidegate_link::{GaveUp, LinkError, Outgoing, Port, Status};
 use tidegate_message::Message;
 use tidegate_mqtt::{AckToken, Batch, ProtocolError, PublishError};
@@ -158,6 +158,10 @@ impl Port for BrokerPort {
 impl tidegate_broker::LocalSink for BrokerPort {
     fn received(&mut self, messages: &mut Vec<LocalReceived>) {
         self.path.borrow_mut().received_locally(self.broker, messages, Instant::now());
+    }
+
+    fn released(&mut self, releases: &mut Vec<LocalRelease>) {
+        self.path.borrow_mut().released_locally(self.broker, releases);
     }
 }
 

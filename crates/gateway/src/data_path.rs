@@ -3,6 +3,7 @@
 //! The router decides; this carries it out: acknowledgements and wake-ups to links and the box's own broker, parcels to the
 //! plugins' threads and their verdicts back.
 
+mod own;
 mod patience;
 
 use crate::link_reports::Troubles;
@@ -15,12 +16,13 @@ use crate::stored::RetainFlag;
 use crate::tapping::{Looker, Recorded};
 use crate::target_sessions::{Session, TargetSessions};
 use crate::trial::Tried;
+use own::OwnOwed;
 use patience::Patience;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tidegate_broker::{Local, LocalReceived};
+use tidegate_broker::Local;
 use tidegate_config::Workers;
 use tidegate_link::LinkHandle;
 use tidegate_message::{QoS, TopicFilter};
@@ -76,6 +78,8 @@ pub(crate) struct End {
     /// What its link tells of it.
     pub(crate) troubles: Troubles,
     pub(crate) probing: Option<Probing>,
+    /// To the box's own broker.
+    pub(crate) owed: OwnOwed,
 }
 
 /// The plugins of one route: where they are reached, and what they are.
@@ -109,6 +113,8 @@ pub(crate) struct DataPath {
     pub(crate) broker_changed: Rc<Notify>,
     /// Cancelled when the disk has failed: only a restart finds out what is durable.
     pub(crate) disk_failed: CancellationToken,
+    /// If it was that of the box's own broker: how.
+    pub(crate) own_disk_error: Option<String>,
     started: Instant,
     started_us: u64,
 }
@@ -132,6 +138,7 @@ impl DataPath {
             look: Rc::new(Notify::new()),
             broker_changed: Rc::new(Notify::new()),
             disk_failed: CancellationToken::new(),
+            own_disk_error: None,
             started,
             started_us,
         }
@@ -234,6 +241,7 @@ impl DataPath {
             sessions_lost: 0,
             troubles,
             probing: None,
+            owed: OwnOwed::default(),
         });
         if let Kind::Link(handle) = &self.ends[at.at()].kind
             && let Some(memory) = self.router.memory_of(at)
@@ -297,22 +305,6 @@ impl DataPath {
         self.flush(now);
         rest
     }
-
-    /// A batch from the box's own broker.
-    pub(crate) fn received_locally(&mut self, from: BrokerId, messages: &mut Vec<LocalReceived>, now: Instant) {
-        let (moment, wall_ms) = (self.moment(now), wall_ms());
-        let arrivals = messages.drain(..).map(|LocalReceived { message, ack, stored }| Arrival {
-            audience: RetainFlag::of_local(stored),
-            message,
-            ack: ack.map(SourceAck::Embedded),
-            redelivered: false,
-            subscription_id: None,
-            topic_id: None,
-        });
-        self.router.received(from, arrivals, moment, wall_ms);
-        self.flush(now);
-    }
-
     /// Gives parcels to plugins, takes verdicts that are worth a moment's wait, and tells everybody who has something new,
     /// once.
     pub(crate) fn flush(&mut self, now: Instant) {
@@ -410,6 +402,9 @@ impl DataPath {
         self.router.spool_news(moment);
         if matches!(self.router.disk(), DiskStatus::Failed(_)) {
             self.disk_failed.cancel();
+        }
+        for at in (0..self.ends.len()).filter(|at| !self.ends[*at].owed.releases.is_empty()) {
+            self.router.touch(BrokerId::new(at));
         }
         self.flush(now);
     }

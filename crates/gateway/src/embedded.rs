@@ -1,10 +1,13 @@
 //! The box's own broker as a part of the gateway: opened, run, and fed without a socket.
 
+mod feed;
+mod keeps;
+
 use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
 use crate::settings::{Wrong, line_by_line};
-use crate::source_ack::SourceAck;
 use crate::{Error, held, listeners, own_access};
+use keeps::Keeps;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -32,6 +35,8 @@ pub(crate) struct Opened {
     missing: Vec<ListenAddr>,
     /// Its user file, and what is wrong with it: then nobody is let in.
     users: Option<(config::EmbeddedBroker, Wrong)>,
+    /// What it keeps over a restart.
+    keeps: Keeps,
 }
 
 /// Where a broker listens now.
@@ -72,7 +77,8 @@ pub(crate) async fn open(
             continue;
         }
         let allow_control_characters = crate::plugins::build::allows_control_characters(config);
-        match open_one(name, embedded, allow_control_characters, patience).await {
+        let keeps = keeps::open(name, config, before).await?;
+        match open_one(name, embedded, allow_control_characters, patience, keeps).await {
             Ok(one) => opened.push(one),
             Err(Error::Config(words)) => wrong.extend(words),
             // Nothing else in the file is to be put right for this one.
@@ -110,6 +116,7 @@ async fn open_one(
     config: &config::EmbeddedBroker,
     allow_control_characters: bool,
     patience: Patience,
+    keeps: Keeps,
 ) -> Result<Opened, Error> {
     let mut held = None;
     let admitted = match admitted(name, config) {
@@ -139,6 +146,7 @@ async fn open_one(
         listeners,
         missing,
         users: held,
+        keeps,
     })
 }
 
@@ -198,18 +206,19 @@ pub(crate) struct Running {
 /// Starts a broker, and the tasks that carry messages and acknowledgements to it and complete what is missing.
 pub(crate) fn start(opened: Opened, running: Running) -> (Kind, Broker, JoinHandle<()>) {
     let Running { port, path, at, again, stop } = running;
-    let Opened { name, addresses, settings, listeners, missing, users } = opened;
+    let Opened { name, addresses, settings, listeners, missing, users, keeps } = opened;
     let allow_control_characters = settings.allow_control_characters;
-    let broker = Broker::new(settings);
+    let broker = keeps::broker(&name, settings, keeps);
     let started = broker.clone();
     let local = broker.local(Rc::new(RefCell::new(port)));
+    local.origins_reach(path.borrow().router.spool().durable());
     let wake = Rc::new(Notify::new());
     let (feeder, fed) = (local.clone(), wake.clone());
     let task = tokio::task::spawn_local(async move {
         let (fed_until, completed_until) = (stop.clone(), stop.clone());
-        let fed_path = path.clone();
+        let (fed_path, failing) = (path.clone(), path.clone());
         let feeding = tokio::task::spawn_local(async move {
-            fed_until.run_until_cancelled(feed(fed_path, at, feeder, fed)).await;
+            fed_until.run_until_cancelled(feed::feed(fed_path, at, feeder, fed)).await;
         });
         let rest = Rest {
             broker: broker.clone(),
@@ -224,7 +233,14 @@ pub(crate) fn start(opened: Opened, running: Running) -> (Kind, Broker, JoinHand
         let completing = tokio::task::spawn_local(async move {
             completed_until.run_until_cancelled(rest.complete(missing, users)).await;
         });
-        if let Err(error) = broker.run(listeners, stop).await {
+        let ran = broker.run(listeners, stop).await;
+        if let Err(tidegate_broker::Error::Disk(error)) = &ran {
+            // As when that of the spool fails.
+            let mut path = failing.borrow_mut();
+            path.own_disk_error = Some(error.clone());
+            path.disk_failed.cancel();
+        }
+        if let Err(error) = ran {
             tracing::error!(name: "broker_stopped", broker = name, %error, "the box's own broker has stopped");
         }
         let _ = feeding.await;
@@ -334,48 +350,6 @@ impl Rest {
     }
 }
 
-/// Publishes what waits in the lane, and passes acknowledgements on, in turns of its own: the broker may be in the
-/// middle of one when they come up.
-async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<Notify>) {
-    let mut completed = Vec::new();
-    loop {
-        wake.notified().await;
-        loop {
-            let now = Instant::now();
-            if path.borrow().router.broker(at).is_gone() {
-                return;
-            }
-            let acks: Vec<_> = path.borrow_mut().router.take_acks(at).collect();
-            for ack in acks {
-                if let SourceAck::Embedded(ack) = ack {
-                    local.ack(ack);
-                }
-            }
-            for _ in 0..TURN_MESSAGES {
-                let next = {
-                    let mut path = path.borrow_mut();
-                    let moment = path.moment(now);
-                    path.router.pull(at, true, moment)
-                };
-                let Some((ticket, message)) = next else { break };
-                // An error is what a client would get in PUBACK: this broker refuses the message.
-                let reason = local.publish(message);
-                completed.push((ticket, !reason.is_error()));
-            }
-            if completed.is_empty() {
-                break;
-            }
-            {
-                let mut path = path.borrow_mut();
-                let moment = path.moment(now);
-                path.router.completed(at, completed.drain(..), moment);
-                path.tell();
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
 /// Subscribes the gateway to exactly these filters, `now` being what it is subscribed to.
 pub(crate) fn subscribe(local: &Local, now: &mut Vec<(TopicFilter, QoS, RetainHandling)>, wanted: &[SubscribeFilter]) {
     let asked = |one: &SubscribeFilter| {
@@ -410,6 +384,7 @@ mod tests {
                 users: None,
                 lists: Default::default(),
                 limits,
+                persistence: true,
                 spool: Default::default(),
                 status: None,
             };

@@ -74,10 +74,12 @@ impl Service {
             () = stop.cancelled() => {}
             () = disk_failed.cancelled() => {
                 // Nothing more is acknowledged: what is not durable is sent again by its sources.
-                let tidegate_spool::DiskStatus::Failed(error) = gateway.path().borrow().router.disk().clone() else {
-                    return Err(Error::Disk("it is not known how".to_owned()));
+                let path = gateway.path().borrow();
+                let error = match path.router.disk() {
+                    tidegate_spool::DiskStatus::Failed(error) => Some(error.clone()),
+                    _ => path.own_disk_error.clone(),
                 };
-                return Err(Error::Disk(error));
+                return Err(Error::Disk(error.unwrap_or_else(|| "it is not known how".to_owned())));
             }
             error = gateway.failed() => {
                 gateway.drain(drain_deadline).await;

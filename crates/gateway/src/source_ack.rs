@@ -3,6 +3,7 @@
 use tidegate_broker::LocalAck;
 use tidegate_mqtt::AckToken;
 use tidegate_router::Ack;
+use tidegate_spool::NameId;
 
 /// How a source is told that a message is taken care of.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +12,8 @@ pub(crate) enum SourceAck {
     /// Its number in the process.
     #[cfg(feature = "nats")]
     Nats(u64),
-    Embedded(LocalAck),
+    /// With the name of its client in the log, if that sends it again to another process.
+    Embedded(LocalAck, Option<NameId>),
 }
 
 impl Ack for SourceAck {
@@ -21,8 +23,14 @@ impl Ack for SourceAck {
             // At least once.
             #[cfg(feature = "nats")]
             Self::Nats(_) => None,
-            // The sessions of the box's own broker end with the process.
-            Self::Embedded(_) => None,
+            Self::Embedded(ack, client) => client.map(|_| ack.packet_id()),
+        }
+    }
+
+    fn source(self) -> Option<NameId> {
+        match self {
+            Self::Embedded(_, client) => client,
+            _ => None,
         }
     }
 

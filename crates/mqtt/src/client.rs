@@ -87,7 +87,7 @@ impl ClientSession {
     pub fn restore(&mut self, session: Restored) -> Vec<u64> {
         let flow = &mut self.connection.flow;
         flow.incoming.restore(session.received);
-        flow.outgoing.restore(session.sent)
+        flow.outgoing.restore(session.sent.into_iter().map(Into::into).collect())
     }
 
     /// Starts a connection: writes CONNECT. Whatever was left of the connection before is gone.

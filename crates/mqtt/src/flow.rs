@@ -5,6 +5,7 @@ use crate::known_topics::KnownTopics;
 use crate::outgoing::{AliasesOut, Answer, Completion, Mark, OutgoingFlow, PeerLimits, PublishError, Published, Wire};
 use crate::publish::{self, Broken};
 use crate::reason::ReasonCode;
+use crate::restore::Unfinished;
 use crate::skip::Skipping;
 use crate::wire::{Frame, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, ProtocolError, take_ack};
 use crate::{Batch, Version};
@@ -20,6 +21,17 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// A server's, as it recorded it: its unfinished messages, and the packet ids of QoS 2 messages from the client that it has taken over and the client
+    /// has not released. Returns the keys of messages that a later one with their packet id shows to be finished.
+    pub fn restored(sent: Vec<Unfinished>, received: Vec<u16>) -> (Self, Vec<u64>) {
+        let mut flow = Self::default();
+        if !received.is_empty() {
+            flow.incoming.restore(received);
+        }
+        let finished = flow.outgoing.restore(sent);
+        (flow, finished)
+    }
+
     /// The connection under it is gone.
     pub(crate) fn disconnected(&mut self) {
         self.incoming.disconnected();

@@ -43,7 +43,7 @@ pub use flow::Flow;
 pub use incoming::{AckToken, Received};
 pub use outgoing::{Completion, PublishError, Published, Refusal, Unanswered};
 pub use reason::ReasonCode;
-pub use restore::{Restored, RestoredMessage};
+pub use restore::{Restored, RestoredMessage, Unfinished};
 pub use server::{Accept, ServerLimits, ServerSession};
 pub use skip::Skipped;
 pub use subscribe::{RetainHandling, SubscribeFilter};

@@ -208,6 +208,11 @@ impl OutgoingFlow {
         Ok(Published::InFlight { exactly_once })
     }
 
+    /// The serial of the id that was handed out last.
+    pub(crate) fn last_serial(&self) -> u64 {
+        (self.base + self.entries.len() as u64).saturating_sub(1)
+    }
+
     /// A packet id for a SUBSCRIBE or UNSUBSCRIBE, remembered under `key`; `None` when all ids are taken.
     pub(crate) fn control_id(&mut self, key: u64) -> Option<u16> {
         if self.entries.len() as u64 >= PACKET_IDS {

@@ -271,6 +271,11 @@ impl ServerSession {
         self.connection.publish(Some(key), message, subscription_ids)
     }
 
+    /// The serial of the message that was [published](Self::publish) last at QoS 1 or 2: the packet id is the serial modulo 65,535, plus 1.
+    pub fn last_serial(&self) -> u64 {
+        self.connection.flow.outgoing.last_serial()
+    }
+
     /// Acknowledges a received message; the reason is told to MQTT 5 clients.
     pub fn ack(&mut self, token: AckToken, reason: ReasonCode) {
         self.connection.ack(token, reason);

@@ -3,12 +3,19 @@
 use crate::ids::{BrokerId, DebtId, DraftId, QueueId};
 use crate::stash::Stash;
 use smallvec::SmallVec;
+use tidegate_spool::NameId;
 
 /// How an acknowledgement is given back: whatever the source's side wants to see again.
 pub trait Ack: Copy {
     /// The packet identifier of a QoS 2 message (MQTT 5.0 section 4.3.3): it goes into the record, so that the message
     /// is known again when the source repeats it after a crash.
     fn exactly_once(self) -> Option<u16>;
+
+    /// Under which name of the log that packet identifier is recorded, where the broker has several sessions: see
+    /// [`Router::client_source`](crate::Router::client_source). `None`: under that of the broker.
+    fn source(self) -> Option<NameId> {
+        None
+    }
 
     /// The packet identifier of a message of QoS 1 or 2, under which the source sends it again on another connection
     /// (MQTT 5.0 section 4.4). `None` where no message comes again.

@@ -7,7 +7,7 @@ use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, Router};
 use tidegate_message::{Message, QoS};
-use tidegate_spool::{NameKind, StateWrite, Transaction};
+use tidegate_spool::{ItemId, NameId, NameKind, StateWrite, Transaction};
 
 /// Under this key a link's memory is in the state of its name in the log.
 const MEMORY: &str = "link";
@@ -51,6 +51,40 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         for id in packet_ids {
             broker.gate = broker.gate.max(self.spool.released(source, *id));
         }
+    }
+
+    /// The name in the log of one client of a broker that has several: packet identifiers are those of its session.
+    pub fn client_source(&mut self, of: BrokerId, client_id: &str) -> NameId {
+        let text = format!("{}/{client_id}", self.brokers[of.at()].name);
+        self.spool.name(NameKind::Source, &text)
+    }
+
+    /// Whether a client's QoS 2 message was taken over and not released.
+    pub fn is_taken(&self, source: NameId, packet_id: u16) -> bool {
+        self.spool.is_taken(source, packet_id)
+    }
+
+    /// A client has seen our PUBREC (PUBREL). Returns the sequence that must be durable before PUBCOMP is sent.
+    pub fn released_by_client(&mut self, source: NameId, packet_id: u16) -> u64 {
+        let sequence = self.spool.released(source, packet_id);
+        self.spool.flush();
+        sequence
+    }
+
+    /// A client has begun a new session. Returns the sequence that must be durable before it is told.
+    pub fn client_forgotten(&mut self, of: BrokerId, client_id: &str) -> u64 {
+        let text = format!("{}/{client_id}", self.brokers[of.at()].name);
+        let Some(source) = self.spool.known_name(NameKind::Source, &text) else { return 0 };
+        let sequence = self.spool.forgotten(source);
+        self.spool.flush();
+        sequence
+    }
+
+    /// Which item of the log a message is that was [pulled](Self::pull): the same in every process that has this log. `None`
+    /// for one that is not in it.
+    pub fn item(&self, ticket: Ticket) -> Option<ItemId> {
+        let Ticket::Spooled { queue, ordinal } = ticket else { return None };
+        self.spool.item_of(queue.spool(), ordinal)
     }
 
     /// A source has forgotten our session.

@@ -355,7 +355,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 // Not if the source also waits for a delivery past the log: should the process end before that, the
                 // source must send the message again, and it must not be taken for one that is safe.
                 && alone
-                && let Some(source) = self.brokers[source.at()].source_id
+                && let Some(source) = ack.source().or(self.brokers[source.at()].source_id)
             {
                 all.taken.push((source, packet_id));
             }

@@ -127,7 +127,8 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         if let Owed::Source { source, ack, .. } = owed
             && let Some(packet_id) = ack.exactly_once()
         {
-            taken = self.brokers[source.at()].source_id.map(|source| (source, packet_id));
+            let source = ack.source().or(self.brokers[source.at()].source_id);
+            taken = source.map(|source| (source, packet_id));
         }
         let route = self.routes[route.at()].name_id;
         let single = Single { received_ms: received_us / 1000, taken, route, message };

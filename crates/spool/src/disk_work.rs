@@ -68,8 +68,8 @@ pub(crate) struct Stepwise {
 /// One thread writes, one reads.
 pub(crate) struct Threads {
     shared: Arc<(Mutex<Handover>, Condvar)>,
-    requests: Sender<Request>,
-    answers: Receiver<Answer>,
+    /// `None` where nothing is read again.
+    reader: Option<(Sender<Request>, Receiver<Answer>)>,
 }
 
 fn lock(shared: &Mutex<Handover>) -> MutexGuard<'_, Handover> {
@@ -88,27 +88,23 @@ impl DiskWork {
         }))
     }
 
+    /// One thread that writes, and one that reads from `storage` if there is one; their names begin with `name`.
     pub(crate) fn threads(
+        name: &str,
         writer: LogWriter,
-        storage: Arc<dyn Storage>,
+        storage: Option<Arc<dyn Storage>>,
         delay: Duration,
         wake: Wake,
     ) -> std::io::Result<Self> {
         let progress = Progress { durable: writer.durable(), ..Progress::default() };
         let shared = Arc::new((Mutex::new(Handover { progress, ..Handover::default() }), Condvar::new()));
-        let (requests, to_serve) = channel::<Request>();
-        let (to_answer, answers) = channel();
         let writer = WriteThread { writer, shared: shared.clone(), delay, wake: wake.clone() };
-        std::thread::Builder::new().name("spool-write".into()).spawn(move || writer.run())?;
-        std::thread::Builder::new().name("spool-read".into()).spawn(move || {
-            for request in to_serve {
-                if to_answer.send(serve(&*storage, request)).is_err() {
-                    return;
-                }
-                wake();
-            }
-        })?;
-        Ok(Self::Threads(Threads { shared, requests, answers }))
+        std::thread::Builder::new().name(format!("{name}-write")).spawn(move || writer.run())?;
+        let reader = match storage {
+            Some(storage) => Some(reader(name, storage, wake)?),
+            None => None,
+        };
+        Ok(Self::Threads(Threads { shared, reader }))
     }
 
     /// DiskWork over what is to be done; neighbouring writes become one.
@@ -131,7 +127,7 @@ impl DiskWork {
         match self {
             Self::Stepwise(stepwise) => stepwise.requests.push_back(request),
             // The reader goes only when the spool does.
-            Self::Threads(threads) => drop(threads.requests.send(request)),
+            Self::Threads(threads) => drop(threads.reader.as_ref().map(|(requests, _)| requests.send(request))),
         }
     }
 
@@ -150,7 +146,7 @@ impl DiskWork {
     pub(crate) fn answers(&mut self, into: &mut Vec<Answer>) {
         match self {
             Self::Stepwise(stepwise) => into.append(&mut stepwise.answers),
-            Self::Threads(threads) => into.extend(threads.answers.try_iter()),
+            Self::Threads(threads) => into.extend(threads.reader.iter().flat_map(|(_, answers)| answers.try_iter())),
         }
     }
 
@@ -194,6 +190,20 @@ impl DiskWork {
     }
 }
 
+fn reader(name: &str, storage: Arc<dyn Storage>, wake: Wake) -> std::io::Result<(Sender<Request>, Receiver<Answer>)> {
+    let (requests, to_serve) = channel::<Request>();
+    let (to_answer, answers) = channel();
+    std::thread::Builder::new().name(format!("{name}-read")).spawn(move || {
+        for request in to_serve {
+            if to_answer.send(serve(&*storage, request)).is_err() {
+                return;
+            }
+            wake();
+        }
+    })?;
+    Ok((requests, answers))
+}
+
 impl Drop for Threads {
     fn drop(&mut self) {
         lock(&self.shared.0).stop = true;
@@ -212,7 +222,7 @@ fn add(ops: &mut VecDeque<Op>, op: Op) {
     }
 }
 
-/// The thread `spool-write`.
+/// The thread that writes.
 struct WriteThread {
     writer: LogWriter,
     shared: Arc<(Mutex<Handover>, Condvar)>,
@@ -230,6 +240,10 @@ impl WriteThread {
             let stop = {
                 let mut shared = lock(mutex);
                 while !full && shared.ops.is_empty() && !shared.stop {
+                    if !self.writer.has_cursors_to_sync() {
+                        shared = ready.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    }
                     let (back, wait) = ready.wait_timeout(shared, CURSOR_SYNC).unwrap_or_else(PoisonError::into_inner);
                     shared = back;
                     if wait.timed_out() && shared.ops.is_empty() {

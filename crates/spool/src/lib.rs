@@ -39,14 +39,18 @@
 //!
 //! [`verify`] and [`export`] read a stopped gateway's spool, an [`Editor`] changes it; [`copy()`] is for a running one too.
 //!
+//! A [`Journal`] is a log of this kind for records of its owner's own.
+//!
 //! Start reading at [`Spool::append`] and [`Spool::poll`] in `spool/`.
 
 mod api;
 mod copy;
 mod disk_work;
 mod edit;
+pub mod fields;
 mod files;
 mod inspect;
+mod journal;
 mod log_state;
 mod log_writer;
 mod queue;
@@ -62,6 +66,7 @@ pub use copy::copy;
 pub use disk_work::{DiskStatus, Wake};
 pub use edit::{EditError, Editor};
 pub use inspect::{Damage, ExportedItem, Report, export, verify};
+pub use journal::{Journal, JournalFound, JournalRecord};
 pub use log_state::SentItem;
 pub use log_writer::DiskStats;
 pub use record::{Delivery, ItemId, NameId, NameKind, Parked, Single, StateWrite, Transaction};

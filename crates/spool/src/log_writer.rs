@@ -24,6 +24,8 @@ pub(crate) enum Op {
     Cursors { bytes: Vec<u8> },
     /// Cursors are made durable, then these files go.
     Remove { names: Vec<String> },
+    /// A file goes, and for good: whatever happens, it is gone before anything that is removed behind it.
+    RemoveForGood { name: String },
 }
 
 /// Why the writer cannot go on.
@@ -128,6 +130,7 @@ impl LogWriter {
                 Op::Remove { names } => {
                     self.sync_cursors().and_then(|()| names.iter().try_for_each(|name| self.remove(name)))
                 }
+                Op::RemoveForGood { name } => self.remove_for_good(name),
             };
             if let Err(error) = done.map_err(classify) {
                 if matches!(error, WriteError::Full) {
@@ -150,6 +153,7 @@ impl LogWriter {
                 (Ok(()), Op::Remove { names }) => {
                     self.sync_cursors().and_then(|()| names.iter().try_for_each(|name| self.remove(name)))
                 }
+                (Ok(()), Op::RemoveForGood { name }) => self.remove_for_good(name),
                 _ => return true,
             };
             false
@@ -243,6 +247,11 @@ impl LogWriter {
         Ok(())
     }
 
+    /// Whether [`sync_cursors`](Self::sync_cursors) would do something.
+    pub(crate) const fn has_cursors_to_sync(&self) -> bool {
+        self.cursors_dirty && !self.broken
+    }
+
     /// Makes the cursors durable; from then on the other file is written, so that one is always whole.
     pub(crate) fn sync_cursors(&mut self) -> io::Result<()> {
         if !self.cursors_dirty || self.broken {
@@ -265,6 +274,11 @@ impl LogWriter {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             other => other,
         }
+    }
+
+    fn remove_for_good(&mut self, name: &str) -> io::Result<()> {
+        self.remove(name)?;
+        fatal(self.storage.sync_dir())
     }
 
     /// Work for a quiet moment: the next segment.

@@ -5,7 +5,7 @@ mod codec;
 mod frame;
 
 pub(crate) use codec::{decode_transaction, encode_single, holds_items};
-pub(crate) use frame::{Found, HEAD, find, length};
+pub(crate) use frame::{Found, HEAD, find, frame, length};
 
 use crate::Key;
 use smallvec::SmallVec;

@@ -6,6 +6,7 @@ use crate::log_writer::is_full;
 use crate::record::{QueueMark, Record};
 use crate::scan::{HEADER, Header, Piece, Scan, read_header};
 use crate::storage::{File, Storage, read_full, write_all};
+use bytes::Bytes;
 use std::io;
 
 /// Why a spool cannot be opened.
@@ -226,39 +227,79 @@ fn read_checkpoint(storage: &dyn Storage, sequence: u64) -> Result<Checkpoint, O
 }
 
 fn replay(file: &dyn File, first: u64, is_newest: bool, mend: bool, found: &mut Found) -> io::Result<()> {
+    let (checkpoint, state, replayed_bytes) = (found.checkpoint, &mut found.state, &mut found.replayed_bytes);
+    let read = read_segment(file, first, is_newest, mend, &mut |piece| {
+        if piece.sequence > checkpoint {
+            *replayed_bytes += piece.length;
+        }
+        match Record::decode(piece.kind, &piece.body) {
+            // What names mean is said again at the start of each segment.
+            Some(record @ Record::Name { .. }) => state.apply(piece.sequence, &record),
+            Some(record) if piece.sequence > checkpoint => state.apply(piece.sequence, &record),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    })?;
+    found.last = found.last.max(read.last);
+    found.damaged += read.damaged;
+    found.torn_bytes += read.torn_bytes;
+    Ok(())
+}
+
+/// One record of a segment.
+pub(crate) struct SegmentRecord {
+    pub(crate) sequence: u64,
+    pub(crate) kind: u8,
+    pub(crate) body: Bytes,
+    /// With its frame, in bytes.
+    pub(crate) length: u64,
+}
+
+/// What was found in a segment.
+pub(crate) struct SegmentRead {
+    /// The highest sequence; 0 without a record.
+    pub(crate) last: u64,
+    pub(crate) damaged: u64,
+    /// Bytes cut off at the end.
+    pub(crate) torn_bytes: u64,
+}
+
+/// Reads a segment and hands each of its records out; `each` says whether it makes sense. With `mend`, the newest is cut where
+/// it is torn, and made durable.
+pub(crate) fn read_segment(
+    file: &dyn File,
+    first: u64,
+    is_newest: bool,
+    mend: bool,
+    each: &mut dyn FnMut(SegmentRecord) -> bool,
+) -> io::Result<SegmentRead> {
     let mut scan = Scan::new(file, HEADER as u64, first.saturating_sub(1));
     let mut end = HEADER as u64;
     let mut torn = false;
+    let mut read = SegmentRead { last: 0, damaged: 0, torn_bytes: 0 };
     while let Some(piece) = scan.next()? {
         match piece {
-            Piece::Damage => found.damaged += 1,
+            Piece::Damage => read.damaged += 1,
             Piece::Tail => torn = true,
             Piece::Record { sequence, kind, body, end: after } => {
-                if sequence > found.checkpoint {
-                    found.replayed_bytes += after - end;
-                }
+                let length = after - end;
                 end = after;
-                found.last = found.last.max(sequence);
-                match Record::decode(kind, &body) {
-                    // What names mean is said again at the start of each segment.
-                    Some(record @ Record::Name { .. }) => found.state.apply(sequence, &record),
-                    Some(record) if sequence > found.checkpoint => found.state.apply(sequence, &record),
-                    Some(_) => {}
-                    None => found.damaged += 1,
-                }
+                read.last = read.last.max(sequence);
+                read.damaged += u64::from(!each(SegmentRecord { sequence, kind, body, length }));
             }
         }
     }
     if !is_newest {
-        found.damaged += u64::from(torn);
-        return Ok(());
+        read.damaged += u64::from(torn);
+        return Ok(read);
     }
     let length = file.len()?;
     if torn {
-        found.torn_bytes += length.saturating_sub(end);
+        read.torn_bytes += length.saturating_sub(end);
     }
     if !mend {
-        return Ok(());
+        return Ok(read);
     }
     if length > end {
         match file.set_len(end) {
@@ -274,7 +315,8 @@ fn replay(file: &dyn File, first: u64, is_newest: bool, mend: bool, found: &mut 
         Err(error) if !is_full(&error) => return Err(error),
         _ => {}
     }
-    file.sync()
+    file.sync()?;
+    Ok(read)
 }
 
 fn read_cursors(

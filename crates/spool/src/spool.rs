@@ -24,7 +24,7 @@ use std::time::Duration;
 use tidegate_message::Message;
 
 /// How much room for the next batch is made at once, in bytes, if the last one was as long.
-const BUFFER_KEPT: usize = 1024 * 1024;
+pub(crate) const BUFFER_KEPT: usize = 1024 * 1024;
 
 struct Fresh {
     queue: QueueId,
@@ -76,7 +76,7 @@ impl Spool {
     /// It was written by a later version, or the disk fails.
     pub fn open(storage: Arc<dyn Storage>, settings: Settings, wake: Wake) -> Result<Self, OpenError> {
         Self::build(storage, settings, |writer, storage| {
-            DiskWork::threads(writer, storage, settings.commit_delay, wake)
+            DiskWork::threads("spool", writer, Some(storage), settings.commit_delay, wake)
         })
     }
 

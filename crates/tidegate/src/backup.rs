@@ -64,6 +64,10 @@ struct About {
     left_out: Vec<PathBuf>,
 }
 
+/// The log of the gateway, and those of its own brokers, in the data directory.
+const SPOOL: &str = "spool";
+const OWN_BROKERS: &str = "brokers";
+
 fn failed(path: &Path) -> impl Fn(io::Error) -> Failure + '_ {
     move |error| match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::NotPermitted(format!("{}: {error}", path.display())),
@@ -93,15 +97,23 @@ pub(crate) fn backup(arguments: Backup) -> Result<(), Failure> {
         files.insert(plain(&within), path);
     }
     let data_dir = config.gateway.data_dir.clone();
-    let spool = data_dir.join("spool");
-    let aside = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
-    if spool.is_dir() {
-        tidegate_spool::copy(&spool, aside.path()).map_err(failed(&spool))?;
+    // The spool first: what it hands to an own broker meanwhile is known there when it is handed over again.
+    let mut logs = vec![PathBuf::from(SPOOL)];
+    for name in config.brokers.iter().filter(|(_, broker)| broker.embedded().is_some()).map(|(name, _)| name) {
+        logs.push(Path::new(OWN_BROKERS).join(name));
     }
-    for entry in std::fs::read_dir(aside.path()).map_err(failed(aside.path()))? {
-        let entry = entry.map_err(failed(aside.path()))?;
-        files.insert(Path::new("data/spool").join(entry.file_name()), entry.path());
+    let mut aside = Vec::new();
+    let empty = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
+    for log in logs.iter().filter(|log| data_dir.join(log).is_dir()) {
+        let folder = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
+        tidegate_spool::copy(&data_dir.join(log), folder.path()).map_err(failed(&data_dir.join(log)))?;
+        for entry in std::fs::read_dir(folder.path()).map_err(failed(folder.path()))? {
+            let entry = entry.map_err(failed(folder.path()))?;
+            files.insert(Path::new("data").join(log).join(entry.file_name()), entry.path());
+        }
+        aside.push((log, folder));
     }
+    let copied = aside.iter().find(|(log, _)| **log == *SPOOL).map_or(empty.path(), |(_, folder)| folder.path());
     let versions = tidegate_gateway::versions_folder(&data_dir);
     let kept = tempfile::tempdir().map_err(failed(&std::env::temp_dir()))?;
     for part in [Path::new(""), Path::new("config")] {
@@ -134,7 +146,7 @@ pub(crate) fn backup(arguments: Backup) -> Result<(), Failure> {
         ),
     };
     write(out, &about, &files)?;
-    let messages = tidegate_spool::verify(&open(aside.path())?).map_err(|error| Failure::Disk(error.to_string()))?;
+    let messages = tidegate_spool::verify(&open(copied)?).map_err(|error| Failure::Disk(error.to_string()))?;
     let waiting: u64 = messages.queues.iter().map(|queue| queue.items).sum();
     eprintln!(
         "{}: {} files, {waiting} messages that wait, {} parked",
@@ -223,10 +235,12 @@ pub(crate) fn restore(arguments: Restore) -> Result<(), Failure> {
         return Err(Failure::Usage(words));
     }
     let data_dir = arguments.data_dir.as_deref().unwrap_or(&about.data_dir);
-    let spool = data_dir.join("spool");
-    if std::fs::read_dir(&spool).is_ok_and(|mut files| files.next().is_some()) {
-        let words = format!("{} holds something already: stop that gateway and take it away first", spool.display());
-        return Err(Failure::Usage(words));
+    let spool = data_dir.join(SPOOL);
+    for log in [&spool, &data_dir.join(OWN_BROKERS)] {
+        if std::fs::read_dir(log).is_ok_and(|mut files| files.next().is_some()) {
+            let words = format!("{} holds something already: stop that gateway and take it away first", log.display());
+            return Err(Failure::Usage(words));
+        }
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool).map_err(failed(&spool))?;
     let mut files = 0;

@@ -88,8 +88,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn take_rest(&mut self, key: SessionKey) -> Result<(), End> {
         let mut batch = self.shared.batch.take();
         let now = Instant::now();
+        let position = self.connection.position();
         let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
-        let taken = self.take_batch(key, batch, now);
+        let taken = self.take_batch(key, batch, position, now);
         taken.and(decoded.map_err(End::from))
     }
 
@@ -100,10 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut read = Turn::Wait;
         if !self.is_held_up() {
             let mut batch = self.shared.batch.take();
+            // What the client is told of this batch begins here.
+            let position = self.connection.position();
             let polled = self.poll_read(cx, &mut batch);
             if let Poll::Ready(outcome) = polled {
                 // What was received before an error is good.
-                let taken = self.take_batch(key, batch, Instant::now());
+                let taken = self.take_batch(key, batch, position, Instant::now());
                 taken.and(outcome)?;
                 read = Turn::Again;
             } else {
@@ -149,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Distributes a batch, in the order received.
-    fn take_batch(&mut self, key: SessionKey, mut batch: Batch, now: Instant) -> Result<(), End> {
+    fn take_batch(&mut self, key: SessionKey, mut batch: Batch, position: u64, now: Instant) -> Result<(), End> {
         if batch.is_empty() {
             self.shared.batch.replace(batch);
             return Ok(());
@@ -158,7 +161,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut outcome = Ok(());
         {
             let mut state = self.shared.state.borrow_mut();
+            let recorded = state.recorded();
+            state.on_taken_over(key, &batch.taken_over);
             state.on_completed(key, &batch.completed);
+            state.on_released(key, &batch.released);
             for skipped in batch.skipped.drain(..) {
                 state.on_skipped(key, &skipped, now);
             }
@@ -186,10 +192,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             for got in received {
                 state.receive(key, &self.connection, pause, got, now);
             }
+            if let Some(wanted) = state.recorded_since(recorded) {
+                state.hold(&self.connection, position, wanted);
+            }
         }
         batch.clear();
         self.shared.batch.replace(batch);
-        self.shared.flush_inboxes();
+        self.shared.settle();
         outcome
     }
 
@@ -213,15 +222,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if self.connection.has_backlog.get() {
             self.shared.state.borrow_mut().send_backlog(key, Instant::now());
         }
+        let free = match self.connection.is_held() {
+            true => self.connection.may_write(self.shared.settled.get()),
+            false => usize::MAX,
+        };
         let mut session = self.connection.session.borrow_mut();
-        if session.tx().is_empty() {
+        let length = session.tx().len().min(free);
+        if length == 0 {
             return Ok(Turn::Wait);
         }
-        let written = match self.write_side.poll_write(Pin::new(&mut self.stream), cx, session.tx()) {
+        let written = match self.write_side.poll_write(Pin::new(&mut self.stream), cx, &session.tx()[..length]) {
             Poll::Pending => return Ok(Turn::Wait),
             Poll::Ready(written) => written?,
         };
         session.tx().advance(written);
+        self.connection.wrote(written);
         let mut batch = self.shared.batch.borrow_mut();
         session.sent(&mut batch.completed);
         drop(session);

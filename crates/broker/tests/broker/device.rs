@@ -1,18 +1,21 @@
 //! A broker on a port of its own, and clients for it.
 
+use crate::disk::Door;
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_broker::{Broker, Local, LocalReceived, LocalSink, Scheme, Settings, bind};
+use tidegate_broker::{Broker, Local, LocalReceived, LocalSink, Persisted, Scheme, Settings, bind};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{
     Batch, ClientConfig, ClientSession, Completion, Connected, Control, ReasonCode, Received, RetainHandling,
     SubscribeFilter, Version,
 };
+use tidegate_testkit::SimDisk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, LocalSet};
@@ -39,12 +42,24 @@ pub(crate) fn anonymous() -> Settings {
 
 /// Runs a test against a broker, on one thread.
 pub(crate) fn with<F: Future<Output = ()>>(settings: Settings, test: impl FnOnce(Server) -> F) {
+    run(|| Broker::new(settings), test);
+}
+
+/// The same with a broker that keeps on this disk what outlives it. At the end of the test everything stops where it stands, as in a
+/// process that is killed.
+pub(crate) fn with_disk<F: Future<Output = ()>>(disk: &SimDisk, settings: Settings, test: impl FnOnce(Server) -> F) {
+    let storage: Arc<dyn tidegate_spool::Storage> = Arc::new(Door(disk.clone()));
+    let persisted = Persisted::on(storage).unwrap();
+    run(|| Broker::with_persistence(settings, persisted), test);
+}
+
+fn run<F: Future<Output = ()>>(broker: impl FnOnce() -> Broker, test: impl FnOnce(Server) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let listener = bind("127.0.0.1:0", Scheme::Mqtt).await.unwrap();
         let ws_listener = bind("127.0.0.1:0", Scheme::Ws).await.unwrap();
         let (addr, ws) = (listener.local_addr().unwrap(), ws_listener.local_addr().unwrap());
-        let (broker, stop) = (Broker::new(settings), CancellationToken::new());
+        let (broker, stop) = (broker(), CancellationToken::new());
         let task = tokio::task::spawn_local(broker.clone().run(vec![listener, ws_listener], stop.clone()));
         test(Server { broker, addr, ws, stop, task }).await;
     });

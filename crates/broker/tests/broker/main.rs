@@ -5,7 +5,12 @@
 mod access; // who may publish and hear what, with mosquitto as the judge
 mod basics; // versions, QoS, who gets what
 mod device; // not a test: a client on the session of `tidegate-mqtt`, and one that writes raw bytes
+#[path = "../../../spool/tests/disk.rs"]
+#[allow(dead_code)] // some of it opens spools
+mod disk; // not a test: a simulated disk behind the door of the store
 mod hostile; // bytes that are no MQTT, floods, silence
+mod kept; // what outlives the process: sessions, what waits, retained messages, wills
+mod kept_by_chance; // stories of clients, kills and power losses: nothing lost, nothing twice
 mod limits; // queues, sizes, counts
 mod local; // the in-process client and its acknowledgements
 mod mosquitto; // mosquitto's own clients

@@ -223,7 +223,7 @@ impl Keys {
     }
 
     fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, users, lists, limits, spool, status } = broker;
+        let EmbeddedBroker { listen, users, lists, limits, persistence, spool, status } = broker;
         let EmbeddedLimits {
             max_packet_size,
             max_connections,
@@ -235,6 +235,7 @@ impl Keys {
         self.told("embedded", true);
         self.list("listen", listen);
         users.iter().for_each(|path| self.told("users", path.display()));
+        self.told("persistence", persistence);
         self.access(lists);
         self.section("limits", |keys| {
             keys.size("max_packet_size", u64::from(*max_packet_size));

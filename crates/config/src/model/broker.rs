@@ -343,6 +343,8 @@ pub struct EmbeddedBroker {
     pub lists: AccessLists,
     /// How much of everything its clients may use.
     pub limits: EmbeddedLimits,
+    /// Whether sessions, what waits for them and retained messages outlive the process.
+    pub persistence: bool,
     /// What waits for it, as a target. What waits for its clients is in `limits`.
     pub spool: SpoolSettings,
     /// What its clients are told of the gateway's own state.

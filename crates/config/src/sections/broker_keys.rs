@@ -43,4 +43,5 @@ pub(super) const MQTT_KEYS: [&str; 13] = [
 /// Keys that only a NATS JetStream knows.
 pub(super) const NATS_KEYS: [&str; 4] = ["servers", "stream", "subjects", "replicas"];
 /// Keys that only the box's own broker knows.
-pub(super) const EMBEDDED_KEYS: [&str; 6] = ["listen", "users", "limits", "acl_file", "groups", "access"];
+pub(super) const EMBEDDED_KEYS: [&str; 7] =
+    ["listen", "users", "limits", "persistence", "acl_file", "groups", "access"];

@@ -45,10 +45,11 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
     }
     let lists = read_access(&mut section, name, has_users);
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
+    let persistence = section.flag("persistence", true);
     let spool = read_spool(section.take("spool").as_ref());
     let status = read_status(&mut section, gateway);
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
-    EmbeddedBroker { listen, users: users.map(|path| path.value), lists, limits, spool, status }
+    EmbeddedBroker { listen, users: users.map(|path| path.value), lists, limits, persistence, spool, status }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {

@@ -183,6 +183,12 @@ impl Gateway {
 
     pub(super) fn start_embedded(&self, opened: embedded::Opened) {
         let name = opened.name.clone();
+        if let Some(before) = self.broker_index(&name)
+            && let Some(own) = self.inner.tasks.borrow().get(&before).and_then(|task| task.own.as_ref())
+        {
+            // The new one goes on with it.
+            own.close_persistence();
+        }
         self.remove_broker(&name);
         let path = self.inner.path.clone();
         let at = BrokerId::new(path.borrow().router.brokers().count());

@@ -17,7 +17,7 @@ use Fate::{Carried, Lost, NotNeeded};
 const AS_IT_IS: &str = "it is so with Tidegate";
 const LOGS: &str = "Tidegate logs to standard error; see --log-format and RUST_LOG";
 const NO_TLS: &str = "Tidegate's own broker speaks no TLS yet: put a TLS proxy in front of it";
-const OF_PERSISTENCE: &str = "there is no such file";
+const OF_PERSISTENCE: &str = "what is kept is written as it comes, in a folder under `data_dir`";
 
 /// What becomes of it.
 pub(super) fn fate(setting: &Setting) -> Fate {
@@ -30,16 +30,14 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         | "max_packet_size"
         | "max_queued_messages"
         | "password_file"
+        | "persistence"
         | "persistent_client_expiration"
         | "port"
         | "protocol"
         | "queue_qos0_messages"
         | "socket_domain" => Carried,
 
-        "persistence" if is(true) => Lost(
-            "sessions and retained messages of the own broker are in memory; what is routed is on disk all the same",
-        ),
-        "autosave_interval" | "autosave_on_changes" | "persistence" | "persistence_file" | "persistence_location" => {
+        "autosave_interval" | "autosave_on_changes" | "persistence_file" | "persistence_location" => {
             NotNeeded(OF_PERSISTENCE)
         }
 
@@ -54,7 +52,7 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         "user" => NotNeeded("Tidegate runs as who starts it: `User=` of its unit"),
         "set_tcp_nodelay" if is(true) => NotNeeded(AS_IT_IS),
         "set_tcp_nodelay" => NotNeeded("Tidegate writes what has gathered with one call"),
-        "sys_interval" => NotNeeded("there is no $SYS tree; /metrics of `[admin]` has the counters"),
+        "sys_interval" => NotNeeded("what has changed of $SYS is published every ten seconds"),
         "per_listener_settings" => NotNeeded("one broker has one file of users"),
         "check_retain_source" => NotNeeded("who publishes is asked when it publishes"),
         "websockets_headers_size" => NotNeeded("there is a limit of its own"),

@@ -48,6 +48,11 @@ impl<'a> Draft<'a> {
         if let Some((file, whence)) = acl_file {
             self.document.key("acl_file", file, whence);
         }
+        if let Some(setting) = self.mosquitto.general.setting("persistence")
+            && let Value::Flag(is_kept) = setting.value
+        {
+            self.document.key("persistence", Toml::Flag(is_kept), setting.place.to_string());
+        }
         self.limits(&entrances);
     }
 

@@ -4,23 +4,22 @@ use super::{Exchange, OutgoingFlow, Phase, RESEND_BUFFER_BYTES, Wire, packet_id,
 use crate::Version;
 use crate::outgoing::Completion;
 use crate::reason::ReasonCode;
-use crate::restore::{RestoredMessage, alive};
+use crate::restore::{Unfinished, alive};
 use crate::wire::{PUBREL, put_ack};
-use tidegate_message::{Message, QoS};
+use tidegate_message::QoS;
 
 impl OutgoingFlow {
     /// Takes up what an owner of before recorded, as if its connection had just ended. Returns the keys of messages
     /// that a later one with their packet id shows to be finished.
-    pub(crate) fn restore(&mut self, sent: Vec<RestoredMessage>) -> Vec<u64> {
+    pub(crate) fn restore(&mut self, sent: Vec<Unfinished>) -> Vec<u64> {
         debug_assert!(self.entries.is_empty(), "a session is restored before it is used");
         let (sent, finished) = alive(sent);
         self.base = sent.first().map_or(self.base, |first| first.serial);
-        for RestoredMessage { serial, key, message } in sent {
+        for Unfinished { serial, key, message, subscription_ids } in sent {
             // Ids between were used by what nobody recorded, or what is finished.
             self.entries.resize_with((serial - self.base) as usize, Exchange::done);
-            let phase = if message.is_some() { Phase::WaitsForPubrec } else { Phase::UnsentPubrel };
-            let message = message.map(|message| Message { qos: QoS::ExactlyOnce, ..message });
-            self.entries.push_back(Exchange::new(phase, Some(key), message));
+            let phase = message.as_ref().map_or(Phase::UnsentPubrel, |message| sent_phase(message.qos));
+            self.entries.push_back(Exchange { subscription_ids, ..Exchange::new(phase, Some(key), message) });
         }
         finished
     }

@@ -1,10 +1,9 @@
-//! The bodies of records as bytes. Numbers are LEB128 varints, texts and byte strings a varint length and the bytes.
+//! The bodies of the spool's records as bytes.
 
 use super::frame::frame;
 use super::{Delivery, ItemId, NameId, NameKind, Parked, QueueMark, Record, Single, StateWrite, Totals, Transaction};
+use crate::fields::{Fields, put_bytes, put_message, put_number};
 use bytes::Bytes;
-use bytestring::ByteString;
-use tidegate_message::{Message, Properties, QoS, Topic};
 
 const NAME: u8 = 1;
 const TRANSACTION: u8 = 2;
@@ -79,24 +78,27 @@ impl Record {
 
     /// Reads the body of a record of this kind; `None` if it is not one.
     pub(crate) fn decode(kind: u8, body: &Bytes) -> Option<Self> {
-        let mut input = Input { bytes: body, at: 0 };
+        let mut input = Fields::new(body);
         let record = match kind {
             NAME => {
                 let (id, kind) = (input.small()?, NameKind::from_u8(input.byte()?)?);
                 Self::Name { id, kind, text: input.text()?.to_string() }
             }
             TRANSACTION => Self::Transaction(take_transaction(&mut input)?),
-            SENT => {
-                Self::Sent { link: input.small()?, serial: input.number()?, queue: input.small()?, item: input.item()? }
-            }
+            SENT => Self::Sent {
+                link: input.small()?,
+                serial: input.number()?,
+                queue: input.small()?,
+                item: take_item(&mut input)?,
+            },
             TAKEN_OVER => Self::TakenOver { link: input.small()?, serial: input.number()? },
             RELEASED => Self::Released { source: input.small()?, packet_id: input.small()?.try_into().ok()? },
             FORGOTTEN => Self::Forgotten { source: input.small()? },
             MARK => {
-                let (queue, cursor) = (input.small()?, input.item()?);
+                let (queue, cursor) = (input.small()?, take_item(&mut input)?);
                 let done = Totals { items: input.number()?, bytes: input.number()? };
                 let appended = Totals { items: input.number()?, bytes: input.number()? };
-                let beyond = (0..input.number()?).map(|_| input.item()).collect::<Option<_>>()?;
+                let beyond = (0..input.number()?).map(|_| take_item(&mut input)).collect::<Option<_>>()?;
                 Self::Mark(QueueMark { queue, cursor, beyond, done, appended })
             }
             END => Self::End { records: input.number()? },
@@ -113,21 +115,12 @@ pub(crate) const fn holds_items(kind: u8) -> bool {
 
 /// Reads only the deliveries of a transaction.
 pub(crate) fn decode_transaction(body: &Bytes) -> Option<Transaction> {
-    let mut input = Input { bytes: body, at: 0 };
+    let mut input = Fields::new(body);
     take_transaction(&mut input).filter(|_| input.is_at_end())
 }
 
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
+fn take_item(input: &mut Fields<'_>) -> Option<ItemId> {
+    Some(ItemId { sequence: input.number()?, index: input.small()? })
 }
 
 fn put_item(out: &mut Vec<u8>, item: ItemId) {
@@ -208,7 +201,7 @@ fn put_transaction(out: &mut Vec<u8>, transaction: &Transaction) {
     }
 }
 
-fn take_transaction(input: &mut Input<'_>) -> Option<Transaction> {
+fn take_transaction(input: &mut Fields<'_>) -> Option<Transaction> {
     let received_ms = input.number()?;
     let mut transaction = Transaction { received_ms, ..Transaction::default() };
     for _ in 0..input.number()? {
@@ -246,124 +239,4 @@ fn take_transaction(input: &mut Input<'_>) -> Option<Transaction> {
         }
     }
     (rare & !7 == 0).then_some(transaction)
-}
-
-const RETAIN: u8 = 1 << 2;
-const PROPERTIES: u8 = 1 << 3;
-
-fn put_message(out: &mut Vec<u8>, message: &Message) {
-    let flags = message.qos as u8
-        | if message.retain { RETAIN } else { 0 }
-        | if message.properties.is_some() { PROPERTIES } else { 0 };
-    out.push(flags);
-    put_bytes(out, message.topic.as_str().as_bytes());
-    put_bytes(out, &message.payload);
-    if let Some(properties) = &message.properties {
-        put_properties(out, properties);
-    }
-}
-
-fn put_properties(out: &mut Vec<u8>, properties: &Properties) {
-    let there = u8::from(properties.content_type.is_some())
-        | u8::from(properties.response_topic.is_some()) << 1
-        | u8::from(properties.correlation_data.is_some()) << 2
-        | u8::from(properties.message_expiry_seconds.is_some()) << 3
-        | u8::from(properties.payload_is_utf8) << 4
-        | u8::from(properties.key.is_some()) << 5;
-    out.push(there);
-    if let Some(text) = &properties.content_type {
-        put_bytes(out, text.as_bytes());
-    }
-    if let Some(topic) = &properties.response_topic {
-        put_bytes(out, topic.as_str().as_bytes());
-    }
-    if let Some(data) = &properties.correlation_data {
-        put_bytes(out, data);
-    }
-    if let Some(seconds) = properties.message_expiry_seconds {
-        put_number(out, u64::from(seconds));
-    }
-    put_number(out, properties.user.len() as u64);
-    for (name, value) in &properties.user {
-        put_bytes(out, name.as_bytes());
-        put_bytes(out, value.as_bytes());
-    }
-    if let Some(key) = &properties.key {
-        put_bytes(out, key.as_bytes());
-    }
-}
-
-/// A body being read. Byte strings are slices of it.
-struct Input<'a> {
-    bytes: &'a Bytes,
-    at: usize,
-}
-
-impl Input<'_> {
-    fn is_at_end(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn small(&mut self) -> Option<u32> {
-        self.number()?.try_into().ok()
-    }
-
-    fn item(&mut self) -> Option<ItemId> {
-        Some(ItemId { sequence: self.number()?, index: self.small()? })
-    }
-
-    fn bytes(&mut self) -> Option<Bytes> {
-        let length: usize = self.number()?.try_into().ok()?;
-        let end = self.at.checked_add(length).filter(|end| *end <= self.bytes.len())?;
-        let bytes = self.bytes.slice(self.at..end);
-        self.at = end;
-        Some(bytes)
-    }
-
-    fn text(&mut self) -> Option<ByteString> {
-        ByteString::try_from(self.bytes()?).ok()
-    }
-
-    fn message(&mut self) -> Option<Message> {
-        let flags = self.byte()?;
-        let topic = Topic::new(self.text()?).ok()?;
-        let mut message = Message::new(topic, self.bytes()?, QoS::from_u8(flags & 3)?);
-        message.retain = flags & RETAIN != 0;
-        if flags & PROPERTIES != 0 {
-            message.properties = Some(Box::new(self.properties()?));
-        }
-        (flags & !(RETAIN | PROPERTIES | 3) == 0).then_some(message)
-    }
-
-    fn properties(&mut self) -> Option<Properties> {
-        let there = self.byte()?;
-        let has = |bit: u8| there & 1 << bit != 0;
-        Some(Properties {
-            content_type: if has(0) { Some(self.text()?) } else { None },
-            response_topic: if has(1) { Some(Topic::new(self.text()?).ok()?) } else { None },
-            correlation_data: if has(2) { Some(self.bytes()?) } else { None },
-            message_expiry_seconds: if has(3) { Some(self.small()?) } else { None },
-            payload_is_utf8: has(4),
-            user: (0..self.number()?).map(|_| Some((self.text()?, self.text()?))).collect::<Option<_>>()?,
-            key: if has(5) { Some(self.text()?) } else { None },
-        })
-    }
 }

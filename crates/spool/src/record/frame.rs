@@ -11,7 +11,8 @@ pub(crate) const HEAD: usize = 4 + 4 + 8 + 1;
 /// The longest record: the largest packet of MQTT is 256 MiB, a fan-out holds its message once.
 pub(crate) const RECORD_MAX: usize = 1 << 30;
 
-pub(super) fn frame(out: &mut Vec<u8>, sequence: u64, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+/// Appends a record.
+pub(crate) fn frame(out: &mut Vec<u8>, sequence: u64, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&sequence.to_le_bytes());

@@ -8,6 +8,11 @@ use crate::queue::Queue;
 use crate::record::{ItemId, NameId, NameKind, Record, queue_key, queue_text};
 
 impl Spool {
+    /// The number of a name, if there is one.
+    pub fn known_name(&self, kind: NameKind, text: &str) -> Option<NameId> {
+        self.state.id(kind, text)
+    }
+
     pub(super) fn add_queue(&mut self, name: NameId) -> QueueId {
         if let Some(id) = self.by_name.get(&name) {
             return *id;

@@ -72,6 +72,11 @@ impl Spool {
         self.state.taken.get(&source).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
     }
 
+    /// Whether a source's QoS 2 message with this packet id was taken over and not released.
+    pub fn is_taken(&self, source: NameId, packet_id: u16) -> bool {
+        self.state.taken.get(&source).is_some_and(|ids| ids.contains(&packet_id))
+    }
+
     /// Parked messages by number.
     pub fn parked(&self) -> &BTreeMap<u64, Parked> {
         &self.state.parked

@@ -1,0 +1,82 @@
+//! Carries messages and acknowledgements to the box's own broker.
+
+use super::TURN_MESSAGES;
+use crate::data_path::DataPath;
+use crate::source_ack::SourceAck;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+use tidegate_broker::{Local, Origin};
+use tidegate_message::QoS;
+use tidegate_router::{BrokerId, Ticket};
+use tidegate_spool::ItemId;
+use tokio::sync::Notify;
+
+/// What was published and is not certain to outlive the process.
+type Pending = VecDeque<(u64, Vec<(Ticket, bool)>)>;
+
+/// Publishes what waits in the lane, and passes acknowledgements on, in turns of its own: the broker may be in the
+/// middle of one when they come up.
+pub(super) async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<Notify>) {
+    let mut pending = Pending::new();
+    loop {
+        tokio::select! {
+            () = wake.notified() => {}
+            () = local.durable_moved(), if !pending.is_empty() => {}
+        }
+        loop {
+            let now = Instant::now();
+            if path.borrow().router.broker(at).is_gone() {
+                return;
+            }
+            let acks: Vec<_> = path.borrow_mut().router.take_acks(at).collect();
+            for ack in acks {
+                if let SourceAck::Embedded(ack, _) = ack {
+                    local.ack(ack);
+                }
+            }
+            let (known, released) = {
+                let mut path = path.borrow_mut();
+                let durable = path.router.spool().durable();
+                let owed = &mut path.end_mut(at).owed;
+                let done = owed.releases.iter().take_while(|(sequence, _)| *sequence <= durable).count();
+                (std::mem::take(&mut owed.known), owed.releases.drain(..done).collect::<Vec<_>>())
+            };
+            known.into_iter().for_each(|ack| local.ack(ack));
+            released.iter().for_each(|(_, release)| local.confirm(release));
+            let mut published = Vec::new();
+            for _ in 0..TURN_MESSAGES {
+                let next = {
+                    let mut path = path.borrow_mut();
+                    let moment = path.moment(now);
+                    let next = path.router.pull(at, true, moment);
+                    next.map(|(ticket, message)| (ticket, message, path.router.item(ticket)))
+                };
+                let Some((ticket, message, item)) = next else { break };
+                // An error is what a client would get in PUBACK: this broker refuses the message.
+                let reason = match item.filter(|_| message.qos == QoS::ExactlyOnce) {
+                    Some(ItemId { sequence, index }) => local.publish_once(message, Origin { sequence, index }),
+                    None => local.publish(message),
+                };
+                published.push((ticket, !reason.is_error()));
+            }
+            let goes_on = !published.is_empty();
+            if goes_on {
+                pending.push_back((local.recorded(), published));
+            }
+            let durable = local.durable();
+            let done = pending.iter().take_while(|(recorded, _)| *recorded <= durable).count();
+            if done > 0 {
+                let mut path = path.borrow_mut();
+                let moment = path.moment(now);
+                path.router.completed(at, pending.drain(..done).flat_map(|(_, published)| published), moment);
+                path.tell();
+            }
+            if !goes_on {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
