@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws |
 //! | `lists` | who may publish and hear what |
+//! | `named` | what the log says of clients |
+//! | `tls` | TLS, certificates of clients, and certificates that are replaced |
 //! | `carried` | from it, to it and between two of them; no acknowledgement before the target's |
 
 mod carried;
 mod clients;
 mod lists;
+mod named;
+mod tls;
 
 use tidegate_testkit::free_port;
 

@@ -2,7 +2,16 @@
 
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
+use tidegate_message::ByteString;
 use tidegate_mqtt::{Connect, ReasonCode};
+use tidegate_transport::PeerNames;
+
+/// The user name that a client's certificate gives it; `None`: that is no matter of its certificate.
+pub(crate) fn by_certificate(settings: &Settings, names: Option<&PeerNames>) -> Result<Option<ByteString>, ReasonCode> {
+    let (Some(identity), Some(names)) = (settings.identity, names) else { return Ok(None) };
+    let name = identity.of(names).ok_or(ReasonCode::NOT_AUTHORIZED)?;
+    Ok(Some(name.into()))
+}
 
 /// Checks user name and password. The hash is computed on another thread, a few at a time.
 pub(crate) async fn check(shared: &SharedBroker, settings: &Settings, connect: &Connect) -> Result<(), ReasonCode> {

@@ -109,6 +109,7 @@ impl Broker {
                 Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&shared, ended),
                 accepted = listener.socket.accept() => match accepted {
                     Ok((socket, peer)) => {
+                        shared.state.borrow_mut().stats.sockets += 1;
                         let room = shared.settings().limits.connections.saturating_add(WAITING_SOCKETS);
                         if shared.sockets.get() >= room {
                             shared.state.borrow_mut().stats.refused += 1;

@@ -15,6 +15,7 @@ use crate::stats::Stats;
 use crate::subscriptions::Subscriptions;
 use crate::sys::Sys;
 use ahash::{AHashMap, AHashSet};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
@@ -39,6 +40,8 @@ pub(crate) struct BrokerState {
     /// How many sessions have one.
     pub(crate) connections: usize,
     pub(crate) stats: Stats,
+    /// Shared with the tasks of clients.
+    pub(crate) traffic: Rc<Traffic>,
     pub(crate) sys: Sys,
     /// What outlives the process, if anything does.
     pub(crate) store: Option<Box<Store>>,
@@ -60,6 +63,13 @@ pub(crate) struct BrokerState {
     pub(crate) refusals_log: LogLimit,
 }
 
+/// Bytes from and to clients.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) received: Cell<u64>,
+    pub(crate) sent: Cell<u64>,
+}
+
 impl BrokerState {
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
@@ -74,6 +84,7 @@ impl BrokerState {
             queued: QueueTotal::default(),
             connections: 0,
             stats: Stats::default(),
+            traffic: Rc::default(),
             sys: Sys::new(now),
             store: None,
             gateway: GatewayKept::default(),
@@ -95,6 +106,9 @@ impl BrokerState {
             retained_bytes: self.retained.bytes(),
             queued: self.queued.messages,
             queued_bytes: self.queued.bytes,
+            shared_subscriptions: self.groups.members(),
+            bytes_received: self.traffic.received.get(),
+            bytes_sent: self.traffic.sent.get(),
             ..self.stats
         }
     }

@@ -11,12 +11,15 @@ use crate::session::SessionKey;
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
 use end::End;
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use tidegate_message::ByteString;
+use tidegate_message::text::Escaped;
 use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode, ServerSession};
-use tidegate_transport::{AcceptWebSocket, Origins, Stream};
+use tidegate_transport::{AcceptWebSocket, Origins, PeerNames, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -43,23 +46,56 @@ pub(crate) async fn serve(
         () = stop.cancelled() => return,
     };
     drop(settings);
+    let who = RefCell::new(Who::default());
     let result = match accepted {
         // The common case without a branch per call.
-        Ok(Ok(Stream::Tcp(stream))) => mqtt(&shared, stream, listener, deadline, &stop).await,
-        Ok(Ok(stream)) => Box::pin(mqtt(&shared, stream, listener, deadline, &stop)).await,
-        Ok(Err(error)) => Err(End::Broken(error)),
+        Ok(Ok((Stream::Tcp(stream), _))) => {
+            mqtt(&shared, stream, None, Door { listener, peer, deadline, who: &who }, &stop).await
+        }
+        Ok(Ok((stream, names))) => {
+            Box::pin(mqtt(&shared, stream, names, Door { listener, peer, deadline, who: &who }, &stop)).await
+        }
+        Ok(Err(error)) => Err(handshake_failed(error)),
         Err(_) => Err(End::TooLate),
     };
     if let Err(end) = result {
-        report(&shared, peer, &end);
+        report(&shared, peer, &who.borrow(), &end);
     }
 }
 
+/// Who looks whether a port is open closes it again at once, and is no matter for the log.
+fn handshake_failed(error: io::Error) -> End {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => End::Broken(error),
+        _ => End::Handshake(error),
+    }
+}
+
+/// What a client has said of itself, for the log.
+#[derive(Debug, Default)]
+struct Who {
+    client_id: Option<ByteString>,
+    username: Option<ByteString>,
+}
+
+/// Where a client came in.
+#[derive(Clone, Copy)]
+struct Door<'a> {
+    listener: u64,
+    peer: SocketAddr,
+    deadline: tokio::time::Instant,
+    who: &'a RefCell<Who>,
+}
+
 /// Does the handshakes below MQTT.
-async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::Result<Stream> {
-    let websocket = match scheme {
-        Scheme::Mqtt => None,
-        Scheme::Ws => {
+async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::Result<(Stream, Option<PeerNames>)> {
+    let tls = match scheme.is_tls() {
+        true => Some(settings.tls.as_ref().ok_or_else(|| io::Error::other("TLS: there is no certificate"))?),
+        false => None,
+    };
+    let websocket = match scheme.is_websocket() {
+        false => None,
+        true => {
             let origins = match settings.allow_anonymous {
                 false => Origins::All,
                 true if socket.local_addr()?.ip().is_loopback() => Origins::Loopback,
@@ -68,24 +104,26 @@ async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::R
             Some(AcceptWebSocket { max_packet_size: settings.max_packet_size, origins })
         }
     };
-    tidegate_transport::accept(socket, websocket).await
+    tidegate_transport::accept(socket, tls, websocket).await
 }
 
 /// Says in the log how a connection ended, if it ended badly; floods are cut short.
-fn report(shared: &SharedBroker, peer: SocketAddr, end: &End) {
-    let level_warn = matches!(end, End::Protocol(_) | End::Refused(_));
+fn report(shared: &SharedBroker, peer: SocketAddr, who: &Who, end: &End) {
+    let level_warn = matches!(end, End::Protocol(_) | End::Refused(_) | End::Handshake(_) | End::OtherProtocol(_));
     let mut state = shared.state.borrow_mut();
     match end {
-        End::Protocol(_) => state.stats.protocol_errors += 1,
-        End::Refused(_) => state.stats.refused += 1,
+        End::Protocol(_) | End::OtherProtocol(_) => state.stats.protocol_errors += 1,
+        End::Refused(_) | End::Handshake(_) => state.stats.refused += 1,
         _ => {}
     }
     let broker = state.settings.name.clone();
     drop(state);
+    let told = |text: &Option<ByteString>| text.as_ref().map(|text| tracing::field::display(Escaped(text).to_string()));
+    let (client, user) = (told(&who.client_id), told(&who.username));
     if !level_warn {
-        tracing::debug!(%broker, %peer, reason = %end, "connection closed");
+        tracing::debug!(%broker, %peer, client, user, reason = %end, "connection closed");
     } else if let Some(held_back) = shared.log_limit.borrow_mut().allow(Instant::now()) {
-        tracing::warn!(%broker, %peer, reason = %end, held_back, "connection closed");
+        tracing::warn!(%broker, %peer, client, user, reason = %end, held_back, "connection closed");
     }
 }
 
@@ -93,14 +131,14 @@ fn report(shared: &SharedBroker, peer: SocketAddr, end: &End) {
 async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Rc<SharedBroker>,
     stream: S,
-    listener: u64,
-    deadline: tokio::time::Instant,
+    names: Option<PeerNames>,
+    door: Door<'_>,
     stop: &CancellationToken,
 ) -> Result<(), End> {
     let limits = shared.state.borrow().server_limits();
-    let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), listener));
+    let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), door.listener, door.peer));
     let mut client = Client::new(shared.clone(), connection.clone(), stream);
-    let greeting = Box::pin(tokio::time::timeout_at(deadline, hello(shared, &mut client)));
+    let greeting = Box::pin(tokio::time::timeout_at(door.deadline, hello(shared, &mut client, names, door.who)));
     let hello = tokio::select! {
         hello = greeting => hello.unwrap_or(Err(End::TooLate)),
         () = stop.cancelled() => Err(End::ToldToGo),
@@ -150,13 +188,30 @@ impl Drop for Attached<'_> {
 async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Rc<SharedBroker>,
     client: &mut Client<S>,
+    names: Option<PeerNames>,
+    who: &RefCell<Who>,
 ) -> Result<SessionKey, End> {
-    let connect = wait_for_connect(client).await?;
+    let mut connect = wait_for_connect(client).await.map_err(|end| match (end, end::recognised(client.first())) {
+        (End::Protocol(_), Some(what)) => End::OtherProtocol(what),
+        (end, _) => end,
+    })?;
+    *who.borrow_mut() = Who {
+        client_id: Some(ByteString::from(&*connect.client_id)),
+        username: connect.username.as_deref().map(ByteString::from),
+    };
     let version = connect.version;
     let client_id = connect.client_id.clone();
     let checked = loop {
         let settings = shared.settings();
-        let checked = authenticate::check(shared, &settings, &connect).await;
+        let checked = match authenticate::by_certificate(&settings, names.as_ref()) {
+            Ok(None) => authenticate::check(shared, &settings, &connect).await,
+            Ok(Some(name)) => {
+                who.borrow_mut().username = Some(name.clone());
+                connect.username = Some(name);
+                Ok(())
+            }
+            Err(reason) => Err(reason),
+        };
         // What was right when the check began may not be any more when it ends.
         if Rc::ptr_eq(&settings, &shared.settings()) {
             break checked;

@@ -7,9 +7,10 @@ use crate::connection::Connection;
 use crate::disconnect::Leaving;
 use crate::in_flight::InFlight;
 use crate::refusal;
-use crate::session::{Session, SessionKey};
+use crate::session::{Session, SessionKey, Takeovers};
 use crate::settled::Settled;
 use ahash::RandomState;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::text::Escaped;
@@ -37,7 +38,7 @@ impl BrokerState {
             self.check_will(&connect, &client_id, &will.message, now)?;
         }
         let recorded = self.recorded();
-        let slot = self.find_session(&client_id, &connect, now)?;
+        let (slot, takeovers) = self.find_session(&client_id, &connect, connection.peer, now)?;
         if self.connections >= self.settings.limits.connections {
             return Err(ReasonCode::SERVER_BUSY);
         }
@@ -45,7 +46,7 @@ impl BrokerState {
         let key = match slot.and_then(|slot| self.sessions.key(slot)) {
             Some(key) => key,
             None if self.sessions.len() >= self.settings.limits.sessions => return Err(ReasonCode::QUOTA_EXCEEDED),
-            None => self.sessions.insert(Session::new(client_id.clone())),
+            None => self.sessions.insert(Session { takeovers, ..Session::new(client_id.clone()) }),
         };
         let keep_alive_max_s = self.settings.keep_alive_max_s;
         let Some(session) = self.sessions.find_mut(key) else { return Err(ReasonCode::UNSPECIFIED_ERROR) };
@@ -75,6 +76,7 @@ impl BrokerState {
         connection.set_window(session.unacknowledged, usize::from(self.settings.receive_maximum));
         self.connections += 1;
         self.stats.accepted += 1;
+        self.stats.connections_max = self.stats.connections_max.max(self.connections);
         let position = connection.position();
         self.keep_session(key);
         // What became of its sessions is durable before the client is told, and so is what it is told of its messages.
@@ -125,36 +127,47 @@ impl BrokerState {
         })
     }
 
-    /// The session a client comes back to, after whoever holds it has been sent away; `None` for a new one.
+    /// The session a client comes back to, after whoever holds it has been sent away, `None` for a new one; and how often that was so of
+    /// late.
     fn find_session(
         &mut self,
         client_id: &ByteString,
         connect: &Connect,
+        peer: SocketAddr,
         now: Instant,
-    ) -> Result<Option<u32>, ReasonCode> {
-        let Some(slot) = self.sessions.of_client(client_id) else { return Ok(None) };
-        let Some(session) = self.sessions.get_mut(slot) else { return Ok(None) };
+    ) -> Result<(Option<u32>, Takeovers), ReasonCode> {
+        let none = || (None, Takeovers::default());
+        let Some(slot) = self.sessions.of_client(client_id) else { return Ok(none()) };
+        let Some(session) = self.sessions.get_mut(slot) else { return Ok(none()) };
         if session.connection.is_none() && session.expiry_s == 0 {
             // It ended with the process, and is there for its will only: the client is back.
             session.will = None;
             self.end_session(slot, now);
-            return Ok(None);
+            return Ok(none());
         }
         let same_user = session.username.as_deref() == connect.username.as_deref();
         if !same_user && session.connection.is_some() {
             // Another user's client is not thrown out.
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
+        let mut takeovers = Takeovers::default();
+        if let Some(session) = self.sessions.get_mut(slot)
+            && let Some(before) = &session.connection
+        {
+            let times = session.takeovers.another(now);
+            say_takeover(&self.settings.name, &session.client_id, (before.peer, peer), times);
+            takeovers = session.takeovers;
+        }
         // A connected client whose session is to start anew does not come back to its own will's delay either.
         self.throw_out(slot, ReasonCode::SESSION_TAKEN_OVER, Leaving::Lost, now);
-        let Some(key) = self.sessions.key(slot) else { return Ok(None) };
+        let Some(key) = self.sessions.key(slot) else { return Ok((None, takeovers)) };
         if connect.clean_start || !same_user {
             // What another user's client left is not handed to this one.
             self.end_session(slot, now);
-            return Ok(None);
+            return Ok((None, takeovers));
         }
         self.forget_due(key);
-        Ok(Some(slot))
+        Ok((Some(slot), takeovers))
     }
 
     /// An id that nobody has and nobody guesses.
@@ -166,5 +179,23 @@ impl BrokerState {
                 return id.into();
             }
         }
+    }
+}
+
+/// A client came while another with its id was connected. Once is a client that lost its connection; again and again it is two
+/// that throw each other out.
+fn say_takeover(broker: &str, client_id: &str, (before, now): (SocketAddr, SocketAddr), times: u32) {
+    let client = Escaped(client_id);
+    if times == 1 {
+        tracing::info!(broker, %client, %before, %now, "another connection takes a client's session over");
+    } else if times.is_power_of_two() && times > 2 {
+        tracing::warn!(
+            broker,
+            %client,
+            %before,
+            %now,
+            times,
+            "connections with one client id throw each other out; give each client its own"
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::wake::Wake;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use tidegate_mqtt::{ServerSession, Version};
 
 /// A connection, as its task and the broker share it.
@@ -22,6 +23,8 @@ pub(crate) struct Connection {
     pub(crate) has_backlog: Cell<bool>,
     /// Which call of `serve` this connection came from.
     pub(crate) listener: u64,
+    /// Where its client is.
+    pub(crate) peer: SocketAddr,
     /// How many bytes have been written to the socket.
     written: Cell<u64>,
     /// What waits: from this byte on nothing is written before so much is settled. Both rise.
@@ -29,7 +32,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(session: ServerSession, listener: u64) -> Self {
+    pub(crate) fn new(session: ServerSession, listener: u64, peer: SocketAddr) -> Self {
         Self {
             session: RefCell::new(session),
             wake: Wake::default(),
@@ -39,6 +42,7 @@ impl Connection {
             window_used_up: Cell::new(false),
             has_backlog: Cell::new(false),
             listener,
+            peer,
             written: Cell::new(0),
             holds: RefCell::default(),
         }
@@ -107,7 +111,7 @@ mod tests {
     #[test]
     fn what_waits_for_the_disk_holds_what_is_behind_it() {
         let limits = ServerLimits { receive_maximum: 1, max_packet_size: 100, topic_alias_max: 0 };
-        let connection = Connection::new(ServerSession::new(limits, Instant::now()), 0);
+        let connection = Connection::new(ServerSession::new(limits, Instant::now()), 0, ([127, 0, 0, 1], 1).into());
         let upto = |sequence| Settled { sequence, promise: 0 };
         assert_eq!(connection.may_write(upto(0)), usize::MAX);
         assert!(connection.hold(10, upto(5)));

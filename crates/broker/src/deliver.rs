@@ -69,7 +69,7 @@ impl BrokerState {
                 QoS::AtMostOnce => (0, parcel.passing(qos, retain)),
                 _ => (parcel.message.weight_bytes(), parcel.kept(qos, retain)),
             };
-            let ids = meant.ids;
+            let (ids, length) = (meant.ids, message.payload.len() as u64);
             let published =
                 send(connection, &mut session.in_flight, message, ids, OnItsWay { weight, group: meant.group, copy });
             if let (Ok(sent), Some((id, store))) = (&published, copy.zip(store.as_mut())) {
@@ -80,7 +80,10 @@ impl BrokerState {
                 }
             }
             match published {
-                Ok(_) => stats.sent += 1,
+                Ok(_) => {
+                    stats.sent += 1;
+                    stats.payload_sent += length;
+                }
                 Err(_) => stats.dropped.too_large += 1,
             }
             connection.wake.wake();
@@ -131,10 +134,12 @@ impl BrokerState {
             }
             let qos = next.message.qos;
             let weight = if qos == QoS::AtMostOnce { 0 } else { next.weight };
+            let length = next.message.payload.len() as u64;
             let on_its_way = OnItsWay { weight, group: next.group, copy: next.copy };
             match (send(&connection, &mut session.in_flight, next.message, &next.subscription_ids, on_its_way), kept) {
                 (Ok(sent), kept) => {
                     stats.sent += 1;
+                    stats.payload_sent += length;
                     let Some((id, store)) = kept else { continue };
                     store.sent(id, sent.serial);
                     let wanted = Settled { sequence: store.sequence(), promise: 0 };

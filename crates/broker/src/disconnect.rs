@@ -107,6 +107,7 @@ impl BrokerState {
             self.due.remove(&(at, key));
             let Some(session) = self.sessions.find_mut(key) else { continue };
             if session.ends_at.is_some_and(|at| at <= now) {
+                self.stats.expired += 1;
                 self.end_session(key.slot, now);
                 continue;
             }

@@ -90,6 +90,11 @@ impl Groups {
         self.by_serial.get(&serial).copied()
     }
 
+    /// How many there are in all groups.
+    pub(crate) fn members(&self) -> usize {
+        self.slots.iter().flatten().map(|group| group.members.len()).sum()
+    }
+
     /// The filter of the group that has this serial.
     pub(crate) fn filter_of(&self, serial: u32) -> Option<TopicFilter> {
         let group = self.slots.get(*self.by_serial.get(&serial)? as usize)?.as_ref()?;

@@ -21,8 +21,7 @@
 //!
 //! Start reading at [`Broker`] in `broker.rs`, then `client.rs` for the life of a connection and its turns. What a client
 //! sends meets `BrokerState` in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
-//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it, by `access.rs`) and `refusal.rs` (would every other broker take it). Durable sessions belong behind `session.rs` and
-//! `retained.rs`, TLS listeners into the crate `transport`.
+//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it, by `access.rs`) and `refusal.rs` (would every other broker take it). What outlives the process is written down in `recording.rs` and taken up in `restore.rs`.
 //!
 //! Files import downwards only: data (`session`, `subscriptions`, `retained`, ...), then `broker_state`, then what happens
 //! to it, then `shared`, then tasks and handles.
@@ -47,6 +46,7 @@ mod hand_on;
 mod in_flight;
 mod inbox;
 mod listener;
+mod load;
 mod local;
 mod log_limit;
 mod parcel;
@@ -80,7 +80,8 @@ pub use listener::{Listener, Scheme, bind};
 pub use local::Local;
 pub use persisted::Persisted;
 pub use refusal::{Part, Refusal, check_from_client, check_from_local};
-pub use settings::{Limits, Settings};
+pub use settings::{IdentityFrom, Limits, Settings};
 pub use stats::{Dropped, Stats};
 pub use tidegate_persistence::{DiskError, Origin};
+pub use tidegate_transport::{ListenTls, ListenTlsFiles, OwnCertificate, TlsError};
 pub use users::{UserLineError, UserProblem, Users, user_line};

@@ -9,8 +9,22 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 pub enum Scheme {
     /// Plain TCP.
     Mqtt,
+    /// TLS: see [`Settings::tls`](crate::Settings::tls).
+    Mqtts,
     /// WebSocket, any path.
     Ws,
+    /// WebSocket over TLS, any path.
+    Wss,
+}
+
+impl Scheme {
+    pub(crate) const fn is_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    pub(crate) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
 }
 
 /// A bound socket.

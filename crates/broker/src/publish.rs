@@ -37,7 +37,12 @@ impl BrokerState {
         now: Instant,
     ) {
         self.stats.received += 1;
-        let Received { message, ack, .. } = got;
+        self.stats.payload_received += got.message.payload.len() as u64;
+        let Received { message, ack, dup, .. } = got;
+        if let Some(token) = ack.filter(|token| token.exactly_once() && !dup) {
+            // Another message: if its id was that of one before, that was never released.
+            self.on_released(key, &[token.packet_id()]);
+        }
         let may = self.settings.access.is_none()
             || self.sessions.find(key).is_none_or(|session| session.may(Action::Publish, &message.topic));
         let checked = refusal::check_from_client(&message, self.settings.allow_control_characters);

@@ -7,7 +7,7 @@ use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
 use ahash::AHashMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{ByteString, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{AckToken, Flow, Will};
 use tidegate_persistence::Taken;
@@ -34,6 +34,26 @@ impl Subscribed {
     pub(crate) fn to(self, filter: &TopicFilter) -> tidegate_persistence::Subscription {
         let Self { qos, no_local, retain_as_published, id } = self;
         tidegate_persistence::Subscription { filter: filter.clone(), qos, no_local, retain_as_published, id }
+    }
+}
+
+/// How often a session was taken over from a connected client of late.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Takeovers {
+    last: Option<Instant>,
+    times: u32,
+}
+
+/// Takeovers that come faster than this belong together.
+const TAKEOVERS_WITHIN: Duration = Duration::from_secs(60);
+
+impl Takeovers {
+    /// One more; how many there were of late.
+    pub(crate) fn another(&mut self, now: Instant) -> u32 {
+        let is_one_more = self.last.is_some_and(|last| now.saturating_duration_since(last) < TAKEOVERS_WITHIN);
+        self.times = if is_one_more { self.times.saturating_add(1) } else { 1 };
+        self.last = Some(now);
+        self.times
     }
 }
 
@@ -75,6 +95,8 @@ pub(crate) struct Session {
     pub(crate) unacknowledged: usize,
     /// What the gateway acknowledged while the client was away.
     pub(crate) late_acks: Vec<AckToken>,
+    /// How often another connection has taken it over of late.
+    pub(crate) takeovers: Takeovers,
     /// Of its messages that were refused.
     pub(crate) named: PublisherLogLimit,
 }
@@ -103,6 +125,7 @@ impl Session {
             ends_at: None,
             unacknowledged: 0,
             late_acks: Vec::new(),
+            takeovers: Takeovers::default(),
             named: PublisherLogLimit::default(),
         }
     }

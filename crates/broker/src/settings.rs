@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::users::Users;
 use std::time::Duration;
+use tidegate_transport::{ListenTls, PeerNames};
 
 /// Everything about one broker.
 #[derive(Debug, Clone)]
@@ -11,6 +12,11 @@ pub struct Settings {
     pub name: String,
     /// Who may connect with which password.
     pub users: Option<Users>,
+    /// What listeners with TLS have; connections that are there keep what they began with.
+    pub tls: Option<ListenTls>,
+    /// What of a client's certificate is its user name, in place of what it says. Who has such a name is asked for no password; who has
+    /// shown a certificate without it is not let in.
+    pub identity: Option<IdentityFrom>,
     /// Who may publish and hear what; `None`: everybody everything.
     pub access: Option<Access>,
     /// Whether clients that give no user name may connect; without `users`, whether any client may.
@@ -43,6 +49,8 @@ impl Default for Settings {
         Self {
             name: "broker".to_owned(),
             users: None,
+            tls: None,
+            identity: None,
             access: None,
             allow_anonymous: false,
             connect_timeout: Duration::from_secs(10),
@@ -54,6 +62,35 @@ impl Default for Settings {
             allow_control_characters: false,
             sys_interval: Duration::from_secs(10),
             limits: Limits::default(),
+        }
+    }
+}
+
+/// Which name in a client's certificate is its user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityFrom {
+    /// The common name of the subject.
+    CommonName,
+    /// The whole subject, as RFC 2253 writes it.
+    Subject,
+    /// The first DNS name.
+    Dns,
+    /// The first address of mail.
+    Email,
+    /// The first URI.
+    Uri,
+}
+
+impl IdentityFrom {
+    /// That name, if it is there.
+    pub(crate) fn of(self, names: &PeerNames) -> Option<String> {
+        let first = |names: &[String]| names.first().cloned();
+        match self {
+            Self::CommonName => names.common_name.clone(),
+            Self::Subject => Some(names.subject.clone()).filter(|subject| !subject.is_empty()),
+            Self::Dns => first(&names.dns),
+            Self::Email => first(&names.emails),
+            Self::Uri => first(&names.uris),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What all tasks of a broker share.
 
-use crate::broker_state::BrokerState;
+use crate::broker_state::{BrokerState, Traffic};
 use crate::connection::Connection;
 use crate::inbox::LocalRelease;
 use crate::settings::Settings;
@@ -34,6 +34,7 @@ pub(crate) struct SharedBroker {
     pub(crate) listeners: Cell<u64>,
     /// Sockets that are open.
     pub(crate) sockets: Cell<usize>,
+    pub(crate) traffic: Rc<Traffic>,
     /// Up to where what is recorded is durable; everything, where nothing is recorded.
     pub(crate) settled: Cell<Settled>,
     /// It has moved.
@@ -46,9 +47,10 @@ pub(crate) struct SharedBroker {
 
 impl SharedBroker {
     pub(crate) fn new(settings: Settings) -> Self {
-        let now = Instant::now();
+        let state = BrokerState::new(settings, Instant::now());
         Self {
-            state: RefCell::new(BrokerState::new(settings, now)),
+            traffic: state.traffic.clone(),
+            state: RefCell::new(state),
             tend: Notify::new(),
             scratch: RefCell::default(),
             batch: RefCell::default(),

@@ -17,8 +17,24 @@ pub struct Stats {
     pub queued: usize,
     /// What they weigh, in bytes.
     pub queued_bytes: usize,
+    /// The most clients that were connected at a time.
+    pub connections_max: usize,
+    /// Shared subscriptions of clients now, among the others.
+    pub shared_subscriptions: usize,
     /// Clients let in.
     pub accepted: u64,
+    /// Connections that came, whatever became of them.
+    pub sockets: u64,
+    /// Sessions whose time was over while their clients were away.
+    pub expired: u64,
+    /// Bytes read from clients, and written to them.
+    pub bytes_received: u64,
+    /// As above.
+    pub bytes_sent: u64,
+    /// Bytes of the payloads of messages taken from clients.
+    pub payload_received: u64,
+    /// And of those sent to them.
+    pub payload_sent: u64,
     /// Clients turned away.
     pub refused: u64,
     /// Connections closed because of bytes that are no MQTT.

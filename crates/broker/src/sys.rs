@@ -4,6 +4,7 @@
 //! Wildcards at the first level do not reach them (MQTT 5.0 section 4.7.2), clients cannot publish to them, and they
 //! are kept apart from what clients retain: no quota counts them.
 
+use crate::load::Load;
 use crate::publisher::RetainedBy;
 use crate::retained::{Retained, RetainedMessages};
 use crate::stats::Stats;
@@ -19,12 +20,26 @@ const FIRST_LEVEL: &str = "$SYS";
 /// Says one thing about the broker: from its counters, and for how long it has been there.
 type Say = fn(&Stats, Duration) -> String;
 
-/// Messages are PUBLISH packets here, from and to clients.
-const TOPICS: [(&str, Say); 12] = [
+/// Messages are PUBLISH packets here, from and to clients, also where mosquitto counts packets of all kinds.
+const TOPICS: [(&str, Say); 25] = [
     ("$SYS/broker/version", |_, _| concat!("tidegate ", env!("CARGO_PKG_VERSION")).to_owned()),
     ("$SYS/broker/uptime", |_, up| format!("{} seconds", up.as_secs())),
     ("$SYS/broker/clients/connected", |stats, _| stats.connections.to_string()),
     ("$SYS/broker/clients/total", |stats, _| stats.sessions.to_string()),
+    ("$SYS/broker/clients/disconnected", away),
+    ("$SYS/broker/clients/maximum", |stats, _| stats.connections_max.to_string()),
+    ("$SYS/broker/clients/expired", |stats, _| stats.expired.to_string()),
+    // As mosquitto called them before.
+    ("$SYS/broker/clients/active", |stats, _| stats.connections.to_string()),
+    ("$SYS/broker/clients/inactive", away),
+    ("$SYS/broker/messages/stored", kept),
+    ("$SYS/broker/store/messages/count", kept),
+    ("$SYS/broker/store/messages/bytes", |stats, _| (stats.queued_bytes + stats.retained_bytes).to_string()),
+    ("$SYS/broker/bytes/received", |stats, _| stats.bytes_received.to_string()),
+    ("$SYS/broker/bytes/sent", |stats, _| stats.bytes_sent.to_string()),
+    ("$SYS/broker/publish/bytes/received", |stats, _| stats.payload_received.to_string()),
+    ("$SYS/broker/publish/bytes/sent", |stats, _| stats.payload_sent.to_string()),
+    ("$SYS/broker/shared_subscriptions/count", |stats, _| stats.shared_subscriptions.to_string()),
     ("$SYS/broker/messages/received", |stats, _| stats.received.to_string()),
     ("$SYS/broker/messages/sent", |stats, _| stats.sent.to_string()),
     ("$SYS/broker/messages/dropped", |stats, _| stats.dropped.total().to_string()),
@@ -35,6 +50,19 @@ const TOPICS: [(&str, Say); 12] = [
     ("$SYS/broker/subscriptions/count", |stats, _| stats.subscriptions.to_string()),
 ];
 
+/// Under this they are with what goes on a minute.
+const LOAD: &str = "$SYS/broker/load/";
+
+/// Sessions whose clients are away.
+fn away(stats: &Stats, _: Duration) -> String {
+    stats.sessions.saturating_sub(stats.connections).to_string()
+}
+
+/// Messages that wait for clients or are retained.
+fn kept(stats: &Stats, _: Duration) -> String {
+    (stats.queued + stats.retained).to_string()
+}
+
 /// What was said last.
 #[derive(Debug)]
 pub(crate) struct Sys {
@@ -42,11 +70,12 @@ pub(crate) struct Sys {
     /// `None` before the first time.
     said_at: Option<Instant>,
     retained: RetainedMessages,
+    load: Load,
 }
 
 impl Sys {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { began: now, said_at: None, retained: RetainedMessages::default() }
+        Self { began: now, said_at: None, retained: RetainedMessages::default(), load: Load::new(now) }
     }
 
     /// When the next time is: now, if none has been yet.
@@ -58,9 +87,11 @@ impl Sys {
     pub(crate) fn renew(&mut self, stats: &Stats, now: Instant) -> Vec<Message> {
         let up = now.saturating_duration_since(self.began);
         self.said_at = Some(now);
+        self.load.renew(stats, now);
+        let load = self.load.said().map(|(name, value)| (format!("{LOAD}{name}"), value)).collect::<Vec<_>>();
+        let said = TOPICS.iter().map(|(topic, say)| ((*topic).to_owned(), say(stats, up)));
         let mut changed = Vec::new();
-        for (topic, say) in TOPICS {
-            let value = say(stats, up);
+        for (topic, value) in said.chain(load) {
             let Ok(topic) = Topic::new(topic) else { continue };
             if self.retained.get(&topic).is_some_and(|said| *said.message.payload == *value.as_bytes()) {
                 continue;
@@ -69,7 +100,7 @@ impl Sys {
             let message = Message { retain: true, ..Message::new(topic, value, QoS::AtMostOnce) };
             let retained =
                 Retained { message: message.clone(), publisher: RetainedBy::Broker, expires: None, item: None };
-            self.retained.set(retained, TOPICS.len(), usize::MAX, now);
+            self.retained.set(retained, usize::MAX, usize::MAX, now);
             changed.push(message);
         }
         changed
@@ -85,7 +116,7 @@ impl Sys {
 
 /// Whether this topic is one of the broker's own.
 pub(crate) fn speaks_on(topic: &Topic) -> bool {
-    topic.is_reserved() && TOPICS.iter().any(|(own, _)| *own == topic.as_str())
+    topic.is_reserved() && (topic.as_str().starts_with(LOAD) || TOPICS.iter().any(|(own, _)| *own == topic.as_str()))
 }
 
 /// Whether somebody who subscribes to this may be sent one of them.

@@ -8,6 +8,7 @@ mod access;
 mod keys;
 mod lay_out;
 mod outline;
+mod tls;
 mod touched;
 
 pub use outline::{Key, Outline, Shown, hash_kept};

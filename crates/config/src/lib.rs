@@ -40,10 +40,11 @@ pub use difference::{Changes, Difference};
 pub use model::{
     AccessEntry, AccessLists, AccessTopics, Ack, Admin, AdminAddr, AdminTls, Announcement, BridgeMode, Broker,
     BrokerUrl, Candidate, CollectorUrl, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header, HeaderValue,
-    Limits, LinkBroker, ListenAddr, ListenScheme, NatsBroker, NatsServer, OnFailure, Plugin, Policy, Priority,
-    Probation, Probe, Promote, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained, Retry, Rewrite,
-    RewriteError, Route, Scheme, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet,
-    Template, TemplateError, Tls, Traces, Trial, TwinKey, Version, WhenFull, Will, Workers,
+    Identity, Limits, LinkBroker, ListenAddr, ListenScheme, ListenTls, NatsBroker, NatsServer, OnFailure, Plugin,
+    Policy, Priority, Probation, Probe, Promote, Reconnect, Relief, Remap, RemapError, Renaming, Retain, Retained,
+    Retry, Rewrite, RewriteError, Route, Scheme, ServerCertificate, Source, SourcePolicy, SourceSet, SpoolSettings,
+    StateGrant, Status, TargetSet, Template, TemplateError, Tls, Traces, Trial, TwinKey, Version, WhenFull, Will,
+    Workers,
 };
 pub use notes::Note;
 pub use places::Places;

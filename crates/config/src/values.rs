@@ -263,11 +263,9 @@ pub(crate) fn listen_addr(text: &str) -> Result<ListenAddr, Wrong> {
     let example = "write it as \"mqtt://127.0.0.1:1883\" or \"ws://127.0.0.1:9001\"";
     let (scheme, rest) = match text.split_once("://") {
         Some(("mqtt", rest)) => (ListenScheme::Mqtt, rest),
+        Some(("mqtts", rest)) => (ListenScheme::Mqtts, rest),
         Some(("ws", rest)) => (ListenScheme::Ws, rest),
-        Some(("mqtts" | "wss", _)) => {
-            let hint = "put a TLS proxy in front of it, or listen on \"mqtt://\" and \"ws://\" only";
-            return Err(("the box's own broker does not speak TLS yet".into(), hint.into()));
-        }
+        Some(("wss", rest)) => (ListenScheme::Wss, rest),
         _ => return Err((format!("{} is not an address to listen on", shown(text)), example.into())),
     };
     match socket_addr(rest.strip_suffix('/').unwrap_or(rest)) {
@@ -395,10 +393,11 @@ mod tests {
     fn addresses_to_listen_on() {
         let listen = |text| listen_addr(text).map(|addr| addr.to_string()).ok();
         assert_eq!(listen("mqtt://127.0.0.1:1883").as_deref(), Some("mqtt://127.0.0.1:1883"));
+        assert_eq!(listen("mqtts://0.0.0.0:8883").as_deref(), Some("mqtts://0.0.0.0:8883"));
+        assert_eq!(listen("wss://[::1]:8884/").as_deref(), Some("wss://[::1]:8884"));
         assert_eq!(listen("ws://localhost:0").as_deref(), Some("ws://127.0.0.1:0"));
         assert_eq!(listen("mqtt://[::]:1883").as_deref(), Some("mqtt://[::]:1883"));
-        for bad in
-            ["", "127.0.0.1:1883", "mqtt://home:1883", "mqtt://127.0.0.1", "mqtts://127.0.0.1:1", "ws://1.2.3.4:x"]
+        for bad in ["", "127.0.0.1:1883", "mqtt://home:1883", "mqtt://127.0.0.1", "tls://127.0.0.1:1", "ws://1.2.3.4:x"]
         {
             assert_eq!(listen(bad), None, "{bad}");
         }

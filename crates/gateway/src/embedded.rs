@@ -6,14 +6,14 @@ mod keeps;
 use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
 use crate::settings::{Wrong, line_by_line};
-use crate::{Error, held, listeners, own_access};
+use crate::{Error, held, listeners, own_access, own_tls};
 use keeps::Keeps;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_broker::{Access, Broker, Limits, Listener, Local, Settings, Users};
+use tidegate_broker::{Access, Broker, Limits, ListenTls, Listener, Local, Settings, Users};
 use tidegate_config::{self as config, Config, ListenAddr};
 use tidegate_message::{QoS, TopicFilter};
 use tidegate_mqtt::{RetainHandling, SubscribeFilter};
@@ -94,11 +94,14 @@ pub(crate) struct Admitted {
     pub(crate) users: Option<Users>,
     /// `None`: everything.
     pub(crate) access: Option<Access>,
+    /// What listeners with TLS have.
+    pub(crate) tls: Option<ListenTls>,
 }
 
 /// What the files of a broker of this name say of its clients. Does I/O.
 pub(crate) fn admitted(name: &str, config: &config::EmbeddedBroker) -> Result<Admitted, Wrong> {
-    Ok(Admitted { users: users(config)?, access: own_access::access(name, &config.lists)? })
+    let tls = config.tls.as_ref().map(own_tls::listen_tls).transpose()?;
+    Ok(Admitted { users: users(config)?, access: own_access::access(name, &config.lists)?, tls })
 }
 
 /// The users of a broker; `None`: anyone.
@@ -123,7 +126,7 @@ async fn open_one(
         Ok(admitted) => admitted,
         Err(wrong) if patience == Patience::Hold => {
             held = Some((config.clone(), wrong));
-            Admitted { users: Users::parse("").ok(), access: Some(Access::default()) }
+            Admitted { users: Users::parse("").ok(), access: Some(Access::default()), tls: None }
         }
         Err(wrong) => return Err(Error::Config(vec![format!("broker `{name}`: {}", wrong.words)])),
     };
@@ -153,7 +156,9 @@ async fn open_one(
 async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
     let scheme = match listen.scheme {
         config::ListenScheme::Mqtt => tidegate_broker::Scheme::Mqtt,
+        config::ListenScheme::Mqtts => tidegate_broker::Scheme::Mqtts,
         config::ListenScheme::Ws => tidegate_broker::Scheme::Ws,
+        config::ListenScheme::Wss => tidegate_broker::Scheme::Wss,
     };
     tidegate_broker::bind(listen.addr, scheme).await.map_err(|error| match error {
         tidegate_broker::Error::Bind { source, .. } => source,
@@ -170,12 +175,14 @@ pub(crate) fn settings(
     admitted: Admitted,
     allow_control_characters: bool,
 ) -> Settings {
-    let (limits, Admitted { users, access }) = (&config.limits, admitted);
+    let (limits, Admitted { users, access, tls }) = (&config.limits, admitted);
     Settings {
         name: name.to_owned(),
         allow_anonymous: users.is_none(),
         users,
         access,
+        tls,
+        identity: config.tls.as_ref().and_then(|tls| tls.identity).map(own_tls::identity),
         receive_maximum: limits.receive_maximum,
         max_packet_size: limits.max_packet_size,
         allow_control_characters,
@@ -381,6 +388,7 @@ mod tests {
             let limits = config::EmbeddedLimits { max_connections, ..config::EmbeddedLimits::default() };
             let config = config::EmbeddedBroker {
                 listen: Vec::new(),
+                tls: None,
                 users: None,
                 lists: Default::default(),
                 limits,
@@ -388,7 +396,7 @@ mod tests {
                 spool: Default::default(),
                 status: None,
             };
-            let limits = settings("box", &config, Admitted { users: None, access: None }, false).limits;
+            let limits = settings("box", &config, Admitted { users: None, access: None, tls: None }, false).limits;
             assert!(limits.sessions >= limits.connections, "{limits:?}");
         }
         assert_eq!(Limits::default().sessions, SESSIONS_PER_CONNECTION * Limits::default().connections);

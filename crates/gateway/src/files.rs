@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, Plugin, Secret, Tls};
+use tidegate_config::{Broker, Config, EmbeddedBroker, HeaderValue, LinkBroker, ListenTls, Plugin, Secret, Tls};
 
 /// Where systemd puts credentials (systemd.exec, `LoadCredential=`); some versions put new ones there at a reload.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -16,7 +16,10 @@ pub(crate) fn files(config: &Config) -> BTreeSet<PathBuf> {
             let password = nats.password.as_ref().and_then(of_secret);
             password.into_iter().chain(nats.tls.iter().flat_map(of_tls)).collect()
         }
-        Broker::Embedded(EmbeddedBroker { users, lists, .. }) => users.iter().chain(&lists.acl_file).cloned().collect(),
+        Broker::Embedded(EmbeddedBroker { users, lists, tls, .. }) => {
+            let tls = tls.iter().flat_map(of_listen_tls);
+            users.iter().chain(&lists.acl_file).cloned().chain(tls).collect()
+        }
     });
     plugins.chain(brokers).collect()
 }
@@ -28,6 +31,7 @@ pub fn named_files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
         Broker::Nats(nats) => nats.tls.as_ref(),
         Broker::Embedded(_) => None,
     });
+    let own = config.brokers.values().filter_map(|broker| broker.embedded()?.tls.as_ref());
     let admin = config.admin.as_ref();
     let plain: BTreeSet<PathBuf> = config
         .plugins
@@ -35,6 +39,10 @@ pub fn named_files(config: &Config) -> (Vec<PathBuf>, Vec<PathBuf>) {
         .flat_map(components)
         .chain(tls.flat_map(|tls| [&tls.ca, &tls.cert]).flatten().cloned())
         .chain(admin.and_then(|admin| admin.tls.as_ref()).map(|tls| tls.cert.clone()))
+        .chain(own.flat_map(|tls| {
+            let certs = tls.certificates.iter().map(|one| one.cert.clone());
+            certs.chain(tls.client_ca.clone()).chain(tls.client_crl.clone()).collect::<Vec<_>>()
+        }))
         .collect();
     let of_admin = admin.into_iter().flat_map(|admin| {
         let tls = admin.tls.as_ref();
@@ -63,6 +71,15 @@ fn of_link(link: &LinkBroker) -> Vec<PathBuf> {
 fn of_tls(tls: &Tls) -> Vec<PathBuf> {
     let passphrase = tls.key_password.as_ref().and_then(of_secret);
     [&tls.ca, &tls.cert, &tls.key].into_iter().flatten().cloned().chain(passphrase).collect()
+}
+
+/// What listeners with TLS are made of.
+pub(crate) fn of_listen_tls(tls: &ListenTls) -> Vec<PathBuf> {
+    let certificates = tls
+        .certificates
+        .iter()
+        .flat_map(|one| [Some(one.cert.clone()), Some(one.key.clone()), one.key_password.as_ref().and_then(of_secret)]);
+    certificates.chain([tls.client_ca.clone(), tls.client_crl.clone()]).flatten().collect()
 }
 
 /// `None` for a variable: those of a running process do not change.

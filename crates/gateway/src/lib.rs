@@ -36,6 +36,7 @@ mod next_start;
 mod observe;
 mod operate;
 mod own_access;
+mod own_tls;
 mod owned;
 mod passage;
 mod plugin_check;

@@ -171,7 +171,7 @@ to = ["a"]
             ("gw.encrypted.key", "gw.key", "gw.toml:9:47: broker `a`: private key gw.key", "`key_password`"),
             ("gw.traditional.key", "gw.key", "gw.toml:9:47: broker `a`: private key gw.key", "openssl pkcs8 -topk8"),
             ("server.key", "gw.key", "gw.toml:9:47: ", "made together"),
-            ("gw.der", "gw.pem", "gw.toml:9:31: broker `a`: client certificate gw.pem", "openssl x509 -inform DER"),
+            ("gw.der", "gw.pem", "gw.toml:9:31: broker `a`: certificate gw.pem", "openssl x509 -inform DER"),
             ("gw.trusted.pem", "gw.pem", "gw.toml:9:31: ", "openssl x509 -in"),
             ("gw.key", "ca.pem", "gw.toml:9:14: broker `a`: CA certificate ca.pem", "exchanged"),
         ] {

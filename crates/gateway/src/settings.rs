@@ -39,7 +39,7 @@ pub(crate) fn in_words(wrong: &[Wrong]) -> String {
 }
 
 /// Reads a secret that stands at a key.
-fn read(key: &'static str, secret: &config::Secret) -> Result<config::SecretValue, Wrong> {
+pub(crate) fn read(key: &'static str, secret: &config::Secret) -> Result<config::SecretValue, Wrong> {
     let elsewhere = !matches!(secret, config::Secret::File(_));
     secret.read().map_err(|error| Wrong { elsewhere, ..Wrong::new(key, error.to_string()) })
 }

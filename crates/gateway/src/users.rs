@@ -2,6 +2,7 @@
 //! is sent away, and what a client may do it may at once, without a listener or another client being disturbed.
 
 use crate::embedded;
+use crate::files::of_listen_tls;
 use crate::plugins::build;
 use crate::settings::Wrong;
 use tidegate_broker::Settings;
@@ -24,9 +25,10 @@ pub(crate) fn read(config: &Config, before: &Config) -> Vec<UserFile> {
         let Broker::Embedded(embedded) = broker else { return None };
         let allow_control_characters = build::allows_control_characters(config);
         let settings = |admitted| embedded::settings(name, embedded, admitted, allow_control_characters);
-        let files = [&embedded.users, &embedded.lists.acl_file]
-            .map(|path| path.as_ref().and_then(|path| std::fs::read(path).ok()));
-        let said = (files, format!("{:?}", embedded.lists));
+        let files = [&embedded.users, &embedded.lists.acl_file].into_iter().flatten().cloned();
+        let files = files.chain(embedded.tls.iter().flat_map(of_listen_tls));
+        let files: Vec<_> = files.map(|path| std::fs::read(path).ok()).collect();
+        let said = (files, format!("{:?} {:?}", embedded.lists, embedded.tls));
         Some(UserFile {
             broker: name.clone(),
             goes_on: before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)),

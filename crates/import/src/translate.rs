@@ -6,6 +6,7 @@ mod flows;
 mod local;
 mod names;
 mod own;
+mod own_tls;
 mod remote;
 mod routes;
 #[cfg(test)]

@@ -64,6 +64,8 @@ pub struct Received {
 struct Pending {
     packet_id: u16,
     exactly_once: bool,
+    /// What tells a message of QoS 2 from another.
+    content: u64,
     acked: bool,
     reason: ReasonCode,
 }
@@ -85,8 +87,8 @@ pub(crate) struct IncomingFlow {
     base: u64,
     /// QoS 2 ids in `order`.
     waiting_2: AHashSet<u16>,
-    /// QoS 2 ids between PUBREC and PUBREL on this connection.
-    received_2: AHashSet<u16>,
+    /// QoS 2 ids between PUBREC and PUBREL on this connection, each with what tells its message from another, if that may be asked.
+    received_2: AHashMap<u16, u64>,
     /// `None` where there never was one: a connection without memory of another holds nothing for it.
     before: Option<Box<Before>>,
     /// The peer cannot say whether it kept the session (MQTT 3.1): what it sends without DUP is new, whatever its id.
@@ -106,6 +108,16 @@ struct Before {
     renumbered: AHashMap<u64, u64>,
 }
 
+/// What a PUBLISH of QoS 1 or 2 says of itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arriving {
+    pub(crate) packet_id: u16,
+    pub(crate) qos: QoS,
+    pub(crate) dup: bool,
+    /// What tells its message from another; 0 at QoS 1.
+    pub(crate) content: u64,
+}
+
 /// What to do with a PUBLISH of QoS 1 or 2.
 pub(crate) enum Arrival {
     New(AckToken),
@@ -117,21 +129,24 @@ impl IncomingFlow {
     /// Files a QoS 1 or 2 PUBLISH.
     pub(crate) fn accept(
         &mut self,
-        packet_id: u16,
-        qos: QoS,
-        dup: bool,
+        publish: Arriving,
         receive_maximum: usize,
         out: &mut BytesMut,
         v5: bool,
     ) -> Result<Arrival, ProtocolError> {
+        let Arriving { packet_id, qos, dup, content } = publish;
         let exactly_once = qos == QoS::ExactlyOnce;
         let surely_new = !dup && (!exactly_once || self.peer_may_have_forgotten);
         if exactly_once {
             if surely_new && let Some(before) = &mut self.before {
                 before.received_2.remove(&packet_id);
             }
+            if !dup && self.received_2.get(&packet_id).is_some_and(|known| *known != content) {
+                // A client that never sends PUBREL uses its id for another message, and does not call it a duplicate.
+                self.received_2.remove(&packet_id);
+            }
             let was_received = self.before.as_ref().is_some_and(|before| before.received_2.contains(&packet_id));
-            if was_received || self.received_2.contains(&packet_id) {
+            if was_received || self.received_2.contains_key(&packet_id) {
                 put_ack(out, PUBREC, packet_id, ReasonCode::SUCCESS, v5);
                 return Ok(Arrival::Known);
             }
@@ -143,7 +158,7 @@ impl IncomingFlow {
             return Err(ProtocolError::ReceiveMaximum(receive_maximum));
         }
         let serial = self.base + self.order.len() as u64;
-        let mut pending = Pending { packet_id, exactly_once, acked: false, reason: ReasonCode::SUCCESS };
+        let mut pending = Pending { packet_id, exactly_once, content, acked: false, reason: ReasonCode::SUCCESS };
         let mut accept = Arrival::New(AckToken { serial, generation: self.generation, packet_id, exactly_once });
         if let Some(before) = &mut self.before
             && let Some(carried) = before.carried.remove(&packet_id)
@@ -195,13 +210,13 @@ impl IncomingFlow {
 
     fn flush(&mut self, out: &mut BytesMut, v5: bool) {
         while self.order.front().is_some_and(|pending| pending.acked) {
-            let Some(Pending { packet_id, exactly_once, reason, .. }) = self.order.pop_front() else { return };
+            let Some(Pending { packet_id, exactly_once, reason, content, .. }) = self.order.pop_front() else { return };
             self.base += 1;
             if exactly_once {
                 self.waiting_2.remove(&packet_id);
                 // An error in PUBREC ends the exchange (MQTT 5.0 section 4.3.3); 3.x cannot tell it.
                 if !(v5 && reason.is_error()) {
-                    self.received_2.insert(packet_id);
+                    self.received_2.insert(packet_id, content);
                 }
                 put_ack(out, PUBREC, packet_id, reason, v5);
             } else {
@@ -214,7 +229,7 @@ impl IncomingFlow {
     /// Returns whether a message of ours had the id until now.
     pub(crate) fn on_pubrel(&mut self, packet_id: u16, out: &mut BytesMut, v5: bool) -> bool {
         let mut before = self.before.as_mut();
-        let known = self.received_2.remove(&packet_id)
+        let known = self.received_2.remove(&packet_id).is_some()
             || before.as_mut().is_some_and(|before| before.received_2.remove(&packet_id));
         let reason = if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_ID_NOT_FOUND };
         put_ack(out, PUBCOMP, packet_id, reason, v5);
@@ -249,7 +264,7 @@ impl IncomingFlow {
             before.carried.insert(pending.packet_id, carried);
             self.base += 1;
         }
-        before.received_2.extend(self.received_2.drain());
+        before.received_2.extend(self.received_2.drain().map(|(id, _)| id));
     }
 
     /// The peer has forgotten the session: its ids mean nothing any more.

@@ -10,7 +10,8 @@
 //! - never reads a clock: every call that depends on time is handed `now`;
 //! - never writes an acknowledgement that was not asked for by [`AckToken`];
 //! - never ends a connection for one message that cannot be taken: it is answered, and told in [`Batch::skipped`];
-//! - never delivers a QoS 2 packet id twice between its PUBREC and PUBREL (MQTT 5.0 section 4.3.3);
+//! - never delivers a QoS 2 packet id twice between its PUBREC and PUBREL (MQTT 5.0 section 4.3.3), unless it is another
+//!   message and does not say DUP, on the same connection: of a client that never sends PUBREL;
 //! - never has more messages in flight than the peer's receive maximum, nor sends a packet above its maximum size;
 //! - bytes from the peer never panic: they give events or a [`ProtocolError`].
 //!

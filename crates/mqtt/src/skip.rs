@@ -7,7 +7,7 @@
 
 use crate::Batch;
 use crate::flow::Connection;
-use crate::incoming::Arrival;
+use crate::incoming::{Arrival, Arriving};
 use crate::publish::Broken;
 use crate::reason::ReasonCode;
 use crate::wire::{PUBLISH, ProtocolError, frame_bounds};
@@ -156,7 +156,7 @@ impl Connection {
         let Broken { error, dup, qos, packet_id, topic } = broken;
         if qos != QoS::AtMostOnce && packet_id != 0 {
             let (v5, max) = (self.v5(), self.receive_maximum);
-            match self.flow.incoming.accept(packet_id, qos, dup, max, &mut self.tx, v5)? {
+            match self.flow.incoming.accept(Arriving { packet_id, qos, dup, content: 0 }, max, &mut self.tx, v5)? {
                 Arrival::Known => return Ok(()),
                 Arrival::New(token) => {
                     // A server may say why; a client has nobody to tell it to.

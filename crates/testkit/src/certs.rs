@@ -1,9 +1,11 @@
 //! Certificates for one test: an authority, a server and a client, as PEM files.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// A certificate and its key, as PEM files.
@@ -13,6 +15,8 @@ pub struct Identity {
     pub cert: PathBuf,
     /// Its private key, PKCS #8.
     pub key: PathBuf,
+    /// Its serial number.
+    pub serial: u64,
 }
 
 /// An authority, and what it has signed: a server for `localhost` and the loopback addresses, and a client.
@@ -24,6 +28,7 @@ pub struct Certs {
     ca_params: CertificateParams,
     server: Identity,
     client: Identity,
+    serials: AtomicU64,
 }
 
 impl Certs {
@@ -37,8 +42,9 @@ impl Certs {
         let ca = dir.path().join("ca.pem");
         write(&ca, &ca_params.self_signed(&ca_key).expect("a self-signed certificate").pem());
 
-        let nothing = Identity { cert: PathBuf::new(), key: PathBuf::new() };
-        let mut certs = Self { dir, ca, ca_key, ca_params, server: nothing.clone(), client: nothing };
+        let nothing = Identity { cert: PathBuf::new(), key: PathBuf::new(), serial: 0 };
+        let serials = AtomicU64::new(1);
+        let mut certs = Self { dir, ca, ca_key, ca_params, server: nothing.clone(), client: nothing, serials };
         certs.server = certs.sign_server("server", &["localhost", "127.0.0.1", "::1"]);
         certs.client = certs.sign_client("client");
         certs
@@ -69,16 +75,41 @@ impl Certs {
         self.sign(common_name, named(&[], common_name), ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    /// A list of revoked certificates, with these on it.
+    pub fn revoke(&self, file: &str, identities: &[&Identity]) -> PathBuf {
+        let revoked = identities.iter().map(|identity| RevokedCertParams {
+            serial_number: SerialNumber::from(identity.serial),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2096, 1, 1),
+            crl_number: SerialNumber::from(self.serials.fetch_add(1, Ordering::Relaxed)),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_params(&self.ca_params, &self.ca_key);
+        let path = self.dir.path().join(format!("{file}.crl"));
+        write(&path, &list.signed_by(&issuer).and_then(|list| list.pem()).expect("a signed list"));
+        path
+    }
+
     fn sign(&self, file: &str, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Identity {
         params.extended_key_usages = vec![usage];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
+        let serial = self.serials.fetch_add(1, Ordering::Relaxed);
+        params.serial_number = Some(SerialNumber::from(serial));
         let key = KeyPair::generate().expect("a key");
         let issuer = Issuer::from_params(&self.ca_params, &self.ca_key);
         let cert = params.signed_by(&key, &issuer).expect("a signed certificate");
         let identity = Identity {
             cert: self.dir.path().join(format!("{file}.pem")),
             key: self.dir.path().join(format!("{file}.key")),
+            serial,
         };
         write(&identity.cert, &cert.pem());
         write(&identity.key, &key.serialize_pem());

@@ -4,6 +4,7 @@ use crate::process::{Process, command};
 use crate::{Metrics, free_port, within};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -280,6 +281,8 @@ fn replace(path: &Path, bytes: &[u8]) {
         std::fs::create_dir_all(folder).expect("a folder for the file");
     }
     std::fs::write(&aside, bytes).expect("the file written aside");
+    // It may be a password or a key.
+    std::fs::set_permissions(&aside, std::fs::Permissions::from_mode(0o600)).expect("the file made private");
     std::fs::rename(&aside, path).expect("the file renamed");
 }
 

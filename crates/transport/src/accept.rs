@@ -1,9 +1,11 @@
-//! A connection that is opened to us: TCP, then WebSocket. TLS goes here.
+//! A connection that is opened to us: TCP, then TLS, then WebSocket.
 
 use crate::stream::Stream;
+use crate::tls::{ListenTls, PeerNames, peer_names};
 use crate::websocket::{self, Origins};
 use std::io;
 use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 /// How a WebSocket is taken.
 #[derive(Debug, Clone, Copy)]
@@ -14,16 +16,51 @@ pub struct AcceptWebSocket {
     pub origins: Origins,
 }
 
-/// Does the handshakes below MQTT for an accepted socket; `websocket` for a listener of WebSockets. Without a deadline
-/// of its own.
+/// Does the handshakes below MQTT for an accepted socket; `tls` for a listener with TLS, `websocket` for one of WebSockets. Without a
+/// deadline of its own. Returns the names in the client's certificate, too, if it has shown one that is good.
 ///
 /// # Errors
-/// The socket broke, or the WebSocket was refused; the other end was told.
-pub async fn accept(socket: TcpStream, websocket: Option<AcceptWebSocket>) -> io::Result<Stream> {
+/// The socket broke, or a handshake failed; the other end was told.
+pub async fn accept(
+    socket: TcpStream,
+    tls: Option<&ListenTls>,
+    websocket: Option<AcceptWebSocket>,
+) -> io::Result<(Stream, Option<PeerNames>)> {
     // Batches are written whole: waiting for more would only add delay.
     socket.set_nodelay(true)?;
-    match websocket {
-        None => Ok(Stream::Tcp(socket)),
-        Some(how) => Ok(Stream::Ws(Box::new(websocket::accept(socket, how.max_packet_size, how.origins).await?))),
-    }
+    let Some(tls) = tls else {
+        let stream = match websocket {
+            None => Stream::Tcp(socket),
+            Some(how) => Stream::Ws(Box::new(websocket::accept(socket, how.max_packet_size, how.origins).await?)),
+        };
+        return Ok((stream, None));
+    };
+    let secured = TlsAcceptor::from(tls.config.clone()).accept(socket).await.map_err(told)?;
+    let names = peer_names(secured.get_ref().1.peer_certificates());
+    let secured = TlsStream::from(secured);
+    let stream = match websocket {
+        None => Stream::Tls(Box::new(secured)),
+        Some(how) => Stream::Wss(Box::new(websocket::accept(secured, how.max_packet_size, how.origins).await?)),
+    };
+    Ok((stream, names))
+}
+
+/// What failed, for the log of whoever runs the box.
+fn told(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    let words = match cause {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "TLS: the client speaks none; it comes to a port for clients that do".to_owned()
+        }
+        Some(rustls::Error::NoCertificatesPresented) => "TLS: the client has shown no certificate".to_owned(),
+        Some(rustls::Error::InvalidCertificate(why)) => format!("TLS: the client's certificate is not good: {why:?}"),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!(
+                "TLS: the client ended it: {alert:?}; does it trust our certificate, and is the name in it the one it calls?"
+            )
+        }
+        Some(other) => format!("TLS: {other}"),
+        None => return error,
+    };
+    io::Error::new(error.kind(), words)
 }

@@ -9,8 +9,7 @@ use crate::tls::TlsSettings;
 use crate::websocket::{Request, shake_hands};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 /// Whom to connect to, and what to speak below MQTT. On a Unix socket only the address counts.
 #[derive(Debug, Clone, Copy)]
@@ -60,5 +59,6 @@ async fn secure(tls: &TlsSettings, tcp: TcpStream, websocket: bool) -> Result<Tl
         .map_err(|error| TransportError::tls(format!("`{}` is no server name", tls.server_name), error))?;
     tls.trust.begin();
     let connected = TlsConnector::from(tls.config.clone()).connect(name, tcp).await;
+    let connected = connected.map(TlsStream::from);
     connected.map_err(|error| hints::handshake_failed(error, tls.trust.has_seen(), websocket))
 }

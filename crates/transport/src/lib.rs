@@ -31,6 +31,6 @@ pub use address::Address;
 pub use dial::{Endpoint, dial};
 pub use error::TransportError;
 pub use stream::Stream;
-pub use tls::{TlsError, TlsFiles, TlsSettings, server_tls};
+pub use tls::{ListenTls, ListenTlsFiles, OwnCertificate, PeerNames, TlsError, TlsFiles, TlsSettings, server_tls};
 pub use turn::{Lost, READ_BYTES, Turn, WRITE_BYTES, WriteSide, poll_read, write_turn};
 pub use websocket::{Origins, WebSocket};

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::client::TlsStream;
+use tokio_rustls::TlsStream;
 
 /// A connection with every handshake below MQTT done. Whoever drives many bytes matches [`Stream::Tcp`] first and is
 /// spared the branch per call.
@@ -16,11 +16,11 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix socket.
     Unix(UnixStream),
-    /// TLS that we began. (Listeners speak no TLS.)
+    /// TLS, ours or a client's.
     Tls(Box<TlsStream<TcpStream>>),
     /// WebSocket, ours or a client's.
     Ws(Box<WebSocket<TcpStream>>),
-    /// WebSocket over TLS that we began.
+    /// WebSocket over TLS, ours or a client's.
     Wss(Box<WebSocket<TlsStream<TcpStream>>>),
 }
 

@@ -1,18 +1,23 @@
 //! TLS and mutual TLS with rustls.
 
 mod certificate;
+mod der;
 mod error;
+mod identity;
+mod listen;
+mod names;
 mod pem;
 mod trust;
 
 pub(crate) use error::Refused;
 pub use error::TlsError;
+pub(crate) use listen::peer_names;
+pub use listen::{ListenTls, ListenTlsFiles, OwnCertificate};
+pub use names::PeerNames;
 
-use certificate::Certificate;
-use error::{CA, CERT, KEY};
+use error::{CA, CERT};
+use identity::identity;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -127,51 +132,6 @@ fn trust(ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Trust, Tls
         }
     }
     Trust::signed(roots, themselves, provider).map_err(|error| TlsError::Setup(error.into()))
-}
-
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-/// Our chain and key, if they belong together.
-fn identity(
-    cert: &Path,
-    key: &Path,
-    password: Option<&[u8]>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Identity, Vec<TlsError>> {
-    let (chain, private) = match (pem::certificates(CERT, cert), pem::private_key(key, password)) {
-        (Ok(chain), Ok(private)) => (chain, private),
-        (chain, private) => return Err([chain.err(), private.err()].into_iter().flatten().collect()),
-    };
-    let signing = provider.key_provider.load_private_key(private.clone_key()).map_err(|error| {
-        vec![TlsError::explained(KEY, key, error, "; RSA from 2048 bits, P-256, P-384 and Ed25519 are known here")]
-    })?;
-    let matches = |at: usize| CertifiedKey::new(vec![chain[at].clone()], signing.clone()).keys_match();
-    let unknown = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown);
-    match matches(0) {
-        // A key that does not say what its public half is may fit.
-        Err(error) if error == unknown => return Ok((chain, private)),
-        Err(error @ rustls::Error::InvalidCertificate(_)) => {
-            let version1 = Certificate::read(&chain[0]).is_some_and(|certificate| certificate.version < 3);
-            let hint = if version1 { "; it is of version 1: make it anew with an `-extfile`" } else { "" };
-            return Err(vec![TlsError::explained(CERT, cert, error, hint)]);
-        }
-        _ => {}
-    }
-    match (0..chain.len()).find(|at| matches(*at).is_ok()) {
-        Some(0) => Ok((chain, private)),
-        Some(at) => Err(vec![TlsError::ClientAuth(format!(
-            "the first certificate in {} must be the gateway's own, and the key in {} belongs to number {}; put that one \
-             first, and its issuers behind it",
-            cert.display(),
-            key.display(),
-            at + 1
-        ))]),
-        None => Err(vec![TlsError::ClientAuth(format!(
-            "the key in {} does not belong to the certificate in {}; name the two that were made together",
-            key.display(),
-            cert.display()
-        ))]),
-    }
 }
 
 #[cfg(test)]

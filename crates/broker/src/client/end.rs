@@ -15,6 +15,10 @@ pub(crate) enum End {
     Closed,
     /// The socket, or what lies between it and MQTT.
     Broken(io::Error),
+    /// What lies below MQTT did not come about: TLS, WebSocket.
+    Handshake(io::Error),
+    /// It speaks something else.
+    OtherProtocol(&'static str),
     /// The client broke the protocol or was silent.
     Protocol(ProtocolError),
     /// The client was not let in.
@@ -47,12 +51,28 @@ impl End {
     }
 }
 
+/// What the first bytes of a connection show of somebody who does not speak MQTT.
+pub(crate) fn recognised(first: &[u8]) -> Option<&'static str> {
+    const HTTP: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    match first {
+        // A record of TLS with a handshake in it (RFC 8446 section 5.1).
+        [0x16, 0x03, ..] => {
+            Some("a TLS handshake, and this listener has no TLS: listen on mqtts://, or have the client speak none")
+        }
+        first if HTTP.contains(&first) => {
+            Some("HTTP, and this listener is for MQTT over TCP: for MQTT over WebSocket listen on ws://")
+        }
+        _ => None,
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Goodbye { reason, .. } => write!(f, "the client said goodbye: {reason}"),
             Self::Closed => f.write_str("the client closed the connection"),
-            Self::Broken(error) => error.fmt(f),
+            Self::Broken(error) | Self::Handshake(error) => error.fmt(f),
+            Self::OtherProtocol(what) => f.write_str(what),
             Self::Protocol(error) => error.fmt(f),
             Self::Refused(reason) => write!(f, "not let in: {reason}"),
             Self::TooLate => f.write_str("no CONNECT in time"),

@@ -34,17 +34,33 @@ pub(crate) struct Client<S> {
     pub(crate) stream: S,
     /// The beginning of a packet whose end has not come yet.
     rest: BytesMut,
+    /// The first bytes that came.
+    first: [u8; 4],
+    has_begun: bool,
     write_side: WriteSide,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(shared: Rc<SharedBroker>, connection: Rc<Connection>, stream: S) -> Self {
-        Self { shared, connection, stream, rest: BytesMut::new(), write_side: WriteSide::default() }
+        Self {
+            shared,
+            connection,
+            stream,
+            rest: BytesMut::new(),
+            first: [0; 4],
+            has_begun: false,
+            write_side: WriteSide::default(),
+        }
     }
 
     /// Whether what was read so far can be the beginning of a CONNECT.
     pub(crate) fn may_begin_connect(&self) -> bool {
         self.rest.first().is_none_or(|first| *first == CONNECT_FIRST_BYTE)
+    }
+
+    /// The first bytes that came; zeros, where there were fewer.
+    pub(crate) const fn first(&self) -> &[u8] {
+        &self.first
     }
 
     /// From CONNACK to the end.
@@ -136,7 +152,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             scratch.extend_from_slice(&self.rest);
             &mut *scratch
         };
-        ready!(tidegate_transport::poll_read(Pin::new(&mut self.stream), cx, buffer))?;
+        let count = ready!(tidegate_transport::poll_read(Pin::new(&mut self.stream), cx, buffer))?;
+        let traffic = &self.shared.traffic;
+        traffic.received.set(traffic.received.get() + count as u64);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            let length = buffer.len().min(self.first.len());
+            self.first[..length].copy_from_slice(&buffer[..length]);
+        }
         let result = session.on_bytes(buffer, Instant::now(), batch);
         if !in_place {
             self.rest.clear();
@@ -237,6 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         };
         session.tx().advance(written);
         self.connection.wrote(written);
+        let traffic = &self.shared.traffic;
+        traffic.sent.set(traffic.sent.get() + written as u64);
         let mut batch = self.shared.batch.borrow_mut();
         session.sent(&mut batch.completed);
         drop(session);

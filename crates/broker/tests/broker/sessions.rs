@@ -170,3 +170,26 @@ fn a_keep_alive_can_be_bounded() {
         }
     });
 }
+
+#[test]
+fn a_client_that_never_releases_an_id_and_uses_it_again_loses_nothing() {
+    for is_lasting in [false, true] {
+        with(anonymous(), |server| async move {
+            let mut to = server.device("to").await;
+            to.subscribe("t", QoS::ExactlyOnce).await;
+            let mut raw = Raw::open(server.addr).await;
+            let connect: &[u8] = match is_lasting {
+                true => b"\x10\x10\0\x04MQTT\x04\0\0\x3C\0\x04from",
+                false => b"\x10\x10\0\x04MQTT\x04\x02\0\x3C\0\x04from",
+            };
+            raw.send(connect).await;
+            assert_eq!(raw.packet().await.unwrap()[0], 0x20);
+            for (dup, payload) in [(0, b'a'), (0, b'a'), (0, b'b'), (1, b'b'), (0, b'c')] {
+                raw.send(&[0x34 | dup << 3, 6, 0, 1, b't', 0, 9, payload]).await;
+                assert_eq!(raw.packet().await.unwrap(), [0x50, 2, 0, 9], "PUBREC");
+            }
+            assert_eq!(to.next_payloads(3).await, ["a", "b", "c"]);
+            assert_eq!(to.drain().await, []);
+        });
+    }
+}

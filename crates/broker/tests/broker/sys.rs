@@ -37,6 +37,12 @@ fn a_new_subscriber_is_told_everything_at_once() {
         assert_eq!((of("messages/received"), of("messages/dropped")), (Some("1"), Some("0")));
         assert_eq!((of("retained messages/count"), of("subscriptions/count")), (Some("1"), Some("1")));
         assert!(of("messages/sent").is_some());
+        assert_eq!((of("clients/disconnected"), of("clients/maximum")), (Some("1"), Some("2")));
+        assert_eq!((of("store/messages/count"), of("publish/bytes/received")), (Some("1"), Some("1")));
+        assert!(of("bytes/received").is_some_and(|bytes| bytes.parse::<u64>().unwrap() > 50));
+        for window in ["1min", "5min", "15min"] {
+            assert!(of(&format!("load/connections/{window}")).is_some_and(|load| load.contains('.')));
+        }
         let mut one = server.device("one").await;
         one.subscribe("$SYS/broker/version", QoS::AtMostOnce).await;
         assert_eq!(one.next().await.topic.as_str(), "$SYS/broker/version");
@@ -85,10 +91,16 @@ fn wildcards_at_the_first_level_do_not_reach_it() {
 fn the_gateway_gets_it_if_it_asks_for_it() {
     with(often(), |server| async move {
         let gateway = server.gateway(&[("$SYS/broker/clients/+", QoS::AtLeastOnce)]);
-        let mut first = [gateway.next().await, gateway.next().await];
+        let mut first = Vec::new();
+        for _ in 0..7 {
+            first.push(gateway.next().await);
+        }
         first.sort_by_key(|received| received.message.topic.clone());
-        let topics = first.each_ref().map(|received| received.message.topic.as_str());
-        assert_eq!(topics, ["$SYS/broker/clients/connected", "$SYS/broker/clients/total"]);
+        let topics: Vec<_> = first
+            .iter()
+            .filter_map(|received| received.message.topic.as_str().strip_prefix("$SYS/broker/clients/"))
+            .collect();
+        assert_eq!(topics, ["active", "connected", "disconnected", "expired", "inactive", "maximum", "total"]);
         assert!(first.iter().all(|received| received.message.retain && received.ack.is_none()));
         let _device = server.device("d").await;
         assert_eq!(gateway.next().await.message.payload, "1");

@@ -6,7 +6,7 @@ use super::keys::{Keys, Value, quoted};
 use crate::model::{
     Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
     HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming,
-    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Tls, Traces, Trial,
+    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Traces, Trial,
     TwinKey, Version, Will, Workers,
 };
 use std::collections::{BTreeMap, HashSet};
@@ -201,19 +201,6 @@ impl Keys {
         self.told("rate", rate);
     }
 
-    fn tls(&mut self, tls: &Tls) {
-        let Tls { ca, cert, key, key_password, fingerprint, server_name, alpn } = tls;
-        for (name, file) in [("ca", ca), ("cert", cert), ("key", key)] {
-            file.iter().for_each(|path| self.told(name, path.display()));
-        }
-        key_password.iter().for_each(|secret| self.kept("key_password", format!("{secret:?}")));
-        if let Some(print) = fingerprint {
-            self.told("fingerprint", print.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-        }
-        server_name.iter().for_each(|name| self.told("server_name", name));
-        self.list("alpn", alpn);
-    }
-
     fn announcement(&mut self, said: &Announcement) {
         let Announcement { topic, payload, qos, retain } = said;
         self.told("topic", topic);
@@ -223,7 +210,7 @@ impl Keys {
     }
 
     fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, users, lists, limits, persistence, spool, status } = broker;
+        let EmbeddedBroker { listen, tls, users, lists, limits, persistence, spool, status } = broker;
         let EmbeddedLimits {
             max_packet_size,
             max_connections,
@@ -236,6 +223,7 @@ impl Keys {
         self.list("listen", listen);
         users.iter().for_each(|path| self.told("users", path.display()));
         self.told("persistence", persistence);
+        tls.iter().for_each(|tls| self.section("tls", |keys| keys.listen_tls(tls)));
         self.access(lists);
         self.section("limits", |keys| {
             keys.size("max_packet_size", u64::from(*max_packet_size));

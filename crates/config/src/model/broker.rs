@@ -1,12 +1,11 @@
 //! Checked brokers: those at the end of a link, and the box's own.
 
+use super::embedded::EmbeddedBroker;
 use super::nats::NatsBroker;
 use super::spool::SpoolSettings;
 use super::status::Status;
 use crate::secret::Secret;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tidegate_message::{QoS, Topic};
@@ -79,7 +78,8 @@ impl Broker {
             (Self::Nats(before), Self::Nats(after)) => NatsBroker { spool: after.spool, ..before.clone() } == *after,
             (Self::Embedded(before), Self::Embedded(after)) => {
                 let (spool, status, lists) = (after.spool, after.status.clone(), after.lists.clone());
-                EmbeddedBroker { spool, status, lists, ..before.clone() } == *after
+                let tls = after.tls.clone();
+                EmbeddedBroker { spool, status, lists, tls, ..before.clone() } == *after
             }
             _ => false,
         }
@@ -330,105 +330,4 @@ pub struct Announcement {
     pub qos: QoS,
     /// With the retain flag.
     pub retain: bool,
-}
-
-/// The box's own broker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbeddedBroker {
-    /// At least one, all different.
-    pub listen: Vec<ListenAddr>,
-    /// The password file, as `mosquitto_passwd` writes it. Absolute. `None`: anyone may connect, and every listener is on loopback.
-    pub users: Option<PathBuf>,
-    /// Who may publish and hear what; nothing in it: everybody everything.
-    pub lists: AccessLists,
-    /// How much of everything its clients may use.
-    pub limits: EmbeddedLimits,
-    /// Whether sessions, what waits for them and retained messages outlive the process.
-    pub persistence: bool,
-    /// What waits for it, as a target. What waits for its clients is in `limits`.
-    pub spool: SpoolSettings,
-    /// What its clients are told of the gateway's own state.
-    pub status: Option<Status>,
-}
-
-/// Access lists of the box's own broker: a file, or rules. Once there is either, what nobody allows is denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessLists {
-    /// As mosquitto has it. Absolute.
-    pub acl_file: Option<PathBuf>,
-    /// Users by a name for several of them.
-    pub groups: BTreeMap<String, Vec<String>>,
-    /// In the order of the file.
-    pub rules: Vec<AccessEntry>,
-}
-
-/// One `[[brokers.<name>.access]]`: for who fits all that is said.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessEntry {
-    /// These users, and those of these groups; neither: any, and who gives no name.
-    pub users: Vec<String>,
-    /// As above.
-    pub groups: Vec<String>,
-    /// These client identifiers; none: any.
-    pub client_ids: Vec<String>,
-    /// What they may do.
-    pub allow: AccessTopics,
-    /// What they may not, whatever allows it.
-    pub deny: AccessTopics,
-}
-
-/// Topic filters, in which a level `%u` is the user's name and `%c` the client identifier.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AccessTopics {
-    /// To publish to.
-    pub publish: Vec<String>,
-    /// To subscribe with.
-    pub subscribe: Vec<String>,
-    /// To be given.
-    pub receive: Vec<String>,
-}
-
-/// Where the box's own broker listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddr {
-    /// How clients speak.
-    pub scheme: ListenScheme,
-    /// Port 0 takes a free one.
-    pub addr: SocketAddr,
-}
-
-impl fmt::Display for ListenAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            ListenScheme::Mqtt => Scheme::Mqtt,
-            ListenScheme::Ws => Scheme::Ws,
-        };
-        write!(f, "{scheme}://{}", self.addr)
-    }
-}
-
-/// How clients speak to the box's own broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenScheme {
-    /// TCP.
-    Mqtt,
-    /// WebSocket.
-    Ws,
-}
-
-/// How much of everything the clients of the box's own broker may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmbeddedLimits {
-    /// The largest packet a client may send, in bytes.
-    pub max_packet_size: u32,
-    /// Clients connected at a time.
-    pub max_connections: u32,
-    /// The longest a session outlives its connection, whatever the client asks.
-    pub session_expiry_max: Duration,
-    /// Messages that wait for one client.
-    pub session_queue_max: u32,
-    /// Retained messages in all.
-    pub retained_max: u32,
-    /// How many unacknowledged messages of one client we take; at least 1.
-    pub receive_maximum: u16,
 }

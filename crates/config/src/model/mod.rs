@@ -4,6 +4,7 @@ mod admin;
 mod broker;
 mod candidate;
 mod config;
+mod embedded;
 mod nats;
 mod remap;
 mod rewrite;
@@ -15,14 +16,17 @@ mod traces;
 
 pub use admin::{Admin, AdminAddr, AdminTls};
 pub use broker::{
-    AccessEntry, AccessLists, AccessTopics, Announcement, BridgeMode, Broker, BrokerUrl, EmbeddedBroker,
-    EmbeddedLimits, Header, HeaderValue, LinkBroker, ListenAddr, ListenScheme, Probe, Reconnect, Scheme, Tls, Version,
-    Will,
+    Announcement, BridgeMode, Broker, BrokerUrl, Header, HeaderValue, LinkBroker, Probe, Reconnect, Scheme, Tls,
+    Version, Will,
 };
 pub use candidate::{Candidate, Promote, Trial};
 pub use config::{
     Ack, Config, Gateway, Grants, Limits, OnFailure, Plugin, Policy, Priority, Probation, Relief, Retain, Retry, Route,
     StateGrant, TargetSet, Workers,
+};
+pub use embedded::{
+    AccessEntry, AccessLists, AccessTopics, EmbeddedBroker, EmbeddedLimits, Identity, ListenAddr, ListenScheme,
+    ListenTls, ServerCertificate,
 };
 pub use nats::{NatsBroker, NatsServer};
 pub(crate) use remap::WayBack;

@@ -1,7 +1,7 @@
 //! Which keys of a broker say which kind it is.
 
 /// Keys that only a link knows.
-pub(super) const LINK_KEYS: [&str; 21] = [
+pub(super) const LINK_KEYS: [&str; 20] = [
     "preset",
     "url",
     "version",
@@ -14,7 +14,6 @@ pub(super) const LINK_KEYS: [&str; 21] = [
     "session_expiry",
     "reconnect",
     "connect_timeout",
-    "tls",
     "bridge",
     "topic_alias_max",
     "will",

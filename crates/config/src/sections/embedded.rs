@@ -2,6 +2,7 @@
 
 use super::access::read_access;
 use super::broker_keys::LINK_KEYS;
+use super::listen_tls::read_listen_tls;
 use super::spool::read_spool;
 use super::status::read_status;
 use crate::bounds;
@@ -18,7 +19,7 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
     }
     let has_users = section.has("users");
     let users = section.path("users");
-    let mut listen = Vec::new();
+    let (mut listen, mut on_the_network) = (Vec::new(), Vec::new());
     for text in list.unwrap_or_default() {
         let addr = match values::listen_addr(text.value) {
             Ok(addr) => addr,
@@ -31,25 +32,32 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
             context.error(&text.at, format!("`listen` names {addr} twice"), "leave out one of them");
         }
         if !addr.addr.ip().is_loopback() && !has_users {
-            context.error(
-                &text.at,
-                format!("anyone on the network could publish at {addr}"),
-                "add `users = \"users.txt\"`, made with `mosquitto_passwd -c users.txt NAME`, or listen on 127.0.0.1",
-            );
+            on_the_network.push((text.at, addr));
         }
         listen.push(addr);
+    }
+    let has_tls = listen.iter().any(|addr| addr.scheme.is_tls());
+    let tls = read_listen_tls(&mut section, &format!("brokers.{name}"), has_tls);
+    let asks_all = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some() && !tls.client_optional);
+    for (at, addr) in on_the_network.into_iter().filter(|(_, addr)| !(addr.scheme.is_tls() && asks_all)) {
+        context.error(
+            &at,
+            format!("anyone on the network could publish at {addr}"),
+            "add `users = \"users.txt\"`, made with `tidegate user add`, or listen on 127.0.0.1; or on \"mqtts://\" with `tls = { client_ca = \"ca.pem\" }`",
+        );
     }
     if let Some(users) = &users {
         context.place(format!("brokers.{name}.users"), &users.at);
         context.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
     }
-    let lists = read_access(&mut section, name, has_users);
+    let has_names = has_users || tls.as_ref().is_some_and(|tls| tls.identity.is_some());
+    let lists = read_access(&mut section, name, has_names);
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
     let persistence = section.flag("persistence", true);
     let spool = read_spool(section.take("spool").as_ref());
     let status = read_status(&mut section, gateway);
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
-    EmbeddedBroker { listen, users: users.map(|path| path.value), lists, limits, persistence, spool, status }
+    EmbeddedBroker { listen, tls, users: users.map(|path| path.value), lists, limits, persistence, spool, status }
 }
 
 fn read_limits(mut section: Section<'_, '_, '_, '_>) -> EmbeddedLimits {

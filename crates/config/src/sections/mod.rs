@@ -10,6 +10,7 @@ mod direction;
 mod embedded;
 mod gateway;
 mod headers;
+mod listen_tls;
 mod lists;
 mod nats;
 mod plugin;

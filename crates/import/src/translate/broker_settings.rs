@@ -16,7 +16,6 @@ use Fate::{Carried, Lost, NotNeeded};
 
 const AS_IT_IS: &str = "it is so with Tidegate";
 const LOGS: &str = "Tidegate logs to standard error; see --log-format and RUST_LOG";
-const NO_TLS: &str = "Tidegate's own broker speaks no TLS yet: put a TLS proxy in front of it";
 const OF_PERSISTENCE: &str = "what is kept is written as it comes, in a folder under `data_dir`";
 
 /// What becomes of it.
@@ -26,6 +25,10 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         "acl_file"
         | "allow_anonymous"
         | "bind_address"
+        | "cafile"
+        | "certfile"
+        | "crlfile"
+        | "keyfile"
         | "max_connections"
         | "max_packet_size"
         | "max_queued_messages"
@@ -36,6 +39,7 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         | "protocol"
         | "queue_qos0_messages"
         | "socket_domain" => Carried,
+        "require_certificate" | "use_identity_as_username" | "use_subject_as_username" if is(true) => Carried,
 
         "autosave_interval" | "autosave_on_changes" | "persistence_file" | "persistence_location" => {
             NotNeeded(OF_PERSISTENCE)
@@ -79,22 +83,14 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         "plugin" | "auth_opt_" | "global_plugin" | "plugin_load" | "plugin_use" => Lost(
             "plugins of mosquitto do not run here: `users` has names and passwords, routes and their plugins decide on messages",
         ),
-        "cafile"
-        | "capath"
-        | "certfile"
-        | "keyfile"
-        | "ciphers"
-        | "ciphers_tls1.3"
-        | "crlfile"
-        | "dhparamfile"
-        | "psk_file"
-        | "psk_hint"
-        | "require_certificate"
-        | "tls_engine"
-        | "tls_engine_kpass_sha1"
-        | "tls_version"
-        | "use_identity_as_username"
-        | "use_subject_as_username" => Lost(NO_TLS),
+        "ciphers" | "ciphers_tls1.3" | "dhparamfile" | "tls_version" => {
+            NotNeeded("TLS 1.2 and 1.3 are spoken, with ciphers that are good today")
+        }
+        "capath" => Lost("name one file with those who sign certificates of clients: `tls.client_ca`"),
+        "psk_file" | "psk_hint" => {
+            Lost("keys that are shared before are not known: give clients certificates, or users")
+        }
+        "tls_engine" | "tls_engine_kpass_sha1" => Lost("keys are read from files"),
         "bind_interface" => Lost("write the address of the interface into `listen`"),
         "mount_point" => Lost(
             "topics of clients stay as they are: let them publish under their own prefix, or use `remap` in routes",

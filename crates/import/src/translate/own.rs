@@ -38,7 +38,8 @@ impl<'a> Draft<'a> {
         self.between_bridges();
         let users = self.users(&entrances);
         let acl_file = self.acl_file(&entrances);
-        let listen = self.listen(&entrances, users.is_some());
+        let mut secure = Vec::new();
+        let listen = self.listen(&entrances, users.is_some(), &mut secure);
         self.document.table(&["brokers", "home"]);
         self.document.key("embedded", Toml::Flag(true), "");
         self.document.key("listen", Toml::Lines(listen), "");
@@ -54,6 +55,7 @@ impl<'a> Draft<'a> {
             self.document.key("persistence", Toml::Flag(is_kept), setting.place.to_string());
         }
         self.limits(&entrances);
+        self.own_tls(&secure);
     }
 
     fn of_the_broker(&mut self, setting: &Setting) {
@@ -126,6 +128,7 @@ impl<'a> Draft<'a> {
                 Some((self.path(path), setting.place.to_string()))
             }
             (None, Some(_)) => None,
+            (None, None) if entrances.iter().all(Entrance::names_by_certificate) => None,
             (None, None) => {
                 self.step(format!(
                     "mosquitto let nobody in by name and password: `mosquitto_passwd -c {USERS} NAME` beside this file (chmod \
@@ -137,7 +140,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Urls to listen on, each once.
-    fn listen(&mut self, entrances: &[Entrance<'a>], users: bool) -> Vec<(String, String)> {
+    fn listen<'e>(
+        &mut self,
+        entrances: &'e [Entrance<'a>],
+        users: bool,
+        secure: &mut Vec<&'e Entrance<'a>>,
+    ) -> Vec<(String, String)> {
         let mut listen: Vec<(String, String)> = Vec::new();
         for entrance in entrances {
             let (whence, place) = match entrance.place {
@@ -151,8 +159,11 @@ impl<'a> Draft<'a> {
                 }
             };
             if entrance.has_tls() {
-                lose("a listener with TLS", "Tidegate's own broker speaks none yet: put a TLS proxy in front of it");
-                continue;
+                if let Some(instead) = entrance.tls_is_lost(secure.first().copied()) {
+                    lose("a listener with TLS", instead);
+                    continue;
+                }
+                secure.push(entrance);
             }
             if entrance.port == 0 {
                 lose("a listener at a Unix socket", "let these clients come to 127.0.0.1");
@@ -170,9 +181,14 @@ impl<'a> Draft<'a> {
             if addresses.is_empty() {
                 lose("a listener at a host name", "write the IP address of its interface");
             }
-            let scheme = if entrance.is_websocket() { "ws" } else { "mqtt" };
+            let scheme = match (entrance.is_websocket(), entrance.has_tls()) {
+                (true, true) => "wss",
+                (true, false) => "ws",
+                (false, true) => "mqtts",
+                (false, false) => "mqtt",
+            };
             for address in addresses {
-                let address = match users || address.is_loopback() {
+                let address = match users || entrance.requires_certificate() || address.is_loopback() {
                     true => address,
                     false => {
                         lose(

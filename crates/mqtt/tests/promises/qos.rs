@@ -187,3 +187,23 @@ fn ids_of_a_session_that_the_broker_forgot_mean_nothing() {
         assert_eq!(client.said(), []);
     }
 }
+
+#[test]
+fn another_message_under_an_id_that_was_never_released_is_delivered() {
+    for version in VERSIONS {
+        let mut server = Server::plain(version);
+        let publish = |dup: bool, payload: &'static [u8]| {
+            let properties = no_properties(version);
+            let body = [&[0, 1, b't', 0, 5][..], properties, payload].concat();
+            packet(if dup { 0x3C } else { 0x34 }, &body)
+        };
+        let first = server.hear(publish(false, b"a"));
+        server.ack(&first);
+        assert!(server.hear(publish(false, b"a")).is_empty(), "the same");
+        assert!(server.hear(publish(true, b"b")).is_empty(), "it says that it is the same");
+        let other = server.hear(publish(false, b"b"));
+        assert_eq!(other.received[0].message.payload, "b");
+        server.ack(&other);
+        assert!(server.hear(publish(true, b"b")).is_empty());
+    }
+}

@@ -2,6 +2,8 @@
 //!
 //! Decides nothing: what is trusted is decided by webpki, which does not say why in words that help.
 
+use super::der::{BIT_STRING, Der, INTEGER, OBJECT, OCTET_STRING, SEQUENCE};
+
 /// What there is to say of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
@@ -15,6 +17,10 @@ pub(crate) struct Certificate<'a> {
     pub(crate) has_names: bool,
     /// The whole SubjectPublicKeyInfo.
     pub(crate) key_info: &'a [u8],
+    /// The names of whom it is for, as they are encoded.
+    pub(super) subject: &'a [u8],
+    /// The other names (subjectAltName), as they are encoded; empty without them.
+    pub(super) alt_names: &'a [u8],
 }
 
 /// What kind of key it is.
@@ -37,11 +43,6 @@ const SHA1_WITH_RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0
 const SHA1_WITH_ECDSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01];
 const ALT_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 
-// Tags of DER (X.690).
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OBJECT: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
@@ -56,21 +57,24 @@ impl<'a> Certificate<'a> {
         };
         body.take(INTEGER)?; // serial number
         let algorithm = Der(body.take(SEQUENCE)?).take(OBJECT)?;
-        for _ in ["issuer", "validity", "subject"] {
+        for _ in ["issuer", "validity"] {
             body.take(SEQUENCE)?;
         }
+        let subject = body.take(SEQUENCE)?;
         let before = body.0;
         let info = body.take(SEQUENCE)?;
         let key_info = &before[..before.len() - body.0.len()];
-        let mut has_names = false;
+        let mut alt_names = None;
         while let Some(tag) = body.peek() {
             let content = body.take(tag)?;
             if tag == EXTENSIONS {
-                has_names = has_extension(content, ALT_NAMES)?;
+                alt_names = extension(content, ALT_NAMES)?;
             }
         }
         let weak_hash = [MD5_WITH_RSA, SHA1_WITH_RSA, SHA1_WITH_ECDSA].contains(&algorithm);
-        Some(Self { version, key: Key::read(info)?, weak_hash, has_names, key_info })
+        let has_names = alt_names.is_some();
+        let alt_names = alt_names.unwrap_or_default();
+        Some(Self { version, key: Key::read(info)?, weak_hash, has_names, key_info, subject, alt_names })
     }
 }
 
@@ -93,44 +97,22 @@ impl Key {
     }
 }
 
-fn has_extension(extensions: &[u8], wanted: &[u8]) -> Option<bool> {
+/// The value of an extension; nothing in it if it is not there.
+fn extension<'a>(extensions: &'a [u8], wanted: &[u8]) -> Option<Option<&'a [u8]>> {
     let mut list = Der(Der(extensions).take(SEQUENCE)?);
     while list.peek().is_some() {
-        if Der(list.take(SEQUENCE)?).take(OBJECT)? == wanted {
-            return Some(true);
-        }
-    }
-    Some(false)
-}
-
-/// What is left to read of some DER.
-struct Der<'a>(&'a [u8]);
-
-impl<'a> Der<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.0.first().copied()
-    }
-
-    /// The content of the next element, which must have this tag.
-    fn take(&mut self, tag: u8) -> Option<&'a [u8]> {
-        let (found, rest) = self.0.split_first()?;
-        let (length, mut rest) = rest.split_first()?;
-        let mut length = usize::from(*length);
-        if length >= 0x80 {
-            /// No certificate is longer than three bytes can say.
-            const MAX_LENGTH_BYTES: usize = 3;
-            let count = length & 0x7f;
-            if count > MAX_LENGTH_BYTES {
-                return None;
+        let mut one = Der(list.take(SEQUENCE)?);
+        if one.take(OBJECT)? == wanted {
+            // Between the two it may say whether it is critical.
+            while let Some(tag) = one.peek() {
+                let content = one.take(tag)?;
+                if tag == OCTET_STRING {
+                    return Some(Some(content));
+                }
             }
-            let (digits, behind) = rest.split_at_checked(count)?;
-            length = digits.iter().fold(0, |length, digit| (length << 8) | usize::from(*digit));
-            rest = behind;
         }
-        let (content, behind) = rest.split_at_checked(length)?;
-        self.0 = behind;
-        (*found == tag).then_some(content)
     }
+    Some(None)
 }
 
 #[cfg(test)]

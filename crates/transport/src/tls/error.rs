@@ -35,8 +35,9 @@ pub enum TlsError {
 
 // What the files of `ca`, `cert` and `key` are called in words.
 pub(super) const CA: &str = "CA certificate";
-pub(super) const CERT: &str = "client certificate";
+pub(super) const CERT: &str = "certificate";
 pub(super) const KEY: &str = "private key";
+pub(super) const CRL: &str = "list of revoked certificates";
 
 impl TlsError {
     /// A file that is not what it should be.
@@ -60,11 +61,12 @@ impl TlsError {
         Self::File { what, path, words, source: Some(Box::new(error)) }
     }
 
-    /// The key of the configuration that it is about: `ca`, `cert` or `key`.
+    /// The key of the configuration that it is about: `ca`, `cert`, `key` or `crl`.
     pub fn key(&self) -> &'static str {
         match self {
             Self::File { what, .. } if *what == CA => "ca",
             Self::File { what, .. } if *what == CERT => "cert",
+            Self::File { what, .. } if *what == CRL => "crl",
             Self::File { .. } | Self::ClientAuth(_) => "key",
             Self::NoRoots | Self::Setup(_) => "ca",
         }

@@ -2,7 +2,7 @@
 
 use super::error::{KEY, TlsError};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::Read;
 use std::path::Path;
 
@@ -25,6 +25,18 @@ pub(super) fn certificates(what: &'static str, path: &Path) -> Result<Vec<Certif
     let found = found.map_err(|error| wrong(format!("a certificate in it is damaged: {error:?}")))?;
     if found.is_empty() {
         return Err(wrong(no_certificate(text, path)));
+    }
+    Ok(found)
+}
+
+/// All lists of revoked certificates of a file; at least one. `what` is what they are for.
+pub(super) fn revoked(what: &'static str, path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let wrong = |words: String| TlsError::file(what, path, words);
+    let bytes = read(what, path)?;
+    let found = CertificateRevocationListDer::pem_slice_iter(without_mark(&bytes)).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| wrong(format!("a list in it is damaged: {error:?}")))?;
+    if found.is_empty() {
+        return Err(wrong("there is no `X509 CRL` in it; is it the right file, and PEM?".to_owned()));
     }
     Ok(found)
 }
