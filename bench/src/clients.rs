@@ -5,6 +5,9 @@
 //! | fan-in | all clients in turn, a topic each | one client, everything | one that was published |
 //! | fan-out | one client | all others | one that was received |
 //!
+//! With `kept`, sessions outlive their connections, and the broker writes down what waits for them: mosquitto with `persistence true` and
+//! its own interval for that (half an hour, so that a kill loses what came since), Tidegate before it acknowledges.
+//!
 //! Brokers take turns. Every message has 200 bytes of payload, and all of them together make [`PER_S`] a second. What a client
 //! costs is what the broker's resident memory grows by from one connected client to all, each with a subscription, divided by
 //! their number.
@@ -58,6 +61,8 @@ struct Case {
     way: Way,
     clients: usize,
     qos: u8,
+    /// Sessions outlive their connections.
+    is_kept: bool,
 }
 
 struct Outcome {
@@ -79,9 +84,10 @@ pub(crate) fn run(
     brokers.push(Broker { name: "Tidegate", tidegate: Some(tidegate) });
     let mut cases = Vec::new();
     for qos in [0, 1] {
-        cases.extend(clients.iter().map(|&clients| Case { way: Way::FanIn, clients, qos }));
-        cases.push(Case { way: Way::FanOut, clients: 1000, qos });
+        cases.extend(clients.iter().map(|&clients| Case { way: Way::FanIn, clients, qos, is_kept: false }));
+        cases.push(Case { way: Way::FanOut, clients: 1000, qos, is_kept: false });
     }
+    cases.extend(clients.iter().map(|&clients| Case { way: Way::FanIn, clients, qos: 1, is_kept: true }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut page = String::new();
     let headings = ["", "clients", "QoS", "broker", "CPU µs a message", "to mosquitto", "KiB a client", "lost"];
@@ -99,7 +105,11 @@ pub(crate) fn run(
             let ratios = own.iter().zip(&outcomes[0]).map(|(own, mosquitto)| own.cpu_us / mosquitto.cpu_us);
             let median = |of: fn(&Outcome) -> f64| Spread::of(own.iter().map(of).collect()).median;
             table.row([
-                if case.way == Way::FanIn { "fan-in" } else { "fan-out" }.to_owned(),
+                format!(
+                    "{}{}",
+                    if case.way == Way::FanIn { "fan-in" } else { "fan-out" },
+                    if case.is_kept { ", kept" } else { "" }
+                ),
                 case.clients.to_string(),
                 case.qos.to_string(),
                 broker.name.to_owned(),
@@ -109,7 +119,8 @@ pub(crate) fn run(
                 own.iter().map(|one| one.lost).sum::<i64>().to_string(),
             ]);
         }
-        eprintln!("{:?} of {} at QoS {} is measured", case.way, case.clients, case.qos);
+        let kept = if case.is_kept { ", kept," } else { "" };
+        eprintln!("{:?} of {} at QoS {}{kept} is measured", case.way, case.clients, case.qos);
     }
     table.finish(&mut page);
     println!("{page}");
@@ -119,11 +130,11 @@ pub(crate) fn run(
 /// One broker, one case.
 async fn one(broker: &Broker<'_>, case: &Case, measured: Duration) -> Result<Outcome> {
     let (dir, port) = (tempfile::tempdir()?, free_port());
-    let mut process = broker.start(dir.path(), port)?;
+    let mut process = broker.start(dir.path(), port, case.is_kept)?;
     let (received, count) = (Rc::new(Cell::new(0)), case.clients);
     let everything = format!("{PREFIX}#");
     // The one that all others speak to, or that speaks to all.
-    let center = Client::connect(port, "center", &received).await?;
+    let center = Client::connect(port, "center", case.is_kept, &received).await?;
     let mut center = match case.way {
         Way::FanIn => center.subscribe(&everything, case.qos).await?,
         Way::FanOut => center,
@@ -131,7 +142,7 @@ async fn one(broker: &Broker<'_>, case: &Case, measured: Duration) -> Result<Out
     let before = Memory::of(process.pid())?;
     let mut others = Vec::with_capacity(count);
     for number in 0..count {
-        let client = Client::connect(port, &format!("client-{number}"), &received).await?;
+        let client = Client::connect(port, &format!("client-{number}"), case.is_kept, &received).await?;
         let filter = match case.way {
             Way::FanIn => format!("cmd/{number}"),
             Way::FanOut => everything.clone(),
@@ -177,7 +188,7 @@ async fn one(broker: &Broker<'_>, case: &Case, measured: Duration) -> Result<Out
 }
 
 impl Broker<'_> {
-    fn start(&self, dir: &Path, port: u16) -> Result<Process> {
+    fn start(&self, dir: &Path, port: u16, is_kept: bool) -> Result<Process> {
         let file = dir.join("config.toml");
         let mut command;
         match self.tidegate {
@@ -193,8 +204,9 @@ impl Broker<'_> {
             }
             None => {
                 let config = format!(
-                    "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest stderr\n\
-                     max_queued_messages 0\nmax_inflight_messages 1000\n"
+                    "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence {is_kept}\n\
+                     persistence_location {}/\nlog_dest stderr\nmax_queued_messages 0\nmax_inflight_messages 1000\n",
+                    dir.display()
                 );
                 std::fs::write(&file, config)?;
                 command = Command::new(crate::subject::MOSQUITTO);
@@ -212,7 +224,7 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(port: u16, id: &str, received: &Rc<Cell<u64>>) -> Result<Self> {
+    async fn connect(port: u16, id: &str, is_kept: bool, received: &Rc<Cell<u64>>) -> Result<Self> {
         let began = Instant::now();
         let stream = loop {
             match TcpStream::connect(("127.0.0.1", port)).await {
@@ -225,8 +237,10 @@ impl Client {
         let (mut reader, mut writer) = stream.into_split();
         let mut packet = vec![0x10];
         wire::put_length(&mut packet, 12 + id.len());
-        // Name and level, a clean session, no keep-alive.
-        packet.extend(b"\0\x04MQTT\x04\x02\0\0");
+        // Name and level, whether the session is clean, no keep-alive.
+        packet.extend(b"\0\x04MQTT\x04");
+        packet.push(if is_kept { 0 } else { 2 });
+        packet.extend([0, 0]);
         put_text(&mut packet, id);
         writer.write_all(&packet).await?;
         expect(&mut reader, [0x20, 2, 0, 0]).await.context("CONNACK")?;
@@ -326,8 +340,8 @@ mod tests {
     fn nothing_is_lost_either_way_and_it_costs_something() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let broker = Broker { name: "mosquitto", tidegate: None };
-        for (way, qos) in [(Way::FanIn, 1), (Way::FanOut, 0)] {
-            let case = Case { way, clients: 20, qos };
+        for (way, qos, is_kept) in [(Way::FanIn, 1, false), (Way::FanOut, 0, false), (Way::FanIn, 1, true)] {
+            let case = Case { way, clients: 20, qos, is_kept };
             let tasks = tokio::task::LocalSet::new();
             let outcome = tasks.block_on(&runtime, one(&broker, &case, Duration::from_millis(300))).unwrap();
             assert_eq!(outcome.lost, 0, "{way:?}");

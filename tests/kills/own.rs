@@ -1,7 +1,7 @@
 //! `kill -9` at random instants, of a box whose devices have no other broker: what it acknowledged to them is there, their sessions are as
 //! they were, and so is what is retained; alone, and with a broker behind it that messages go to and come from.
 //!
-//! `scripts/soak kill` runs these with more kills, and reads the lines that begin with `kills:`.
+//! `scripts/soak own` runs these with more kills.
 
 use super::random::{KILLS_VARIABLE, LIFE_MS};
 use super::*;

@@ -19,6 +19,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
+use tidegate_message::ByteString;
 use tidegate_mqtt::{AckToken, ServerLimits};
 use tidegate_pacing::LogLimit;
 use tidegate_persistence::{NewCopy, Origin, Store};
@@ -47,6 +48,8 @@ pub(crate) struct BrokerState {
     pub(crate) store: Option<Box<Store>>,
     /// What the gateway had subscribed to.
     pub(crate) gateway: GatewayKept,
+    /// Clients without a session of whose packet ids the gateway has recorded some.
+    pub(crate) remembered: AHashSet<ByteString>,
     /// Packet ids that are free again, and the gateway is to hear of.
     pub(crate) releases: Vec<LocalRelease>,
     /// How many of them there were.
@@ -88,6 +91,7 @@ impl BrokerState {
             sys: Sys::new(now),
             store: None,
             gateway: GatewayKept::default(),
+            remembered: AHashSet::new(),
             releases: Vec::new(),
             promised: 0,
             origin: None,

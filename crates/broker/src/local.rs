@@ -168,6 +168,16 @@ impl Local {
         reason
     }
 
+    /// Of this client's packet ids some are recorded. To be called for all of them before anybody connects.
+    pub fn remembers(&self, client_id: &str) {
+        let mut state = self.shared.state.borrow_mut();
+        match state.sessions.of_client(client_id).and_then(|slot| state.sessions.get_mut(slot)) {
+            // Until its session ends, when it has not sent again what that was.
+            Some(session) => session.routed.push(LocalRelease::ALL),
+            None => drop(state.remembered.insert(client_id.into())),
+        }
+    }
+
     /// How far the log reaches that origins speak of: if it is another one than when something was [published once](Self::publish_once), they mean
     /// nothing any more.
     pub fn origins_reach(&self, sequence: u64) {

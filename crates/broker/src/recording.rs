@@ -85,9 +85,9 @@ impl BrokerState {
             Some(number) => store.connected(number, &session.head()),
             None if session.expiry_s > 0 || session.will.is_some() => {
                 session.number = Some(store.session(&session.snapshot()));
-                if session.expiry_s > 0 {
+                let client = session.client_id.clone();
+                if self.remembered.remove(&client) {
                     // What the gateway has recorded of an earlier session says nothing of this one.
-                    let client = session.client_id.clone();
                     self.release_routed(key, &client, LocalRelease::ALL);
                 }
             }
@@ -279,6 +279,9 @@ impl BrokerState {
     pub(crate) fn forget_session(&mut self, session: &Session, copies: Vec<CopyId>) {
         if let (Some(store), Some(number)) = (&mut self.store, session.number) {
             store.end_session(number, copies);
+            if !session.routed.is_empty() {
+                self.remembered.insert(session.client_id.clone());
+            }
         }
     }
 

@@ -84,7 +84,7 @@ impl DataPath {
         let (mut problems, mut subscriptions_refused, mut unanswered, mut taken_as_done) = (Vec::new(), 0, 0, 0);
         let (mut ready, mut bytes_in, mut bytes_out) = (is_up && end.last_error.is_none(), 0, 0);
         let mut skipped: Vec<_> = end.troubles.skipped.iter().map(|(reason, count)| (*reason, *count)).collect();
-        let mut own = None;
+        let (mut own, mut connects) = (None, end.connects);
         match &end.kind {
             Kind::Link(handle) => {
                 let subscriptions = handle.subscription_problems();
@@ -106,6 +106,8 @@ impl DataPath {
             Kind::Embedded { local, .. } => {
                 let stats = local.stats();
                 skipped.extend(stats.dropped.refused());
+                (bytes_in, bytes_out) = (stats.bytes_received, stats.bytes_sent);
+                connects = stats.accepted;
                 own = Some(stats);
             }
             Kind::Gone => {}
@@ -140,7 +142,7 @@ impl DataPath {
             queued,
             queued_bytes,
             slowest_s: broker.slowest(Instant::now()).map(|slowest| slowest.as_secs_f64()),
-            connects: end.connects,
+            connects,
             sessions_lost: end.sessions_lost,
             bytes_in,
             bytes_out,

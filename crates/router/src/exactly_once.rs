@@ -59,6 +59,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.spool.name(NameKind::Source, &text)
     }
 
+    /// Clients of a broker of whose messages some was taken over and not released.
+    pub fn remembered_clients(&self, of: BrokerId) -> Vec<String> {
+        let broker = &*self.brokers[of.at()].name;
+        let of_client = |source: &str| Some(source.strip_prefix(broker)?.strip_prefix('/')?.to_owned());
+        self.spool.sources_with_taken().filter_map(of_client).collect()
+    }
+
     /// Whether a client's QoS 2 message was taken over and not released.
     pub fn is_taken(&self, source: NameId, packet_id: u16) -> bool {
         self.spool.is_taken(source, packet_id)

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidegate_broker::{Broker, Local, LocalReceived, LocalSink, Persisted, Scheme, Settings, bind};
+use tidegate_broker::{Broker, Local, LocalReceived, LocalRelease, LocalSink, Persisted, Scheme, Settings, bind};
 use tidegate_message::{Message, QoS, Topic, TopicFilter};
 use tidegate_mqtt::{
     Batch, ClientConfig, ClientSession, Completion, Connected, Control, ReasonCode, Received, RetainHandling,
@@ -390,6 +390,7 @@ pub(crate) struct Gateway {
 #[derive(Default)]
 pub(crate) struct Inbox {
     received: VecDeque<LocalReceived>,
+    released: Vec<(String, u16)>,
     calls: usize,
 }
 
@@ -398,6 +399,10 @@ impl LocalSink for Inbox {
         assert!(!messages.is_empty(), "called for nothing");
         self.calls += 1;
         self.received.extend(messages.drain(..));
+    }
+
+    fn released(&mut self, releases: &mut Vec<LocalRelease>) {
+        self.released.extend(releases.iter().map(|release| (release.client.to_string(), release.packet_id)));
     }
 }
 
@@ -415,6 +420,11 @@ impl Gateway {
             assert!(Instant::now() < deadline, "nothing came");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Which packet ids of which clients are free again, since this was asked last.
+    pub(crate) fn released(&self) -> Vec<(String, u16)> {
+        std::mem::take(&mut self.inbox.borrow_mut().released)
     }
 
     pub(crate) fn calls(&self) -> usize {

@@ -441,3 +441,39 @@ fn nothing_is_kept_of_what_ends_with_its_connection() {
     let head = disk.contents("0000000000000001.log").iter().rposition(|byte| *byte != 0).unwrap();
     assert!(head < 64, "{head} bytes of {written} were written for clean sessions");
 }
+
+/// What the gateway records of a client's packet ids says nothing of the client's next session.
+#[test]
+fn the_gateway_hears_of_ids_that_are_free_again_before_they_are_used() {
+    let disk = SimDisk::new();
+    with_disk(&disk, anonymous(), |server| async move {
+        let gateway = server.gateway(&[("t", QoS::ExactlyOnce)]);
+        // Clean start, and a session that lasts a minute.
+        let connect = b"\x10\x16\0\x04MQTT\x05\x02\0\x3C\x05\x11\0\0\0\x3C\0\x04from";
+        let publish = |payload: u8| [0x34, 7, 0, 1, b't', 0, 9, 0, payload];
+        for (payload, is_released) in [(b'a', true), (b'b', false), (b'c', true)] {
+            let mut raw = Raw::open(server.addr).await;
+            raw.send(connect).await;
+            assert_eq!(raw.packet().await.unwrap()[2], 0);
+            let wanted = if payload == b'c' { vec![("from".to_owned(), 0)] } else { Vec::new() };
+            assert_eq!(gateway.released(), wanted, "before the client is told that it has a new session");
+            raw.send(&publish(payload)).await;
+            let received = gateway.next().await;
+            assert_eq!((&received.message.payload[..], received.client.as_deref()), (&[payload][..], Some("from")));
+            gateway.local.ack(received.ack.unwrap());
+            assert_eq!(raw.packet().await.unwrap()[0], 0x50, "PUBREC");
+            if is_released {
+                raw.send(&[0x62, 2, 0, 9]).await;
+                assert_eq!(raw.packet().await.unwrap(), [0x70, 2, 0, 9], "PUBCOMP");
+                assert_eq!(gateway.released(), [("from".to_owned(), 9)]);
+            }
+        }
+        // As the gateway has it from another process.
+        gateway.local.remembers("other");
+        let mut other = server.device_311("unknown").await;
+        assert_eq!(gateway.released(), []);
+        other.publish(message("x", "x", QoS::AtMostOnce)).await;
+        let _other = Device::connect(server.addr, lasting("other", Version::V5)).await;
+        assert_eq!(gateway.released(), [("other".to_owned(), 0)]);
+    });
+}

@@ -203,6 +203,9 @@ impl Gateway {
             let added = path.add_broker(&name, kind);
             debug_assert_eq!(added, at);
             path.router.broker_mut(at).health.up_since = Some(Instant::now());
+            if let Kind::Embedded { local, .. } = &path.end(added).kind {
+                path.router.remembered_clients(at).iter().for_each(|client| local.remembers(client));
+            }
             path.end_mut(at).version = Some("embedded".to_owned());
         }
         let task = BrokerTask { stop, task, addresses, own: Some(own) };

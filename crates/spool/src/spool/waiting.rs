@@ -72,6 +72,12 @@ impl Spool {
         self.state.taken.get(&source).map_or_else(Vec::new, |ids| ids.iter().copied().collect())
     }
 
+    /// Sources of which some packet id was taken over and not released.
+    pub fn sources_with_taken(&self) -> impl Iterator<Item = &str> {
+        let with = self.state.taken.iter().filter(|(_, ids)| !ids.is_empty());
+        with.filter_map(|(source, _)| self.state.text(*source))
+    }
+
     /// Whether a source's QoS 2 message with this packet id was taken over and not released.
     pub fn is_taken(&self, source: NameId, packet_id: u16) -> bool {
         self.state.taken.get(&source).is_some_and(|ids| ids.contains(&packet_id))
