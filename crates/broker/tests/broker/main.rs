@@ -11,6 +11,7 @@ mod disk; // not a test: a simulated disk behind the door of the store
 mod hostile; // bytes that are no MQTT, floods, silence
 mod kept; // what outlives the process: sessions, what waits, retained messages, wills
 mod kept_by_chance; // stories of clients, kills and power losses: nothing lost, nothing twice
+mod kept_wills; // wills of clients that were connected when the process ended
 mod limits; // queues, sizes, counts
 mod local; // the in-process client and its acknowledgements
 mod mosquitto; // mosquitto's own clients
