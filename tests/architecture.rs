@@ -2,6 +2,7 @@
 
 mod events;
 mod rooms;
+mod statements;
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

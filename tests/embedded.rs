@@ -3,6 +3,7 @@
 //! | Module | What it shows |
 //! |---|---|
 //! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws |
+//! | `doors` | Unix sockets, proxies, limits and another server, by a saved file |
 //! | `lists` | who may publish and hear what |
 //! | `named` | what the log says of clients |
 //! | `tls` | TLS, certificates of clients, and certificates that are replaced |
@@ -10,6 +11,7 @@
 
 mod carried;
 mod clients;
+mod doors;
 mod lists;
 mod named;
 mod tls;

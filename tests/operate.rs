@@ -3,6 +3,7 @@
 mod access;
 mod any_request;
 mod api;
+mod clients;
 mod collected;
 mod events;
 mod metrics;

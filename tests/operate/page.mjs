@@ -35,7 +35,10 @@ const gone = (words) => page.getByText(words).first().waitFor({ state: "detached
 const picture = (name) => page.screenshot({ path: `${pictures}/${name}.png`, fullPage: true });
 
 async function view(name) {
-  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name }).click();
+  const link = page.getByRole("navigation", { name: "Views" }).getByRole("link", { name });
+  await link.click();
+  // It is drawn a moment after that.
+  await link.and(page.locator("[aria-current=page]")).waitFor();
 }
 
 // Nothing is wider than the screen, at this width.
@@ -64,6 +67,23 @@ const scenes = {
     await text("which was tried");
     await gone("Tried beside it, as a shadow");
     await text(", by a trial");
+  },
+  async clients() {
+    await page.goto(`${url}#/broker/home`);
+    await page.getByRole("heading", { name: "Clients" }).waitFor();
+    await page.getByRole("button", { name: "away-7" }).waitFor();
+    for (const width of [1280, 820, 390]) await fits(width);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByRole("searchbox").fill("dev");
+    await gone("away-7");
+    await page.getByRole("button", { name: "device" }).click();
+    await text("cmd/device (1)");
+    await picture("clients");
+    await page.getByRole("button", { name: "Unlock" }).click();
+    await page.getByLabel("Token").fill("sesame");
+    await page.getByRole("button", { name: "Show it" }).click();
+    await page.getByRole("button", { name: "Disconnect: it may come back" }).click();
+    await text("`device` is disconnected; it may come back");
   },
   async views() {
     await page.goto(url);

@@ -4,7 +4,7 @@ use super::{CONTROL, House};
 use crate::fixture::PATIENCE;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use tidegate_testkit::eventually;
+use tidegate_testkit::{Client, ClientOptions, Version, eventually};
 
 /// A page that is looked at.
 struct Shown<'a> {
@@ -78,6 +78,19 @@ fn what_is_tried_beside_a_plugin_is_shown_and_promoted() {
     eventually("it has decided them", PATIENCE, || house.get("plugins/celsius")["candidate"]["differ"] == 20);
     play(&house, "trial", |what| panic!("{what}"));
     assert_eq!(house.get("plugins/celsius")["rolled_back"], true);
+}
+
+#[test]
+fn clients_of_the_own_broker_are_shown_and_sent_away() {
+    let house = House::start(CONTROL);
+    let mut device = house.device();
+    device.subscribe(&[("cmd/device", 1)]).unwrap();
+    let lasting = ClientOptions::new(Version::V311, "away-7").clean(false);
+    let mut away = Client::connect(house.home, &lasting).unwrap();
+    away.subscribe(&[("cmd/#", 1)]).unwrap();
+    away.disconnect().unwrap();
+    play(&house, "clients", |what| panic!("{what}"));
+    house.tidegate.wait_for_log("disconnected by an operator", PATIENCE);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn users_of_the_own_broker_come_and_go_while_it_runs() {
     applied_soon(&tidegate, || passwd(&["-b", "FILE", "second", "two"]));
     eventually("the second is let in", SOON, || login("second", "two").is_ok());
     first.publish("dev/1", b"x", 1, false).expect("the first was not sent away");
-    tidegate.wait_for_log("brokers.own has other users, access lists or certificates", PATIENCE);
+    tidegate.wait_for_log("brokers.own has other users, access lists, certificates or limits", PATIENCE);
 
     let reason = refused_after(&tidegate, || std::fs::write(&file, "second:secret\n").unwrap());
     assert!(reason.contains("mosquitto_passwd"), "{reason}");

@@ -1,5 +1,6 @@
 //! `/api/v1`: everything there is to see and to do, as JSON, described by `/api/v1/openapi.json`.
 
+mod clients;
 mod plugins;
 mod recordings;
 
@@ -42,6 +43,9 @@ pub(crate) fn routes() -> Router<Shared> {
         .route("/api/v1/configuration/undo", post(undo_configuration))
         .route("/api/v1/reload", post(reload))
         .route("/api/v1/brokers/{name}", get(broker))
+        .route("/api/v1/brokers/{name}/clients", get(clients::clients))
+        .route("/api/v1/brokers/{name}/client", get(clients::client))
+        .route("/api/v1/brokers/{name}/client/disconnect", post(clients::disconnect))
         .route("/api/v1/plugins/{name}", get(plugins::plugin))
         .route("/api/v1/plugins/{name}/rollback", post(plugins::roll_back))
         .route("/api/v1/plugins/{name}/promote", post(plugins::promote))
@@ -88,6 +92,9 @@ pub(crate) struct Outcome {
         undo_configuration,
         reload,
         broker,
+        clients::clients,
+        clients::client,
+        clients::disconnect,
         plugins::plugin,
         plugins::roll_back,
         plugins::promote,

@@ -54,6 +54,7 @@ pub const EVENTS: &[(&str, &str)] = &[
     ("rollback_over", "and what the configuration says of it does, which has changed"),
     ("saved", "a configuration was saved through the admin listener"),
     ("operated", "somebody has changed something through the admin listener"),
+    ("client_disconnected", "an operator has disconnected a client of the box's own broker"),
     ("paused", "an operator has paused a broker, or lets it go on"),
     ("token_refused", "the admin listener was shown a wrong token"),
     ("traces_away", "a collector of traces does not take them"),

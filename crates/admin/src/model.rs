@@ -4,6 +4,7 @@
 //! only. Both name things as the configuration does. Times are in seconds, or in milliseconds where the name ends in `_ms`;
 //! points in time in seconds since the epoch, or milliseconds where it ends in `_at_ms`.
 
+mod client;
 mod edit;
 mod journey;
 mod layout;
@@ -13,6 +14,7 @@ mod plugin;
 mod problems;
 mod way;
 
+pub use client::{Client, ClientConnection, ClientDetails, ClientSubscription, Clients, FailedLogins};
 pub use edit::{Applied, Checked, Configuration, Problem, Touched};
 pub use journey::{Journey, Step, What};
 pub use layout::{BrokerLayout, Layout, PluginLayout, PluginUse, RouteLayout, SetLayout, SourceLayout, TargetUse};

@@ -1,11 +1,11 @@
 //! What an operator does through the admin server.
 
-use crate::model::{LinkDetails, Parked, PluginDetails, beginning};
+use crate::model::{ClientDetails, Clients, LinkDetails, Parked, PluginDetails, beginning};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::BTreeMap;
-use tidegate_gateway::{Busy, CandidateError, Console, Redirect, ReplayError, RollbackError};
+use tidegate_gateway::{Busy, CandidateError, ClientsWanted, Console, NoClients, Redirect, ReplayError, RollbackError};
 
 /// How much of a payload is shown.
 const PAYLOAD_SHOWN_BYTES: usize = 4096;
@@ -122,6 +122,36 @@ pub(crate) async fn link(console: &Console, name: String) -> Result<LinkDetails,
     let asked = name.clone();
     let found = console.ask(move |gateway| gateway.link(&asked)).await?;
     found.map(LinkDetails::of).ok_or_else(|| Refused::Unknown(format!("there is no broker `{name}`")))
+}
+
+impl From<NoClients> for Refused {
+    fn from(none: NoClients) -> Self {
+        match none {
+            NoClients::NotOwn => Self::Conflict(none.to_string()),
+            NoClients::NoBroker | NoClients::NoClient => Self::Unknown(none.to_string()),
+        }
+    }
+}
+
+pub(crate) async fn clients(console: &Console, broker: String, wanted: ClientsWanted) -> Result<Clients, Refused> {
+    let found = console.ask(move |gateway| gateway.clients(&broker, &wanted)).await?;
+    Ok(Clients::of(found?))
+}
+
+pub(crate) async fn client(console: &Console, broker: String, id: String) -> Result<ClientDetails, Refused> {
+    let found = console.ask(move |gateway| gateway.client(&broker, &id)).await?;
+    Ok(ClientDetails::of(found?))
+}
+
+/// Ends the connection of a client, and with `forget` its session.
+pub(crate) async fn disconnect(console: &Console, broker: String, id: String, forget: bool) -> Answer {
+    let asked = id.clone();
+    let ended = console.ask(move |gateway| gateway.disconnect(&broker, &asked, forget)).await??;
+    Ok(match (ended, forget) {
+        (true, true) => format!("`{id}` is disconnected, and nothing is kept for it"),
+        (true, false) => format!("`{id}` is disconnected; it may come back"),
+        (false, _) => format!("`{id}` is not connected"),
+    })
 }
 
 pub(crate) async fn plugin(console: &Console, name: String) -> Result<PluginDetails, Refused> {

@@ -14,7 +14,13 @@ pub(crate) fn by_certificate(settings: &Settings, names: Option<&PeerNames>) -> 
 }
 
 /// Checks user name and password. The hash is computed on another thread, a few at a time.
-pub(crate) async fn check(shared: &SharedBroker, settings: &Settings, connect: &Connect) -> Result<(), ReasonCode> {
+/// What `may_try` refuses is asked nothing.
+pub(crate) async fn check(
+    shared: &SharedBroker,
+    settings: &Settings,
+    connect: &Connect,
+    may_try: impl Fn() -> Result<(), ReasonCode>,
+) -> Result<(), ReasonCode> {
     let (Some(users), Some(name)) = (&settings.users, &connect.username) else {
         // Without a user file a name says nothing; with one, no name is nobody.
         return if settings.allow_anonymous { Ok(()) } else { Err(ReasonCode::NOT_AUTHORIZED) };
@@ -22,6 +28,8 @@ pub(crate) async fn check(shared: &SharedBroker, settings: &Settings, connect: &
     let (users, name) = (users.clone(), name.to_string());
     let password = connect.password.clone().unwrap_or_default();
     let Ok(_permit) = shared.password_checks.acquire().await else { return Err(ReasonCode::SERVER_UNAVAILABLE) };
+    // Others from there may have failed while this one waited for its turn.
+    may_try()?;
     match tokio::task::spawn_blocking(move || users.verify(&name, &password)).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),

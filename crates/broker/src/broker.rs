@@ -5,11 +5,11 @@ use crate::client;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
 use crate::error::Error;
+use crate::expiry::wall_ms;
 use crate::inbox::LocalSink;
 use crate::listener::Listener;
 use crate::local::Local;
 use crate::persisted::Persisted;
-use crate::recording::wall_ms;
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
 use crate::stats::Stats;
@@ -70,7 +70,7 @@ impl Broker {
         for listener in listeners {
             tasks.spawn_local(self.clone().serve(listener, stop.clone()));
         }
-        let disk = tokio::task::spawn_local(self.clone().watch_disk());
+        let disk = tokio::task::spawn_local(self.clone().tend_disk());
         tokio::select! {
             () = self.tend(&stop) => {}
             error = self.shared.disk_failed() => {
@@ -107,7 +107,7 @@ impl Broker {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&shared, ended),
-                accepted = listener.socket.accept() => match accepted {
+                accepted = listener.accept() => match accepted {
                     Ok((socket, peer)) => {
                         shared.state.borrow_mut().stats.sockets += 1;
                         let room = shared.settings().limits.connections.saturating_add(WAITING_SOCKETS);
@@ -158,12 +158,14 @@ impl Broker {
         }
     }
 
-    /// Tells everybody who waits for the disk how far it is.
-    async fn watch_disk(self) {
+    /// Hands over what is to be written down, and tells everybody who waits for the disk how far it is.
+    async fn tend_disk(self) {
         let Some(news) = &*self.news else { return };
         loop {
-            news.notified().await;
-            self.shared.on_durable();
+            tokio::select! {
+                () = news.notified() => self.shared.on_durable(),
+                () = self.shared.unwritten.notified() => self.shared.state.borrow_mut().write_down(),
+            }
         }
     }
 
@@ -195,6 +197,10 @@ impl Broker {
         let mut state = self.shared.state.borrow_mut();
         let old = std::mem::replace(&mut state.settings, Rc::new(settings));
         let new = state.settings.clone();
+        self.shared.frames_max.set(new.limits.frames_max());
+        if new.server_reference.is_some() {
+            state.throw_out_all(ReasonCode::USE_ANOTHER_SERVER, Leaving::Lost, Instant::now(), |_, _| true);
+        }
         state.throw_out_all(ReasonCode::NOT_AUTHORIZED, Leaving::Lost, Instant::now(), |session, _| {
             match (&session.username, &old.users, &new.users) {
                 (Some(name), Some(before), Some(after)) => !before.agree_on(after, name),

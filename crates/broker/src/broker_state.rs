@@ -3,6 +3,7 @@
 //! What happens to it is told by the packet: `connect.rs`, `subscribe.rs`, `publish.rs`, `refuse.rs`, `disconnect.rs`, and
 //! `publish_sys.rs` for what the broker says of itself.
 
+use crate::addresses::Addresses;
 use crate::connection::Connection;
 use crate::gateway_kept::GatewayKept;
 use crate::groups::Groups;
@@ -11,7 +12,7 @@ use crate::queue::QueueTotal;
 use crate::retained::RetainedMessages;
 use crate::session::{SessionKey, Sessions};
 use crate::settings::Settings;
-use crate::stats::Stats;
+use crate::stats::{KeptStats, Stats};
 use crate::subscriptions::Subscriptions;
 use crate::sys::Sys;
 use ahash::{AHashMap, AHashSet};
@@ -22,7 +23,7 @@ use std::time::Instant;
 use tidegate_message::ByteString;
 use tidegate_mqtt::{AckToken, ServerLimits};
 use tidegate_pacing::LogLimit;
-use tidegate_persistence::{NewCopy, Origin, Store};
+use tidegate_persistence::{DiskStatus, NewCopy, Origin, Store};
 
 /// Everything the broker knows. Sessions, subscriptions, messages: nothing here waits or does I/O.
 pub(crate) struct BrokerState {
@@ -41,6 +42,8 @@ pub(crate) struct BrokerState {
     /// How many sessions have one.
     pub(crate) connections: usize,
     pub(crate) stats: Stats,
+    /// Where clients come from.
+    pub(crate) addresses: Addresses,
     /// Shared with the tasks of clients.
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) sys: Sys,
@@ -87,6 +90,7 @@ impl BrokerState {
             queued: QueueTotal::default(),
             connections: 0,
             stats: Stats::default(),
+            addresses: Addresses::default(),
             traffic: Rc::default(),
             sys: Sys::new(now),
             store: None,
@@ -103,7 +107,18 @@ impl BrokerState {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let kept = self.store.as_ref().map(|store| {
+            let ((log_bytes, live_bytes), disk) = (store.bytes(), store.stats());
+            let status = match store.status() {
+                DiskStatus::Good => 0,
+                DiskStatus::Full => 1,
+                DiskStatus::Failed(_) => 2,
+            };
+            let (messages, written_bytes, syncs) = (store.messages() as u64, disk.written_bytes, disk.syncs);
+            KeptStats { log_bytes, live_bytes, messages, written_bytes, syncs, status }
+        });
         Stats {
+            kept,
             connections: self.connections,
             sessions: self.sessions.len(),
             retained: self.retained.len(),

@@ -1,27 +1,28 @@
 //! From an accepted socket to a client with a session, within one deadline; then its turns, then goodbye.
 
+mod arrival;
 mod end;
+mod pace;
 mod turns;
 
 use crate::authenticate;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
-use crate::listener::Scheme;
+use crate::listener::{Peer, Scheme};
 use crate::session::SessionKey;
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
+use arrival::Arrival;
 use end::End;
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_message::ByteString;
 use tidegate_message::text::Escaped;
 use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode, ServerSession};
-use tidegate_transport::{AcceptWebSocket, Origins, PeerNames, Stream};
+use tidegate_transport::{AcceptWebSocket, Origins, PeerNames, Socket, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use turns::Client;
 
@@ -31,14 +32,19 @@ const GOODBYE: Duration = Duration::from_secs(1);
 /// One connection from beginning to end.
 pub(crate) async fn serve(
     shared: Rc<SharedBroker>,
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    peer: Peer,
     scheme: Scheme,
     listener: u64,
     stop: CancellationToken,
 ) {
     let deadline = tokio::time::Instant::now() + shared.settings().connect_timeout;
     let settings = shared.settings();
+    let (socket, arrival) = match arrival::arrive(&shared, socket, peer, &settings, deadline).await {
+        Ok(arrived) => arrived,
+        Err(end) => return report(&shared, peer, &Who::default(), &end),
+    };
+    let peer = arrival.peer;
     // What only the beginning and the end need is boxed here and below: a client that has nothing to say holds its task.
     let accepting = Box::pin(tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)));
     let accepted = tokio::select! {
@@ -50,10 +56,11 @@ pub(crate) async fn serve(
     let result = match accepted {
         // The common case without a branch per call.
         Ok(Ok((Stream::Tcp(stream), _))) => {
-            mqtt(&shared, stream, None, Door { listener, peer, deadline, who: &who }, &stop).await
+            mqtt(&shared, stream, None, Door { listener, scheme, arrival: &arrival, deadline, who: &who }, &stop).await
         }
         Ok(Ok((stream, names))) => {
-            Box::pin(mqtt(&shared, stream, names, Door { listener, peer, deadline, who: &who }, &stop)).await
+            let door = Door { listener, scheme, arrival: &arrival, deadline, who: &who };
+            Box::pin(mqtt(&shared, stream, names, door, &stop)).await
         }
         Ok(Err(error)) => Err(handshake_failed(error)),
         Err(_) => Err(End::TooLate),
@@ -76,19 +83,22 @@ fn handshake_failed(error: io::Error) -> End {
 struct Who {
     client_id: Option<ByteString>,
     username: Option<ByteString>,
+    /// How often somebody failed to log in from there, if this client did.
+    failed_logins: Option<u32>,
 }
 
 /// Where a client came in.
 #[derive(Clone, Copy)]
 struct Door<'a> {
     listener: u64,
-    peer: SocketAddr,
+    scheme: Scheme,
+    arrival: &'a Arrival,
     deadline: tokio::time::Instant,
     who: &'a RefCell<Who>,
 }
 
 /// Does the handshakes below MQTT.
-async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::Result<(Stream, Option<PeerNames>)> {
+async fn accept(socket: Socket, scheme: Scheme, settings: &Settings) -> io::Result<(Stream, Option<PeerNames>)> {
     let tls = match scheme.is_tls() {
         true => Some(settings.tls.as_ref().ok_or_else(|| io::Error::other("TLS: there is no certificate"))?),
         false => None,
@@ -98,8 +108,10 @@ async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::R
         true => {
             let origins = match settings.allow_anonymous {
                 false => Origins::All,
-                true if socket.local_addr()?.ip().is_loopback() => Origins::Loopback,
-                true => Origins::SameHost,
+                true => match &socket {
+                    Socket::Tcp(socket) if socket.local_addr()?.ip().is_loopback() => Origins::Loopback,
+                    _ => Origins::SameHost,
+                },
             };
             Some(AcceptWebSocket { max_packet_size: settings.max_packet_size, origins })
         }
@@ -108,7 +120,7 @@ async fn accept(socket: TcpStream, scheme: Scheme, settings: &Settings) -> io::R
 }
 
 /// Says in the log how a connection ended, if it ended badly; floods are cut short.
-fn report(shared: &SharedBroker, peer: SocketAddr, who: &Who, end: &End) {
+fn report(shared: &SharedBroker, peer: Peer, who: &Who, end: &End) {
     let level_warn = matches!(end, End::Protocol(_) | End::Refused(_) | End::Handshake(_) | End::OtherProtocol(_));
     let mut state = shared.state.borrow_mut();
     match end {
@@ -119,11 +131,11 @@ fn report(shared: &SharedBroker, peer: SocketAddr, who: &Who, end: &End) {
     let broker = state.settings.name.clone();
     drop(state);
     let told = |text: &Option<ByteString>| text.as_ref().map(|text| tracing::field::display(Escaped(text).to_string()));
-    let (client, user) = (told(&who.client_id), told(&who.username));
+    let (client, user, failed_logins) = (told(&who.client_id), told(&who.username), who.failed_logins);
     if !level_warn {
         tracing::debug!(%broker, %peer, client, user, reason = %end, "connection closed");
     } else if let Some(held_back) = shared.log_limit.borrow_mut().allow(Instant::now()) {
-        tracing::warn!(%broker, %peer, client, user, reason = %end, held_back, "connection closed");
+        tracing::warn!(%broker, %peer, client, user, failed_logins, reason = %end, held_back, "connection closed");
     }
 }
 
@@ -136,9 +148,10 @@ async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
     stop: &CancellationToken,
 ) -> Result<(), End> {
     let limits = shared.state.borrow().server_limits();
-    let connection = Rc::new(Connection::new(ServerSession::new(limits, Instant::now()), door.listener, door.peer));
+    let session = ServerSession::new(limits, Instant::now());
+    let connection = Rc::new(Connection::new(session, door.listener, door.arrival.peer, door.scheme));
     let mut client = Client::new(shared.clone(), connection.clone(), stream);
-    let greeting = Box::pin(tokio::time::timeout_at(door.deadline, hello(shared, &mut client, names, door.who)));
+    let greeting = Box::pin(tokio::time::timeout_at(door.deadline, hello(shared, &mut client, names, door)));
     let hello = tokio::select! {
         hello = greeting => hello.unwrap_or(Err(End::TooLate)),
         () = stop.cancelled() => Err(End::ToldToGo),
@@ -189,7 +202,7 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Rc<SharedBroker>,
     client: &mut Client<S>,
     names: Option<PeerNames>,
-    who: &RefCell<Who>,
+    Door { arrival, who, .. }: Door<'_>,
 ) -> Result<SessionKey, End> {
     let mut connect = wait_for_connect(client).await.map_err(|end| match (end, end::recognised(client.first())) {
         (End::Protocol(_), Some(what)) => End::OtherProtocol(what),
@@ -198,13 +211,26 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     *who.borrow_mut() = Who {
         client_id: Some(ByteString::from(&*connect.client_id)),
         username: connect.username.as_deref().map(ByteString::from),
+        failed_logins: None,
     };
+    let refused = |client: &Client<S>, reason| {
+        client.connection.session.borrow_mut().refuse(reason);
+        Err(End::Refused(reason))
+    };
+    if let Some(elsewhere) = &shared.settings().server_reference {
+        let reason = ReasonCode::USE_ANOTHER_SERVER;
+        client.connection.session.borrow_mut().refuse_for(reason, elsewhere);
+        return Err(End::Refused(reason));
+    }
+    if let Err(reason) = arrival.may_log_in() {
+        return refused(client, reason);
+    }
     let version = connect.version;
     let client_id = connect.client_id.clone();
     let checked = loop {
         let settings = shared.settings();
         let checked = match authenticate::by_certificate(&settings, names.as_ref()) {
-            Ok(None) => authenticate::check(shared, &settings, &connect).await,
+            Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in()).await,
             Ok(Some(name)) => {
                 who.borrow_mut().username = Some(name.clone());
                 connect.username = Some(name);
@@ -217,6 +243,10 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
             break checked;
         }
     };
+    if checked == Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD) {
+        let count = arrival.failed_to_log_in().await;
+        who.borrow_mut().failed_logins = Some(count);
+    }
     let admitted =
         checked.and_then(|()| shared.state.borrow_mut().open_session(connect, &client.connection, Instant::now()));
     // A will may have been published, a deadline have moved.
@@ -227,10 +257,7 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
             tracing::debug!(client = %client_id.escape_debug(), %version, "client connected");
             Ok(key)
         }
-        Err(reason) => {
-            client.connection.session.borrow_mut().refuse(reason);
-            Err(End::Refused(reason))
-        }
+        Err(reason) => refused(client, reason),
     }
 }
 

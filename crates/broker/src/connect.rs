@@ -6,16 +6,19 @@ use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
 use crate::in_flight::InFlight;
+use crate::listener::Peer;
 use crate::refusal;
 use crate::session::{Session, SessionKey, Takeovers};
 use crate::settled::Settled;
 use ahash::RandomState;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::text::Escaped;
 use tidegate_message::{ByteString, Message};
 use tidegate_mqtt::{Accept, Connect, ReasonCode, Version};
+
+/// The longest CONNACK that lets somebody in, but for the client identifier that it may say.
+const CONNACK_BYTES_MAX: usize = 32;
 
 impl BrokerState {
     /// Gives the client its session and writes CONNACK.
@@ -37,11 +40,17 @@ impl BrokerState {
         if let Some(will) = &connect.will {
             self.check_will(&connect, &client_id, &will.message, now)?;
         }
-        let recorded = self.recorded();
-        let (slot, takeovers) = self.find_session(&client_id, &connect, connection.peer, now)?;
-        if self.connections >= self.settings.limits.connections {
+        if !connection.session.borrow().fits(CONNACK_BYTES_MAX + client_id.len()) {
+            return Err(ReasonCode::PACKET_TOO_LARGE);
+        }
+        // Asked before anything becomes of its session: who is turned away finds it as it was.
+        let known = self.sessions.of_client(&client_id).and_then(|slot| self.sessions.get(slot));
+        let leaves = known.is_some_and(|session| session.connection.is_some());
+        if self.connections - usize::from(leaves) >= self.settings.limits.connections {
             return Err(ReasonCode::SERVER_BUSY);
         }
+        let recorded = self.recorded();
+        let (slot, takeovers) = self.find_session(&client_id, &connect, connection.peer, now)?;
         let expiry_s = connect.session_expiry_s.min(self.settings.session_expiry_max_s);
         let key = match slot.and_then(|slot| self.sessions.key(slot)) {
             Some(key) => key,
@@ -133,7 +142,7 @@ impl BrokerState {
         &mut self,
         client_id: &ByteString,
         connect: &Connect,
-        peer: SocketAddr,
+        peer: Peer,
         now: Instant,
     ) -> Result<(Option<u32>, Takeovers), ReasonCode> {
         let none = || (None, Takeovers::default());
@@ -184,7 +193,7 @@ impl BrokerState {
 
 /// A client came while another with its id was connected. Once is a client that lost its connection; again and again it is two
 /// that throw each other out.
-fn say_takeover(broker: &str, client_id: &str, (before, now): (SocketAddr, SocketAddr), times: u32) {
+fn say_takeover(broker: &str, client_id: &str, (before, now): (Peer, Peer), times: u32) {
     let client = Escaped(client_id);
     if times == 1 {
         tracing::info!(broker, %client, %before, %now, "another connection takes a client's session over");

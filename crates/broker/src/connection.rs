@@ -1,11 +1,12 @@
 //! A connection, as its task and the broker share it.
 
+use crate::expiry::wall_ms;
+use crate::listener::{Peer, Scheme};
 use crate::settled::Settled;
 use crate::wake::Wake;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use tidegate_mqtt::{ServerSession, Version};
 
 /// A connection, as its task and the broker share it.
@@ -24,7 +25,11 @@ pub(crate) struct Connection {
     /// Which call of `serve` this connection came from.
     pub(crate) listener: u64,
     /// Where its client is.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
+    /// What it speaks below MQTT.
+    pub(crate) scheme: Scheme,
+    /// Since when it stands, in milliseconds since the epoch.
+    pub(crate) since_ms: u64,
     /// How many bytes have been written to the socket.
     written: Cell<u64>,
     /// What waits: from this byte on nothing is written before so much is settled. Both rise.
@@ -32,7 +37,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(session: ServerSession, listener: u64, peer: SocketAddr) -> Self {
+    pub(crate) fn new(session: ServerSession, listener: u64, peer: Peer, scheme: Scheme) -> Self {
         Self {
             session: RefCell::new(session),
             wake: Wake::default(),
@@ -43,6 +48,8 @@ impl Connection {
             has_backlog: Cell::new(false),
             listener,
             peer,
+            scheme,
+            since_ms: wall_ms(),
             written: Cell::new(0),
             holds: RefCell::default(),
         }
@@ -111,7 +118,8 @@ mod tests {
     #[test]
     fn what_waits_for_the_disk_holds_what_is_behind_it() {
         let limits = ServerLimits { receive_maximum: 1, max_packet_size: 100, topic_alias_max: 0 };
-        let connection = Connection::new(ServerSession::new(limits, Instant::now()), 0, ([127, 0, 0, 1], 1).into());
+        let session = ServerSession::new(limits, Instant::now());
+        let connection = Connection::new(session, 0, Peer::Unix, Scheme::Unix);
         let upto = |sequence| Settled { sequence, promise: 0 };
         assert_eq!(connection.may_write(upto(0)), usize::MAX);
         assert!(connection.hold(10, upto(5)));

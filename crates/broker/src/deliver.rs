@@ -47,13 +47,15 @@ impl BrokerState {
     /// Sends a message to one client now, or files it for later.
     pub(crate) fn deliver(&mut self, slot: u32, parcel: &mut Parcel<'_>, how: How<'_>) {
         let How { qos, retain, meant } = how;
-        let Some(session) = self.sessions.get(slot) else { return };
+        let Some(session) = self.sessions.get_mut(slot) else { return };
         if !session.may(Action::Receive, &parcel.message.topic) {
             self.stats.dropped.not_permitted += 1;
+            session.counts.dropped += 1;
             return;
         }
         if session.connection.is_none() && qos == QoS::AtMostOnce {
             self.stats.dropped.offline += 1;
+            session.counts.dropped += 1;
             return;
         }
         let kept = session.kept().filter(|_| qos != QoS::AtMostOnce && self.store.is_some());
@@ -83,8 +85,12 @@ impl BrokerState {
                 Ok(_) => {
                     stats.sent += 1;
                     stats.payload_sent += length;
+                    session.counts.sent += 1;
                 }
-                Err(_) => stats.dropped.too_large += 1,
+                Err(_) => {
+                    stats.dropped.too_large += 1;
+                    session.counts.dropped += 1;
+                }
             }
             connection.wake.wake();
             published.is_err()
@@ -101,6 +107,7 @@ impl BrokerState {
             let is_filed = session.queue.push(queued, &settings.limits, total);
             if !is_filed {
                 stats.dropped.queue_full += 1;
+                session.counts.dropped += 1;
             } else if let Some(connection) = &session.connection {
                 connection.has_backlog.set(true);
             }
@@ -127,6 +134,7 @@ impl BrokerState {
             if !may || !set_remaining(&mut next.message, next.expires, now) {
                 let dropped = &mut stats.dropped;
                 *(if may { &mut dropped.expired } else { &mut dropped.not_permitted }) += 1;
+                session.counts.dropped += 1;
                 if let Some((id, store)) = kept {
                     store.done(id);
                 }
@@ -139,6 +147,7 @@ impl BrokerState {
             match (send(&connection, &mut session.in_flight, next.message, &next.subscription_ids, on_its_way), kept) {
                 (Ok(sent), kept) => {
                     stats.sent += 1;
+                    session.counts.sent += 1;
                     stats.payload_sent += length;
                     let Some((id, store)) = kept else { continue };
                     store.sent(id, sent.serial);
@@ -148,6 +157,7 @@ impl BrokerState {
                     }
                 }
                 (Err(error), kept) => {
+                    session.counts.dropped += 1;
                     match error {
                         PublishError::TooLarge { .. } => stats.dropped.too_large += 1,
                         // Never: there was room.

@@ -4,8 +4,8 @@ use crate::access::Action;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::expiry::in_seconds;
+use crate::expiry::wall_ms;
 use crate::publisher::Publisher;
-use crate::recording::wall_ms;
 use crate::refusal::{self, Refusal};
 use crate::session::{Session, SessionKey};
 use std::rc::Rc;
@@ -161,7 +161,12 @@ impl BrokerState {
     pub(crate) fn throw_out(&mut self, slot: u32, reason: ReasonCode, leaving: Leaving, now: Instant) {
         let Some(key) = self.sessions.key(slot) else { return };
         let Some(connection) = self.sessions.get(slot).and_then(|session| session.connection.clone()) else { return };
-        connection.session.borrow_mut().disconnect(reason);
+        match &self.settings.server_reference {
+            Some(elsewhere) if reason == ReasonCode::USE_ANOTHER_SERVER => {
+                connection.session.borrow_mut().disconnect_for(reason, elsewhere);
+            }
+            _ => connection.session.borrow_mut().disconnect(reason),
+        }
         self.leave(key, &connection, leaving, now);
     }
 

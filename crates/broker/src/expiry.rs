@@ -1,7 +1,12 @@
 //! When something ends: sessions, wills, and messages that are worth nothing any more (MQTT 5.0 section 3.3.2.3.3).
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tidegate_message::Message;
+
+/// Milliseconds since the epoch.
+pub(crate) fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
 
 /// A time from now; `None` for never.
 pub(crate) fn in_seconds(now: Instant, seconds: u32) -> Option<Instant> {

@@ -28,11 +28,13 @@
 
 mod access;
 mod acl_file;
+mod addresses;
 mod authenticate;
 mod authorize;
 mod broker;
 mod broker_state;
 mod client;
+mod clients;
 mod connect;
 mod connection;
 mod deliver;
@@ -73,15 +75,17 @@ mod wake;
 
 pub use access::{Access, AccessRule, Action, Permits, Whom};
 pub use acl_file::{AclLineError, parse as parse_acl_file};
+pub use addresses::FailedLogins;
 pub use broker::Broker;
+pub use clients::{Client, ClientConnection, ClientDetails, ClientSubscription, ClientsWanted};
 pub use error::Error;
 pub use inbox::{LocalAck, LocalReceived, LocalRelease, LocalSink};
-pub use listener::{Listener, Scheme, bind};
+pub use listener::{Listener, Scheme, bind, bind_unix};
 pub use local::Local;
 pub use persisted::Persisted;
 pub use refusal::{Part, Refusal, check_from_client, check_from_local};
 pub use settings::{IdentityFrom, Limits, Settings};
-pub use stats::{Dropped, Stats};
+pub use stats::{Dropped, KeptStats, Stats};
 pub use tidegate_persistence::{DiskError, Origin};
 pub use tidegate_transport::{ListenTls, ListenTlsFiles, OwnCertificate, TlsError};
 pub use users::{UserLineError, UserProblem, Users, user_line};

@@ -1,5 +1,7 @@
 //! The in-process client: the gateway itself, without a socket.
 
+use crate::addresses::FailedLogins;
+use crate::clients::{Client, ClientDetails, ClientsWanted};
 use crate::inbox::{Inbox, LocalAck, LocalReceived, LocalRelease, LocalSink};
 use crate::log_limit::PublisherLogLimit;
 use crate::publisher::{Publisher, RetainedBy};
@@ -200,6 +202,29 @@ impl Local {
     /// Waits until [`durable`](Self::durable) has moved since this was called.
     pub async fn durable_moved(&self) {
         self.shared.durable_moved.notified().await;
+    }
+
+    /// The broker's clients that are wanted, by their identifiers, and how many there are of them.
+    pub fn clients(&self, wanted: &ClientsWanted) -> (Vec<Client>, usize) {
+        self.shared.state.borrow().clients(wanted)
+    }
+
+    /// One of them; `None`: nobody knows it.
+    pub fn client(&self, client_id: &str) -> Option<ClientDetails> {
+        self.shared.state.borrow().client(client_id)
+    }
+
+    /// Ends a client's connection; its will is published. `forget`: ends its session, too, with all that waits for it. Returns whether
+    /// there was anything to end; `None`: nobody knows the client.
+    pub fn disconnect(&self, client_id: &str, forget: bool) -> Option<bool> {
+        let ended = self.shared.state.borrow_mut().disconnect(client_id, forget, Instant::now());
+        self.shared.tend.notify_one();
+        ended
+    }
+
+    /// Addresses from which somebody failed to log in of late, the most first.
+    pub fn failed_logins(&self) -> Vec<FailedLogins> {
+        self.shared.state.borrow().addresses.failures(Instant::now())
     }
 
     /// Counters and gauges of the broker.

@@ -39,6 +39,9 @@ impl BrokerState {
         self.stats.received += 1;
         self.stats.payload_received += got.message.payload.len() as u64;
         let Received { message, ack, dup, .. } = got;
+        if let Some(session) = self.sessions.find_mut(key) {
+            session.counts.received += 1;
+        }
         if let Some(token) = ack.filter(|token| token.exactly_once() && !dup) {
             // Another message: if its id was that of one before, that was never released.
             self.on_released(key, &[token.packet_id()]);

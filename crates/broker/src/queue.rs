@@ -42,6 +42,16 @@ impl Queue {
         self.entries.is_empty()
     }
 
+    /// Messages in it.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they weigh, without what is counted where it is retained.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(crate) fn front(&self) -> Option<&Queued> {
         self.entries.front()
     }

@@ -6,21 +6,17 @@
 
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
+use crate::expiry::wall_ms;
 use crate::inbox::{LocalAck, LocalRelease};
 use crate::parcel::{How, Parcel};
 use crate::publisher::{Publisher, RetainedBy};
 use crate::session::{Session, SessionKey};
 use crate::settled::Settled;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 use tidegate_message::ByteString;
 use tidegate_mqtt::AckToken;
 use tidegate_persistence::{self as persistence, CopyId, Draft, Handover, Head, NewCopy, Origin, Snapshot, Taken};
-
-/// Milliseconds since the epoch.
-pub(crate) fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// An instant in milliseconds since the epoch.
 fn wall_of(at: Instant, now: Instant) -> u64 {

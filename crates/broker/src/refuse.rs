@@ -32,11 +32,31 @@ impl BrokerState {
         self.name_refused(Publisher::Session(key.slot), skipped.topic.as_deref().unwrap_or_default(), &reason, now);
     }
 
+    /// Counts that a client is held up, and names it in the log.
+    pub(crate) fn on_held_up(&mut self, key: SessionKey, now: Instant) {
+        self.stats.held_up += 1;
+        let Self { sessions, settings, refusals_log, .. } = self;
+        let Some(session) = sessions.find_mut(key) else { return };
+        session.counts.held_up += 1;
+        if session.named.allow(refusals_log, now).is_some() {
+            tracing::warn!(
+                broker = %settings.name,
+                client = %Escaped(&session.client_id),
+                times = session.counts.held_up,
+                "a client publishes faster than it may, and is read from more slowly; `message_rate` and `byte_rate` of the \
+                 broker's `limits` say how fast"
+            );
+        }
+    }
+
     fn name_refused(&mut self, publisher: Publisher, topic: &str, reason: &dyn fmt::Display, now: Instant) {
         let Self { sessions, locals, settings, refusals_log, .. } = self;
         let (client, named) = match publisher {
             Publisher::Session(slot) => match sessions.get_mut(slot) {
-                Some(session) => (&*session.client_id, &mut session.named),
+                Some(session) => {
+                    session.counts.refused += 1;
+                    (&*session.client_id, &mut session.named)
+                }
                 None => return,
             },
             Publisher::Local(local) => match locals.get_mut(local as usize) {

@@ -99,6 +99,18 @@ pub(crate) struct Session {
     pub(crate) takeovers: Takeovers,
     /// Of its messages that were refused.
     pub(crate) named: PublisherLogLimit,
+    pub(crate) counts: Counts,
+}
+
+/// What a session's client has published and was sent, since the session was made or the process began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) refused: u64,
+    pub(crate) sent: u64,
+    pub(crate) dropped: u64,
+    /// How often it was held up for publishing too fast.
+    pub(crate) held_up: u64,
 }
 
 impl Session {
@@ -127,6 +139,7 @@ impl Session {
             late_acks: Vec::new(),
             takeovers: Takeovers::default(),
             named: PublisherLogLimit::default(),
+            counts: Counts::default(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use crate::access::Access;
 use crate::users::Users;
+use ipnet::IpNet;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 use tidegate_transport::{ListenTls, PeerNames};
 
@@ -24,6 +26,13 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// How long a socket may take until its CONNECT is answered.
     pub connect_timeout: Duration,
+    /// How long a client that has failed to log in waits to be told so; twice as long each further time from its address,
+    /// up to five seconds.
+    pub failed_login_delay: Duration,
+    /// Proxies: what connects from these addresses begins with who it is, by the PROXY protocol.
+    pub proxies: Vec<IpNet>,
+    /// Another server that clients are to use: those of MQTT 5 are told, and nobody is let in.
+    pub server_reference: Option<String>,
     /// How many unacknowledged messages are taken from a client at a time.
     pub receive_maximum: u16,
     /// The largest packet taken from a client, in bytes.
@@ -54,6 +63,9 @@ impl Default for Settings {
             access: None,
             allow_anonymous: false,
             connect_timeout: Duration::from_secs(10),
+            failed_login_delay: Duration::from_millis(250),
+            proxies: Vec::new(),
+            server_reference: None,
             receive_maximum: 1000,
             max_packet_size: 1024 * 1024,
             topic_alias_max: 64,
@@ -95,6 +107,9 @@ impl IdentityFrom {
     }
 }
 
+/// How often in a second a client is read from that may publish only so many messages in it, at most.
+const TURNS_A_SECOND: u32 = 10;
+
 /// How much a broker keeps; what is beyond is refused or dropped, and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -114,6 +129,26 @@ pub struct Limits {
     pub retained_messages: usize,
     /// What they weigh, in bytes.
     pub retained_bytes: usize,
+    /// Messages that one client may publish in a second, and as many at once.
+    pub message_rate: Option<NonZeroU32>,
+    /// Bytes that one client may publish in a second.
+    pub byte_rate: Option<NonZeroU64>,
+    /// Connections from one address, or one IPv6 network of 64 bits, at a time.
+    pub connections_per_address: Option<NonZeroU32>,
+    /// And new ones in a second, and as many at once.
+    pub connect_rate: Option<NonZeroU32>,
+}
+
+impl Limits {
+    /// How many packets are taken from a client at a time: of one that may publish so many messages a second, a part of that.
+    pub(crate) fn frames_max(&self) -> usize {
+        self.message_rate.map_or(usize::MAX, |rate| (rate.get() / TURNS_A_SECOND).max(1) as usize)
+    }
+
+    /// Whether clients may publish only so fast.
+    pub(crate) const fn are_rates(&self) -> bool {
+        self.message_rate.is_some() || self.byte_rate.is_some()
+    }
 }
 
 impl Default for Limits {
@@ -127,6 +162,10 @@ impl Default for Limits {
             queue_bytes_total: 64 * 1024 * 1024,
             retained_messages: 100_000,
             retained_bytes: 64 * 1024 * 1024,
+            message_rate: None,
+            byte_rate: None,
+            connections_per_address: None,
+            connect_rate: None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct SharedBroker {
     /// What one read held, one at a time.
     pub(crate) batch: RefCell<Batch>,
     pub(crate) paused: Cell<bool>,
+    /// How many packets are taken from a client at a time.
+    pub(crate) frames_max: Cell<usize>,
     /// Counts the gateway's pauses.
     pub(crate) pauses: Cell<u64>,
     pub(crate) password_checks: Semaphore,
@@ -39,6 +41,8 @@ pub(crate) struct SharedBroker {
     pub(crate) settled: Cell<Settled>,
     /// It has moved.
     pub(crate) durable_moved: Notify,
+    /// Something was recorded that is to be written down.
+    pub(crate) unwritten: Notify,
     /// The last promise that the gateway has kept.
     pub(crate) confirmed: Cell<u64>,
     /// How the disk was doing when it was asked last.
@@ -47,8 +51,10 @@ pub(crate) struct SharedBroker {
 
 impl SharedBroker {
     pub(crate) fn new(settings: Settings) -> Self {
+        let frames_max = Cell::new(settings.limits.frames_max());
         let state = BrokerState::new(settings, Instant::now());
         Self {
+            frames_max,
             traffic: state.traffic.clone(),
             state: RefCell::new(state),
             tend: Notify::new(),
@@ -62,6 +68,7 @@ impl SharedBroker {
             sockets: Cell::new(0),
             settled: Cell::new(Settled::ALL),
             durable_moved: Notify::new(),
+            unwritten: Notify::new(),
             confirmed: Cell::new(0),
             disk: RefCell::default(),
         }
@@ -162,10 +169,13 @@ impl SharedBroker {
         }
     }
 
-    /// Writes down what was recorded, and hands every in-process client what is in its inbox.
+    /// Has written down what was recorded, and hands every in-process client what is in its inbox.
     pub(crate) fn settle(&self) {
         self.tell_releases();
-        self.state.borrow_mut().write_down();
+        if self.state.borrow().store.as_ref().is_some_and(|store| store.has_unwritten()) {
+            // Behind all clients that have their turn now: what they bring is one batch of the disk's.
+            self.unwritten.notify_one();
+        }
         let count = self.state.borrow().locals.len();
         for local in 0..count {
             let (sink, mut inbox) = {

@@ -1,8 +1,27 @@
 //! What is counted.
 
+/// What of a broker outlives the process: how much it is on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeptStats {
+    /// How long the log is, in bytes.
+    pub log_bytes: u64,
+    /// How much of it counts.
+    pub live_bytes: u64,
+    /// Messages in it.
+    pub messages: u64,
+    /// Bytes written since the start.
+    pub written_bytes: u64,
+    /// How often it was made durable.
+    pub syncs: u64,
+    /// How the disk is doing: 0 good, 1 full, 2 failed.
+    pub status: u8,
+}
+
 /// Counters since the broker was made, and gauges of now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// What is on disk; `None`: nothing outlives the process.
+    pub kept: Option<KeptStats>,
     /// Clients connected now.
     pub connections: usize,
     /// Sessions now, connected or not.
@@ -37,6 +56,10 @@ pub struct Stats {
     pub payload_sent: u64,
     /// Clients turned away.
     pub refused: u64,
+    /// Of these, those whose user name or password was wrong.
+    pub failed_logins: u64,
+    /// How often a client was held up for publishing faster than it may.
+    pub held_up: u64,
     /// Connections closed because of bytes that are no MQTT.
     pub protocol_errors: u64,
     /// Messages taken from clients.

@@ -125,7 +125,19 @@ pub(crate) const REPLICAS: Number = number(1, 1, 5);
 // The box's own broker.
 pub(crate) const CONNECTIONS: Number = number(1024, 1, 1_000_000);
 pub(crate) const SESSION_QUEUE: Number = number(10_000, 1, 1_000_000);
+pub(crate) const SESSION_QUEUE_SIZE: Number = number(8 * MIB, 64 * KIB, 64 * GIB);
+pub(crate) const QUEUES_SIZE: Number = number(64 * MIB, MIB, 1024 * GIB);
+pub(crate) const SESSION_SUBSCRIPTIONS: Number = number(1024, 1, 1_000_000);
 pub(crate) const RETAINED: Number = number(100_000, 0, 10_000_000);
+pub(crate) const RETAINED_SIZE: Number = number(64 * MIB, 0, 1024 * GIB);
+/// The default is never used: without the key there is no limit.
+pub(crate) const RATE: Number = number(1, 1, 1_000_000);
+/// As above.
+pub(crate) const BYTE_RATE: Number = number(MIB, KIB, 64 * GIB);
+/// As above.
+pub(crate) const KEEP_ALIVE_MAX: Period = Period { zero: false, ..seconds(60, 65_535) };
+/// The longest text that clients are told of another server, in bytes.
+pub(crate) const SERVER_REFERENCE_BYTES: usize = 1024;
 pub(crate) const CLIENT_RECEIVE_MAXIMUM: Number = number(1000, 1, 65_535);
 
 // Spools. Without a key there is no bound, so all defaults but the first are never used.
@@ -189,8 +201,17 @@ impl Default for EmbeddedLimits {
             max_packet_size: PACKET_SIZE.default as u32,
             max_connections: CONNECTIONS.default as u32,
             session_expiry_max: SESSION_EXPIRY.default,
+            keep_alive_max: None,
+            session_subscriptions_max: SESSION_SUBSCRIPTIONS.default as u32,
             session_queue_max: SESSION_QUEUE.default as u32,
+            session_queue_size: SESSION_QUEUE_SIZE.default,
+            queues_size: QUEUES_SIZE.default,
             retained_max: RETAINED.default as u32,
+            retained_size: RETAINED_SIZE.default,
+            message_rate: None,
+            byte_rate: None,
+            connections_per_address: None,
+            connect_rate: None,
             receive_maximum: CLIENT_RECEIVE_MAXIMUM.default as u16,
         }
     }

@@ -5,6 +5,7 @@
 //! than the gateway, is compared but never told.
 
 mod access;
+mod embedded;
 mod keys;
 mod lay_out;
 mod outline;

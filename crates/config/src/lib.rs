@@ -16,6 +16,7 @@ mod bounds;
 mod diff;
 mod difference;
 mod files;
+mod listening;
 mod merge;
 mod model;
 mod notes;

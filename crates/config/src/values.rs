@@ -1,10 +1,7 @@
 //! Texts with a meaning of their own: names, sizes, urls, addresses.
 
 use crate::bounds;
-use crate::model::AdminAddr;
-use crate::model::{BrokerUrl, CollectorUrl, ListenAddr, ListenScheme, Scheme};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use crate::model::{BrokerUrl, CollectorUrl, Scheme};
 
 /// What is wrong with a text, and what to do.
 pub(crate) type Wrong = (String, String);
@@ -183,7 +180,7 @@ pub(crate) fn collector_url(text: &str) -> Result<CollectorUrl, Wrong> {
     Ok(CollectorUrl { is_tls, host, port, path: path.to_owned() })
 }
 
-fn check_socket_path(path: &str) -> Result<(), Wrong> {
+pub(crate) fn check_socket_path(path: &str) -> Result<(), Wrong> {
     if path.len() <= MAX_SOCKET_PATH_BYTES {
         return Ok(());
     }
@@ -250,45 +247,6 @@ pub(crate) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), Wr
     }
     Ok((host.to_owned(), port.map(read_port).transpose()?))
 }
-/// `127.0.0.1:1883`, `[::1]:1883` or `localhost:1883`.
-fn socket_addr(text: &str) -> Option<SocketAddr> {
-    match text.strip_prefix("localhost:") {
-        Some(port) => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
-        None => text.parse().ok(),
-    }
-}
-
-/// Where the box's own broker listens.
-pub(crate) fn listen_addr(text: &str) -> Result<ListenAddr, Wrong> {
-    let example = "write it as \"mqtt://127.0.0.1:1883\" or \"ws://127.0.0.1:9001\"";
-    let (scheme, rest) = match text.split_once("://") {
-        Some(("mqtt", rest)) => (ListenScheme::Mqtt, rest),
-        Some(("mqtts", rest)) => (ListenScheme::Mqtts, rest),
-        Some(("ws", rest)) => (ListenScheme::Ws, rest),
-        Some(("wss", rest)) => (ListenScheme::Wss, rest),
-        _ => return Err((format!("{} is not an address to listen on", shown(text)), example.into())),
-    };
-    match socket_addr(rest.strip_suffix('/').unwrap_or(rest)) {
-        Some(addr) => Ok(ListenAddr { scheme, addr }),
-        None => Err((format!("{} has no IP address and port to listen on", shown(text)), example.into())),
-    }
-}
-
-/// Where the admin server listens: an address and port, or `unix:/path`.
-pub(crate) fn admin_addr(text: &str) -> Result<AdminAddr, Wrong> {
-    let example = "write it as \"127.0.0.1:9180\" or \"unix:/run/tidegate/admin.sock\"";
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if path.len() > 1 && path.starts_with('/') && !path.contains('\0') {
-            check_socket_path(path)?;
-            return Ok(AdminAddr::Unix(PathBuf::from(path)));
-        }
-    } else if let Some(addr) = socket_addr(text.strip_prefix("http://").unwrap_or(text)) {
-        return Ok(AdminAddr::Tcp(addr));
-    }
-    Err((format!("{} is not an address to listen on", shown(text)), example.into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,31 +344,6 @@ mod tests {
             "http://a:1/ b",
         ] {
             assert!(read(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn addresses_to_listen_on() {
-        let listen = |text| listen_addr(text).map(|addr| addr.to_string()).ok();
-        assert_eq!(listen("mqtt://127.0.0.1:1883").as_deref(), Some("mqtt://127.0.0.1:1883"));
-        assert_eq!(listen("mqtts://0.0.0.0:8883").as_deref(), Some("mqtts://0.0.0.0:8883"));
-        assert_eq!(listen("wss://[::1]:8884/").as_deref(), Some("wss://[::1]:8884"));
-        assert_eq!(listen("ws://localhost:0").as_deref(), Some("ws://127.0.0.1:0"));
-        assert_eq!(listen("mqtt://[::]:1883").as_deref(), Some("mqtt://[::]:1883"));
-        for bad in ["", "127.0.0.1:1883", "mqtt://home:1883", "mqtt://127.0.0.1", "tls://127.0.0.1:1", "ws://1.2.3.4:x"]
-        {
-            assert_eq!(listen(bad), None, "{bad}");
-        }
-        assert!(matches!(admin_addr("127.0.0.1:9180"), Ok(AdminAddr::Tcp(_))));
-        for (bytes, fits) in [(107, true), (108, false)] {
-            let path = format!("/{}", "x".repeat(bytes - 1));
-            assert_eq!(admin_addr(&format!("unix:{path}")).is_ok(), fits, "{bytes}");
-            assert_eq!(broker_url(&format!("unix://{path}")).is_ok(), fits, "{bytes}");
-        }
-        assert_eq!(admin_addr("unix:/run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
-        assert_eq!(admin_addr("unix:///run/a").ok(), Some(AdminAddr::Unix("/run/a".into())));
-        for bad in ["", "9180", "unix:", "unix:a", "localhost", "host:1"] {
-            assert!(admin_addr(bad).is_err(), "{bad}");
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::{Error, held, listeners, own_access, own_tls};
 use keeps::Keeps;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_broker::{Access, Broker, Limits, ListenTls, Listener, Local, Settings, Users};
@@ -40,7 +39,7 @@ pub(crate) struct Opened {
 }
 
 /// Where a broker listens now.
-pub(crate) type Addresses = Rc<RefCell<Vec<SocketAddr>>>;
+pub(crate) type Addresses = Rc<RefCell<Vec<ListenAddr>>>;
 
 /// What to do about a user file that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,10 +68,10 @@ pub(crate) async fn open(
             Some(config::Broker::Embedded(before)) if is_open(name) => &before.listen[..],
             _ => &[],
         };
-        if let Some(same) = embedded.listen.iter().find(|one| one.addr.port() != 0 && taken.contains(one)) {
+        if let Some(same) = embedded.listen.iter().find(|one| one.is_fixed() && taken.contains(one)) {
             wrong.push(format!(
                 "broker `{name}`: it keeps listening on {}, so its other settings change at the next start only",
-                same.addr
+                same.place()
             ));
             continue;
         }
@@ -130,17 +129,19 @@ async fn open_one(
         }
         Err(wrong) => return Err(Error::Config(vec![format!("broker `{name}`: {}", wrong.words)])),
     };
-    let (mut listeners, mut missing) = (Vec::new(), Vec::new());
+    let (mut listeners, mut addresses, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for listen in &config.listen {
         match bind(listen).await {
             // What is taken is found now, though nobody is let in before there are users.
-            Ok(_) if held.is_some() => missing.push(*listen),
-            Ok(listener) => listeners.push(listener),
-            Err(error) if listeners::may_come(&error) => missing.push(*listen),
+            Ok(_) if held.is_some() => missing.push(listen.clone()),
+            Ok(listener) => {
+                addresses.push(bound(listen, &listener));
+                listeners.push(listener);
+            }
+            Err(error) if listeners::may_come(&error) => missing.push(listen.clone()),
             Err(error) => return Err(listeners::refused(&format!("broker `{name}`"), listen, &error)),
         }
     }
-    let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let addresses = Rc::new(RefCell::new(addresses));
     Ok(Opened {
         name: name.to_owned(),
@@ -153,14 +154,26 @@ async fn open_one(
     })
 }
 
+/// Where it listens, with the port that the system has chosen.
+fn bound(listen: &ListenAddr, listener: &Listener) -> ListenAddr {
+    match (listen, listener.local_addr()) {
+        (ListenAddr::Ip { scheme, .. }, Ok(addr)) => ListenAddr::Ip { scheme: *scheme, addr },
+        _ => listen.clone(),
+    }
+}
+
 async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
-    let scheme = match listen.scheme {
+    let scheme = |scheme| match scheme {
         config::ListenScheme::Mqtt => tidegate_broker::Scheme::Mqtt,
         config::ListenScheme::Mqtts => tidegate_broker::Scheme::Mqtts,
         config::ListenScheme::Ws => tidegate_broker::Scheme::Ws,
         config::ListenScheme::Wss => tidegate_broker::Scheme::Wss,
     };
-    tidegate_broker::bind(listen.addr, scheme).await.map_err(|error| match error {
+    let bound = match listen {
+        ListenAddr::Ip { scheme: spoken, addr } => tidegate_broker::bind(addr, scheme(*spoken)).await,
+        ListenAddr::Unix(path) => tidegate_broker::bind_unix(path),
+    };
+    bound.map_err(|error| match error {
         tidegate_broker::Error::Bind { source, .. } => source,
         other => std::io::Error::other(other),
     })
@@ -187,16 +200,30 @@ pub(crate) fn settings(
         max_packet_size: limits.max_packet_size,
         allow_control_characters,
         session_expiry_max_s: u32::try_from(limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX),
+        keep_alive_max_s: limits.keep_alive_max.map(|max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
+        proxies: config.proxies.clone(),
+        server_reference: config.server_reference.clone(),
         limits: Limits {
             connections: limits.max_connections as usize,
             // Whoever may connect has a session: more clients than sessions would be turned away.
             sessions: SESSIONS_PER_CONNECTION * limits.max_connections as usize,
+            subscriptions: limits.session_subscriptions_max as usize,
             queue_messages: limits.session_queue_max as usize,
+            queue_bytes: bytes(limits.session_queue_size),
+            queue_bytes_total: bytes(limits.queues_size),
             retained_messages: limits.retained_max as usize,
-            ..Limits::default()
+            retained_bytes: bytes(limits.retained_size),
+            message_rate: limits.message_rate,
+            byte_rate: limits.byte_rate,
+            connections_per_address: limits.connections_per_address,
+            connect_rate: limits.connect_rate,
         },
         ..Settings::default()
     }
+}
+
+fn bytes(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// What runs an embedded broker.
@@ -279,7 +306,7 @@ impl Rest {
             let mut still = Vec::new();
             for listen in missing {
                 match bind(&listen).await {
-                    Ok(listener) => self.listen(listener),
+                    Ok(listener) => self.listen(&listen, listener),
                     Err(error) => {
                         words.push(match listeners::may_come(&error) {
                             true => listeners::absent(&listen),
@@ -329,10 +356,10 @@ impl Rest {
         }
     }
 
-    fn listen(&self, listener: Listener) {
-        let Ok(addr) = listener.local_addr() else { return };
-        tracing::info!(name: "listening", broker = self.name, %addr, "listening");
-        self.addresses.borrow_mut().push(addr);
+    fn listen(&self, listen: &ListenAddr, listener: Listener) {
+        let at = bound(listen, &listener);
+        tracing::info!(name: "listening", broker = self.name, addr = at.place(), "listening");
+        self.addresses.borrow_mut().push(at);
         let serving = self.broker.clone().serve(listener, self.stop.clone());
         let name = self.name.clone();
         tokio::task::spawn_local(async move {
@@ -393,6 +420,8 @@ mod tests {
                 lists: Default::default(),
                 limits,
                 persistence: true,
+                proxies: Vec::new(),
+                server_reference: None,
                 spool: Default::default(),
                 status: None,
             };

@@ -77,7 +77,7 @@ pub use files::named_files;
 pub use foretell::{Foretold, Running, examine};
 pub use history::{Applied, AppliedFile, history};
 pub use metrics::metrics;
-pub use operate::States;
+pub use operate::{ClientsFound, NoClients, States};
 pub use own_access::explain_access;
 pub use owned::make_key;
 pub use plugin_check::{check_plugins, compile_plugins};
@@ -95,7 +95,10 @@ pub use snapshot::{
     RouteSnapshot, SetSnapshot, Snapshot, SourceBrokerSnapshot, SourceSnapshot, SubscriptionSnapshot,
 };
 pub use tapping::{Looking, Tapping, Tracing};
-pub use tidegate_broker::{Action as AccessAction, Users, user_line};
+pub use tidegate_broker::{
+    Action as AccessAction, Client, ClientConnection, ClientDetails, ClientSubscription, ClientsWanted, FailedLogins,
+    Users, user_line,
+};
 pub use tidegate_plugin::is_own_key as is_own_state_key;
 pub use tidegate_router::{
     Account, Dropped, Ending, Histogram, Journey, Only, Outcome, PARKED_FOR_TARGET, ReplayError, Said, Sampling, Shown,

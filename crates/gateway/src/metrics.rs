@@ -1,6 +1,7 @@
 //! Every metric there is, with its name and help in one place, in Prometheus' text format.
 
 mod candidates;
+mod own;
 mod samples;
 
 use crate::snapshot::Snapshot;
@@ -60,10 +61,10 @@ macro_rules! per_kind {
 }
 
 fn all() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(candidates::FAMILIES)
+    FAMILIES.iter().chain(own::FAMILIES).chain(candidates::FAMILIES)
 }
 
-/// Every one, but for those of candidates.
+/// Every one, but for those of the own broker and of candidates.
 const FAMILIES: &[Family] = &[
     ("tidegate_route_received_total", "counter", "Messages that entered the route.", per_route!(received)),
     ("tidegate_route_replayed_total", "counter", "Parked messages that entered the route again.", per_route!(replayed)),
@@ -204,24 +205,6 @@ const FAMILIES: &[Family] = &[
             for broker in &s.brokers {
                 for (reason, count) in &broker.skipped {
                     out.add(&[("broker", &broker.name), ("reason", reason)], *count as f64);
-                }
-            }
-        },
-    ),
-    ("tidegate_own_clients", "gauge", "Clients connected to the box's own broker.", |s, out| {
-        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.connections as f64));
-    }),
-    ("tidegate_own_retained", "gauge", "Retained messages at the box's own broker.", |s, out| {
-        s.own().for_each(|(name, stats)| out.add(&[("broker", name)], stats.retained as f64));
-    }),
-    (
-        "tidegate_own_dropped_total",
-        "counter",
-        "Messages that the box's own broker did not deliver to a client, by reason.",
-        |s, out| {
-            for (name, stats) in s.own() {
-                for (reason, count) in stats.dropped.reasons() {
-                    out.add(&[("broker", name), ("reason", reason)], count as f64);
                 }
             }
         },

@@ -1,17 +1,44 @@
 //! What an operator does with a running gateway: looks at what is kept aside and what waits, and has it go on, elsewhere or
 //! nowhere.
 
+use crate::data_path::Kind;
 use crate::running::Gateway;
 use crate::snapshot::LinkSnapshot;
 use crate::waiting::{self, Redirect, RedirectError};
 use std::collections::BTreeMap;
 use std::time::Instant;
+use tidegate_broker::{Client, ClientDetails, ClientsWanted, FailedLogins, Local};
 use tidegate_plugin::is_own_key;
 use tidegate_router::{Dropped, ReplayError};
 use tidegate_spool::Parked;
 
 /// What plugins remember: by plugin, by key.
 pub type States = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+/// Clients of one of the box's own brokers.
+#[derive(Debug, Clone)]
+pub struct ClientsFound {
+    /// By their identifiers, as many as were wanted.
+    pub clients: Vec<Client>,
+    /// How many there are of these.
+    pub count: usize,
+    /// Addresses from which somebody failed to log in of late.
+    pub failed_logins: Vec<FailedLogins>,
+}
+
+/// Why there is no client to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoClients {
+    /// There is no such broker.
+    #[error("there is no such broker")]
+    NoBroker,
+    /// It is none of the box's own: only it knows its clients.
+    #[error("it is none of the box's own brokers: it knows its clients itself")]
+    NotOwn,
+    /// Nobody there knows it.
+    #[error("no client of this identifier is connected, and none has a session")]
+    NoClient,
+}
 
 impl Gateway {
     /// Looks at each message that is kept aside, by its number, in order.
@@ -81,6 +108,49 @@ impl Gateway {
         let path = self.path().borrow();
         let (at, _) = path.router.brokers().find(|(_, it)| !it.is_gone() && &*it.name == name)?;
         Some(path.link_snapshot(at))
+    }
+
+    /// The clients of one of the box's own brokers that are wanted.
+    ///
+    /// # Errors
+    /// Why there are none to list.
+    pub fn clients(&self, broker: &str, wanted: &ClientsWanted) -> Result<ClientsFound, NoClients> {
+        self.own(broker).map(|own| {
+            let (clients, count) = own.clients(wanted);
+            ClientsFound { clients, count, failed_logins: own.failed_logins() }
+        })
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn client(&self, broker: &str, client_id: &str) -> Result<ClientDetails, NoClients> {
+        self.own(broker)?.client(client_id).ok_or(NoClients::NoClient)
+    }
+
+    /// Ends the connection of one of them; `forget`: and its session, with all that waits for it. False if it was not connected, and is
+    /// not to be forgotten.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn disconnect(&self, broker: &str, client_id: &str, forget: bool) -> Result<bool, NoClients> {
+        let ended = self.own(broker)?.disconnect(client_id, forget).ok_or(NoClients::NoClient)?;
+        if ended {
+            let client = tidegate_message::text::Escaped(client_id);
+            tracing::warn!(name: "client_disconnected", broker, %client, forget, "disconnected by an operator");
+        }
+        Ok(ended)
+    }
+
+    fn own(&self, broker: &str) -> Result<Local, NoClients> {
+        let path = self.path().borrow();
+        let found = path.router.brokers().find(|(_, it)| !it.is_gone() && &*it.name == broker);
+        let (at, _) = found.ok_or(NoClients::NoBroker)?;
+        match &path.end(at).kind {
+            Kind::Embedded { local, .. } => Ok(local.clone()),
+            _ => Err(NoClients::NotOwn),
+        }
     }
 
     /// The last messages that ended without being delivered, the oldest first, and how many there have been in all.

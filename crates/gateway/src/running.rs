@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tidegate_config::Config;
+use tidegate_config::{Config, ListenAddr};
 use tidegate_mqtt::SubscribeFilter;
 use tidegate_plugin::StateStore;
 use tidegate_router::BrokerId;
@@ -282,10 +282,16 @@ impl Gateway {
         snapshot
     }
 
-    /// Where the box's own broker of this name listens.
+    /// Where the box's own broker of this name listens, but for Unix sockets.
     pub fn addresses(&self, broker: &str) -> Vec<SocketAddr> {
         let Some(at) = self.broker_index(broker) else { return Vec::new() };
-        self.inner.tasks.borrow().get(&at).map_or_else(Vec::new, |task| task.addresses.borrow().clone())
+        let tasks = self.inner.tasks.borrow();
+        let Some(task) = tasks.get(&at) else { return Vec::new() };
+        let ip = |at: &ListenAddr| match at {
+            ListenAddr::Ip { addr, .. } => Some(*addr),
+            ListenAddr::Unix(_) => None,
+        };
+        task.addresses.borrow().iter().filter_map(ip).collect()
     }
 
     /// Told after each configuration that was applied.

@@ -6,7 +6,7 @@ use crate::files::of_listen_tls;
 use crate::plugins::build;
 use crate::settings::Wrong;
 use tidegate_broker::Settings;
-use tidegate_config::{Broker, Config};
+use tidegate_config::{Broker, Config, EmbeddedBroker};
 
 /// What a broker's user file and its access lists say now.
 pub(crate) struct UserFile {
@@ -28,7 +28,8 @@ pub(crate) fn read(config: &Config, before: &Config) -> Vec<UserFile> {
         let files = [&embedded.users, &embedded.lists.acl_file].into_iter().flatten().cloned();
         let files = files.chain(embedded.tls.iter().flat_map(of_listen_tls));
         let files: Vec<_> = files.map(|path| std::fs::read(path).ok()).collect();
-        let said = (files, format!("{:?} {:?}", embedded.lists, embedded.tls));
+        let EmbeddedBroker { lists, tls, limits, proxies, server_reference, .. } = embedded;
+        let said = (files, format!("{lists:?} {tls:?} {limits:?} {proxies:?} {server_reference:?}"));
         Some(UserFile {
             broker: name.clone(),
             goes_on: before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)),

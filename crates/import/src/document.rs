@@ -63,6 +63,13 @@ impl Document {
         self.0.push(Item::Key { key: key.to_owned(), value, comment: comment.into() });
     }
 
+    /// The same, of a key that may be any text.
+    pub(crate) fn quoted_key(&mut self, key: &str, value: Toml, comment: impl Into<String>) {
+        let mut quoted = String::new();
+        write_text(&mut quoted, key);
+        self.key(&quoted, value, comment);
+    }
+
     /// As TOML 1.0.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();

@@ -207,6 +207,7 @@ static KEYWORDS: &[Keyword] = &[
     keyword("plugin_use", General, Newer),
     keyword("proxy_protocol_v2_require_tls", Listener, Newer),
     keyword("websockets_origin", Listener, Newer),
+    keyword(PLUGIN_CONFIG_FILE, Security, LastText),
     // Options of a plugin: what stands behind `auth_opt_` is the plugin's own.
     keyword(PLUGIN_OPTION, Security, Secret),
 ];
@@ -214,20 +215,24 @@ static KEYWORDS: &[Keyword] = &[
 /// Stands for `auth_opt_NAME` and `plugin_opt_NAME`.
 pub(crate) const PLUGIN_OPTION: &str = "auth_opt_";
 
+/// The file of the dynamic-security plugin, among others.
+pub(crate) const PLUGIN_CONFIG_FILE: &str = "plugin_opt_config_file";
+
 /// Old names.
-const OLD: [(&str, &str); 6] = [
+const OLD: [(&str, &str); 7] = [
     ("clientid", "remote_clientid"),
     ("username", "remote_username"),
     ("password", "remote_password"),
     ("retained_persistence", "persistence"),
     ("maximum_qos", "max_qos"),
     ("auth_plugin", "plugin"),
+    ("auth_opt_config_file", PLUGIN_CONFIG_FILE),
 ];
 
 /// The keyword of this name; case matters.
 pub(crate) fn find(name: &str) -> Option<&'static Keyword> {
     let name = OLD.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new);
-    let name = if is_plugin_option(name) { PLUGIN_OPTION } else { name };
+    let name = if is_plugin_option(name) && name != PLUGIN_CONFIG_FILE { PLUGIN_OPTION } else { name };
     KEYWORDS.iter().find(|keyword| keyword.name == name)
 }
 

@@ -14,6 +14,7 @@
 //! Start reading at [`parse`], then `translate`.
 
 mod document;
+mod dynamic_security;
 mod keywords;
 mod parse;
 mod problem;

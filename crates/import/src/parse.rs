@@ -4,6 +4,7 @@ mod bridges;
 #[cfg(test)]
 mod tests;
 
+use crate::dynamic_security;
 use crate::keywords::{self, Keyword, Kind, Scope};
 use crate::problem::{Place, Problem, Problems, shown};
 use crate::settings::{Listener, Mosquitto, Remark, Setting, Value};
@@ -44,11 +45,25 @@ pub fn parse(file: &Path, files: &dyn Files) -> Result<Mosquitto, Problems> {
     let mut reader = Reader { files, problems: Vec::new(), found: Mosquitto::default(), read: 0 };
     reader.file(file, true);
     reader.check_bridges();
+    reader.read_dynamic_security();
     reader.problems.truncate(MAX_PROBLEMS);
     match reader.problems.is_empty() {
         true => Ok(reader.found),
         false => Err(Problems(reader.problems)),
     }
+}
+
+/// The setting that names the file of the dynamic-security plugin, if that is among these.
+fn dynamic_security_file(section: &[Setting]) -> Option<&Setting> {
+    let mut is_it = false;
+    section.iter().find(|setting| {
+        match (&setting.value, setting.keyword.name) {
+            (Value::Text(path), "plugin") => is_it = path.contains("dynamic_security"),
+            (_, keywords::PLUGIN_CONFIG_FILE) => return is_it,
+            _ => {}
+        }
+        false
+    })
 }
 
 struct Reader<'f> {
@@ -72,6 +87,33 @@ struct Above {
 impl Reader<'_> {
     fn problem(&mut self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(Problem { place: place.clone(), what: what.into(), hint: hint.into() });
+    }
+
+    /// Of the plugin of that name, where it has a file.
+    fn read_dynamic_security(&mut self) {
+        let setting = {
+            let found = &self.found;
+            let listeners = found.listeners.iter().map(|listener| &listener.settings);
+            let mut sections = [&found.general, &found.default_listener].into_iter().chain(listeners);
+            sections.find_map(|section| dynamic_security_file(section)).cloned()
+        };
+        let Some(setting) = setting else { return };
+        let Value::Text(path) = &setting.value else { return };
+        let what = match self.files.read(Path::new(path)) {
+            Ok(bytes) => match std::str::from_utf8(&bytes).map_err(|_| "it is no text".to_owned()) {
+                Ok(text) => match dynamic_security::read(text) {
+                    Ok(made) => {
+                        self.found.dynamic_security = Some((setting.place, made));
+                        return;
+                    }
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            },
+            Err(error) => error.to_string(),
+        };
+        let hint = "let your user read it, or take the plugin out";
+        self.problem(&setting.place, format!("the file of the dynamic-security plugin cannot be used: {what}"), hint);
     }
 
     fn remark(&mut self, place: &Place, words: impl Into<String>) {
@@ -203,7 +245,8 @@ impl Reader<'_> {
         if keyword.scope == Scope::Bridge && above.bridge.is_none() {
             return self.before_connection(place, name);
         }
-        if keyword.name == keywords::PLUGIN_OPTION || keyword.name == "auth_plugin_deny_special_chars" {
+        let of_plugins = [keywords::PLUGIN_OPTION, keywords::PLUGIN_CONFIG_FILE, "auth_plugin_deny_special_chars"];
+        if of_plugins.contains(&keyword.name) {
             if !above.has_plugin {
                 return self.problem(
                     place,

@@ -1,6 +1,7 @@
 //! What a mosquitto.conf says, each setting with its place.
 
 use crate::document::harmless;
+use crate::dynamic_security::DynamicSecurity;
 use crate::keywords::Keyword;
 use crate::problem::Place;
 use std::fmt;
@@ -18,6 +19,8 @@ pub struct Mosquitto {
     pub bridges: Vec<Bridge>,
     /// Lines that mosquitto takes otherwise than they look.
     pub remarks: Vec<Remark>,
+    /// What the dynamic-security plugin has, and where it is named.
+    pub(crate) dynamic_security: Option<(Place, DynamicSecurity)>,
 }
 
 /// A keyword and its value.

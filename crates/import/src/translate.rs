@@ -2,6 +2,7 @@
 
 mod bridge;
 mod broker_settings;
+mod dynamic;
 mod flows;
 mod local;
 mod names;

@@ -131,6 +131,10 @@ pub(crate) fn encode(out: &mut BytesMut, version: Version, ack: &ConnAck) {
         properties.put_u8(property::SERVER_KEEP_ALIVE);
         properties.put_u16(seconds);
     }
+    if let Some(elsewhere) = &ack.server_reference {
+        properties.put_u8(property::SERVER_REFERENCE);
+        put_binary(&mut properties, elsewhere.as_bytes());
+    }
     out.put_u8(wire::CONNACK << 4);
     put_varint(out, 2 + wire::varint_len(properties.len()) + properties.len());
     out.extend_from_slice(&[present, ack.reason.0]);
@@ -158,6 +162,7 @@ mod tests {
             topic_alias_max: 3,
             words: Some("well met".into()),
             server_keep_alive_s: Some(5),
+            server_reference: Some("other.example:8883".into()),
             ..ConnAck::plain(ReasonCode::SUCCESS, true)
         };
         let mut bytes = BytesMut::new();

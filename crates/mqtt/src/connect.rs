@@ -172,19 +172,24 @@ pub(crate) fn decode(frame: Frame) -> Result<Connect, ProtocolError> {
         auth_method: None,
     };
     if v5 {
+        let mut has_data = false;
         take_properties(&mut body, |id, value| {
             match (id, value) {
+                (property::AUTH_DATA, _) => has_data = true,
                 (property::SESSION_EXPIRY, Value::Four(seconds)) => connect.session_expiry_s = seconds,
                 (property::RECEIVE_MAXIMUM, Value::Two(count @ 1..)) => connect.receive_maximum = count,
                 (property::MAXIMUM_PACKET_SIZE, Value::Four(size @ 1..)) => connect.max_packet_size = Some(size),
                 (property::TOPIC_ALIAS_MAXIMUM, Value::Two(count)) => connect.topic_alias_max = count,
                 (property::AUTH_METHOD, Value::Text(method)) => connect.auth_method = Some(method),
                 (property::REQUEST_RESPONSE_INFO | property::REQUEST_PROBLEM_INFO, Value::Byte(0..=1))
-                | (property::USER | property::AUTH_DATA, _) => {}
+                | (property::USER, _) => {}
                 _ => return Err(ProtocolError::Unexpected("property of CONNECT")),
             }
             Ok(())
         })?;
+        if has_data && connect.auth_method.is_none() {
+            return Err(ProtocolError::Unexpected("authentication data without a method"));
+        }
     }
     connect.client_id = take_string(&mut body)?;
     if flags & WILL != 0 {

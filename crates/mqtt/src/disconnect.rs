@@ -1,9 +1,9 @@
 //! DISCONNECT: the goodbye of either side (MQTT 5.0 section 3.14).
 
 use crate::reason::ReasonCode;
-use crate::wire::{self, Frame, ProtocolError, Value, property, take_properties, take_u8};
+use crate::wire::{self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_properties, take_u8};
 use crate::{Control, Version};
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 /// Writes a DISCONNECT. In MQTT 3.x there is only the plain one, and only a client may send it.
 pub(crate) fn encode(out: &mut BytesMut, version: Version, reason: ReasonCode) {
@@ -12,6 +12,18 @@ pub(crate) fn encode(out: &mut BytesMut, version: Version, reason: ReasonCode) {
     } else {
         out.extend_from_slice(&[wire::DISCONNECT << 4, 0]);
     }
+}
+
+/// Writes the DISCONNECT of a server (MQTT 5) that says where to go instead.
+pub(crate) fn encode_elsewhere(out: &mut BytesMut, reason: ReasonCode, server_reference: &str) {
+    let mut properties = BytesMut::new();
+    properties.put_u8(property::SERVER_REFERENCE);
+    put_binary(&mut properties, server_reference.as_bytes());
+    out.put_u8(wire::DISCONNECT << 4);
+    put_varint(out, 1 + wire::varint_len(properties.len()) + properties.len());
+    out.put_u8(reason.0);
+    put_varint(out, properties.len());
+    out.extend_from_slice(&properties);
 }
 
 pub(crate) fn decode(frame: Frame, version: Version) -> Result<Control, ProtocolError> {

@@ -72,7 +72,9 @@ pub(crate) struct Connection {
     pub(crate) mark: Option<Mark>,
     /// Of a client: what its broker has sent of late. A server has too many peers for that.
     topics: KnownTopics,
+    /// As far as the peer has made use of them.
     aliases_in: Vec<Option<Topic>>,
+    aliases_in_max: u16,
     /// Our own limits, as we told the peer.
     pub(crate) receive_maximum: usize,
     pub(crate) max_packet_size: usize,
@@ -96,6 +98,7 @@ impl Connection {
             mark: None,
             topics: KnownTopics::default(),
             aliases_in: Vec::new(),
+            aliases_in_max: 0,
             receive_maximum: usize::from(u16::MAX),
             max_packet_size: usize::MAX,
             last_received: now,
@@ -130,7 +133,7 @@ impl Connection {
         completed: &mut Vec<Completion>,
     ) -> usize {
         self.aliases_out = AliasesOut::new(peer.topic_alias_max.min(ALIASES_OUT_MAX));
-        self.aliases_in = vec![None; usize::from(aliases_in)];
+        (self.aliases_in, self.aliases_in_max) = (Vec::new(), aliases_in);
         self.peer = peer;
         if !session_present {
             self.flow.incoming.forget();
@@ -257,14 +260,19 @@ impl Connection {
     /// The topic of a PUBLISH, by its alias if need be.
     fn topic_of(&mut self, topic: Option<Topic>, alias: Option<u16>) -> Result<Topic, ProtocolError> {
         let Some(alias) = alias else {
-            return topic.ok_or(ProtocolError::Malformed("PUBLISH without a topic"));
+            return topic.ok_or(ProtocolError::Unexpected("PUBLISH without a topic"));
         };
-        let slot = usize::from(alias).checked_sub(1).and_then(|at| self.aliases_in.get_mut(at));
-        let slot = slot.ok_or(ProtocolError::TopicAlias(alias))?;
-        match topic {
-            Some(topic) => Ok(slot.insert(topic.detached()).clone()),
-            None => slot.clone().ok_or(ProtocolError::TopicAlias(alias)),
+        if alias == 0 || alias > self.aliases_in_max {
+            return Err(ProtocolError::TopicAlias(alias));
         }
+        let at = usize::from(alias) - 1;
+        let Some(topic) = topic else {
+            return self.aliases_in.get(at).cloned().flatten().ok_or(ProtocolError::TopicAlias(alias));
+        };
+        if at >= self.aliases_in.len() {
+            self.aliases_in.resize(at + 1, None);
+        }
+        Ok(self.aliases_in[at].insert(topic.detached()).clone())
     }
 
     /// A PUBLISH that cannot be taken: it costs itself only. A client of MQTT 5 that breaks the protocol is told so by

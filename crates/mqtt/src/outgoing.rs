@@ -20,6 +20,7 @@ pub(crate) use peer::{AliasesOut, Mark, PeerLimits, Wire};
 
 use crate::reason::ReasonCode;
 use std::collections::VecDeque;
+use std::time::Instant;
 use tidegate_message::{ByteString, Message, QoS};
 
 /// Packet ids run from 1 to 65,535.
@@ -127,11 +128,16 @@ struct Exchange {
     subscription_ids: Box<[u32]>,
     /// How often PUBREL was answered with PUBREC.
     pubrels: u8,
+    /// Of a message that expires: when it said how long it is good for.
+    said_at: Option<Instant>,
 }
 
 impl Exchange {
     fn new(phase: Phase, key: Option<u64>, message: Option<Message>) -> Self {
-        Self { phase, key, message, subscription_ids: Box::default(), pubrels: 0 }
+        let expires =
+            |message: &Message| message.properties.as_ref().is_some_and(|all| all.message_expiry_seconds.is_some());
+        let said_at = message.as_ref().filter(|message| expires(message)).map(|_| Instant::now());
+        Self { phase, key, message, subscription_ids: Box::default(), pubrels: 0, said_at }
     }
 
     fn done() -> Self {

@@ -56,6 +56,8 @@ pub struct ServerSession {
     stage: Stage,
     limits: ServerLimits,
     keep_alive_s: u16,
+    /// So many frames are taken from one call of `on_bytes`.
+    frames_max: usize,
     peer: PeerLimits,
 }
 
@@ -65,7 +67,14 @@ impl ServerSession {
         let mut connection = Connection::new(Flow::default(), now);
         connection.max_packet_size = CONNECT_MAX_BYTES.min(limits.max_packet_size as usize);
         connection.is_server = true;
-        Self { connection, stage: Stage::WaitsForConnect, limits, keep_alive_s: 0, peer: PeerLimits::default() }
+        let (stage, frames_max, peer) = (Stage::WaitsForConnect, usize::MAX, PeerLimits::default());
+        Self { connection, stage, limits, keep_alive_s: 0, frames_max, peer }
+    }
+
+    /// From here on so many frames are taken at a time: what is behind them stays where it is until the next call of
+    /// [`on_bytes`](Self::on_bytes).
+    pub fn set_frames_max(&mut self, frames: usize) {
+        self.frames_max = frames.max(1);
     }
 
     /// Drains every complete frame out of `rx` into `batch`; stops behind CONNECT until it is answered: call again then.
@@ -86,20 +95,21 @@ impl ServerSession {
             }
             let limit = match self.stage {
                 Stage::WaitsForConnect => 1,
-                Stage::Up => usize::MAX,
+                Stage::Up => self.frames_max,
                 Stage::WaitsForAnswer => break Ok(()),
                 Stage::Closed => {
                     rx.clear();
                     break Ok(());
                 }
             };
+            let was_up = self.stage == Stage::Up;
             let mut frames = Frames::cut(rx, self.connection.max_packet_size, limit);
             let result = self.on_frames(&mut frames, batch);
             let is_large = matches!(result, Err(ProtocolError::TooLarge { .. })) && self.stage == Stage::Up;
             if is_large && self.connection.begin_skip(rx) {
                 continue;
             }
-            if limit == usize::MAX || result.is_err() || self.stage == Stage::WaitsForConnect {
+            if was_up || result.is_err() || self.stage == Stage::WaitsForConnect {
                 break result;
             }
         };
@@ -142,6 +152,9 @@ impl ServerSession {
             let version = self.connection.version;
             let control = match frame.kind() {
                 wire::PINGREQ => {
+                    if !frame.has_flags(0, version) || !frame.body.is_empty() {
+                        return Err(ProtocolError::Malformed("PINGREQ"));
+                    }
                     self.connection.tx.extend_from_slice(&[wire::PINGRESP << 4, 0]);
                     continue;
                 }
@@ -152,7 +165,10 @@ impl ServerSession {
                     self.end();
                     goodbye
                 }
-                wire::AUTH if self.connection.v5() => return Err(ProtocolError::EnhancedAuth),
+                // Who has named a method has not been let in.
+                wire::AUTH if self.connection.v5() => {
+                    return Err(ProtocolError::Unexpected("AUTH without an authentication method"));
+                }
                 _ => return Err(ProtocolError::Unexpected("a packet that only servers send, or a second CONNECT")),
             };
             batch.control.push((batch.received.len(), control));
@@ -217,15 +233,50 @@ impl ServerSession {
 
     /// Turns the client away. Write out [`tx`](Self::tx), then close.
     pub fn refuse(&mut self, reason: ReasonCode) {
-        let ack = ConnAck::plain(reason, false);
-        connack::encode(&mut self.connection.tx, self.connection.version, &ack);
+        self.turn_away(ConnAck::plain(reason, false));
+    }
+
+    /// Turns the client away to another server (MQTT 5.0 section 4.13).
+    pub fn refuse_for(&mut self, reason: ReasonCode, server_reference: &str) {
+        let server_reference = Some(server_reference.to_owned());
+        self.turn_away(ConnAck { server_reference, ..ConnAck::plain(reason, false) });
+    }
+
+    fn turn_away(&mut self, ack: ConnAck) {
+        let mut packet = BytesMut::new();
+        connack::encode(&mut packet, self.connection.version, &ack);
+        if !self.fits(packet.len()) {
+            packet.clear();
+            connack::encode(&mut packet, self.connection.version, &ConnAck::plain(ack.reason, false));
+        }
+        if self.fits(packet.len()) {
+            self.connection.tx.extend_from_slice(&packet);
+        }
         self.stage = Stage::Closed;
+    }
+
+    /// Whether the client takes a packet of so many bytes (MQTT 5.0 section 3.1.2.11.4).
+    pub fn fits(&self, bytes: usize) -> bool {
+        bytes <= self.peer.max_packet_size
     }
 
     /// Ends the connection; MQTT 5 clients are told why. Write out [`tx`](Self::tx), then close.
     pub fn disconnect(&mut self, reason: ReasonCode) {
         if self.stage == Stage::Up && self.connection.v5() {
             disconnect::encode(&mut self.connection.tx, self.connection.version, reason);
+        }
+        self.end();
+    }
+
+    /// As [`disconnect`](Self::disconnect), with another server that the client is to use (MQTT 5.0 section 4.13).
+    pub fn disconnect_for(&mut self, reason: ReasonCode, server_reference: &str) {
+        let (before, tx) = (self.connection.tx.len(), &mut self.connection.tx);
+        if self.stage == Stage::Up && self.connection.version == Version::V5 {
+            disconnect::encode_elsewhere(tx, reason, server_reference);
+            if tx.len() - before > self.peer.max_packet_size {
+                tx.truncate(before);
+                return self.disconnect(reason);
+            }
         }
         self.end();
     }
@@ -245,14 +296,23 @@ impl ServerSession {
         self.connection.version
     }
 
-    /// Answers a SUBSCRIBE: one code a filter, in order.
+    /// Answers a SUBSCRIBE: one code a filter, in order. An answer that is larger than the client takes ends the connection.
     pub fn suback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
-        subscribe::encode_suback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+        self.answer(|tx, version| subscribe::encode_suback(tx, version, packet_id, codes));
     }
 
-    /// Answers an UNSUBSCRIBE: one code a filter, in order.
+    /// Answers an UNSUBSCRIBE: one code a filter, in order. As above.
     pub fn unsuback(&mut self, packet_id: u16, codes: &[ReasonCode]) {
-        subscribe::encode_unsuback(&mut self.connection.tx, self.connection.version, packet_id, codes);
+        self.answer(|tx, version| subscribe::encode_unsuback(tx, version, packet_id, codes));
+    }
+
+    fn answer(&mut self, encode: impl FnOnce(&mut BytesMut, Version)) {
+        let before = self.connection.tx.len();
+        encode(&mut self.connection.tx, self.connection.version);
+        if self.connection.tx.len() - before > self.peer.max_packet_size {
+            self.connection.tx.truncate(before);
+            self.disconnect(ReasonCode::PACKET_TOO_LARGE);
+        }
     }
 
     /// Whether a QoS 1 or 2 message would be taken now.

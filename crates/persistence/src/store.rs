@@ -272,6 +272,11 @@ impl Store {
         self.journal.flush();
     }
 
+    /// Whether there is something to [hand over](Self::flush).
+    pub const fn has_unwritten(&self) -> bool {
+        !self.done.is_empty() || self.journal.has_unwritten()
+    }
+
     /// The sequence of the last record.
     pub const fn sequence(&self) -> u64 {
         self.journal.sequence()

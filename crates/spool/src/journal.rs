@@ -172,6 +172,11 @@ impl Journal {
         self.work.push(&mut self.ops);
     }
 
+    /// Whether there is something to [hand over](Self::flush).
+    pub const fn has_unwritten(&self) -> bool {
+        !(self.buffer.is_empty() && self.ops.is_empty())
+    }
+
     /// Does the work of the thread, where there is none.
     pub fn step(&mut self) {
         self.flush();

@@ -9,6 +9,7 @@ mod backup;
 mod check;
 mod check_report;
 mod client;
+mod clients;
 mod config;
 mod demo;
 mod differences;
@@ -102,6 +103,8 @@ enum Command {
     Resume(operate::OfBroker),
     /// Have the configuration and its files read once more, as SIGHUP does.
     Reload(operate::Reload),
+    /// Who is connected to the box's own broker, or has a session there; and sending one away.
+    Clients(clients::Arguments),
     /// List, show, replay or delete the messages that a running gateway keeps aside.
     Parked(parked::Arguments),
     /// Make a configuration out of that of another broker.
@@ -220,6 +223,7 @@ fn main() -> ExitCode {
         Command::Pause(arguments) => operate::pause(&arguments, true),
         Command::Resume(arguments) => operate::pause(&arguments, false),
         Command::Reload(arguments) => operate::reload(&arguments),
+        Command::Clients(arguments) => clients::clients(arguments),
         Command::Parked(parked) => parked::parked(parked),
         Command::Spool(arguments) => spool::spool(arguments),
         Command::Plugin(arguments) => plugin::plugin(arguments),

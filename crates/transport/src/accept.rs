@@ -1,10 +1,10 @@
-//! A connection that is opened to us: TCP, then TLS, then WebSocket.
+//! A connection that is opened to us: TCP, then TLS, then WebSocket; or a Unix socket.
 
 use crate::stream::Stream;
 use crate::tls::{ListenTls, PeerNames, peer_names};
 use crate::websocket::{self, Origins};
 use std::io;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 /// How a WebSocket is taken.
@@ -16,16 +16,29 @@ pub struct AcceptWebSocket {
     pub origins: Origins,
 }
 
+/// A socket that was accepted.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix socket; has neither TLS nor WebSocket.
+    Unix(UnixStream),
+}
+
 /// Does the handshakes below MQTT for an accepted socket; `tls` for a listener with TLS, `websocket` for one of WebSockets. Without a
 /// deadline of its own. Returns the names in the client's certificate, too, if it has shown one that is good.
 ///
 /// # Errors
 /// The socket broke, or a handshake failed; the other end was told.
 pub async fn accept(
-    socket: TcpStream,
+    socket: Socket,
     tls: Option<&ListenTls>,
     websocket: Option<AcceptWebSocket>,
 ) -> io::Result<(Stream, Option<PeerNames>)> {
+    let socket = match socket {
+        Socket::Tcp(socket) => socket,
+        Socket::Unix(socket) => return Ok((Stream::Unix(socket), None)),
+    };
     // Batches are written whole: waiting for more would only add delay.
     socket.set_nodelay(true)?;
     let Some(tls) = tls else {

@@ -21,15 +21,17 @@ mod dial;
 mod error;
 mod happy_eyeballs;
 mod hints;
+mod proxy;
 mod stream;
 mod tls;
 mod turn;
 mod websocket;
 
-pub use accept::{AcceptWebSocket, accept};
+pub use accept::{AcceptWebSocket, Socket, accept};
 pub use address::Address;
 pub use dial::{Endpoint, dial};
 pub use error::TransportError;
+pub use proxy::proxied;
 pub use stream::Stream;
 pub use tls::{ListenTls, ListenTlsFiles, OwnCertificate, PeerNames, TlsError, TlsFiles, TlsSettings, server_tls};
 pub use turn::{Lost, READ_BYTES, Turn, WRITE_BYTES, WriteSide, poll_read, write_turn};

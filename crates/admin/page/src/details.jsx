@@ -1,9 +1,9 @@
 // One thing, with all that is known of it.
 
-import { useEffect, useState } from "preact/hooks";
+import { Clients } from "./clients.jsx";
 import { Command, Curve, Do, Facts, Nothing } from "./parts.jsx";
 import { state, waiting } from "./picture.jsx";
-import { ask, at, store } from "./store.js";
+import { at, store, useFound } from "./store.js";
 import { Candidate } from "./trial.jsx";
 import { bytes, count, ms, rate, span } from "./format.js";
 
@@ -75,22 +75,6 @@ export function Waiting({ status, layout, target }) {
       <Command>tidegate spool status --config {layout.file}</Command>
     </>
   );
-}
-
-// What is asked for while somebody looks.
-function useFound(path, depends) {
-  const [found, setFound] = useState(null);
-  useEffect(() => {
-    let wanted = true;
-    const look = () => ask(path).then((found) => wanted && setFound(found), () => {});
-    look();
-    const timer = setInterval(look, 3000);
-    return () => {
-      wanted = false;
-      clearInterval(timer);
-    };
-  }, [path, ...depends]);
-  return found;
 }
 
 // The last connections to a broker, and what it was asked to send.
@@ -203,6 +187,7 @@ export function Broker({ status, layout, name }) {
         tidegate {broker.paused ? "resume" : "pause"} {name} --config {layout.file}
       </Command>
       {plan.kind !== "embedded" && <LinkDetails name={name} connects={broker.connects} generation={status.gateway.generation} />}
+      {plan.kind === "embedded" && <Clients broker={name} layout={layout} />}
       <Waiting status={status} layout={layout} target={name} />
     </article>
   );

@@ -145,6 +145,22 @@ export async function readEvents(path, signal, each) {
   }
 }
 
+// What is asked for while somebody looks; `null` before it is known.
+export function useFound(path, depends = []) {
+  const [found, setFound] = useState(null);
+  useEffect(() => {
+    let wanted = true;
+    const look = () => ask(path).then((found) => wanted && setFound(found), () => {});
+    look();
+    const timer = setInterval(look, 3000);
+    return () => {
+      wanted = false;
+      clearInterval(timer);
+    };
+  }, [path, ...depends]);
+  return found;
+}
+
 let controller = null;
 
 async function listen(signal) {

@@ -135,7 +135,7 @@ export function Tap({ layout, name }) {
     };
   }, [running]);
   const input = (key, more) => (
-    <input {...more} value={wish[key]} disabled={running} onInput={(event) => setWish({ ...wish, [key]: event.target.value })} />
+    <input {...more} value={wish[key]} disabled={running} onInput={(event) => setWish((before) => ({ ...before, [key]: event.target.value }))} />
   );
   const options = [
     wish.route && ` --route ${wish.route}`,
@@ -156,7 +156,7 @@ export function Tap({ layout, name }) {
         <label>Topics {input("filter", { size: 16 })}</label>{" "}
         <label>
           route{" "}
-          <select value={wish.route} disabled={running} onChange={(event) => setWish({ ...wish, route: event.target.value })}>
+          <select value={wish.route} disabled={running} onChange={(event) => setWish((before) => ({ ...before, route: event.target.value }))}>
             <option value="">all</option>
             {layout.routes.map((route) => (
               <option key={route.name}>{route.name}</option>
@@ -166,14 +166,14 @@ export function Tap({ layout, name }) {
         <label>payload with {input("contains", { type: "search", size: 10 })}</label>{" "}
         <label>
           show{" "}
-          <select value={wish.only} disabled={running} onChange={(event) => setWish({ ...wish, only: event.target.value })}>
+          <select value={wish.only} disabled={running} onChange={(event) => setWish((before) => ({ ...before, only: event.target.value }))}>
             <option value="">all</option>
             <option value="dropped">only what does not go on</option>
             <option value="failed">only what ends badly</option>
           </select>
         </label>{" "}
         <label>
-          <input type="checkbox" checked={wish.payloads} disabled={running} onChange={(event) => setWish({ ...wish, payloads: event.target.checked })} /> payloads
+          <input type="checkbox" checked={wish.payloads} disabled={running} onChange={(event) => setWish((before) => ({ ...before, payloads: event.target.checked }))} /> payloads
         </label>{" "}
         <button type="submit">{running ? "Stop" : "Look"}</button>
       </form>

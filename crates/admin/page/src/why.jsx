@@ -12,7 +12,7 @@ export function Why({ layout }) {
   const sources = [...new Set(layout.routes.map((route) => route.from))].flatMap((name) => layout.sources.find((source) => source.name === name)?.brokers ?? [name]);
   const [sample, set] = useState({ broker: sources[0] ?? "", topic: "", payload: "", qos: 1, retain: false });
   const [told, setTold] = useState(null);
-  const change = (key, value) => set({ ...sample, [key]: value });
+  const change = (key, value) => set((before) => ({ ...before, [key]: value }));
   const press = async (event) => {
     event.preventDefault();
     setTold({ lines: [[0, "…"]] });
@@ -25,7 +25,7 @@ export function Why({ layout }) {
   const last = async () => {
     try {
       const found = await ask(`next?broker=${encodeURIComponent(sample.broker)}&filter=${encodeURIComponent(sample.topic || "#")}`);
-      set({ ...sample, topic: found.topic, payload: found.payload ?? "", qos: found.qos, retain: found.retain });
+      set({ broker: sample.broker, topic: found.topic, payload: found.payload ?? "", qos: found.qos, retain: found.retain });
       setTold(null);
     } catch (error) {
       setTold({ error: error.message });

@@ -1,6 +1,7 @@
 //! One turn after another of a connected client: read what is there, distribute it, write what waits, sleep.
 
 use super::end::End;
+use super::pace::Pace;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::session::SessionKey;
@@ -37,6 +38,12 @@ pub(crate) struct Client<S> {
     /// The first bytes that came.
     first: [u8; 4],
     has_begun: bool,
+    /// Read and not charged to its pace.
+    read_bytes: usize,
+    /// How fast it publishes, while that is limited.
+    pace: Option<Box<Pace>>,
+    /// Whole packets may be left in `rest`: it may not publish more at a time.
+    is_cut: bool,
     write_side: WriteSide,
 }
 
@@ -49,6 +56,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             rest: BytesMut::new(),
             first: [0; 4],
             has_begun: false,
+            read_bytes: 0,
+            pace: None,
+            is_cut: false,
             write_side: WriteSide::default(),
         }
     }
@@ -100,12 +110,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         .await
     }
 
-    /// Takes what came behind CONNECT.
+    /// Takes what was read before: behind CONNECT, or at a time when it could not be taken.
     fn take_rest(&mut self, key: SessionKey) -> Result<(), End> {
         let mut batch = self.shared.batch.take();
         let now = Instant::now();
         let position = self.connection.position();
-        let decoded = self.connection.session.borrow_mut().on_bytes(&mut self.rest, now, &mut batch);
+        let frames_max = self.shared.frames_max.get();
+        let mut session = self.connection.session.borrow_mut();
+        session.set_frames_max(frames_max);
+        let decoded = session.on_bytes(&mut self.rest, now, &mut batch);
+        drop(session);
+        self.is_cut = frames_max != usize::MAX && !batch.is_empty() && !self.rest.is_empty();
         let taken = self.take_batch(key, batch, position, now);
         taken.and(decoded.map_err(End::from))
     }
@@ -115,7 +130,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Err(End::ToldToGo);
         }
         let mut read = Turn::Wait;
-        if !self.is_held_up() {
+        if self.is_held_up() {
+            // Later.
+        } else if std::mem::take(&mut self.is_cut) {
+            self.take_rest(key)?;
+            read = Turn::Again;
+        } else {
             let mut batch = self.shared.batch.take();
             // What the client is told of this batch begins here.
             let position = self.connection.position();
@@ -137,7 +157,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn is_held_up(&self) -> bool {
         let connection = &self.connection;
         let paused = self.shared.paused.get() && connection.fed_in_pause.get() == self.shared.pauses.get();
-        paused || connection.window_used_up.get() || connection.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
+        let is_ahead = self.pace.as_ref().is_some_and(|pace| pace.held_until().is_some());
+        is_ahead
+            || paused
+            || connection.window_used_up.get()
+            || connection.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
     }
 
     /// Reads once, and drains what is complete into the batch.
@@ -155,10 +179,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let count = ready!(tidegate_transport::poll_read(Pin::new(&mut self.stream), cx, buffer))?;
         let traffic = &self.shared.traffic;
         traffic.received.set(traffic.received.get() + count as u64);
+        self.read_bytes += count;
         if !std::mem::replace(&mut self.has_begun, true) {
             let length = buffer.len().min(self.first.len());
             self.first[..length].copy_from_slice(&buffer[..length]);
         }
+        let frames_max = self.shared.frames_max.get();
+        session.set_frames_max(frames_max);
         let result = session.on_bytes(buffer, Instant::now(), batch);
         if !in_place {
             self.rest.clear();
@@ -170,6 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 scratch.clear();
             }
         }
+        self.is_cut = frames_max != usize::MAX && !batch.is_empty() && !self.rest.is_empty();
         Poll::Ready(result.map_err(End::Protocol))
     }
 
@@ -181,6 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         let pause = self.shared.paused.get().then(|| self.shared.pauses.get());
         let mut outcome = Ok(());
+        let (messages, bytes) = (batch.received.len(), std::mem::take(&mut self.read_bytes));
         {
             let mut state = self.shared.state.borrow_mut();
             let recorded = state.recorded();
@@ -217,10 +246,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             if let Some(wanted) = state.recorded_since(recorded) {
                 state.hold(&self.connection, position, wanted);
             }
+            if state.settings.limits.are_rates() || self.pace.is_some() {
+                let pace = self.pace.get_or_insert_default();
+                if pace.published(messages, bytes, &state.settings.limits, now) {
+                    state.on_held_up(key, now);
+                }
+            }
         }
         batch.clear();
         self.shared.batch.replace(batch);
         self.shared.settle();
+        if outcome.is_ok() && self.connection.session.borrow().is_closed() && !self.connection.told_to_go.get() {
+            return Err(End::Protocol(ProtocolError::Unexpected("an answer to it is larger than it takes")));
+        }
         outcome
     }
 
@@ -274,13 +312,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn next_deadline(&self) -> Option<Instant> {
         if self.is_held_up() {
             // While it is not read from, its silence says nothing.
-            return self.write_side.blocked_since().map(|since| since + UNREAD_ANSWERS_TIMEOUT);
+            let stuck = self.write_side.blocked_since().map(|since| since + UNREAD_ANSWERS_TIMEOUT);
+            let held = self.pace.as_ref().and_then(|pace| pace.held_until());
+            return stuck.into_iter().chain(held).min();
         }
         self.connection.session.borrow().deadline()
     }
 
     fn on_time(&mut self, now: Instant) -> Result<(), End> {
         if self.is_held_up() {
+            if let Some(pace) = &mut self.pace {
+                pace.on_time(now);
+            }
             let stuck = self.write_side.blocked_since().is_some_and(|since| now >= since + UNREAD_ANSWERS_TIMEOUT);
             return if stuck { Err(End::Stuck) } else { Ok(()) };
         }

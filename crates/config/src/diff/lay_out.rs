@@ -4,10 +4,10 @@
 
 use super::keys::{Keys, Value, quoted};
 use crate::model::{
-    Admin, AdminTls, Announcement, Broker, Candidate, Config, EmbeddedBroker, EmbeddedLimits, Gateway, Grants, Header,
-    HeaderValue, Limits, LinkBroker, NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming,
-    Retry, Route, Source, SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Traces, Trial,
-    TwinKey, Version, Will, Workers,
+    Admin, AdminTls, Announcement, Broker, Candidate, Config, Gateway, Grants, Header, HeaderValue, Limits, LinkBroker,
+    NatsBroker, Plugin, Probation, Probe, Promote, Reconnect, Relief, Remap, Renaming, Retry, Route, Source,
+    SourcePolicy, SourceSet, SpoolSettings, StateGrant, Status, TargetSet, Traces, Trial, TwinKey, Version, Will,
+    Workers,
 };
 use std::collections::{BTreeMap, HashSet};
 
@@ -209,42 +209,14 @@ impl Keys {
         self.told("retain", retain);
     }
 
-    fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, tls, users, lists, limits, persistence, spool, status } = broker;
-        let EmbeddedLimits {
-            max_packet_size,
-            max_connections,
-            session_expiry_max,
-            session_queue_max,
-            retained_max,
-            receive_maximum,
-        } = limits;
-        self.told("embedded", true);
-        self.list("listen", listen);
-        users.iter().for_each(|path| self.told("users", path.display()));
-        self.told("persistence", persistence);
-        tls.iter().for_each(|tls| self.section("tls", |keys| keys.listen_tls(tls)));
-        self.access(lists);
-        self.section("limits", |keys| {
-            keys.size("max_packet_size", u64::from(*max_packet_size));
-            keys.told("max_connections", max_connections);
-            keys.time("session_expiry_max", *session_expiry_max);
-            keys.told("session_queue_max", session_queue_max);
-            keys.told("retained_max", retained_max);
-            keys.told("receive_maximum", receive_maximum);
-        });
-        self.section("spool", |keys| keys.spool(spool));
-        status.iter().for_each(|status| self.section("status", |keys| keys.status(status)));
-    }
-
-    fn status(&mut self, status: &Status) {
+    pub(super) fn status(&mut self, status: &Status) {
         let Status { topic, counters, home_assistant } = status;
         self.told("topic", topic);
         counters.iter().for_each(|every| self.time("counters", *every));
         home_assistant.iter().for_each(|prefix| self.told("home_assistant", prefix));
     }
 
-    fn spool(&mut self, spool: &SpoolSettings) {
+    pub(super) fn spool(&mut self, spool: &SpoolSettings) {
         let SpoolSettings { max_bytes, max_messages, max_age, when_full, drain_rate, mark_late } = spool;
         self.size("max_bytes", *max_bytes);
         max_messages.iter().for_each(|most| self.told("max_messages", most));

@@ -48,7 +48,7 @@ impl FromStr for AdminAddr {
 
     /// As `listen` of `[admin]` has it.
     fn from_str(text: &str) -> Result<Self, String> {
-        crate::values::admin_addr(text).map_err(|(what, hint)| format!("{what}; {hint}"))
+        crate::listening::admin_addr(text).map_err(|(what, hint)| format!("{what}; {hint}"))
     }
 }
 

@@ -78,8 +78,11 @@ impl Broker {
             (Self::Nats(before), Self::Nats(after)) => NatsBroker { spool: after.spool, ..before.clone() } == *after,
             (Self::Embedded(before), Self::Embedded(after)) => {
                 let (spool, status, lists) = (after.spool, after.status.clone(), after.lists.clone());
-                let tls = after.tls.clone();
-                EmbeddedBroker { spool, status, lists, tls, ..before.clone() } == *after
+                let (tls, limits) = (after.tls.clone(), after.limits.clone());
+                let (proxies, server_reference) = (after.proxies.clone(), after.server_reference.clone());
+                let same =
+                    EmbeddedBroker { spool, status, lists, tls, limits, proxies, server_reference, ..before.clone() };
+                same == *after
             }
             _ => false,
         }

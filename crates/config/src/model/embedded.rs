@@ -4,9 +4,11 @@ use super::broker::Scheme;
 use super::spool::SpoolSettings;
 use super::status::Status;
 use crate::secret::Secret;
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +27,10 @@ pub struct EmbeddedBroker {
     pub limits: EmbeddedLimits,
     /// Whether sessions, what waits for them and retained messages outlive the process.
     pub persistence: bool,
+    /// What connects from these addresses is a proxy, and begins with who its client is.
+    pub proxies: Vec<IpNet>,
+    /// Another server that clients are to use: nobody is let in.
+    pub server_reference: Option<String>,
     /// What waits for it, as a target. What waits for its clients is in `limits`.
     pub spool: SpoolSettings,
     /// What its clients are told of the gateway's own state.
@@ -126,23 +132,66 @@ pub struct AccessTopics {
 }
 
 /// Where the box's own broker listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenAddr {
-    /// How clients speak.
-    pub scheme: ListenScheme,
-    /// Port 0 takes a free one.
-    pub addr: SocketAddr,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddr {
+    /// At an address and a port; port 0 takes a free one.
+    Ip {
+        /// How clients speak.
+        scheme: ListenScheme,
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// At a Unix socket. Absolute.
+    Unix(PathBuf),
+}
+
+impl ListenAddr {
+    /// Whether nobody else can listen there at the same time.
+    pub fn is_fixed(&self) -> bool {
+        !matches!(self, Self::Ip { addr, .. } if addr.port() == 0)
+    }
+
+    /// Whether only this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Ip { addr, .. } => addr.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+
+    /// Whether it is with TLS.
+    pub const fn is_tls(&self) -> bool {
+        matches!(self, Self::Ip { scheme: ListenScheme::Mqtts | ListenScheme::Wss, .. })
+    }
+
+    /// Where, however clients speak there.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Ip { addr, .. } => addr.to_string(),
+            Self::Unix(path) => path.display().to_string(),
+        }
+    }
+}
+
+impl std::str::FromStr for ListenAddr {
+    type Err = String;
+
+    /// As `listen` of a broker has it.
+    fn from_str(text: &str) -> Result<Self, String> {
+        crate::listening::listen_addr(text).map_err(|(what, hint)| format!("{what}; {hint}"))
+    }
 }
 
 impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.scheme {
-            ListenScheme::Mqtt => Scheme::Mqtt,
-            ListenScheme::Mqtts => Scheme::Mqtts,
-            ListenScheme::Ws => Scheme::Ws,
-            ListenScheme::Wss => Scheme::Wss,
+        let scheme = match self {
+            Self::Ip { scheme: ListenScheme::Mqtt, .. } => Scheme::Mqtt,
+            Self::Ip { scheme: ListenScheme::Mqtts, .. } => Scheme::Mqtts,
+            Self::Ip { scheme: ListenScheme::Ws, .. } => Scheme::Ws,
+            Self::Ip { scheme: ListenScheme::Wss, .. } => Scheme::Wss,
+            Self::Unix(_) => Scheme::Unix,
         };
-        write!(f, "{scheme}://{}", self.addr)
+        write!(f, "{scheme}://{}", self.place())
     }
 }
 
@@ -159,13 +208,6 @@ pub enum ListenScheme {
     Wss,
 }
 
-impl ListenScheme {
-    /// Whether it is with TLS.
-    pub const fn is_tls(self) -> bool {
-        matches!(self, Self::Mqtts | Self::Wss)
-    }
-}
-
 /// How much of everything the clients of the box's own broker may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedLimits {
@@ -175,10 +217,28 @@ pub struct EmbeddedLimits {
     pub max_connections: u32,
     /// The longest a session outlives its connection, whatever the client asks.
     pub session_expiry_max: Duration,
+    /// The longest keep-alive, in whole seconds; `None`: what the client asks.
+    pub keep_alive_max: Option<Duration>,
+    /// Subscriptions of one client.
+    pub session_subscriptions_max: u32,
     /// Messages that wait for one client.
     pub session_queue_max: u32,
+    /// What they weigh, in bytes.
+    pub session_queue_size: u64,
+    /// What waits for all of them weighs, in bytes.
+    pub queues_size: u64,
     /// Retained messages in all.
     pub retained_max: u32,
+    /// What they weigh, in bytes.
+    pub retained_size: u64,
+    /// Messages that one client may publish in a second.
+    pub message_rate: Option<NonZeroU32>,
+    /// Bytes that one client may send in a second.
+    pub byte_rate: Option<NonZeroU64>,
+    /// Connections from one address at a time.
+    pub connections_per_address: Option<NonZeroU32>,
+    /// New connections from one address in a second.
+    pub connect_rate: Option<NonZeroU32>,
     /// How many unacknowledged messages of one client we take; at least 1.
     pub receive_maximum: u16,
 }

@@ -58,13 +58,13 @@ impl Names<'_> {
     fn listeners(&self) {
         let mut seen = BTreeMap::new();
         for (name, broker) in self.config.brokers.iter().filter_map(|(name, broker)| Some((name, broker.embedded()?))) {
-            for listen in broker.listen.iter().filter(|listen| listen.addr.port() != 0) {
-                let Some(other) = seen.insert(listen.addr, name) else { continue };
+            for listen in broker.listen.iter().filter(|listen| listen.is_fixed()) {
+                let Some(other) = seen.insert(listen.place(), name) else { continue };
                 if other != name {
-                    let what = format!("brokers `{other}` and `{name}` both listen on {}", listen.addr);
+                    let what = format!("brokers `{other}` and `{name}` both listen on {}", listen.place());
                     self.context.error(&self.written.brokers[name], what, "give one of them another port");
                 } else if broker.listen.iter().filter(|same| *same == listen).count() == 1 {
-                    let what = format!("`{name}` listens on {} twice", listen.addr);
+                    let what = format!("`{name}` listens on {} twice", listen.place());
                     self.context.error(&self.written.brokers[name], what, "give mqtt and ws a port each");
                 }
             }

@@ -1,6 +1,7 @@
 //! Reads `[admin]`.
 
 use super::secret::read_secret;
+use crate::listening;
 use crate::model::{Admin, AdminAddr, AdminTls};
 use crate::tree::{At, FileKind, Section};
 use crate::values;
@@ -42,7 +43,7 @@ pub(super) fn read_admin(mut section: Section<'_, '_, '_, '_>) -> Option<Admin> 
         }
         _ => listen.value.to_owned(),
     };
-    let addr = values::admin_addr(&whole).map_err(|(what, hint)| context.error(&listen.at, what, hint)).ok()?;
+    let addr = listening::admin_addr(&whole).map_err(|(what, hint)| context.error(&listen.at, what, hint)).ok()?;
     match &addr {
         AdminAddr::Tcp(tcp) if !tcp.ip().is_loopback() => remote(context, &listen, has_token, has_tls, allow_remote),
         AdminAddr::Unix(_) if has_tls => {

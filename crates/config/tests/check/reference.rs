@@ -23,7 +23,18 @@ fn the_reference_says_the_defaults_that_are() {
     assert_eq!(Some(&home), minimal.brokers["home"].link());
     assert_eq!(home.reconnect, Reconnect::default());
     assert_eq!(reference.plugins["celsius"].limits, Limits::default());
-    assert_eq!(reference.brokers["device"].embedded().unwrap().limits, EmbeddedLimits::default());
+    let limits = reference.brokers["device"].embedded().unwrap().limits.clone();
+    let bounded = (limits.message_rate, limits.byte_rate, limits.connections_per_address, limits.connect_rate);
+    assert!(limits.keep_alive_max.is_some() && matches!(bounded, (Some(_), Some(_), Some(_), Some(_))));
+    let unbounded = EmbeddedLimits {
+        keep_alive_max: None,
+        message_rate: None,
+        byte_rate: None,
+        connections_per_address: None,
+        connect_rate: None,
+        ..limits
+    };
+    assert_eq!(unbounded, EmbeddedLimits::default(), "the keys that have a default say it");
     let spool = reference.targets["upstream"].spool;
     assert!(spool.max_messages.is_some() && spool.max_age.is_some());
     assert!(spool.drain_rate.is_some() && spool.mark_late.is_some());

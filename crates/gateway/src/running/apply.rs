@@ -218,7 +218,7 @@ impl Gateway {
         let own = self.inner.tasks.borrow().get(&at).and_then(|task| task.own.clone());
         let (Some(own), Ok(settings)) = (own, file.settings) else { return };
         own.reconfigure(settings);
-        changes.rotated(&file.broker, "other users, access lists or certificates");
+        changes.rotated(&file.broker, "other users, access lists, certificates or limits");
     }
 }
 

@@ -102,8 +102,7 @@ pub(super) fn fate(setting: &Setting) -> Fate {
         "max_inflight_messages" | "max_inflight_bytes" => {
             Lost("`limits.receive_maximum` is how much one client may have unacknowledged")
         }
-        "max_queued_bytes" => Lost("`limits.session_queue_max` counts messages"),
-        "max_keepalive" => Lost("clients keep alive as they say"),
+        "max_queued_bytes" | "max_keepalive" => Carried,
         "max_qos" => Lost("clients may use each QoS; `max_qos` of the broker behind a link lowers it there"),
         "max_topic_alias" => Lost("it cannot be set"),
         "message_size_limit" => Lost("`limits.max_packet_size` counts the whole packet"),

@@ -3,11 +3,14 @@
 use super::Draft;
 use super::bridge::written;
 use super::broker_settings::{Fate, fate};
+use super::dynamic;
 use super::local::Entrance;
 use crate::document::Toml;
+use crate::keywords;
 use crate::settings::{Direction, Find, Setting, Side, Value};
 use crate::words::expiration_hours;
 use std::net::IpAddr;
+use tidegate_config::ListenAddr;
 use tidegate_message::TopicFilter;
 
 /// mosquitto's default, which Tidegate's is ten times as large as.
@@ -20,6 +23,9 @@ const MAX_CONNECTIONS: i64 = 1_000_000;
 const LAST_RESORT: &str = "mqtt://127.0.0.1:1883";
 /// The users of a broker that had none.
 const USERS: &str = "users.txt";
+
+/// The least of `limits.session_queue_size`, in bytes.
+const QUEUE_BYTES_MIN: i64 = 64 * 1024;
 
 impl<'a> Draft<'a> {
     pub(super) fn own_broker(&mut self) {
@@ -36,7 +42,21 @@ impl<'a> Draft<'a> {
             listener.settings.iter().for_each(|setting| self.of_the_broker(setting));
         }
         self.between_bridges();
-        let users = self.users(&entrances);
+        let dynamic = mosquitto.dynamic_security.as_ref();
+        let users = match dynamic {
+            Some((place, made)) => {
+                self.dynamic_users(place, made);
+                for entrance in &entrances {
+                    if let Some(setting) = mosquitto.security(entrance).setting("password_file") {
+                        let instead = "the plugin has users of its own: put both into one file";
+                        self.lose(&setting.place, written(setting), instead);
+                        break;
+                    }
+                }
+                Some((Toml::text(dynamic::USERS), place.to_string()))
+            }
+            None => self.users(&entrances),
+        };
         let acl_file = self.acl_file(&entrances);
         let mut secure = Vec::new();
         let listen = self.listen(&entrances, users.is_some(), &mut secure);
@@ -56,10 +76,18 @@ impl<'a> Draft<'a> {
         }
         self.limits(&entrances);
         self.own_tls(&secure);
+        if let Some((place, made)) = dynamic {
+            self.dynamic_rules(place, made);
+        }
     }
 
     fn of_the_broker(&mut self, setting: &Setting) {
-        match fate(setting) {
+        let is_dynamic = self.mosquitto.dynamic_security.is_some()
+            && match (&setting.value, setting.keyword.name) {
+                (Value::Text(path), "plugin") => path.contains("dynamic_security"),
+                (_, name) => name == keywords::PLUGIN_CONFIG_FILE,
+            };
+        match if is_dynamic { Fate::Carried } else { fate(setting) } {
             Fate::Carried => {}
             Fate::NotNeeded(why) => {
                 self.document.comment(format!("{}: not needed: {}: {why}", setting.place, setting.keyword.name));
@@ -152,7 +180,7 @@ impl<'a> Draft<'a> {
                 Some(place) => (place.to_string(), Some(place.clone())),
                 None => ("mosquitto's default".to_owned(), None),
             };
-            let local_only = self.mosquitto.is_local_only();
+            let (local_only, wishes) = (self.mosquitto.is_local_only(), self.wishes);
             let mut lose = |what: &str, instead: &str| {
                 if let Some(place) = &place {
                     self.lose(place, what, instead);
@@ -166,7 +194,13 @@ impl<'a> Draft<'a> {
                 secure.push(entrance);
             }
             if entrance.port == 0 {
-                lose("a listener at a Unix socket", "let these clients come to 127.0.0.1");
+                let path = wishes.base.join(entrance.bind.unwrap_or_default());
+                let url = format!("unix://{}", path.display());
+                if url.parse::<ListenAddr>().is_err() {
+                    lose("a listener at a Unix socket", "give it a path that is shorter");
+                } else if !listen.iter().any(|(other, _)| *other == url) {
+                    listen.push((url, whence));
+                }
                 continue;
             }
             let any = match entrance.settings.text("socket_domain") {
@@ -235,6 +269,13 @@ impl<'a> Draft<'a> {
         if let Some((messages, place)) = number("max_queued_messages") {
             let messages = if messages == 0 { QUEUE_UNLIMITED } else { messages.min(QUEUE_UNLIMITED) };
             limits.push(("session_queue_max", Toml::Number(messages), place));
+        }
+        if let Some((bytes, place)) = number("max_queued_bytes").filter(|(bytes, _)| *bytes > 0) {
+            let bytes = bytes.max(QUEUE_BYTES_MIN);
+            limits.push(("session_queue_size", Toml::text(format!("{bytes}B")), place));
+        }
+        if let Some((seconds, place)) = number("max_keepalive").filter(|(seconds, _)| *seconds > 0) {
+            limits.push(("keep_alive_max", Toml::text(format!("{seconds}s")), place));
         }
         if let Some(setting) = general.setting("persistent_client_expiration")
             && let Value::Text(text) = &setting.value

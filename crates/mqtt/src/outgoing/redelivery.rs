@@ -6,7 +6,17 @@ use crate::outgoing::Completion;
 use crate::reason::ReasonCode;
 use crate::restore::{Unfinished, alive};
 use crate::wire::{PUBREL, put_ack};
-use tidegate_message::QoS;
+use std::time::{Duration, Instant};
+use tidegate_message::{Message, QoS};
+
+/// Counts the time since a message said how long it is good for off that (MQTT 5.0 section 3.3.2.3.3).
+fn count_down(message: &mut Message, said_at: &mut Instant) {
+    let Some(left) = message.properties.as_mut().and_then(|all| all.message_expiry_seconds.as_mut()) else { return };
+    let passed = said_at.elapsed().as_secs();
+    *said_at += Duration::from_secs(passed);
+    // Its sending has begun before it expired, and is brought to its end.
+    *left = left.saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX)).max(1);
+}
 
 impl OutgoingFlow {
     /// Takes up what an owner of before recorded, as if its connection had just ended. Returns the keys of messages
@@ -66,6 +76,9 @@ impl OutgoingFlow {
                     // Another broker than before may take less; what it forbids would end every connection to it.
                     message.qos = message.qos.min(wire.limits.max_qos);
                     message.retain &= wire.limits.retain_available;
+                    if let Some(said_at) = &mut entry.said_at {
+                        count_down(message, said_at);
+                    }
                     let once = message.qos == QoS::AtMostOnce;
                     let sent = sent_phase(message.qos);
                     let encoded = wire.encode(message, id, dup && !once, &entry.subscription_ids);

@@ -42,11 +42,11 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             return Err(refusal(StatusCode::FORBIDDEN, "pages of other hosts may not connect without a password"));
         }
         let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-        let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim);
-        let Some(chosen) = offered.find(|name| [SUBPROTOCOL, SUBPROTOCOL_31].contains(name)) else {
+        let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).collect();
+        // Where both stand, in whatever order, it is `mqtt` (MQTT 5.0 section 6).
+        let Some(chosen) = [SUBPROTOCOL, SUBPROTOCOL_31].into_iter().find(|known| offered.contains(known)) else {
             return Err(refusal(StatusCode::BAD_REQUEST, "the subprotocol must be `mqtt`"));
         };
-        let chosen = if chosen == SUBPROTOCOL { SUBPROTOCOL } else { SUBPROTOCOL_31 };
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
         Ok(response)
     };
