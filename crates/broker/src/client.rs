@@ -217,11 +217,6 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         client.connection.session.borrow_mut().refuse(reason);
         Err(End::Refused(reason))
     };
-    if let Some(elsewhere) = &shared.settings().server_reference {
-        let reason = ReasonCode::USE_ANOTHER_SERVER;
-        client.connection.session.borrow_mut().refuse_for(reason, elsewhere);
-        return Err(End::Refused(reason));
-    }
     if let Err(reason) = arrival.may_log_in() {
         return refused(client, reason);
     }
@@ -229,6 +224,11 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     let client_id = connect.client_id.clone();
     let checked = loop {
         let settings = shared.settings();
+        if let Some(elsewhere) = &settings.server_reference {
+            let reason = ReasonCode::USE_ANOTHER_SERVER;
+            client.connection.session.borrow_mut().refuse_for(reason, elsewhere);
+            return Err(End::Refused(reason));
+        }
         let checked = match authenticate::by_certificate(&settings, names.as_ref()) {
             Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in()).await,
             Ok(Some(name)) => {
