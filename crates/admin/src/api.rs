@@ -307,10 +307,7 @@ async fn reload(State(shared): State<Shared>) -> Response {
     (status = 503, description = "The gateway has too much before it; try again"),
 ))]
 async fn broker(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    match operate::link(&shared.console, name).await {
-        Ok(found) => json(&found),
-        Err(refused) => outcome(Err(refused)),
-    }
+    shown(operate::link(&shared.console, name).await)
 }
 
 /// Sends nothing more to a broker: what is for it waits, and as a member of a set with others that are well its messages go to
@@ -351,10 +348,7 @@ pub(crate) async fn parked(State(shared): State<Shared>) -> Response {
     (status = 404, description = "There is none of this number", body = Outcome),
 ))]
 async fn show_parked(State(shared): State<Shared>, Path(number): Path<u64>) -> Response {
-    match operate::parked_one(&shared.console, number).await {
-        Ok(found) => json(&found),
-        Err(refused) => outcome(Err(refused)),
-    }
+    shown(operate::parked_one(&shared.console, number).await)
 }
 
 /// Forgets one of them.
@@ -410,6 +404,14 @@ async fn move_waiting(State(shared): State<Shared>, Path(from): Path<String>, Ra
 ))]
 async fn discard_waiting(State(shared): State<Shared>, Path(from): Path<String>) -> Response {
     outcome(operate::redirect(&shared.console, Redirect::Discard { from }).await)
+}
+
+/// What was found, or why it was not.
+fn shown(found: Result<impl Serialize, Refused>) -> Response {
+    match found {
+        Ok(found) => json(&found),
+        Err(refused) => outcome(Err(refused)),
+    }
 }
 
 fn outcome(answer: Result<String, Refused>) -> Response {

@@ -94,8 +94,7 @@ impl Addresses {
 
     /// Forgets what is old; of what is not, half of the oldest, so that this is seldom done.
     fn tidy(&mut self, now: Instant) {
-        let is_old = |at: Instant| now.saturating_duration_since(at) > FORGOTTEN_AFTER;
-        self.known.retain(|_, known| known.connections > 0 || known.failed_at.is_some_and(|at| !is_old(at)));
+        self.known.retain(|_, known| known.connections > 0 || known.failed_ago(now).is_some());
         let idle = self.known.iter().filter(|(_, known)| known.connections == 0);
         let mut idle: Vec<(Option<Instant>, IpAddr)> = idle.map(|(at, known)| (known.failed_at, *at)).collect();
         if idle.len() > REMEMBERED / 2 {
@@ -115,8 +114,7 @@ impl Addresses {
     /// [told](Self::told).
     pub(crate) fn failed(&mut self, address: IpAddr, first_delay: Duration, now: Instant) -> (u32, Duration) {
         let known = self.known.entry(place(address)).or_default();
-        let is_old = known.failed_at.is_some_and(|at| now.saturating_duration_since(at) > FORGOTTEN_AFTER);
-        known.failed = if is_old { 1 } else { known.failed.saturating_add(1) };
+        known.failed = if known.failed_ago(now).is_some() { known.failed.saturating_add(1) } else { 1 };
         known.failed_at = Some(now);
         known.waiting += 1;
         (known.failed, Doubling::new(first_delay, DELAY_MAX.max(first_delay)).after(known.failed - 1))
@@ -132,8 +130,7 @@ impl Addresses {
     /// From where log-ins failed, the most first.
     pub(crate) fn failures(&self, now: Instant) -> Vec<FailedLogins> {
         let failed = self.known.iter().filter_map(|(address, known)| {
-            let ago = now.saturating_duration_since(known.failed_at?);
-            (ago <= FORGOTTEN_AFTER).then_some(FailedLogins { address: *address, count: known.failed, ago })
+            Some(FailedLogins { address: *address, count: known.failed, ago: known.failed_ago(now)? })
         });
         let mut failed: Vec<_> = failed.collect();
         failed.sort_unstable_by_key(|one| (std::cmp::Reverse(one.count), one.address));
@@ -142,6 +139,12 @@ impl Addresses {
 }
 
 impl Address {
+    /// How long ago the last failure was that is not forgotten.
+    fn failed_ago(&self, now: Instant) -> Option<Duration> {
+        let ago = now.saturating_duration_since(self.failed_at?);
+        (ago <= FORGOTTEN_AFTER).then_some(ago)
+    }
+
     fn within(&self, limits: &Limits) -> Result<(), ReasonCode> {
         match limits.connections_per_address {
             Some(most) if self.connections > most.get() => Err(ReasonCode::QUOTA_EXCEEDED),

@@ -3,8 +3,7 @@
 use crate::access::Action;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
-use crate::expiry::in_seconds;
-use crate::expiry::wall_ms;
+use crate::expiry::{in_seconds, wall_ms};
 use crate::publisher::Publisher;
 use crate::refusal::{self, Refusal};
 use crate::session::{Session, SessionKey};

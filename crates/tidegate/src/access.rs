@@ -1,7 +1,7 @@
 //! `tidegate access`: what a client of the box's own broker may do, and by which rule.
 
 use crate::{Failure, check};
-use tidegate_config::{Broker, EmbeddedBroker};
+use tidegate_config::{Config, EmbeddedBroker};
 use tidegate_gateway::{AccessAction, explain_access};
 
 /// Of `tidegate access`.
@@ -78,25 +78,30 @@ pub(crate) struct OwnBroker {
 impl OwnBroker {
     /// Its name, and what the configuration says of it.
     pub(crate) fn load(self) -> Result<(String, EmbeddedBroker), Failure> {
-        let own = self.config.load()?.brokers.into_iter().filter_map(|(name, broker)| match broker {
-            Broker::Embedded(embedded) => Some((name, embedded)),
-            Broker::Link(_) | Broker::Nats(_) => None,
-        });
-        let mut all: Vec<_> = own.collect();
-        let names = all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
-        let at = match (&self.broker, all.len()) {
-            (None, 1) => Some(0),
-            (_, 0) => {
-                let words = "no broker of this configuration is the box's own: access lists are its alone";
-                return Err(Failure::Usage(words.to_owned()));
-            }
-            (None, _) => return Err(Failure::Usage(format!("name the broker: --broker, one of {names}"))),
-            (Some(wanted), _) => all.iter().position(|(name, _)| name == wanted),
-        };
-        let none = || {
-            let wanted = self.broker.as_deref().unwrap_or_default();
-            Failure::Usage(format!("`{wanted}` is none of the box's own brokers; these are {names}"))
-        };
-        at.map(|at| all.swap_remove(at)).ok_or_else(none)
+        let config = self.config.load()?;
+        let (name, broker) = own_broker(&config, self.broker.as_deref())?;
+        Ok((name.to_owned(), broker.clone()))
     }
+}
+
+/// The one of the box's own brokers that is meant, or the only one: its name, and what the configuration says of it.
+pub(crate) fn own_broker<'a>(
+    config: &'a Config,
+    wanted: Option<&str>,
+) -> Result<(&'a str, &'a EmbeddedBroker), Failure> {
+    let own = config.brokers.iter().filter_map(|(name, broker)| Some((name.as_str(), broker.embedded()?)));
+    let all: Vec<_> = own.collect();
+    let names = all.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let words = match (wanted, &all[..]) {
+        (_, []) => {
+            "no broker of this configuration is the box's own: it alone has users, access lists and clients".to_owned()
+        }
+        (None, [one]) => return Ok(*one),
+        (None, _) => format!("name the broker: --broker, one of {names}"),
+        (Some(wanted), _) => match all.iter().find(|(name, _)| *name == wanted) {
+            Some(one) => return Ok(*one),
+            None => format!("`{wanted}` is none of the box's own brokers; these are {names}"),
+        },
+    };
+    Err(Failure::Usage(words))
 }

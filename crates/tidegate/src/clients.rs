@@ -1,11 +1,11 @@
 //! `tidegate clients`: who is connected to the box's own brokers, and sending one away, through the admin listener of the running gateway.
 
+use crate::access::own_broker;
 use crate::people::{ago, bytes, count, span};
-use crate::table::{Column, Line, Tone, lines, print, width};
+use crate::table::{Column, Line, Tone, lines, print, wants_json, width};
 use crate::{Failure, admin_client, check, operate, tap};
-use std::io::IsTerminal;
 use tidegate_admin::model::{Client, ClientDetails, Clients};
-use tidegate_config::{Broker, Config};
+use tidegate_config::Config;
 
 /// What an expiry says that never comes, in seconds.
 const FOR_EVER_S: u32 = u32::MAX;
@@ -74,19 +74,8 @@ struct OfBroker {
 }
 
 impl OfBroker {
-    fn name(&self, config: &Config) -> Result<String, Failure> {
-        let own = config.brokers.iter().filter(|(_, broker)| matches!(broker, Broker::Embedded(_)));
-        let own: Vec<&String> = own.map(|(name, _)| name).collect();
-        let all = || own.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
-        match (&self.broker, &own[..]) {
-            (_, []) => Err(Failure::Usage("the configuration has no broker of the box's own".to_owned())),
-            (Some(name), own) if own.contains(&name) => Ok(name.clone()),
-            (Some(name), _) => {
-                Err(Failure::Usage(format!("`{name}` is none of the box's own brokers; there are {}", all())))
-            }
-            (None, [one]) => Ok((*one).clone()),
-            (None, _) => Err(Failure::Usage(format!("which broker? Say `--broker NAME`; there are {}", all()))),
-        }
+    fn name<'a>(&self, config: &'a Config) -> Result<&'a str, Failure> {
+        own_broker(config, self.broker.as_deref()).map(|(name, _)| name)
     }
 }
 
@@ -105,8 +94,8 @@ pub(crate) fn clients(arguments: Arguments) -> Result<(), Failure> {
                 (_, true) => query += "&connected=false",
                 _ => {}
             }
-            let answer = admin_client::ask(&config, "GET", &path(&of.name(&config)?, &query))?;
-            if json || !table && !std::io::stdout().is_terminal() {
+            let answer = admin_client::ask(&config, "GET", &path(of.name(&config)?, &query))?;
+            if wants_json(json, table) {
                 println!("{}", answer.trim_end());
             } else {
                 print(&table_of(&admin_client::read(&answer)?));
@@ -114,7 +103,7 @@ pub(crate) fn clients(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         What::Show { client, of, json } => {
-            let path = path(&of.name(&config)?, &format!("client?id={}", tap::coded(&client)));
+            let path = path(of.name(&config)?, &format!("client?id={}", tap::coded(&client)));
             let answer = admin_client::ask(&config, "GET", &path)?;
             match json {
                 true => println!("{}", answer.trim_end()),
@@ -124,7 +113,7 @@ pub(crate) fn clients(arguments: Arguments) -> Result<(), Failure> {
         }
         What::Disconnect { client, of, forget } => {
             let rest = format!("client/disconnect?id={}&forget={forget}", tap::coded(&client));
-            operate::post(&config, &path(&of.name(&config)?, &rest))
+            operate::post(&config, &path(of.name(&config)?, &rest))
         }
     }
 }

@@ -1,9 +1,8 @@
 //! `tidegate parked`: messages that a plugin could not decide or a target did not take, through the admin listener of the running gateway.
 
 use crate::people::{ago, messages};
-use crate::table::{Column, Line, Tone, lines, print, width};
+use crate::table::{Column, Line, Tone, lines, print, wants_json, width};
 use crate::{Failure, admin_client, check};
-use std::io::IsTerminal;
 use tidegate_admin::model::Parked;
 use tidegate_config::Config;
 
@@ -92,7 +91,7 @@ pub(crate) fn parked(arguments: Arguments) -> Result<(), Failure> {
     match arguments.what {
         What::List { filter, json, table } => {
             let found = list(&config, &filter)?;
-            match json || !table && !std::io::stdout().is_terminal() {
+            match wants_json(json, table) {
                 true => println!("{}", serde_json::json!(found)),
                 false => print(&table_of(&found)),
             }

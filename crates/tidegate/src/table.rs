@@ -42,6 +42,11 @@ impl Column {
     }
 }
 
+/// Whether a list is to be JSON, `json` and `table` being what was asked for: a table is for a terminal.
+pub(crate) fn wants_json(json: bool, table: bool) -> bool {
+    json || !table && !io::stdout().is_terminal()
+}
+
 /// A table as lines of at most so many columns of a terminal; the last cell of a row is cut to fit.
 pub(crate) fn lines(columns: &[Column], rows: &[(Tone, Vec<String>)], width: usize) -> Vec<Line> {
     let rows: Vec<(Tone, Vec<String>)> =

@@ -1,9 +1,8 @@
 //! The clients of the box's own brokers: who they are, and sending one away.
 
-use super::{Outcome, outcome};
+use super::{Outcome, outcome, shown};
 use crate::model::{ClientDetails, Clients};
-use crate::operate::{self, Refused};
-use crate::plain::json;
+use crate::operate;
 use crate::query;
 use crate::serve::Shared;
 use axum::extract::{Path, RawQuery, State};
@@ -35,7 +34,7 @@ pub(crate) async fn clients(
     let connected = query::text(query, "connected").is_some().then(|| query::flag(query, "connected"));
     let most = query::number(query, "limit").unwrap_or(LISTED).min(LISTED_MAX);
     let wanted = ClientsWanted { matching: query::text(query, "match"), connected, most: most as usize };
-    answer(operate::clients(&shared.console, name, wanted).await)
+    shown(operate::clients(&shared.console, name, wanted).await)
 }
 
 /// One of them, with its subscriptions.
@@ -54,7 +53,7 @@ pub(crate) async fn client(
     RawQuery(query): RawQuery,
 ) -> Response {
     let id = query::text(query.as_deref(), "id").unwrap_or_default();
-    answer(operate::client(&shared.console, name, id).await)
+    shown(operate::client(&shared.console, name, id).await)
 }
 
 /// Ends the connection of a client; its will is published, and it may come back.
@@ -75,11 +74,4 @@ pub(crate) async fn disconnect(
 ) -> Response {
     let id = query::text(query.as_deref(), "id").unwrap_or_default();
     outcome(operate::disconnect(&shared.console, name, id, query::flag(query.as_deref(), "forget")).await)
-}
-
-fn answer<T: serde::Serialize>(found: Result<T, Refused>) -> Response {
-    match found {
-        Ok(found) => json(&found),
-        Err(refused) => outcome(Err(refused)),
-    }
 }

@@ -1,9 +1,8 @@
 //! One plugin: its versions, and going back to one.
 
-use super::{Outcome, outcome};
+use super::{Outcome, outcome, shown};
 use crate::model::PluginDetails;
 use crate::operate;
-use crate::plain::json;
 use crate::query;
 use crate::serve::Shared;
 use axum::extract::{Path, RawQuery, State};
@@ -16,10 +15,7 @@ use axum::response::Response;
     (status = 503, description = "The gateway has too much before it; try again"),
 ))]
 pub(super) async fn plugin(State(shared): State<Shared>, Path(name): Path<String>) -> Response {
-    match operate::plugin(&shared.console, name).await {
-        Ok(found) => json(&found),
-        Err(refused) => outcome(Err(refused)),
-    }
+    shown(operate::plugin(&shared.console, name).await)
 }
 
 /// Has an earlier version of a plugin run again: the one before, or the one whose digest begins with `to`. It runs, through
