@@ -131,6 +131,10 @@ pub(crate) fn run(
 async fn one(broker: &Broker<'_>, case: &Case, measured: Duration) -> Result<Outcome> {
     let (dir, port) = (tempfile::tempdir()?, free_port());
     let mut process = broker.start(dir.path(), port, case.is_kept)?;
+    with_clients(&mut process, port, case, measured).await.with_context(|| format!("port {port}{}", process.tail()))
+}
+
+async fn with_clients(process: &mut Process, port: u16, case: &Case, measured: Duration) -> Result<Outcome> {
     let (received, count) = (Rc::new(Cell::new(0)), case.clients);
     let everything = format!("{PREFIX}#");
     // The one that all others speak to, or that speaks to all.
@@ -178,7 +182,7 @@ async fn one(broker: &Broker<'_>, case: &Case, measured: Duration) -> Result<Out
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     if messages == 0 || !process.is_running() {
-        bail!("no message came through{}", process.tail());
+        bail!("no message came through");
     }
     Ok(Outcome {
         cpu_us: cpu_ns as f64 / 1e3 / messages as f64,
@@ -224,15 +228,22 @@ struct Client {
 }
 
 impl Client {
+    /// A broker that is only starting is asked again: it may refuse, or take a connection and close it.
     async fn connect(port: u16, id: &str, is_kept: bool, received: &Rc<Cell<u64>>) -> Result<Self> {
         let began = Instant::now();
-        let stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)).await {
-                Ok(stream) => break stream,
-                Err(error) if began.elapsed() > DRAIN => return Err(error).context("the broker does not listen"),
+        loop {
+            match Self::log_in(port, id, is_kept).await {
+                Ok((reader, writer)) => return Ok(Self::with(reader, writer, received.clone())),
+                Err(error) if began.elapsed() > DRAIN => {
+                    return Err(error).with_context(|| format!("{id} is not taken"));
+                }
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             }
-        };
+        }
+    }
+
+    async fn log_in(port: u16, id: &str, is_kept: bool) -> Result<(OwnedReadHalf, OwnedWriteHalf)> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the broker does not listen")?;
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.into_split();
         let mut packet = vec![0x10];
@@ -244,7 +255,7 @@ impl Client {
         put_text(&mut packet, id);
         writer.write_all(&packet).await?;
         expect(&mut reader, [0x20, 2, 0, 0]).await.context("CONNACK")?;
-        Ok(Self::with(reader, writer, received.clone()))
+        Ok((reader, writer))
     }
 
     fn with(reader: OwnedReadHalf, writer: OwnedWriteHalf, received: Rc<Cell<u64>>) -> Self {
