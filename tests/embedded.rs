@@ -2,7 +2,7 @@
 //!
 //! | Module | What it shows |
 //! |---|---|
-//! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws |
+//! | `clients` | paho, mqtt.js and mosquitto's clients, with 3.1.1 and 5, over tcp and ws; mqtt.js by SCRAM |
 //! | `doors` | Unix sockets, proxies, limits and another server, by a saved file |
 //! | `lists` | who may publish and hear what |
 //! | `named` | what the log says of clients |

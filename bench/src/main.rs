@@ -11,6 +11,7 @@
 
 mod against;
 mod beside;
+mod bulk;
 mod clients;
 mod disk;
 mod least_bridge;
@@ -150,6 +151,15 @@ enum Part {
         #[arg(long, default_value_t = 3)]
         repeats: u32,
     },
+    /// Measure what the box's own broker keeps: retained messages and sessions, all of them asked for at once, and its start with them
+    Bulk {
+        /// How many retained messages
+        #[arg(long, default_value_t = 1_000_000)]
+        retained: usize,
+        /// How many sessions of clients that are away
+        #[arg(long, default_value_t = 100_000)]
+        sessions: usize,
+    },
     /// Measure how many messages a second a slow plugin decides, with one worker and with more
     Workers {
         /// A component that needs no configuration and writes payloads in capitals: that of plugins/javascript-uppercase
@@ -213,6 +223,10 @@ fn main() -> Result<()> {
         Some(Part::Clients { ref numbers, seconds, repeats }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
             clients::run(&tidegate, arguments.against.as_deref(), numbers, Duration::from_secs(seconds), repeats)
+        }
+        Some(Part::Bulk { retained, sessions }) => {
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            bulk::run(&tidegate, arguments.against.as_deref(), retained, sessions)
         }
         Some(Part::Takeover { ref parts, turns }) => {
             let parts = if parts.is_empty() { &takeover::Part::ALL[..] } else { parts };

@@ -1,6 +1,7 @@
 //! paho, mqtt.js and mosquitto's clients are at home on the box's own broker.
 
 use super::Embedded;
+use super::lists::user;
 use crate::fixture::{PATIENCE, assert_balanced, broker, route};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -187,4 +188,29 @@ fn mosquitto_clients_are_at_home_with_3_1_1() {
 #[test]
 fn mosquitto_clients_are_at_home_with_5() {
     mosquitto_clients("mqttv5");
+}
+
+#[test]
+fn mqtt_js_says_who_it_is_without_saying_its_password() {
+    const LET_IN: &str = "in\nagain\nagain\nagain\n";
+    let (device, dir) = (Embedded::new("device"), tempfile::tempdir().expect("a folder"));
+    let file = dir.path().join("users.txt").display().to_string();
+    for (name, hash) in [("ann", "scram-sha-256"), ("bob", "pbkdf2")] {
+        assert!(user(&["add", "--hash", hash, name, "--file", &file], &format!("{name} is in")).status.success());
+    }
+    let listed = user(&["list", "--file", &file], "");
+    assert_eq!(String::from_utf8_lossy(&listed.stdout), "ann\tSCRAM-SHA-256\nbob\tPBKDF2-SHA512\n");
+    assert!(user(&["check", "ann", "--file", &file], "ann is in").status.success());
+    let _tidegate = Tidegate::start(&format!("{}users = {file:?}\n", device.config()));
+    let says = |method: &str, name: &str, password: &str| {
+        let mut command = Command::new("timeout");
+        command.env("NODE_PATH", node_modules()).args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt_js_scram.js"));
+        let output =
+            command.args([&device.port.to_string(), method, name, password]).output().expect("the script runs");
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    assert_eq!(says("SCRAM-SHA-512", "bob", "bob is in"), LET_IN);
+    assert_eq!(says("SCRAM-SHA-256", "ann", "ann is in"), LET_IN);
+    assert_eq!(says("SCRAM-SHA-256", "ann", "bob is in"), "refused 134\n");
+    assert_eq!(says("SCRAM-SHA-256", "bob", "bob is in"), "refused 134\n");
 }

@@ -81,7 +81,7 @@ fn lists_hold_for_clients_at_once_and_bad_ones_are_refused_line_by_line() {
 }
 
 /// `tidegate user WORDS...` with a password on standard input.
-fn user(words: &[&str], password: &str) -> Output {
+pub(super) fn user(words: &[&str], password: &str) -> Output {
     let mut command = Command::new(Tidegate::binary());
     let command = command.arg("user").args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("tidegate runs");

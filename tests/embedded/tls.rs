@@ -1,7 +1,7 @@
 //! TLS at the box's own broker: with mosquitto's clients, over tcp and WebSocket; certificates of clients, who they are by them, and
 //! lists of those that are not good any more; certificates that are replaced while clients are connected.
 
-use crate::fixture::PATIENCE;
+use crate::fixture::{PATIENCE, run};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -177,4 +177,28 @@ fn certificates_are_replaced_while_clients_are_connected_and_chosen_by_name() {
     eventually("it is shown", PATIENCE, || shown(box_.port, &ca, "localhost") == "renewed");
     assert!(box_.publish(None, &["-t", "dev/1"]).status.success());
     assert_eq!(hearing.wait_with_output().expect("it ends").stdout, b"x\n", "it stayed connected");
+}
+
+#[test]
+fn a_rule_may_be_for_a_certificate_whatever_its_client_is_called() {
+    let rule =
+        "[[brokers.device.access]]\ncertificates = [\"meter\", \"meters.example\"]\nallow = { publish = [\"dev/#\"] }";
+    let keys = |certs: &Certs| format!("client_ca = \"{}\"\n{rule}", certs.ca().display());
+    let box_ = Secure::start(keys, "", &[]);
+    let dropped = || box_.tidegate.metrics().get("tidegate_own_dropped_total", &[("reason", "forbidden")]);
+    let (meter, other) = (box_.certs.sign_client("meter"), box_.certs.sign_client("other"));
+    for words in [&["-t", "dev/1"][..], &["-t", "dev/1", "-u", "somebody", "-i", "other"]] {
+        let output = box_.publish(Some(&meter), words);
+        assert!(output.status.success() && dropped() == Some(0.0), "{output:?}");
+    }
+    box_.publish(Some(&other), &["-t", "dev/1", "-u", "meter", "-i", "meter"]);
+    eventually("it has another", PATIENCE, || dropped() == Some(1.0));
+    let config = box_.tidegate.dir().join("tidegate.toml").display().to_string();
+    let explain = |more: &[&str]| {
+        run(&[&["access", "explain", "--config", &config], more, &["publish", "dev/1"]].concat()).status.code()
+    };
+    assert_eq!(
+        (explain(&["--certificate", "x", "--certificate", "meter"]), explain(&["--user", "meter"])),
+        (Some(0), Some(1))
+    );
 }

@@ -37,6 +37,10 @@ fn a_plan_says_what_changes_what_connects_anew_and_what_would_be_decided_otherwi
         assert!(told.contains(line), "no {line} in {told}");
     }
     assert!(told.ends_with("of the last 500 messages 500 would be decided otherwise\n"), "{told}");
+    // The gateway's own file may be named beside it.
+    let (mut command, own) = (Command::new(Tidegate::binary()), tidegate.dir().join("tidegate.toml"));
+    let beside = command.arg("plan").arg(&other).arg("--config").arg(own).output().unwrap();
+    assert_eq!(good(beside), told);
     // Nothing is applied, and what would be refused is.
     assert_eq!(reloads(&tidegate), 0);
     std::fs::write(&other, new.replace("next.wasm", "none.wasm")).unwrap();

@@ -24,8 +24,30 @@ pub struct Whom {
     pub users: Option<Vec<String>>,
     /// One of these client identifiers.
     pub client_ids: Option<Vec<String>>,
+    /// One whose certificate has one of these names; `None`: with any, or without one.
+    pub certificates: Option<Vec<String>>,
     /// Only who gives no name.
     pub anonymous: bool,
+}
+
+/// What is known of a client's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificate<'a> {
+    /// The names in the one that it has shown, of any kind; none, if it has shown none.
+    Shown(&'a [Box<str>]),
+    /// The client is away since before the process began. What it may receive is asked again when it is back.
+    Unknown,
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientNames<'a> {
+    /// Its user name, if it has one.
+    pub user: Option<&'a str>,
+    /// Its client identifier.
+    pub client_id: &'a str,
+    /// Its certificate.
+    pub certificate: Certificate<'a>,
 }
 
 /// One rule.
@@ -77,10 +99,16 @@ struct Entry {
 }
 
 impl Whom {
-    fn fits(&self, user: Option<&str>, client_id: &str) -> bool {
+    /// Whether a rule that allows, or denies, is for this client. What is not known of it is taken for it.
+    fn fits(&self, ClientNames { user, client_id, certificate }: ClientNames<'_>, allows: bool) -> bool {
+        let has_name = |wanted: &Vec<String>| match certificate {
+            Certificate::Shown(names) => names.iter().any(|name| wanted.iter().any(|one| **one == **name)),
+            Certificate::Unknown => allows,
+        };
         let is_user = |users: &Vec<String>| user.is_some_and(|user| users.iter().any(|known| known == user));
         self.users.as_ref().is_none_or(is_user)
             && self.client_ids.as_ref().is_none_or(|ids| ids.iter().any(|known| known == client_id))
+            && self.certificates.as_ref().is_none_or(has_name)
             && !(self.anonymous && user.is_some())
     }
 }
@@ -107,8 +135,9 @@ impl Access {
         Self { rules: rules.into() }
     }
 
-    /// What a client of this name may do.
-    pub fn permits(&self, user: Option<&str>, client_id: &str) -> Permits {
+    /// What a client of these names may do.
+    pub fn permits(&self, client: ClientNames<'_>) -> Permits {
+        let ClientNames { user, client_id, .. } = client;
         let has_wildcard = |name: &str| name.contains(['+', '#']);
         let is_wild = user.is_some_and(has_wildcard) || has_wildcard(client_id);
         let mut entries = Vec::new();
@@ -121,7 +150,7 @@ impl Access {
                 }
                 continue;
             }
-            let filter = rule.whom.fits(user, client_id).then(|| rule.filter(user, client_id)).flatten();
+            let filter = rule.whom.fits(client, rule.allows).then(|| rule.filter(user, client_id)).flatten();
             let entry =
                 |filter| Entry { filter, action: rule.action, allows: rule.allows, rank: rule.rank, rule: Some(at) };
             entries.extend(filter.map(entry));
@@ -196,6 +225,10 @@ mod tests {
         AccessRule { whom: Whom::default(), action, allows, pattern: pattern.into(), fills_in: true, rank: 0, place }
     }
 
+    fn names<'a>(user: Option<&'a str>, client_id: &'a str) -> ClientNames<'a> {
+        ClientNames { user, client_id, certificate: Certificate::Shown(&[]) }
+    }
+
     fn may(permits: &Permits, action: Action, text: &str) -> bool {
         permits.explain(action, text).unwrap().0
     }
@@ -211,7 +244,7 @@ mod tests {
             rule(Receive, false, "news/local/#"),
         ];
         let access = Access::new(rules);
-        let ann = access.permits(Some("ann"), "d1");
+        let ann = access.permits(names(Some("ann"), "d1"));
         for (action, text, allowed) in [
             (Publish, "dev/d1/temp", true),
             (Publish, "dev/d1/secret", false),
@@ -233,8 +266,8 @@ mod tests {
         assert_eq!(ann.explain(Publish, "dev/d1/secret"), Ok((false, Some("Publish dev/+/secret"))));
         assert_eq!(ann.explain(Publish, "other"), Ok((false, None)));
         // Without a name there is nothing to fill in; a name with a wildcard would fit others' topics.
-        assert!(!may(&access.permits(None, "d1"), Receive, "cmd//go"));
-        let wild = access.permits(Some("ann"), "+");
+        assert!(!may(&access.permits(names(None, "d1")), Receive, "cmd//go"));
+        let wild = access.permits(names(Some("ann"), "+"));
         assert!(!may(&wild, Publish, "dev/d2/temp") && !may(&wild, Receive, "news/world"));
     }
 
@@ -242,12 +275,12 @@ mod tests {
     fn rules_about_subscribing_bound_what_is_asked_for_and_what_is_heard_if_nothing_else_does() {
         use Action::{Receive, Subscribe};
         let subscribe = [rule(Subscribe, true, "a/#"), rule(Subscribe, false, "a/b/#")];
-        let permits = Access::new(subscribe.to_vec()).permits(None, "c");
+        let permits = Access::new(subscribe.to_vec()).permits(names(None, "c"));
         assert!(may(&permits, Subscribe, "a/+") && may(&permits, Subscribe, "a/c/#"));
         assert!(!may(&permits, Subscribe, "#") && !may(&permits, Subscribe, "a/b/+"));
         assert!(may(&permits, Receive, "a/x") && !may(&permits, Receive, "b"));
         let both = [&subscribe[..], &[rule(Receive, true, "a/c/#")]].concat();
-        let permits = Access::new(both).permits(None, "c");
+        let permits = Access::new(both).permits(names(None, "c"));
         assert!(may(&permits, Receive, "a/c/1") && !may(&permits, Receive, "a/x"));
         assert!(may(&permits, Subscribe, "a/#") && !may(&permits, Subscribe, "a/x"), "nothing of it could come");
     }
@@ -259,15 +292,36 @@ mod tests {
         of_bob.whom = Whom {
             users: Some(vec!["bob".into()]),
             client_ids: Some(vec!["c1".into(), "c2".into()]),
-            anonymous: false,
+            ..Whom::default()
         };
         let mut of_nobody = rule(Publish, true, "y");
         of_nobody.whom.anonymous = true;
         let mut later = rule(Publish, false, "#");
         later.rank = 1;
         let access = Access::new(vec![later, of_bob, of_nobody]);
-        let may = |user: Option<&str>, client: &str, topic: &str| may(&access.permits(user, client), Publish, topic);
+        let may =
+            |user: Option<&str>, client: &str, topic: &str| may(&access.permits(names(user, client)), Publish, topic);
         assert!(may(Some("bob"), "c2", "x") && !may(Some("bob"), "c3", "x") && !may(Some("ann"), "c1", "x"));
         assert!(may(None, "c1", "y") && !may(Some("bob"), "c1", "y"));
+    }
+    #[test]
+    fn a_rule_may_be_for_a_certificate() {
+        use Action::Receive;
+        let of = |names: &[&str], allows, pattern| {
+            let mut rule = rule(Receive, allows, pattern);
+            rule.whom.certificates = Some(names.iter().map(|name| (*name).to_owned()).collect());
+            rule
+        };
+        let access = Access::new(vec![of(&["meter", "meter.example"], true, "a/#"), of(&["old"], false, "a/b")]);
+        let may = |certificate, topic: &str| {
+            may(&access.permits(ClientNames { user: None, client_id: "c", certificate }), Receive, topic)
+        };
+        let shown = |names: &[&str]| names.iter().map(|name| Box::from(*name)).collect::<Vec<Box<str>>>();
+        let (meter, old, other) = (shown(&["other", "meter.example"]), shown(&["meter", "old"]), shown(&["x"]));
+        assert!(may(Certificate::Shown(&meter), "a/b") && !may(Certificate::Shown(&meter), "b"));
+        assert!(may(Certificate::Shown(&old), "a/c") && !may(Certificate::Shown(&old), "a/b"));
+        assert!(!may(Certificate::Shown(&[]), "a/b") && !may(Certificate::Shown(&other), "a/b"));
+        // Of who is away what could be for it is kept, and asked about again.
+        assert!(may(Certificate::Unknown, "a/b") && !may(Certificate::Unknown, "b"));
     }
 }

@@ -99,7 +99,7 @@ fn entry(rest: &str) -> Result<(&'static [Action], bool, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Access;
+    use crate::access::{Access, Certificate, ClientNames};
 
     fn access(text: &str) -> Access {
         Access::new(parse(text, "acl").unwrap())
@@ -112,7 +112,7 @@ mod tests {
              user bob\r\ntopic readwrite #\ntopic deny $SYS/#\npattern read $SYS/broker/%c\npattern write own/%u/x%c\n",
         );
         let may = |user, action, topic: &str| -> (bool, Option<&'static str>) {
-            let permits = access.permits(user, "c1");
+            let permits = access.permits(ClientNames { user, client_id: "c1", certificate: Certificate::Shown(&[]) });
             let (may, place) = permits.explain(action, topic).unwrap();
             (may, place.map(|place| &*place.to_owned().leak()))
         };

@@ -36,3 +36,13 @@ pub(crate) async fn check(
         Err(_) => Err(ReasonCode::SERVER_UNAVAILABLE),
     }
 }
+
+/// Whether a client that has shown who it is by these settings would have by those.
+pub(crate) fn still_holds(before: &Settings, now: &Settings, connect: &Connect) -> Result<(), ReasonCode> {
+    let name = connect.username.as_deref().unwrap_or_default();
+    match (&before.users, &now.users) {
+        _ if now.server_reference.is_some() => Err(ReasonCode::USE_ANOTHER_SERVER),
+        (Some(before), Some(now)) if before.agree_on(now, name) => Ok(()),
+        _ => Err(ReasonCode::NOT_AUTHORIZED),
+    }
+}

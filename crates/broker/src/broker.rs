@@ -1,6 +1,5 @@
 //! The broker's life: accept, tend, stop.
 
-use crate::access::Access;
 use crate::client;
 use crate::connection::Connection;
 use crate::disconnect::Leaving;
@@ -209,11 +208,7 @@ impl Broker {
             }
         });
         if old.access != new.access {
-            for session in state.sessions.iter_mut() {
-                let permits =
-                    |access: &Access| Box::new(access.permits(session.username.as_deref(), &session.client_id));
-                session.permits = new.access.as_ref().map(permits);
-            }
+            state.sessions.iter_mut().for_each(|session| session.ask(new.access.as_ref()));
         }
         drop(state);
         self.shared.settle();

@@ -1,8 +1,10 @@
 //! From an accepted socket to a client with a session, within one deadline; then its turns, then goodbye.
 
+mod again;
 mod arrival;
 mod end;
 mod pace;
+mod scram;
 mod turns;
 
 use crate::authenticate;
@@ -229,7 +231,17 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
             client.connection.session.borrow_mut().refuse_for(reason, elsewhere);
             return Err(End::Refused(reason));
         }
-        let checked = match authenticate::by_certificate(&settings, names.as_ref()) {
+        let certified = authenticate::by_certificate(&settings, names.as_ref());
+        if connect.auth_method.is_some() {
+            let shown = match certified {
+                Ok(certified) => Box::pin(scram::log_in(client, &settings, &mut connect, certified)).await?,
+                Err(reason) => Err(reason),
+            };
+            who.borrow_mut().username = connect.username.as_deref().map(ByteString::from);
+            // It cannot be asked once more for what has changed meanwhile.
+            break shown.and_then(|()| authenticate::still_holds(&settings, &shared.settings(), &connect));
+        }
+        let checked = match certified {
             Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in()).await,
             Ok(Some(name)) => {
                 who.borrow_mut().username = Some(name.clone());
@@ -247,8 +259,10 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         let count = arrival.failed_to_log_in().await;
         who.borrow_mut().failed_logins = Some(count);
     }
-    let admitted =
-        checked.and_then(|()| shared.state.borrow_mut().open_session(connect, &client.connection, Instant::now()));
+    let certificate = names.map(all_names).unwrap_or_default();
+    let admitted = checked.and_then(|()| {
+        shared.state.borrow_mut().open_session(connect, certificate, &client.connection, Instant::now())
+    });
     // A will may have been published, a deadline have moved.
     shared.settle();
     shared.tend.notify_one();
@@ -259,6 +273,13 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
         }
         Err(reason) => refused(client, reason),
     }
+}
+
+/// The names in a certificate, of any kind.
+fn all_names(names: PeerNames) -> Box<[Box<str>]> {
+    let PeerNames { common_name, subject, dns, emails, uris } = names;
+    let all = common_name.into_iter().chain([subject]).chain(dns).chain(emails).chain(uris);
+    all.filter(|name| !name.is_empty()).map(String::into_boxed_str).collect()
 }
 
 async fn wait_for_connect<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> Result<Connect, End> {

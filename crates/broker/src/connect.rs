@@ -1,6 +1,6 @@
 //! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
 
-use crate::access::Action;
+use crate::access::{Action, Certificate, ClientNames};
 use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
@@ -28,6 +28,7 @@ impl BrokerState {
     pub(crate) fn open_session(
         &mut self,
         connect: Connect,
+        certificate: Box<[Box<str>]>,
         connection: &Rc<Connection>,
         now: Instant,
     ) -> Result<SessionKey, ReasonCode> {
@@ -38,9 +39,14 @@ impl BrokerState {
         }
         let client_id = if assigned { self.new_client_id() } else { ByteString::from(&*connect.client_id) };
         if let Some(will) = &connect.will {
-            self.check_will(&connect, &client_id, &will.message, now)?;
+            let certificate = Certificate::Shown(&certificate);
+            let names = ClientNames { user: connect.username.as_deref(), client_id: &client_id, certificate };
+            self.check_will(&connect, names, &will.message, now)?;
         }
-        if !connection.session.borrow().fits(CONNACK_BYTES_MAX + client_id.len()) {
+        // What its CONNECT said first was read, and is what it is told last.
+        let auth = connect.auth_method.clone().zip(connect.auth_data.clone());
+        let auth_bytes = auth.as_ref().map_or(0, |(method, data)| method.len() + data.len());
+        if !connection.session.borrow().fits(CONNACK_BYTES_MAX + client_id.len() + auth_bytes) {
             return Err(ReasonCode::PACKET_TOO_LARGE);
         }
         // Asked before anything becomes of its session: who is turned away finds it as it was.
@@ -65,6 +71,7 @@ impl BrokerState {
             session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
             server_keep_alive_s: keep_alive_max_s
                 .filter(|max| connect.keep_alive_s == 0 || connect.keep_alive_s > *max),
+            auth,
         };
         let resumes = accept.resumed.is_some();
         if !resumes {
@@ -72,8 +79,8 @@ impl BrokerState {
         }
         session.keep_alive_s = accept.server_keep_alive_s.unwrap_or(connect.keep_alive_s);
         session.username = connect.username.as_deref().map(ByteString::from);
-        let access = self.settings.access.as_ref();
-        session.permits = access.map(|access| Box::new(access.permits(connect.username.as_deref(), &client_id)));
+        session.certificate = Some(certificate);
+        session.ask(self.settings.access.as_ref());
         session.expiry_s = expiry_s;
         session.bridge = connect.bridge;
         session.will = connect.will.map(|mut will| {
@@ -113,13 +120,12 @@ impl BrokerState {
     fn check_will(
         &mut self,
         connect: &Connect,
-        client_id: &str,
+        names: ClientNames<'_>,
         will: &Message,
         now: Instant,
     ) -> Result<(), ReasonCode> {
         authorize::publish(&will.topic)?;
-        let permits =
-            self.settings.access.as_ref().map(|access| access.permits(connect.username.as_deref(), client_id));
+        let permits = self.settings.access.as_ref().map(|access| access.permits(names));
         if permits.is_some_and(|permits| !permits.allow(Action::Publish, &will.topic)) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }

@@ -1,7 +1,9 @@
 //! A connection, as its task and the broker share it.
 
+use crate::exchange::Exchange;
 use crate::expiry::wall_ms;
 use crate::listener::{Peer, Scheme};
+use crate::scram::Mechanism;
 use crate::settled::Settled;
 use crate::wake::Wake;
 use bytes::BytesMut;
@@ -22,6 +24,10 @@ pub(crate) struct Connection {
     pub(crate) window_used_up: Cell<bool>,
     /// Messages wait in the session's queue.
     pub(crate) has_backlog: Cell<bool>,
+    /// How its client has said who it is, if not by password or certificate.
+    pub(crate) mechanism: Cell<Option<Mechanism>>,
+    /// The client is saying it again.
+    pub(crate) exchange: RefCell<Option<Box<Exchange>>>,
     /// Which call of `serve` this connection came from.
     pub(crate) listener: u64,
     /// Where its client is.
@@ -46,6 +52,8 @@ impl Connection {
             fed_in_pause: Cell::new(0),
             window_used_up: Cell::new(false),
             has_backlog: Cell::new(false),
+            mechanism: Cell::new(None),
+            exchange: RefCell::default(),
             listener,
             peer,
             scheme,

@@ -8,6 +8,7 @@ use crate::groups::Readiness;
 use crate::in_flight::{InFlight, OnItsWay};
 use crate::parcel::{For, How, Parcel};
 use crate::queue::Queued;
+use crate::replays::{REPLAY_STEP, Replayed};
 use crate::session::{Session, SessionKey};
 use crate::settled::Settled;
 use std::time::Instant;
@@ -26,9 +27,9 @@ impl BrokerState {
         let serial = group.serial;
         let picked = group.pick(|member| match sessions.get(member.slot) {
             Some(session) if !session.may(Action::Receive, &parcel.message.topic) => Readiness::Never,
-            Some(Session { connection: Some(connection), queue, in_flight, .. }) => {
+            Some(session @ Session { connection: Some(connection), in_flight, .. }) => {
                 let qos = member.qos.min(qos_sent);
-                let ready = queue.is_empty() && has_room(connection, in_flight.bytes(), qos);
+                let ready = session.is_caught_up() && has_room(connection, in_flight.bytes(), qos);
                 if ready { Readiness::Ready } else { Readiness::Busy }
             }
             _ => Readiness::Away,
@@ -56,6 +57,7 @@ impl BrokerState {
         if session.connection.is_none() && qos == QoS::AtMostOnce {
             self.stats.dropped.offline += 1;
             session.counts.dropped += 1;
+            session.replays.missed();
             return;
         }
         let kept = session.kept().filter(|_| qos != QoS::AtMostOnce && self.store.is_some());
@@ -64,7 +66,7 @@ impl BrokerState {
         let Some(session) = sessions.get_mut(slot) else { return };
         let copy = new.zip(store.as_mut()).and_then(|(new, store)| parcel.copy(store, new));
         let taken_back = if let Some(connection) = &session.connection
-            && session.queue.is_empty()
+            && session.is_caught_up()
             && has_room(connection, session.in_flight.bytes(), qos)
         {
             let (weight, message) = match qos {
@@ -108,6 +110,7 @@ impl BrokerState {
             if !is_filed {
                 stats.dropped.queue_full += 1;
                 session.counts.dropped += 1;
+                session.replays.missed();
             } else if let Some(connection) = &session.connection {
                 connection.has_backlog.set(true);
             }
@@ -118,12 +121,28 @@ impl BrokerState {
         }
     }
 
-    /// Sends what waits for a client, as far as it takes it.
-    pub(crate) fn send_backlog(&mut self, key: SessionKey, now: Instant) {
+    /// Sends what waits for a client, as far as it takes it. Returns whether there is more to look for at once.
+    pub(crate) fn send_backlog(&mut self, key: SessionKey, now: Instant) -> bool {
+        let mut most = REPLAY_STEP;
+        loop {
+            self.send_queued(key, now);
+            match self.replay(key, &mut most, now) {
+                Replayed::One => {}
+                Replayed::More => return true,
+                Replayed::Waits => return false,
+            }
+        }
+    }
+
+    /// Sends what is in the queue, as far as the client takes it and no retained messages come before it.
+    fn send_queued(&mut self, key: SessionKey, now: Instant) {
         let Self { sessions, stats, queued: total, store, held, .. } = self;
         let Some(session) = sessions.find_mut(key) else { return };
         let Some(connection) = session.connection.clone() else { return };
         while let Some(next) = session.queue.front() {
+            if session.replays.come_before(&session.queue) {
+                break;
+            }
             if !has_room(&connection, session.in_flight.bytes(), next.message.qos) {
                 break;
             }
@@ -169,12 +188,12 @@ impl BrokerState {
                 }
             }
         }
-        connection.has_backlog.set(!session.queue.is_empty());
+        connection.has_backlog.set(!session.is_caught_up());
     }
 }
 
 /// What was put into a write buffer.
-struct Sent {
+pub(crate) struct Sent {
     /// Of the packet id, at QoS 1 and 2.
     serial: u64,
     /// Its first byte, counted from the beginning of the connection.
@@ -182,7 +201,7 @@ struct Sent {
 }
 
 /// Puts a message into a client's write buffer.
-fn send(
+pub(crate) fn send(
     connection: &Connection,
     in_flight: &mut InFlight,
     message: Message,
@@ -207,7 +226,7 @@ fn send(
 }
 
 /// Whether a message would be written now.
-fn has_room(connection: &Connection, in_flight_bytes: usize, qos: QoS) -> bool {
+pub(crate) fn has_room(connection: &Connection, in_flight_bytes: usize, qos: QoS) -> bool {
     let mut session = connection.session.borrow_mut();
     session.tx().len() < WRITE_BYTES
         && (qos == QoS::AtMostOnce || (in_flight_bytes < WINDOW_BYTES && session.has_room()))

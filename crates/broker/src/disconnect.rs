@@ -44,6 +44,7 @@ impl BrokerState {
         connection.wake.wake();
         let ended = std::mem::replace(&mut *up, ServerSession::new(limits, now));
         session.flow = Some(Box::new(ended.into_flow()));
+        session.replays.unanswered();
         match leaving {
             Leaving::Goodbye { with_will, expiry_s } => {
                 if !with_will {

@@ -21,7 +21,8 @@
 //!
 //! Start reading at [`Broker`] in `broker.rs`, then `client.rs` for the life of a connection and its turns. What a client
 //! sends meets `BrokerState` in a file for each packet: `connect.rs`, `subscribe.rs`, `publish.rs`,
-//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it), `authorize.rs` (may it, by `access.rs`) and `refusal.rs` (would every other broker take it). What outlives the process is written down in `recording.rs` and taken up in `restore.rs`.
+//! `disconnect.rs`. Three doors are passed on the way: `authenticate.rs` (who is it; by SCRAM `exchange.rs`), `authorize.rs` (may it, by
+//! `access.rs`) and `refusal.rs` (would every other broker take it). Retained messages follow a SUBSCRIBE in `replay.rs`. What outlives the process is written down in `recording.rs` and taken up in `restore.rs`.
 //!
 //! Files import downwards only: data (`session`, `subscriptions`, `retained`, ...), then `broker_state`, then what happens
 //! to it, then `shared`, then tasks and handles.
@@ -40,6 +41,7 @@ mod connection;
 mod deliver;
 mod disconnect;
 mod error;
+mod exchange;
 mod expiry;
 mod gateway_kept;
 mod gateway_subscriptions;
@@ -60,8 +62,12 @@ mod queue;
 mod recording;
 mod refusal;
 mod refuse;
+mod replay;
+mod replays;
 mod restore;
 mod retained;
+mod retained_order;
+mod scram;
 mod session;
 mod settings;
 mod settled;
@@ -73,7 +79,7 @@ mod sys;
 mod users;
 mod wake;
 
-pub use access::{Access, AccessRule, Action, Permits, Whom};
+pub use access::{Access, AccessRule, Action, Certificate, ClientNames, Permits, Whom};
 pub use acl_file::{AclLineError, parse as parse_acl_file};
 pub use addresses::FailedLogins;
 pub use broker::Broker;
@@ -88,4 +94,4 @@ pub use settings::{IdentityFrom, Limits, Settings};
 pub use stats::{Dropped, KeptStats, Stats};
 pub use tidegate_persistence::{DiskError, Origin};
 pub use tidegate_transport::{ListenTls, ListenTlsFiles, OwnCertificate, TlsError};
-pub use users::{UserLineError, UserProblem, Users, user_line};
+pub use users::{UserHash, UserLineError, UserProblem, Users, user_line};

@@ -209,7 +209,7 @@ impl BrokerState {
         parcel.item = item;
         let (message, expires) = (parcel.written_down(), parcel.expires);
         let limits = &self.settings.limits;
-        let retained = Retained { message, publisher: by, expires, item };
+        let retained = Retained { message, publisher: by, expires, item, serial: 0 };
         let is_kept = self.retained.set(retained, limits.retained_messages, limits.retained_bytes, now);
         if !is_kept {
             self.stats.dropped.retained_full += 1;

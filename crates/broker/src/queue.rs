@@ -28,6 +28,8 @@ pub(crate) struct Queue {
     entries: VecDeque<Queued>,
     bytes: usize,
     retained: usize,
+    /// How many were ever filed.
+    filed: u64,
 }
 
 /// What all queues together hold.
@@ -50,6 +52,16 @@ impl Queue {
     /// What they weigh, without what is counted where it is retained.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Counts what was filed; one that was filed before this is gone when [`taken`](Self::taken) has reached it.
+    pub(crate) fn filed(&self) -> u64 {
+        self.filed
+    }
+
+    /// Counts what was taken out.
+    pub(crate) fn taken(&self) -> u64 {
+        self.filed - self.entries.len() as u64
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
@@ -85,6 +97,7 @@ impl Queue {
             total.bytes += queued.weight;
         }
         total.messages += 1;
+        self.filed += 1;
         self.entries.push_back(queued);
     }
 

@@ -62,7 +62,7 @@ impl BrokerState {
             return;
         }
         let expires = expires_ms.and_then(|ms| clocks.at(ms));
-        let retained = Retained { message, publisher: retained_by(&publisher), expires, item: Some(item) };
+        let retained = Retained { message, publisher: retained_by(&publisher), expires, item: Some(item), serial: 0 };
         if !self.retained.set(retained, usize::MAX, usize::MAX, clocks.now) {
             self.unretain(Some(item), true);
         }
@@ -76,10 +76,8 @@ impl BrokerState {
         let was_connected = snapshot.away_since_ms.is_none();
         let since_ms = snapshot.away_since_ms.unwrap_or(now_ms);
         let mut session = Session::new(head.client_id);
-        let permits =
-            |access: &crate::access::Access| Box::new(access.permits(head.username.as_deref(), &session.client_id));
-        session.permits = self.settings.access.as_ref().map(permits);
         session.username = head.username;
+        session.ask(self.settings.access.as_ref());
         session.number = Some(number);
         session.expiry_s = head.expiry_s;
         session.keep_alive_s = head.keep_alive_s;

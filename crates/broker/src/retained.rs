@@ -1,10 +1,17 @@
 //! Retained messages: the last of each topic, kept for subscribers to come (MQTT 5.0 section 3.3.1.3).
+//!
+//! They lie in the order of their topics, where what is below a topic follows it directly: a filter is answered by walking on
+//! from one match to the next, in [steps](RetainedMessages::walk) of any length, however many there are.
 
 use crate::publisher::RetainedBy;
-use ahash::AHashMap;
+use crate::retained_order::{Found, Wanted, place_of};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, ControlFlow};
 use std::time::Instant;
-use tidegate_message::text::has_too_many_levels;
 use tidegate_message::{Message, Topic, TopicFilter};
+
+/// A walk that is to go far ahead tries so many topics one by one before it looks for the place anew.
+const NEAR: usize = 8;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Retained {
@@ -14,6 +21,8 @@ pub(crate) struct Retained {
     pub(crate) expires: Option<Instant>,
     /// Its number in the store, if it is kept there.
     pub(crate) item: Option<u64>,
+    /// Counts what was ever retained.
+    pub(crate) serial: u64,
 }
 
 impl Retained {
@@ -22,19 +31,16 @@ impl Retained {
     }
 }
 
-/// A tree with one step per level of the topic.
-#[derive(Debug, Default)]
-struct Node {
-    below: AHashMap<Box<str>, Node>,
-    here: Option<Box<Retained>>,
-}
-
 /// All retained messages.
 #[derive(Debug, Default)]
 pub(crate) struct RetainedMessages {
-    root: Node,
-    len: usize,
+    /// By [place](place_of).
+    messages: BTreeMap<Box<str>, Box<Retained>>,
+    /// The places of those that expire.
+    expiring: BTreeSet<(Instant, Box<str>)>,
     bytes: usize,
+    /// Of the one that was retained last.
+    serial: u64,
     /// Numbers in the store of messages that have expired and are gone.
     expired: Vec<u64>,
 }
@@ -46,134 +52,133 @@ impl RetainedMessages {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.messages.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
+    /// Of the message that was retained last.
+    pub(crate) fn serial(&self) -> u64 {
+        self.serial
+    }
+
     /// Keeps a message in place of the one before; false when there is no room, and then the topic keeps none.
-    pub(crate) fn set(&mut self, retained: Retained, max_messages: usize, max_bytes: usize, now: Instant) -> bool {
-        let topic = retained.message.topic.clone();
-        self.remove(&topic);
+    pub(crate) fn set(&mut self, mut retained: Retained, max_messages: usize, max_bytes: usize, now: Instant) -> bool {
+        let place = place_of(retained.message.topic.as_str());
+        self.remove_at(&place);
         let weight = retained.message.weight_bytes();
-        let full = |this: &Self| this.len >= max_messages || this.bytes + weight > max_bytes;
+        let full = |this: &Self| this.len() >= max_messages || this.bytes + weight > max_bytes;
         if full(self) {
             self.remove_expired(now);
         }
-        if full(self) || has_too_many_levels(topic.as_str()) {
+        if full(self) {
             return false;
         }
-        let mut node = &mut self.root;
-        for level in topic.as_str().split('/') {
-            // Asked first, so that a known level costs no copy of its name.
-            if !node.below.contains_key(level) {
-                node.below.insert(level.into(), Node::default());
-            }
-            let Some(next) = node.below.get_mut(level) else { return false };
-            node = next;
+        if let Some(at) = retained.expires {
+            self.expiring.insert((at, place.clone()));
         }
-        node.here = Some(Box::new(retained));
-        self.len += 1;
+        self.serial += 1;
+        retained.serial = self.serial;
         self.bytes += weight;
+        self.messages.insert(place, Box::new(retained));
         true
     }
 
     /// A topic's message.
     pub(crate) fn get(&self, topic: &Topic) -> Option<&Retained> {
-        let mut node = &self.root;
-        for level in topic.as_str().split('/') {
-            node = node.below.get(level)?;
-        }
-        node.here.as_deref()
+        self.messages.get(&place_of(topic.as_str())).map(Box::as_ref)
     }
 
     /// Forgets a topic's message.
     pub(crate) fn remove(&mut self, topic: &Topic) {
-        fn below(node: &mut Node, rest: Option<&str>) -> Option<Box<Retained>> {
-            let Some(rest) = rest else { return node.here.take() };
-            let (level, rest) = split_level(rest);
-            let next = node.below.get_mut(level)?;
-            let removed = below(next, rest);
-            if next.below.is_empty() && next.here.is_none() {
-                node.below.remove(level);
-            }
-            removed
+        self.remove_at(&place_of(topic.as_str()));
+    }
+
+    fn remove_at(&mut self, place: &str) -> Option<Box<Retained>> {
+        let removed = self.messages.remove(place)?;
+        self.bytes -= removed.message.weight_bytes();
+        if let Some(at) = removed.expires {
+            self.expiring.remove(&(at, place.into()));
         }
-        if has_too_many_levels(topic.as_str()) {
-            return;
-        }
-        if let Some(removed) = below(&mut self.root, Some(topic.as_str())) {
-            self.len -= 1;
-            self.bytes -= removed.message.weight_bytes();
-        }
+        Some(removed)
     }
 
     fn remove_expired(&mut self, now: Instant) {
-        fn sweep(node: &mut Node, now: Instant, removed: &mut (usize, usize), items: &mut Vec<u64>) {
-            if let Some(retained) = node.here.take_if(|retained| retained.is_expired(now)) {
-                removed.0 += 1;
-                removed.1 += retained.message.weight_bytes();
-                items.extend(retained.item);
+        while let Some((at, place)) = self.expiring.pop_first() {
+            if at > now {
+                self.expiring.insert((at, place));
+                break;
             }
-            node.below.retain(|_, next| {
-                sweep(next, now, removed, items);
-                !next.below.is_empty() || next.here.is_some()
-            });
+            let removed = self.remove_at(&place);
+            self.expired.extend(removed.and_then(|removed| removed.item));
         }
-        let mut removed = (0, 0);
-        sweep(&mut self.root, now, &mut removed, &mut self.expired);
-        self.len -= removed.0;
-        self.bytes -= removed.1;
     }
 
     /// Calls `found` with every message that matches and has not expired.
     pub(crate) fn for_each_match(&self, filter: &TopicFilter, now: Instant, mut found: impl FnMut(&Retained)) {
-        walk(&self.root, Some(filter.pattern()), true, &mut |retained| {
-            if !retained.is_expired(now) {
-                found(retained);
-            }
-        });
+        let mut visit = |retained: &Retained| {
+            found(retained);
+            ControlFlow::Continue(())
+        };
+        self.walk(filter, &mut Position::default(), &mut { usize::MAX }, now, &mut visit);
+    }
+
+    /// Goes on from where it stopped, calling `found` with every message that matches and has not expired. Stops in front of one that
+    /// `found` breaks at, or when `most` topics were looked at, which it counts down. Returns whether it has come to the end.
+    ///
+    /// What is retained meanwhile is found if its topic lies ahead; what is removed does no harm.
+    pub(crate) fn walk(
+        &self,
+        filter: &TopicFilter,
+        position: &mut Position,
+        most: &mut usize,
+        now: Instant,
+        found: &mut impl FnMut(&Retained) -> ControlFlow<()>,
+    ) -> bool {
+        let wanted = Wanted::new(filter.pattern());
+        let mut next: Box<str> = position.0.take().unwrap_or_else(|| wanted.first());
+        loop {
+            let mut ahead: Option<(Box<str>, usize)> = None;
+            let mut range = self.messages.range::<str, _>((Bound::Included(&*next), Bound::Unbounded));
+            next = loop {
+                let Some((place, retained)) = range.next() else { return true };
+                if *most == 0 {
+                    position.0 = Some(place.clone());
+                    return false;
+                }
+                *most -= 1;
+                if let Some((goal, tried)) = &mut ahead
+                    && **place < **goal
+                {
+                    *tried += 1;
+                    if *tried > NEAR {
+                        break std::mem::take(goal);
+                    }
+                    continue;
+                }
+                ahead = None;
+                match wanted.find(place) {
+                    Found::Match if retained.is_expired(now) => {}
+                    Found::Match => {
+                        if found(retained).is_break() {
+                            position.0 = Some(place.clone());
+                            return false;
+                        }
+                    }
+                    Found::Below => {}
+                    Found::Ahead(goal) => ahead = Some((goal, 0)),
+                    Found::Nothing => return true,
+                }
+            };
+        }
     }
 }
 
-fn split_level(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('/') {
-        Some((level, rest)) => (level, Some(rest)),
-        None => (text, None),
-    }
-}
-
-fn walk(node: &Node, rest: Option<&str>, first: bool, found: &mut impl FnMut(&Retained)) {
-    let Some(rest) = rest else {
-        node.here.iter().for_each(|retained| found(retained));
-        return;
-    };
-    let (level, rest) = split_level(rest);
-    // A wildcard at the first level never reaches `$` topics (MQTT-4.7.2-1).
-    let reaches = |name: &str| !(first && name.starts_with('$'));
-    match level {
-        "#" => {
-            // Also the parent itself.
-            node.here.iter().for_each(|retained| found(retained));
-            node.below.iter().filter(|(name, _)| reaches(name)).for_each(|(_, next)| all(next, found));
-        }
-        "+" => {
-            node.below.iter().filter(|(name, _)| reaches(name)).for_each(|(_, next)| walk(next, rest, false, found));
-        }
-        name => {
-            if let Some(next) = node.below.get(name) {
-                walk(next, rest, false, found);
-            }
-        }
-    }
-}
-
-fn all(node: &Node, found: &mut impl FnMut(&Retained)) {
-    node.here.iter().for_each(|retained| found(retained));
-    node.below.values().for_each(|next| all(next, found));
-}
+/// Where a [walk](RetainedMessages::walk) goes on: at the beginning, at first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Position(Option<Box<str>>);
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +188,7 @@ mod tests {
 
     fn retained(topic: &str, expires: Option<Instant>) -> Retained {
         let message = Message::new(Topic::new(topic).unwrap(), "x", QoS::AtMostOnce);
-        Retained { message, publisher: RetainedBy::Local(0), expires, item: None }
+        Retained { message, publisher: RetainedBy::Local(0), expires, item: None, serial: 0 }
     }
 
     fn matching(all: &RetainedMessages, filter: &str, now: Instant) -> Vec<String> {
@@ -216,7 +221,7 @@ mod tests {
             all.remove(&Topic::new(topic).unwrap());
         }
         assert_eq!((all.len(), all.bytes()), (0, 0));
-        assert!(all.root.below.is_empty());
+        assert!(all.messages.is_empty());
     }
 
     #[test]
@@ -232,11 +237,100 @@ mod tests {
         assert_eq!(matching(&all, "#", later), ["b", "c"]);
     }
 
+    /// In steps of any length, while other messages come and go: each of those that stay is found once.
     #[test]
-    fn a_topic_too_deep_for_a_tree_is_not_kept() {
+    fn a_walk_goes_on_where_it_stopped() {
+        let now = Instant::now();
+        for step in 1..40 {
+            let mut all = RetainedMessages::default();
+            for device in 0..30 {
+                for value in ["hum", "temp", "volt"] {
+                    assert!(all.set(retained(&format!("dev/{device}/{value}"), None), 1000, usize::MAX, now));
+                }
+            }
+            let filter = TopicFilter::new("dev/+/temp").unwrap();
+            let (mut position, mut found, mut steps) = (Position::default(), Vec::new(), 0);
+            loop {
+                let is_end = all.walk(&filter, &mut position, &mut { step }, now, &mut |retained| {
+                    found.push(retained.message.topic.to_string());
+                    ControlFlow::Continue(())
+                });
+                if is_end {
+                    break;
+                }
+                steps += 1;
+                // Behind or ahead of where it stands.
+                assert!(all.set(retained(&format!("dev/{step}x/hum"), None), 1000, usize::MAX, now));
+                all.remove(&Topic::new(format!("dev/{}/volt", steps % 30)).unwrap());
+            }
+            let expected: Vec<String> = (0..30).map(|device| format!("dev/{device}/temp")).collect();
+            let count = found.len();
+            found.sort_unstable_by_key(|topic| topic.split('/').nth(1).and_then(|n| n.parse::<u32>().ok()));
+            assert_eq!((found, count), (expected, 30), "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_walk_stops_in_front_of_what_has_no_room() {
         let now = Instant::now();
         let mut all = RetainedMessages::default();
-        assert!(!all.set(retained(&"/".repeat(60_000), None), 2, usize::MAX, now));
-        assert_eq!(all.len(), 0);
+        for topic in ["a", "b", "c"] {
+            assert!(all.set(retained(topic, None), 9, usize::MAX, now));
+        }
+        let (filter, mut position, mut found) = (TopicFilter::new("#").unwrap(), Position::default(), Vec::new());
+        let mut room = 2;
+        let mut visit = |retained: &Retained| {
+            if room == 0 {
+                room = 9;
+                return ControlFlow::Break(());
+            }
+            room -= 1;
+            found.push(retained.message.topic.to_string());
+            ControlFlow::Continue(())
+        };
+        assert!(!all.walk(&filter, &mut position, &mut 100, now, &mut visit));
+        assert!(all.walk(&filter, &mut position, &mut 100, now, &mut visit));
+        assert_eq!(found, ["a", "b", "c"]);
+    }
+
+    /// A filter that matches little of much does not look at all of it.
+    #[test]
+    fn a_walk_leaves_out_what_cannot_match() {
+        let now = Instant::now();
+        let mut all = RetainedMessages::default();
+        for device in 0..20 {
+            for value in 0..100 {
+                assert!(all.set(retained(&format!("dev/{device}/{value}"), None), 9999, usize::MAX, now));
+            }
+        }
+        for (filter, matches, looks) in [
+            ("dev/7/9", 1, 2),
+            ("dev/+/50", 20, 500),
+            ("nobody/#", 0, 1),
+            ("+/+", 0, 300),
+            ("dev/7/#", 100, 101),
+            ("dev/7/+", 100, 101),
+        ] {
+            let (mut left, mut found) = (10_000, 0);
+            let parsed = TopicFilter::new(filter).unwrap();
+            assert!(all.walk(&parsed, &mut Position::default(), &mut left, now, &mut |_| {
+                found += 1;
+                ControlFlow::Continue(())
+            }));
+            assert_eq!(found, matches, "{filter}");
+            assert!(10_000 - left <= looks, "{filter} looked at {}", 10_000 - left);
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_does_not_expire_in_the_name_of_what_it_replaced() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
+        let mut all = RetainedMessages::default();
+        assert!(all.set(retained("a", Some(now + Duration::from_secs(1))), 1, usize::MAX, now));
+        assert!(all.set(retained("a", None), 1, usize::MAX, now));
+        assert!(!all.set(retained("b", None), 1, usize::MAX, later));
+        assert_eq!(matching(&all, "#", later), ["a"]);
+        assert!(all.expiring.is_empty());
     }
 }

@@ -1,10 +1,11 @@
 //! Sessions: what the broker keeps of a client, connected or not.
 
-use crate::access::{Action, Permits};
+use crate::access::{Access, Action, Certificate, ClientNames, Permits};
 use crate::connection::Connection;
 use crate::in_flight::InFlight;
 use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
+use crate::replays::Replays;
 use ahash::AHashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -62,6 +63,9 @@ pub(crate) struct Session {
     pub(crate) generation: u32,
     pub(crate) client_id: ByteString,
     pub(crate) username: Option<ByteString>,
+    /// The names in the certificate that its client has shown last; none, if it has shown none; `None`: that is not known, since the process
+    /// has begun anew.
+    pub(crate) certificate: Option<Box<[Box<str>]>>,
     /// What its client may do; `None`: everything.
     pub(crate) permits: Option<Box<Permits>>,
     /// `None` while the client is away.
@@ -69,6 +73,8 @@ pub(crate) struct Session {
     /// While the client is away: what is in flight.
     pub(crate) flow: Option<Box<Flow>>,
     pub(crate) queue: Queue,
+    /// Retained messages that it is still to be sent for new subscriptions.
+    pub(crate) replays: Replays,
     /// What is in flight to the client.
     pub(crate) in_flight: InFlight,
     pub(crate) subscriptions: AHashMap<TopicFilter, Subscribed>,
@@ -119,10 +125,12 @@ impl Session {
             generation: 0,
             client_id,
             username: None,
+            certificate: None,
             permits: None,
             connection: None,
             flow: None,
             queue: Queue::default(),
+            replays: Replays::default(),
             in_flight: InFlight::default(),
             subscriptions: AHashMap::new(),
             expiry_s: 0,
@@ -143,9 +151,21 @@ impl Session {
         }
     }
 
+    /// Asks these rules what its client may do.
+    pub(crate) fn ask(&mut self, access: Option<&Access>) {
+        let certificate = self.certificate.as_deref().map_or(Certificate::Unknown, Certificate::Shown);
+        let names = ClientNames { user: self.username.as_deref(), client_id: &self.client_id, certificate };
+        self.permits = access.map(|access| Box::new(access.permits(names)));
+    }
+
     /// Whether its client may do this on a topic.
     pub(crate) fn may(&self, action: Action, topic: &Topic) -> bool {
         self.permits.as_ref().is_none_or(|permits| permits.allow(action, topic))
+    }
+
+    /// Whether a message for it may be sent before anything that waits.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.queue.is_empty() && self.replays.is_empty()
     }
 
     /// Its number in the store, if what waits for it is kept there.

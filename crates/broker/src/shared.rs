@@ -169,13 +169,18 @@ impl SharedBroker {
         }
     }
 
-    /// Has written down what was recorded, and hands every in-process client what is in its inbox.
-    pub(crate) fn settle(&self) {
-        self.tell_releases();
-        if self.state.borrow().store.as_ref().is_some_and(|store| store.has_unwritten()) {
+    /// Has what was recorded written down.
+    pub(crate) fn write_down_soon(&self, state: &BrokerState) {
+        if state.store.as_ref().is_some_and(|store| store.has_unwritten()) {
             // Behind all clients that have their turn now: what they bring is one batch of the disk's.
             self.unwritten.notify_one();
         }
+    }
+
+    /// Has written down what was recorded, and hands every in-process client what is in its inbox.
+    pub(crate) fn settle(&self) {
+        self.tell_releases();
+        self.write_down_soon(&self.state.borrow());
         let count = self.state.borrow().locals.len();
         for local in 0..count {
             let (sink, mut inbox) = {

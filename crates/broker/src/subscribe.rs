@@ -3,9 +3,7 @@
 use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
-use crate::parcel::{For, How, Parcel};
-use crate::publisher::RetainedBy;
-use crate::retained::Retained;
+use crate::replays::{REPLAY_STEP, Suback};
 use crate::session::{SessionKey, Subscribed};
 use crate::subscriptions::Who;
 use std::rc::Rc;
@@ -26,24 +24,22 @@ impl BrokerState {
     ) {
         self.refresh_sys(filters.iter().filter_map(|asked| asked.filter.as_ref().ok()), now);
         let mut codes = Vec::with_capacity(filters.len());
-        let mut wants_retained = Vec::new();
+        let mut begun = Vec::new();
+        let mut most = REPLAY_STEP;
         for asked in filters {
             codes.push(match self.subscribe_one(key, asked, id) {
                 Ok(is_new) => {
                     if asked.retain_handling == RetainHandling::Send
                         || (asked.retain_handling == RetainHandling::SendIfNew && is_new)
                     {
-                        wants_retained.push(asked);
+                        begun.extend(self.begin_replay(key, asked, id, &mut most, now));
                     }
                     ReasonCode(asked.qos as u8)
                 }
                 Err(reason) => reason,
             });
         }
-        connection.session.borrow_mut().suback(packet_id, &codes);
-        for asked in wants_retained {
-            self.send_retained(key, asked, id, now);
-        }
+        self.answer_and_replay(key, connection, Suback { packet_id, codes }, begun, now);
     }
 
     /// Files one subscription; whether it is new.
@@ -69,30 +65,6 @@ impl BrokerState {
         Ok(self.file_subscription(key, filter, how))
     }
 
-    /// Not for shared subscriptions (MQTT 5.0 section 4.8.2).
-    fn send_retained(&mut self, key: SessionKey, asked: &SubscribeFilter, id: u32, now: Instant) {
-        let Ok(filter) = &asked.filter else { return };
-        let Some(session) = self.sessions.find(key).filter(|_| filter.share().is_none()) else { return };
-        let no_local = asked.no_local || session.bridge;
-        let own = RetainedBy::Client(session.client_id.clone());
-        let mut found = Vec::new();
-        let mut wanted = |retained: &Retained| {
-            if !(no_local && retained.publisher == own) {
-                found.push(retained.clone());
-            }
-        };
-        self.retained.for_each_match(filter, now, &mut wanted);
-        self.sys.for_each_match(filter, now, &mut wanted);
-        let ids = [id];
-        let ids = if id == 0 { &[] } else { &ids[..] };
-        for retained in &found {
-            let qos = retained.message.qos.min(asked.qos);
-            let mut parcel = Parcel::retained(retained, now);
-            self.deliver(key.slot, &mut parcel, How { qos, retain: true, meant: For { ids, group: 0 } });
-            self.hold_all(&mut parcel);
-        }
-    }
-
     /// Answers an UNSUBSCRIBE.
     pub(crate) fn unsubscribe(
         &mut self,
@@ -101,15 +73,19 @@ impl BrokerState {
         packet_id: u16,
         filters: &[String],
     ) {
-        let codes: Vec<ReasonCode> = filters.iter().map(|filter| self.unsubscribe_one(key, filter)).collect();
+        let codes: Vec<ReasonCode> =
+            filters.iter().map(|filter| self.unsubscribe_one(key, connection, filter)).collect();
         connection.session.borrow_mut().unsuback(packet_id, &codes);
     }
 
-    fn unsubscribe_one(&mut self, key: SessionKey, filter: &str) -> ReasonCode {
+    fn unsubscribe_one(&mut self, key: SessionKey, connection: &Connection, filter: &str) -> ReasonCode {
         let Ok(filter) = TopicFilter::new(filter) else { return ReasonCode::TOPIC_FILTER_INVALID };
         let Some(session) = self.sessions.find_mut(key) else { return ReasonCode::UNSPECIFIED_ERROR };
         if session.subscriptions.remove(&filter).is_none() {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        }
+        if let Some(suback) = session.replays.stop(&filter) {
+            suback.write(connection);
         }
         if let (Some(store), Some(number)) = (&mut self.store, session.kept()) {
             store.unsubscribed(number, &filter);

@@ -98,8 +98,8 @@ impl Sys {
             }
             // Nobody is to wait for it, and it is not to wait for anybody: soon there is another.
             let message = Message { retain: true, ..Message::new(topic, value, QoS::AtMostOnce) };
-            let retained =
-                Retained { message: message.clone(), publisher: RetainedBy::Broker, expires: None, item: None };
+            let publisher = RetainedBy::Broker;
+            let retained = Retained { message: message.clone(), publisher, expires: None, item: None, serial: 0 };
             self.retained.set(retained, usize::MAX, usize::MAX, now);
             changed.push(message);
         }

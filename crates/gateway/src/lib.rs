@@ -96,8 +96,8 @@ pub use snapshot::{
 };
 pub use tapping::{Looking, Tapping, Tracing};
 pub use tidegate_broker::{
-    Action as AccessAction, Client, ClientConnection, ClientDetails, ClientSubscription, ClientsWanted, FailedLogins,
-    Users, user_line,
+    Action as AccessAction, Certificate, Client, ClientConnection, ClientDetails, ClientNames, ClientSubscription,
+    ClientsWanted, FailedLogins, UserHash, Users, user_line,
 };
 pub use tidegate_plugin::is_own_key as is_own_state_key;
 pub use tidegate_router::{

@@ -2,7 +2,7 @@
 
 use crate::settings::{Wrong, line_by_line};
 use std::path::Path;
-use tidegate_broker::{Access, AccessRule, Action, Whom, parse_acl_file};
+use tidegate_broker::{Access, AccessRule, Action, ClientNames, Whom, parse_acl_file};
 use tidegate_config::{AccessEntry, AccessLists, AccessTopics};
 
 /// Who may publish and hear what at a broker of this name; `None`: everybody everything. Reads the file, if there is one.
@@ -30,12 +30,12 @@ fn of_file(path: &Path) -> Result<Vec<AccessRule>, Wrong> {
 pub fn explain_access(
     broker: &str,
     lists: &AccessLists,
-    (user, client_id): (Option<&str>, &str),
+    client: ClientNames<'_>,
     action: Action,
     topic: &str,
 ) -> Result<(bool, Option<String>), String> {
     let Some(access) = access(broker, lists).map_err(|wrong| wrong.words)? else { return Ok((true, None)) };
-    let permits = access.permits(user, client_id);
+    let permits = access.permits(client);
     let (may, place) = permits.explain(action, topic)?;
     Ok((may, place.map(str::to_owned)))
 }
@@ -45,13 +45,14 @@ const RANK: u8 = 2;
 
 /// The rules of one entry.
 fn of_entry(broker: &str, lists: &AccessLists, at: usize, entry: &AccessEntry) -> Vec<AccessRule> {
-    let AccessEntry { users, groups, client_ids, allow, deny } = entry;
+    let AccessEntry { users, groups, client_ids, certificates, allow, deny } = entry;
     let of_groups = groups.iter().filter_map(|group| lists.groups.get(group)).flatten();
     let names: Vec<String> = users.iter().chain(of_groups).cloned().collect();
     let named = !(users.is_empty() && groups.is_empty());
     let whom = Whom {
         users: named.then_some(names),
         client_ids: (!client_ids.is_empty()).then(|| client_ids.clone()),
+        certificates: (!certificates.is_empty()).then(|| certificates.clone()),
         anonymous: false,
     };
     let mut rules = Vec::new();
@@ -80,6 +81,11 @@ fn of_entry(broker: &str, lists: &AccessLists, at: usize, entry: &AccessEntry) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_broker::Certificate;
+
+    fn names<'a>(user: Option<&'a str>, client_id: &'a str) -> ClientNames<'a> {
+        ClientNames { user, client_id, certificate: Certificate::Shown(&[]) }
+    }
 
     #[test]
     fn a_rule_is_for_users_groups_and_clients_of_its_entry() {
@@ -102,13 +108,13 @@ mod tests {
         };
         let access = access("own", &lists).unwrap().unwrap();
         let may = |user: Option<&str>, client: &str, action, topic: &str| {
-            access.permits(user, client).explain(action, topic).unwrap().0
+            access.permits(names(user, client)).explain(action, topic).unwrap().0
         };
         assert!(may(Some("ann"), "x", Action::Publish, "a/ann/1") && may(Some("bob"), "x", Action::Publish, "a/bob/1"));
         assert!(!may(Some("ann"), "x", Action::Publish, "a/bob/1") && !may(None, "x", Action::Publish, "a/ann/1"));
         assert!(!may(Some("eve"), "x", Action::Publish, "a/eve/1"));
         assert_eq!(
-            access.permits(Some("bob"), "x").explain(Action::Publish, "a/bob/1").unwrap().1.unwrap(),
+            access.permits(names(Some("bob"), "x")).explain(Action::Publish, "a/bob/1").unwrap().1.unwrap(),
             "brokers.own.access[0].allow.publish, `a/%u/#`"
         );
         assert!(!may(None, "x", Action::Receive, "b/1"));

@@ -3,7 +3,7 @@
 use crate::Version;
 use crate::reason::ReasonCode;
 use crate::wire::{self, Frame, ProtocolError, Value, property, put_binary, put_varint, take_properties, take_u8};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tidegate_message::QoS;
 
 /// What a broker granted in CONNACK; the defaults of MQTT 5 where it says nothing, and for 3.x.
@@ -24,6 +24,9 @@ pub(crate) struct ConnAck {
     pub(crate) subscription_ids_available: bool,
     pub(crate) server_keep_alive_s: Option<u16>,
     pub(crate) server_reference: Option<String>,
+    /// Of enhanced authentication, and what is said last in it.
+    pub(crate) auth_method: Option<String>,
+    pub(crate) auth_data: Option<Bytes>,
 }
 
 impl ConnAck {
@@ -44,6 +47,8 @@ impl ConnAck {
             subscription_ids_available: true,
             server_keep_alive_s: None,
             server_reference: None,
+            auth_method: None,
+            auth_data: None,
         }
     }
 }
@@ -83,7 +88,9 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<ConnAck, Protocol
             }
             (property::SERVER_KEEP_ALIVE, Value::Two(seconds)) => ack.server_keep_alive_s = Some(seconds),
             (property::SERVER_REFERENCE, Value::Text(text)) => ack.server_reference = Some(text.to_string()),
-            (property::USER | property::RESPONSE_INFO | property::AUTH_METHOD | property::AUTH_DATA, _) => {}
+            (property::AUTH_METHOD, Value::Text(method)) => ack.auth_method = Some(method.to_string()),
+            (property::AUTH_DATA, Value::Binary(data)) => ack.auth_data = Some(data),
+            (property::USER | property::RESPONSE_INFO, _) => {}
             _ => return Err(ProtocolError::Unexpected("property of CONNACK, or a limit that cannot be")),
         }
         Ok(())
@@ -135,6 +142,14 @@ pub(crate) fn encode(out: &mut BytesMut, version: Version, ack: &ConnAck) {
         properties.put_u8(property::SERVER_REFERENCE);
         put_binary(&mut properties, elsewhere.as_bytes());
     }
+    if let Some(method) = &ack.auth_method {
+        properties.put_u8(property::AUTH_METHOD);
+        put_binary(&mut properties, method.as_bytes());
+    }
+    if let Some(data) = &ack.auth_data {
+        properties.put_u8(property::AUTH_DATA);
+        put_binary(&mut properties, data);
+    }
     out.put_u8(wire::CONNACK << 4);
     put_varint(out, 2 + wire::varint_len(properties.len()) + properties.len());
     out.extend_from_slice(&[present, ack.reason.0]);
@@ -163,6 +178,8 @@ mod tests {
             words: Some("well met".into()),
             server_keep_alive_s: Some(5),
             server_reference: Some("other.example:8883".into()),
+            auth_method: Some("SCRAM-SHA-256".into()),
+            auth_data: Some(Bytes::from_static(b"v=x")),
             ..ConnAck::plain(ReasonCode::SUCCESS, true)
         };
         let mut bytes = BytesMut::new();

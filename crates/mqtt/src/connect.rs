@@ -50,12 +50,15 @@ pub struct Connect {
     pub topic_alias_max: u16,
     /// Enhanced authentication the client asks for.
     pub auth_method: Option<ByteString>,
+    /// What it says first in it. Not shown by `Debug` of anything that holds a whole `Connect`: as above.
+    pub auth_data: Option<Bytes>,
 }
 
 impl Connect {
     /// A copy fit for a log.
     pub fn without_secrets(&self) -> Self {
-        Self { password: self.password.as_ref().map(|_| Bytes::from_static(b"***")), ..self.clone() }
+        let hidden = |secret: &Option<Bytes>| secret.as_ref().map(|_| Bytes::from_static(b"***"));
+        Self { password: hidden(&self.password), auth_data: hidden(&self.auth_data), ..self.clone() }
     }
 }
 
@@ -103,6 +106,10 @@ pub(crate) fn encode(out: &mut BytesMut, connect: &Connect) {
         if let Some(method) = &connect.auth_method {
             properties.put_u8(property::AUTH_METHOD);
             put_binary(&mut properties, method.as_bytes());
+        }
+        if let Some(data) = &connect.auth_data {
+            properties.put_u8(property::AUTH_DATA);
+            put_binary(&mut properties, data);
         }
         put_varint(&mut body, properties.len());
         body.extend_from_slice(&properties);
@@ -170,12 +177,12 @@ pub(crate) fn decode(frame: Frame) -> Result<Connect, ProtocolError> {
         max_packet_size: None,
         topic_alias_max: 0,
         auth_method: None,
+        auth_data: None,
     };
     if v5 {
-        let mut has_data = false;
         take_properties(&mut body, |id, value| {
             match (id, value) {
-                (property::AUTH_DATA, _) => has_data = true,
+                (property::AUTH_DATA, Value::Binary(data)) => connect.auth_data = Some(data),
                 (property::SESSION_EXPIRY, Value::Four(seconds)) => connect.session_expiry_s = seconds,
                 (property::RECEIVE_MAXIMUM, Value::Two(count @ 1..)) => connect.receive_maximum = count,
                 (property::MAXIMUM_PACKET_SIZE, Value::Four(size @ 1..)) => connect.max_packet_size = Some(size),
@@ -187,7 +194,7 @@ pub(crate) fn decode(frame: Frame) -> Result<Connect, ProtocolError> {
             }
             Ok(())
         })?;
-        if has_data && connect.auth_method.is_none() {
+        if connect.auth_data.is_some() && connect.auth_method.is_none() {
             return Err(ProtocolError::Unexpected("authentication data without a method"));
         }
     }
@@ -240,7 +247,8 @@ mod tests {
             receive_maximum: if version == Version::V5 { 10 } else { u16::MAX },
             max_packet_size: (version == Version::V5).then_some(1000),
             topic_alias_max: if version == Version::V5 { 3 } else { 0 },
-            auth_method: None,
+            auth_method: (version == Version::V5).then(|| "SCRAM-SHA-256".into()),
+            auth_data: (version == Version::V5).then(|| Bytes::from_static(b"n,,n=user,r=abc")),
         }
     }
 

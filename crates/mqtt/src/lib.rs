@@ -22,6 +22,7 @@
 //! All packets are encoded and decoded here, except that `rumqttc`'s codec writes SUBSCRIBE and UNSUBSCRIBE; the tests
 //! hold the rest against it. Why: `docs/decisions/0003-codec.md`.
 
+mod auth;
 mod client;
 mod connack;
 mod connect;
@@ -49,6 +50,9 @@ pub use server::{Accept, ServerLimits, ServerSession};
 pub use skip::Skipped;
 pub use subscribe::{RetainHandling, SubscribeFilter};
 pub use wire::ProtocolError;
+
+use bytes::Bytes;
+use tidegate_message::ByteString;
 
 /// The protocol versions a session can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,6 +158,16 @@ pub enum Control {
     },
     /// Server: a client wants in. Answer with [`ServerSession::accept`] or [`ServerSession::refuse`].
     Connect(Box<Connect>),
+    /// Server: a client goes on with enhanced authentication. Before it is let in: answer as a CONNECT, or with
+    /// [`ServerSession::challenge`]; afterwards with that, or with [`ServerSession::authenticated_again`].
+    Auth {
+        /// It begins anew, on a connection that stands.
+        again: bool,
+        /// As in its CONNECT, if it keeps to the protocol.
+        method: ByteString,
+        /// What it says.
+        data: Bytes,
+    },
     /// Server: answer with [`ServerSession::suback`].
     Subscribe {
         /// The packet id to answer.

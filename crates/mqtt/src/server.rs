@@ -1,5 +1,6 @@
 //! The server's side of a session.
 
+use crate::auth;
 use crate::connack::{self, ConnAck};
 use crate::connect;
 use crate::flow::{Connection, Flow, silence_limit};
@@ -9,9 +10,9 @@ use crate::reason::ReasonCode;
 use crate::subscribe;
 use crate::wire::{self, Frames, ProtocolError};
 use crate::{Batch, Control, Version, disconnect};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::time::Instant;
-use tidegate_message::{Message, QoS};
+use tidegate_message::{ByteString, Message, QoS};
 
 /// The largest CONNECT that is read from somebody who has not been let in yet, in bytes.
 const CONNECT_MAX_BYTES: usize = 16 * 1024;
@@ -38,13 +39,17 @@ pub struct Accept {
     pub session_expiry_s: Option<u32>,
     /// The keep-alive in force, if it is not what the client asked for, in seconds.
     pub server_keep_alive_s: Option<u16>,
+    /// The method by which the client has said who it is, and what is said last in it.
+    pub auth: Option<(ByteString, Bytes)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     WaitsForConnect,
-    /// CONNECT was handed out; frames wait until `accept` or `refuse`.
+    /// CONNECT, or an AUTH behind it, was handed out; frames wait until `accept`, `refuse` or `challenge`.
     WaitsForAnswer,
+    /// The client was challenged.
+    WaitsForAuth,
     Up,
     Closed,
 }
@@ -56,6 +61,8 @@ pub struct ServerSession {
     stage: Stage,
     limits: ServerLimits,
     keep_alive_s: u16,
+    /// The client has named a method of authentication.
+    has_method: bool,
     /// So many frames are taken from one call of `on_bytes`.
     frames_max: usize,
     peer: PeerLimits,
@@ -68,7 +75,7 @@ impl ServerSession {
         connection.max_packet_size = CONNECT_MAX_BYTES.min(limits.max_packet_size as usize);
         connection.is_server = true;
         let (stage, frames_max, peer) = (Stage::WaitsForConnect, usize::MAX, PeerLimits::default());
-        Self { connection, stage, limits, keep_alive_s: 0, frames_max, peer }
+        Self { connection, stage, limits, keep_alive_s: 0, has_method: false, frames_max, peer }
     }
 
     /// From here on so many frames are taken at a time: what is behind them stays where it is until the next call of
@@ -94,7 +101,7 @@ impl ServerSession {
                 Err(error) => break Err(error),
             }
             let limit = match self.stage {
-                Stage::WaitsForConnect => 1,
+                Stage::WaitsForConnect | Stage::WaitsForAuth => 1,
                 Stage::Up => self.frames_max,
                 Stage::WaitsForAnswer => break Ok(()),
                 Stage::Closed => {
@@ -109,7 +116,7 @@ impl ServerSession {
             if is_large && self.connection.begin_skip(rx) {
                 continue;
             }
-            if was_up || result.is_err() || self.stage == Stage::WaitsForConnect {
+            if was_up || result.is_err() || matches!(self.stage, Stage::WaitsForConnect | Stage::WaitsForAuth) {
                 break result;
             }
         };
@@ -127,6 +134,7 @@ impl ServerSession {
                 self.connection.version = Version::V311;
                 self.refuse(error.reason());
             }
+            Stage::WaitsForAuth => self.refuse(error.reason()),
             _ => {}
         }
         self.end();
@@ -148,6 +156,15 @@ impl ServerSession {
                 self.on_connect(frame, batch)?;
                 continue;
             }
+            if self.stage == Stage::WaitsForAuth {
+                let control = match frame.kind() {
+                    wire::AUTH => auth::decode(frame)?,
+                    _ => return Err(ProtocolError::Unexpected("AUTH was due")),
+                };
+                self.stage = Stage::WaitsForAnswer;
+                batch.control.push((batch.received.len(), control));
+                continue;
+            }
             let Some(frame) = self.connection.on_frame(frame, batch)? else { continue };
             let version = self.connection.version;
             let control = match frame.kind() {
@@ -165,7 +182,7 @@ impl ServerSession {
                     self.end();
                     goodbye
                 }
-                // Who has named a method has not been let in.
+                wire::AUTH if self.has_method => auth::decode(frame)?,
                 wire::AUTH if self.connection.v5() => {
                     return Err(ProtocolError::Unexpected("AUTH without an authentication method"));
                 }
@@ -182,10 +199,7 @@ impl ServerSession {
         }
         let connect = connect::decode(frame)?;
         self.connection.version = connect.version;
-        if connect.auth_method.is_some() {
-            self.refuse(ReasonCode::BAD_AUTHENTICATION_METHOD);
-            return Err(ProtocolError::EnhancedAuth);
-        }
+        self.has_method = connect.auth_method.is_some();
         self.keep_alive_s = connect.keep_alive_s;
         self.peer = PeerLimits {
             receive_maximum: connect.receive_maximum,
@@ -214,6 +228,8 @@ impl ServerSession {
             assigned_client_id: accept.assigned_client_id,
             topic_alias_max: self.limits.topic_alias_max,
             server_keep_alive_s: accept.server_keep_alive_s,
+            auth_method: accept.auth.as_ref().map(|(method, _)| method.to_string()),
+            auth_data: accept.auth.map(|(_, data)| data),
             ..ConnAck::plain(ReasonCode::SUCCESS, session_present)
         };
         connack::encode(&mut self.connection.tx, self.connection.version, &ack);
@@ -229,6 +245,19 @@ impl ServerSession {
         let aliases_in = if v5 { self.limits.topic_alias_max } else { 0 };
         self.stage = Stage::Up;
         self.connection.established(self.peer.clone(), aliases_in, session_present, completed);
+    }
+
+    /// Asks the client for more, by the method that it has named.
+    pub fn challenge(&mut self, method: &str, data: &[u8]) {
+        if self.stage == Stage::WaitsForAnswer {
+            self.stage = Stage::WaitsForAuth;
+        }
+        self.answer(|tx, _| auth::encode(tx, ReasonCode::CONTINUE_AUTHENTICATION, method, data));
+    }
+
+    /// Tells a client that has been let in that it has said again who it is.
+    pub fn authenticated_again(&mut self, method: &str, data: &[u8]) {
+        self.answer(|tx, _| auth::encode(tx, ReasonCode::SUCCESS, method, data));
     }
 
     /// Turns the client away. Write out [`tx`](Self::tx), then close.

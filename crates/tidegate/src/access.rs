@@ -2,7 +2,7 @@
 
 use crate::{Failure, check};
 use tidegate_config::{Config, EmbeddedBroker};
-use tidegate_gateway::{AccessAction, explain_access};
+use tidegate_gateway::{AccessAction, Certificate, ClientNames, explain_access};
 
 /// Of `tidegate access`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,9 @@ struct Explain {
     /// Its client identifier.
     #[arg(long, value_name = "CLIENT-ID", default_value = "")]
     client: String,
+    /// A name in the certificate that it shows; may be given more than once.
+    #[arg(long = "certificate", value_name = "NAME")]
+    certificates: Vec<Box<str>>,
     /// What it asks for.
     action: Action,
     /// A topic, or with `subscribe` a filter.
@@ -52,7 +55,8 @@ pub(crate) fn access(arguments: Arguments) -> Result<(), Failure> {
         Action::Subscribe => (AccessAction::Subscribe, "subscribe with"),
         Action::Receive => (AccessAction::Receive, "be given what is published to"),
     };
-    let client = (asked.user.as_deref(), &*asked.client);
+    let certificate = Certificate::Shown(&asked.certificates);
+    let client = ClientNames { user: asked.user.as_deref(), client_id: &asked.client, certificate };
     let (may, place) = explain_access(&name, &broker.lists, client, action, &asked.topic).map_err(Failure::Usage)?;
     let has_lists = broker.lists.acl_file.is_some() || !broker.lists.rules.is_empty();
     let why = match place {

@@ -16,7 +16,9 @@ use tidegate_gateway::{Comparison, Replay, Replayed};
 /// Of `tidegate plan`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The configuration that is to come; its admin listener is asked what runs.
+    /// The configuration that is to come; where none is named, it is the one of the gateway.
+    new: Option<PathBuf>,
+    /// The configuration of the gateway; its admin listener is asked what runs.
     #[arg(long, short)]
     config: PathBuf,
     /// A field of JSON payloads that may differ, such as '$.ts'; may be given more than once.
@@ -31,15 +33,25 @@ pub(crate) struct Arguments {
 pub(crate) fn plan(arguments: Arguments) -> Result<(), Failure> {
     logs::init(logs::Format::Text, "warn,wasmtime_internal_cache=off");
     let refused = |problems: &Problems| Failure::Config(format!("it would be refused\n{problems}"));
-    let loaded = tidegate_config::load(&arguments.config).map_err(|problems| refused(&problems.sorted()))?;
+    let new = arguments.new.as_ref().unwrap_or(&arguments.config);
+    let loaded = tidegate_config::load(new).map_err(|problems| refused(&problems.sorted()))?;
     let problems = tidegate_gateway::examine(&loaded, true, own_cache().as_deref())?;
     if problems.errors() > 0 {
         return Err(refused(&problems));
     }
     problems.0.iter().for_each(|warning| eprintln!("{warning}"));
     let config = &loaded.config;
-    let compared = check::compare(config, config)?;
-    let recent: Recent = admin_client::read(&admin_client::ask(config, "GET", "/api/v1/recent")?)?;
+    let running = match arguments.new {
+        None => None,
+        Some(_) => Some(
+            tidegate_config::load(&arguments.config)
+                .map_err(|problems| Failure::Config(problems.sorted().to_string()))?
+                .config,
+        ),
+    };
+    let running = running.as_ref().unwrap_or(config);
+    let compared = check::compare(config, running)?;
+    let recent: Recent = admin_client::read(&admin_client::ask(running, "GET", "/api/v1/recent")?)?;
     let replayed = decide_again(config, &recent, arguments.ignore)?;
     match arguments.json {
         true => println!("{}", as_json(&compared, &replayed)),

@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tidegate_admin::apply::save;
-use tidegate_gateway::{Users, line_by_line, user_line};
+use tidegate_gateway::{UserHash, Users, line_by_line, user_line};
 
 /// Of `tidegate user`.
 #[derive(Debug, clap::Args)]
@@ -18,9 +18,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Let one more user in. The password is asked for; where standard input is no terminal it is its first line.
-    Add(Named),
+    Add(Hashed),
     /// Give a user another password; clients with the one before are sent away.
-    Passwd(Named),
+    Passwd(Hashed),
     /// Let a user in no more; its clients are sent away.
     Remove(Named),
     /// Everybody's name, and the kind of hash beside it.
@@ -35,6 +35,24 @@ struct Named {
     name: String,
     #[command(flatten)]
     place: Place,
+}
+
+#[derive(Debug, clap::Args)]
+struct Hashed {
+    #[command(flatten)]
+    named: Named,
+    /// The hash that is written: pbkdf2, which mosquitto reads, too, lets in by password and by SCRAM-SHA-512; scram-sha-256 by password
+    /// and by SCRAM-SHA-256.
+    #[arg(long, value_enum, default_value_t)]
+    hash: Hash,
+}
+
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Hash {
+    #[default]
+    Pbkdf2,
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,7 +101,7 @@ pub(crate) fn user(arguments: Arguments) -> Result<(), Failure> {
             println!("{}", if is_right { "it is" } else { "it is not" });
             if is_right { Ok(()) } else { Err(Failure::Found) }
         }
-        What::Add(Named { name, place }) => {
+        What::Add(Hashed { named: Named { name, place }, hash }) => {
             let (path, text, users) = place.read()?;
             if users.names().iter().any(|(known, _)| *known == name) {
                 return Err(Failure::Usage(format!(
@@ -91,11 +109,11 @@ pub(crate) fn user(arguments: Arguments) -> Result<(), Failure> {
                     path.display()
                 )));
             }
-            write(&path, &text, &name, Some(&line(&name)?))
+            write(&path, &text, &name, Some(&line(&name, hash)?))
         }
-        What::Passwd(Named { name, place }) => {
+        What::Passwd(Hashed { named: Named { name, place }, hash }) => {
             let (path, text) = there(place, &name)?;
-            write(&path, &text, &name, Some(&line(&name)?))
+            write(&path, &text, &name, Some(&line(&name, hash)?))
         }
         What::Remove(Named { name, place }) => {
             let (path, text) = there(place, &name)?;
@@ -113,10 +131,14 @@ fn there(place: Place, name: &str) -> Result<(PathBuf, String), Failure> {
     }
 }
 
-fn line(name: &str) -> Result<String, Failure> {
+fn line(name: &str, hash: Hash) -> Result<String, Failure> {
+    let hash = match hash {
+        Hash::Pbkdf2 => UserHash::Pbkdf2,
+        Hash::ScramSha256 => UserHash::ScramSha256,
+    };
     // A name that cannot be is refused before anybody types a password.
-    user_line(name, b"").map_err(Failure::Usage)?;
-    user_line(name, password(name, true)?.as_bytes()).map_err(Failure::Usage)
+    user_line(name, b"", hash).map_err(Failure::Usage)?;
+    user_line(name, password(name, true)?.as_bytes(), hash).map_err(Failure::Usage)
 }
 
 /// What is typed, twice if it is `new`, or the first line of standard input.

@@ -1,5 +1,6 @@
 //! One turn after another of a connected client: read what is there, distribute it, write what waits, sleep.
 
+use super::again;
 use super::end::End;
 use super::pace::Pace;
 use crate::broker_state::BrokerState;
@@ -73,12 +74,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         &self.first
     }
 
+    /// So many bytes were written before there are turns.
+    pub(super) fn count_written(&self, bytes: usize) {
+        self.connection.wrote(bytes);
+        let traffic = &self.shared.traffic;
+        traffic.sent.set(traffic.sent.get() + bytes as u64);
+    }
+
     /// From CONNACK to the end.
     pub(crate) async fn turns(&mut self, key: SessionKey) -> End {
         if let Err(end) = self.take_rest(key) {
             return end;
         }
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        // It has had turns in a row.
+        let mut goes_on = false;
         poll_fn(|cx| {
             self.connection.wake.begin(cx);
             loop {
@@ -86,10 +96,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     Err(end) => return Poll::Ready(end),
                     Ok(Turn::Again) => {
                         // One batch at a time: its receivers write it before the next is read.
-                        cx.waker().wake_by_ref();
+                        if std::mem::replace(&mut goes_on, true) {
+                            // Whoever's bytes have come meanwhile has a turn, too: the waker waits until the sockets were looked at.
+                            let _ = pin!(tokio::task::yield_now()).poll(cx);
+                        } else {
+                            cx.waker().wake_by_ref();
+                        }
                         return Poll::Pending;
                     }
-                    Ok(Turn::Wait) => {}
+                    Ok(Turn::Wait) => goes_on = false,
                 }
                 if let Some(deadline) = self.next_deadline() {
                     // A deadline that moved away is looked at again when the old one passes.
@@ -233,6 +248,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     Control::Unsubscribe { packet_id, filters } => {
                         state.unsubscribe(key, &self.connection, packet_id, &filters);
                     }
+                    Control::Auth { again: begins, method, data } => {
+                        if let Err(end) = again::on_auth(&state, key, &self.connection, begins, &method, &data) {
+                            outcome = Err(end);
+                        }
+                    }
                     Control::Disconnected { reason, session_expiry_s, .. } => {
                         outcome = Err(self.on_disconnect(&state, key, reason, session_expiry_s));
                     }
@@ -279,9 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     fn write_once(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
-        if self.connection.has_backlog.get() {
-            self.shared.state.borrow_mut().send_backlog(key, Instant::now());
-        }
+        let has_more = self.connection.has_backlog.get() && self.send_backlog(key);
         let free = match self.connection.is_held() {
             true => self.connection.may_write(self.shared.settled.get()),
             false => usize::MAX,
@@ -289,16 +307,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut session = self.connection.session.borrow_mut();
         let length = session.tx().len().min(free);
         if length == 0 {
-            return Ok(Turn::Wait);
+            return Ok(if has_more { Turn::Again } else { Turn::Wait });
         }
         let written = match self.write_side.poll_write(Pin::new(&mut self.stream), cx, &session.tx()[..length]) {
             Poll::Pending => return Ok(Turn::Wait),
             Poll::Ready(written) => written?,
         };
         session.tx().advance(written);
-        self.connection.wrote(written);
-        let traffic = &self.shared.traffic;
-        traffic.sent.set(traffic.sent.get() + written as u64);
+        self.count_written(written);
         let mut batch = self.shared.batch.borrow_mut();
         session.sent(&mut batch.completed);
         drop(session);
@@ -307,6 +323,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             batch.completed.clear();
         }
         Ok(Turn::Again)
+    }
+
+    fn send_backlog(&self, key: SessionKey) -> bool {
+        let mut state = self.shared.state.borrow_mut();
+        let has_more = state.send_backlog(key, Instant::now());
+        self.shared.write_down_soon(&state);
+        has_more
     }
 
     fn next_deadline(&self) -> Option<Instant> {

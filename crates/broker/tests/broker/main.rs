@@ -19,7 +19,9 @@ mod local; // the in-process client and its acknowledgements
 mod mosquitto; // mosquitto's own clients
 mod rates; // how fast clients publish, connect and guess passwords
 mod refused; // what another broker would hang up on
+mod replays; // many retained messages for a new subscription
 mod retained; // retained messages
+mod scram; // who one is, without saying the password
 mod sessions; // resumption, expiry, takeover
 mod shared; // shared subscriptions
 mod statements; // what MQTT 5.0 asks for by number, byte for byte

@@ -1,7 +1,7 @@
 use crate::device::{Device, Raw, anonymous, config, message, with};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant};
-use tidegate_broker::{Limits, Settings, Users, user_line};
+use tidegate_broker::{Limits, Settings, UserHash, Users, user_line};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, ReasonCode, Version};
 
@@ -14,7 +14,7 @@ fn login(version: Version, password: &str) -> ClientConfig {
 }
 
 fn with_ann(limits: Limits) -> Settings {
-    let users = Some(Users::parse(&user_line("ann", b"right").unwrap()).unwrap());
+    let users = Some(Users::parse(&user_line("ann", b"right", UserHash::Pbkdf2).unwrap()).unwrap());
     Settings { users, limits, failed_login_delay: Duration::from_millis(100), ..Settings::default() }
 }
 

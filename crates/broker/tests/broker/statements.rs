@@ -228,7 +228,7 @@ fn what_cannot_be_ends_the_connection_and_says_why() {
     });
 }
 
-/// MQTT-3.15.1-1: AUTH is not spoken here, whatever its flags.
+/// MQTT-3.15.1-1: whatever its flags, of who has named no method.
 #[test]
 fn auth_ends_the_connection() {
     with(anonymous(), |server| async move {

@@ -1,6 +1,6 @@
 use crate::device::{Device, anonymous, config, lasting, message, with};
 use std::process::Command;
-use tidegate_broker::{Settings, UserProblem, Users, user_line};
+use tidegate_broker::{Settings, UserHash, UserProblem, Users, user_line};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, ReasonCode, Version};
 
@@ -54,7 +54,7 @@ fn older_and_newer_hashes_of_mosquitto_are_known() {
     let text = format!(
         "old:$6$MDEyMzQ1Njc4OWFi$c6NiHNeTg4D++MzaDxQ12nvnkC/fR4JwIAR8cyJ5MiT3P0elhEayZ2sxhPmGRNW+k7yM713741h2qSzJVp8qkQ==\n\
          new:$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc\n{}\n",
-        user_line("ours", "ö \"x".as_bytes()).unwrap()
+        user_line("ours", "ö \"x".as_bytes(), UserHash::Pbkdf2).unwrap()
     );
     let users = Users::parse(&text).unwrap();
     assert_eq!(users.names(), [("new", "Argon2id"), ("old", "SHA512"), ("ours", "PBKDF2-SHA512")]);
@@ -64,9 +64,13 @@ fn older_and_newer_hashes_of_mosquitto_are_known() {
         assert!(!users.verify(name, b"wrong") && !users.verify(name, b""), "{name}");
     }
     for name in ["", "a:b", "#a", " a", "a\n"] {
-        assert!(user_line(name, b"x").is_err(), "{name:?}");
+        assert!(user_line(name, b"x", UserHash::Pbkdf2).is_err(), "{name:?}");
     }
-    assert_ne!(user_line("a", b"x"), user_line("a", b"x"), "each has a salt of its own");
+    assert_ne!(
+        user_line("a", b"x", UserHash::Pbkdf2),
+        user_line("a", b"x", UserHash::Pbkdf2),
+        "each has a salt of its own"
+    );
 }
 
 #[test]

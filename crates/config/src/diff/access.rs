@@ -10,9 +10,11 @@ impl Keys {
         if !groups.is_empty() {
             self.section("groups", |keys| groups.iter().for_each(|(name, users)| keys.list(name, users)));
         }
-        for (at, AccessEntry { users, groups, client_ids, allow, deny }) in rules.iter().enumerate() {
+        for (at, AccessEntry { users, groups, client_ids, certificates, allow, deny }) in rules.iter().enumerate() {
             self.section(&format!("access[{at}]"), |keys| {
-                for (key, names) in [("users", users), ("groups", groups), ("client_ids", client_ids)] {
+                let whom =
+                    [("users", users), ("groups", groups), ("client_ids", client_ids), ("certificates", certificates)];
+                for (key, names) in whom {
                     keys.list_if_any(key, names);
                 }
                 for (key, AccessTopics { publish, subscribe, receive }) in [("allow", allow), ("deny", deny)] {

@@ -114,6 +114,8 @@ pub struct AccessEntry {
     pub groups: Vec<String>,
     /// These client identifiers; none: any.
     pub client_ids: Vec<String>,
+    /// Those whose certificate has one of these names; none: with any, or without one.
+    pub certificates: Vec<String>,
     /// What they may do.
     pub allow: AccessTopics,
     /// What they may not, whatever allows it.

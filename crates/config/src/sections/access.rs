@@ -9,7 +9,16 @@ use tidegate_message::TopicFilter;
 /// What a pattern has for a name of the client; as long as a level may be.
 const NAMES: [&str; 2] = ["%u", "%c"];
 
-pub(super) fn read_access(section: &mut Section<'_, '_, '_, '_>, broker: &str, has_users: bool) -> AccessLists {
+/// Who is known of whom.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// Somebody's user name is proved.
+    pub(super) users: bool,
+    /// Somebody shows a certificate.
+    pub(super) certificates: bool,
+}
+
+pub(super) fn read_access(section: &mut Section<'_, '_, '_, '_>, broker: &str, known: Known) -> AccessLists {
     let context = section.context;
     let acl_file = section.path("acl_file");
     if let Some(file) = &acl_file {
@@ -17,7 +26,7 @@ pub(super) fn read_access(section: &mut Section<'_, '_, '_, '_>, broker: &str, h
     }
     let groups = section.take("groups").map(|value| read_groups(&value)).unwrap_or_default();
     let entries = section.take("access").map(|value| value.sections("[[brokers.<name>.access]]")).unwrap_or_default();
-    let rules = entries.into_iter().map(|entry| read_entry(entry, &groups, has_users)).collect();
+    let rules = entries.into_iter().map(|entry| read_entry(entry, &groups, known)).collect();
     AccessLists { acl_file: acl_file.map(|path| path.value), groups, rules }
 }
 
@@ -34,15 +43,15 @@ fn read_groups(value: &Value<'_, '_, '_, '_>) -> BTreeMap<String, Vec<String>> {
 
 fn read_entry(
     mut section: Section<'_, '_, '_, '_>,
-    known: &BTreeMap<String, Vec<String>>,
-    has_users: bool,
+    all_groups: &BTreeMap<String, Vec<String>>,
+    known: Known,
 ) -> AccessEntry {
     let context = section.context;
-    let [users, groups, client_ids] =
-        ["users", "groups", "client_ids"].map(|key| section.texts(key).unwrap_or_default());
+    let [users, groups, client_ids, certificates] =
+        ["users", "groups", "client_ids", "certificates"].map(|key| section.texts(key).unwrap_or_default());
     for group in &groups {
-        if !known.contains_key(group.value) {
-            let names = known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !all_groups.contains_key(group.value) {
+            let names = all_groups.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let hint = if names.is_empty() {
                 "name users in `groups` of the broker".to_owned()
             } else {
@@ -52,10 +61,20 @@ fn read_entry(
         }
     }
     if let Some(first) = users.first().or(groups.first())
-        && !has_users
+        && !known.users
     {
         let what = "nobody proves a user name to this broker, so a rule for one is for anybody who says it";
         context.error(&first.at, what, "add `users = \"users.txt\"`, or leave out `users` and `groups` here");
+    }
+    if let Some(first) = certificates.first()
+        && !known.certificates
+    {
+        let what = "no client of this broker shows a certificate, so the rule is for nobody";
+        context.error(
+            &first.at,
+            what,
+            "add `tls = { client_ca = \"ca.pem\" }` to the broker, or leave out `certificates`",
+        );
     }
     let owned = |texts: Vec<crate::tree::At<&str>>| texts.into_iter().map(|text| text.value.to_owned()).collect();
     if !section.has("allow") && !section.has("deny") {
@@ -64,7 +83,14 @@ fn read_entry(
     let allow = section.section("allow", "allow = { publish = [\"dev/%c/#\"] }").map(read_topics).unwrap_or_default();
     let deny = section.section("deny", "deny = { receive = [\"private/#\"] }").map(read_topics).unwrap_or_default();
     section.finish();
-    AccessEntry { users: owned(users), groups: owned(groups), client_ids: owned(client_ids), allow, deny }
+    AccessEntry {
+        users: owned(users),
+        groups: owned(groups),
+        client_ids: owned(client_ids),
+        certificates: owned(certificates),
+        allow,
+        deny,
+    }
 }
 
 fn read_topics(mut section: Section<'_, '_, '_, '_>) -> AccessTopics {

@@ -1,6 +1,6 @@
 //! Reads `[brokers.<name>]` of the box's own broker.
 
-use super::access::read_access;
+use super::access::{Known, read_access};
 use super::broker_keys::LINK_KEYS;
 use super::listen_tls::read_listen_tls;
 use super::spool::read_spool;
@@ -52,8 +52,11 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
         context.place(format!("brokers.{name}.users"), &users.at);
         context.uses_file(FileKind::Private { what: "password", path: users.value.clone() }, &users.at);
     }
-    let has_names = has_users || tls.as_ref().is_some_and(|tls| tls.identity.is_some());
-    let lists = read_access(&mut section, name, has_names);
+    let known = Known {
+        users: has_users || tls.as_ref().is_some_and(|tls| tls.identity.is_some()),
+        certificates: tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
+    };
+    let lists = read_access(&mut section, name, known);
     let limits = section.section("limits", "limits = { max_connections = 1000 }").map(read_limits).unwrap_or_default();
     let persistence = section.flag("persistence", true);
     let proxies = read_proxies(&mut section, has_users || asks_all && listen.iter().all(ListenAddr::is_tls));
