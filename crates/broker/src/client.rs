@@ -16,8 +16,9 @@ use crate::settings::Settings;
 use crate::shared::SharedBroker;
 use arrival::Arrival;
 use end::End;
-use std::cell::RefCell;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tidegate_message::ByteString;
@@ -31,45 +32,60 @@ use turns::Client;
 /// How long the last words may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// One connection from beginning to end.
-pub(crate) async fn serve(
+/// What comes behind the beginning of a connection.
+type Rest = Pin<Box<dyn Future<Output = ()>>>;
+
+/// One connection from beginning to end. The beginning needs far more room than what comes behind it and lasts, so each has its own.
+pub(crate) fn serve(
     shared: Rc<SharedBroker>,
     socket: Socket,
     peer: Peer,
     scheme: Scheme,
     listener: u64,
     stop: CancellationToken,
-) {
+) -> impl Future<Output = ()> {
+    let beginning = Box::pin(begin(shared, socket, peer, scheme, listener, stop));
+    async move {
+        if let Some(rest) = beginning.await {
+            rest.await;
+        }
+    }
+}
+
+/// Up to the session; `None`: the client has gone without one.
+async fn begin(
+    shared: Rc<SharedBroker>,
+    socket: Socket,
+    peer: Peer,
+    scheme: Scheme,
+    listener: u64,
+    stop: CancellationToken,
+) -> Option<Rest> {
     let deadline = tokio::time::Instant::now() + shared.settings().connect_timeout;
     let settings = shared.settings();
     let (socket, arrival) = match arrival::arrive(&shared, socket, peer, &settings, deadline).await {
         Ok(arrived) => arrived,
-        Err(end) => return report(&shared, peer, &Who::default(), &end),
+        Err(end) => {
+            report(&shared, peer, &Who::default(), &end);
+            return None;
+        }
     };
     let peer = arrival.peer;
-    // What only the beginning and the end need is boxed here and below: a client that has nothing to say holds its task.
-    let accepting = Box::pin(tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)));
     let accepted = tokio::select! {
-        accepted = accepting => accepted,
-        () = stop.cancelled() => return,
+        accepted = tokio::time::timeout_at(deadline, accept(socket, scheme, &settings)) => accepted,
+        () = stop.cancelled() => return None,
     };
     drop(settings);
-    let who = RefCell::new(Who::default());
-    let result = match accepted {
+    let door = Door { listener, scheme, deadline, arrival };
+    let end = match accepted {
         // The common case without a branch per call.
-        Ok(Ok((Stream::Tcp(stream), _))) => {
-            mqtt(&shared, stream, None, Door { listener, scheme, arrival: &arrival, deadline, who: &who }, &stop).await
-        }
-        Ok(Ok((stream, names))) => {
-            let door = Door { listener, scheme, arrival: &arrival, deadline, who: &who };
-            Box::pin(mqtt(&shared, stream, names, door, &stop)).await
-        }
-        Ok(Err(error)) => Err(handshake_failed(error)),
-        Err(_) => Err(End::TooLate),
+        Ok(Ok((Stream::Tcp(stream), _))) => return enter(shared, stream, None, door, &stop).await,
+        Ok(Ok((stream, names))) => return enter(shared, stream, names, door, &stop).await,
+        Ok(Err(error)) => handshake_failed(error),
+        Err(_) => End::TooLate,
     };
-    if let Err(end) = result {
-        report(&shared, peer, &who.borrow(), &end);
-    }
+    report(&shared, peer, &Who::default(), &end);
+    None
 }
 
 /// Who looks whether a port is open closes it again at once, and is no matter for the log.
@@ -90,13 +106,11 @@ struct Who {
 }
 
 /// Where a client came in.
-#[derive(Clone, Copy)]
-struct Door<'a> {
+struct Door {
     listener: u64,
     scheme: Scheme,
-    arrival: &'a Arrival,
     deadline: tokio::time::Instant,
-    who: &'a RefCell<Who>,
+    arrival: Arrival,
 }
 
 /// Does the handshakes below MQTT.
@@ -141,46 +155,73 @@ fn report(shared: &SharedBroker, peer: Peer, who: &Who, end: &End) {
     }
 }
 
-/// Everything above the transport.
-async fn mqtt<S: AsyncRead + AsyncWrite + Unpin>(
-    shared: &Rc<SharedBroker>,
+/// Does what MQTT begins with.
+async fn enter<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    shared: Rc<SharedBroker>,
     stream: S,
     names: Option<PeerNames>,
-    door: Door<'_>,
+    Door { listener, scheme, deadline, arrival }: Door,
     stop: &CancellationToken,
-) -> Result<(), End> {
+) -> Option<Rest> {
     let limits = shared.state.borrow().server_limits();
     let session = ServerSession::new(limits, Instant::now());
-    let connection = Rc::new(Connection::new(session, door.listener, door.arrival.peer, door.scheme));
-    let mut client = Client::new(shared.clone(), connection.clone(), stream);
-    let greeting = Box::pin(tokio::time::timeout_at(door.deadline, hello(shared, &mut client, names, door)));
+    let connection = Rc::new(Connection::new(session, listener, arrival.peer, scheme));
+    let mut client = Client::new(shared, connection, stream);
+    let mut who = Who::default();
+    let shared = client.shared.clone();
     let hello = tokio::select! {
-        hello = greeting => hello.unwrap_or(Err(End::TooLate)),
+        hello = tokio::time::timeout_at(deadline, hello(&shared, &mut client, names, &arrival, &mut who)) => {
+            hello.unwrap_or(Err(End::TooLate))
+        }
         () = stop.cancelled() => Err(End::ToldToGo),
     };
-    let result = match hello {
-        Ok(key) => {
-            // Whatever ends this task, even its being dropped, the session knows that the client is gone.
-            let mut attached = Attached { shared, connection: &connection, key, leaving: Leaving::Lost };
-            let end = client.turns(key).await;
-            attached.leaving = end.leaving();
-            drop(attached);
-            shared.settle();
-            shared.tend.notify_one();
-            end.into_result()
+    match hello {
+        Ok(key) => Some(Box::pin(stay(client, key, arrival, who))),
+        Err(end) => {
+            say_goodbye(&mut client).await;
+            report(&shared, arrival.peer, &who, &end);
+            None
         }
-        Err(end) => Err(end),
-    };
+    }
+}
+
+/// From CONNACK to the end. What is here is held for as long as a client is connected.
+fn stay<S: AsyncRead + AsyncWrite + Unpin>(
+    mut client: Client<S>,
+    key: SessionKey,
+    arrival: Arrival,
+    who: Who,
+) -> impl Future<Output = ()> {
+    let (shared, connection) = (client.shared.clone(), client.connection.clone());
+    async move {
+        // Whatever ends this task, even its being dropped, the session knows that the client is gone.
+        let mut attached = Attached { shared: &shared, connection: &connection, key, leaving: Leaving::Lost };
+        let end = client.turns(key).await;
+        attached.leaving = end.leaving();
+        drop(attached);
+        shared.settle();
+        shared.tend.notify_one();
+        Box::pin(say_goodbye(&mut client)).await;
+        if let Err(end) = end.into_result() {
+            report(&shared, arrival.peer, &who, &end);
+        }
+        // It counts up to here.
+        drop(arrival);
+    }
+}
+
+/// Writes what is left to be said, and closes.
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
+    let connection = client.connection.clone();
     let mut last_words = connection.last_words.take();
     last_words.unsplit(connection.session.borrow_mut().tx().split());
     let goodbye = async {
-        shared.until_durable(&connection).await;
+        client.shared.until_durable(&connection).await;
         if client.stream.write_all(&last_words).await.is_ok() {
             let _ = client.stream.shutdown().await;
         }
     };
-    let _ = Box::pin(tokio::time::timeout(GOODBYE, goodbye)).await;
-    result
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
 }
 
 struct Attached<'a> {
@@ -204,13 +245,14 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     shared: &Rc<SharedBroker>,
     client: &mut Client<S>,
     names: Option<PeerNames>,
-    Door { arrival, who, .. }: Door<'_>,
+    arrival: &Arrival,
+    who: &mut Who,
 ) -> Result<SessionKey, End> {
     let mut connect = wait_for_connect(client).await.map_err(|end| match (end, end::recognised(client.first())) {
         (End::Protocol(_), Some(what)) => End::OtherProtocol(what),
         (end, _) => end,
     })?;
-    *who.borrow_mut() = Who {
+    *who = Who {
         client_id: Some(ByteString::from(&*connect.client_id)),
         username: connect.username.as_deref().map(ByteString::from),
         failed_logins: None,
@@ -237,14 +279,14 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(certified) => Box::pin(scram::log_in(client, &settings, &mut connect, certified)).await?,
                 Err(reason) => Err(reason),
             };
-            who.borrow_mut().username = connect.username.as_deref().map(ByteString::from);
+            who.username = connect.username.as_deref().map(ByteString::from);
             // It cannot be asked once more for what has changed meanwhile.
             break shown.and_then(|()| authenticate::still_holds(&settings, &shared.settings(), &connect));
         }
         let checked = match certified {
             Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in()).await,
             Ok(Some(name)) => {
-                who.borrow_mut().username = Some(name.clone());
+                who.username = Some(name.clone());
                 connect.username = Some(name);
                 Ok(())
             }
@@ -257,7 +299,7 @@ async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
     };
     if checked == Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD) {
         let count = arrival.failed_to_log_in().await;
-        who.borrow_mut().failed_logins = Some(count);
+        who.failed_logins = Some(count);
     }
     let certificate = names.map(all_names).unwrap_or_default();
     let admitted = checked.and_then(|()| {

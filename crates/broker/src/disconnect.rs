@@ -146,7 +146,7 @@ impl BrokerState {
         let Some(session) = self.sessions.get_mut(slot) else { return };
         let filters = std::mem::take(&mut session.subscriptions);
         self.stats.subscriptions -= filters.len();
-        for filter in filters.keys() {
+        for (filter, _) in filters.iter() {
             self.remove_subscription(slot, filter);
         }
         let session = self.sessions.remove(slot);

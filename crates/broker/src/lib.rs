@@ -74,6 +74,7 @@ mod settled;
 mod shared;
 mod stats;
 mod subscribe;
+mod subscribed;
 mod subscriptions;
 mod sys;
 mod users;

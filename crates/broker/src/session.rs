@@ -6,10 +6,11 @@ use crate::in_flight::InFlight;
 use crate::log_limit::PublisherLogLimit;
 use crate::queue::Queue;
 use crate::replays::Replays;
+use crate::subscribed::SubscribedFilters;
 use ahash::AHashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tidegate_message::{ByteString, QoS, Topic, TopicFilter};
+use tidegate_message::{ByteString, Topic};
 use tidegate_mqtt::{AckToken, Flow, Will};
 use tidegate_persistence::Taken;
 
@@ -18,24 +19,6 @@ use tidegate_persistence::Taken;
 pub(crate) struct SessionKey {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
-}
-
-/// How a client has subscribed to a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subscribed {
-    pub(crate) qos: QoS,
-    pub(crate) no_local: bool,
-    pub(crate) retain_as_published: bool,
-    /// The subscription identifier, 0 for none.
-    pub(crate) id: u32,
-}
-
-impl Subscribed {
-    /// As the store has it.
-    pub(crate) fn to(self, filter: &TopicFilter) -> tidegate_persistence::Subscription {
-        let Self { qos, no_local, retain_as_published, id } = self;
-        tidegate_persistence::Subscription { filter: filter.clone(), qos, no_local, retain_as_published, id }
-    }
 }
 
 /// How often a session was taken over from a connected client of late.
@@ -77,7 +60,7 @@ pub(crate) struct Session {
     pub(crate) replays: Replays,
     /// What is in flight to the client.
     pub(crate) in_flight: InFlight,
-    pub(crate) subscriptions: AHashMap<TopicFilter, Subscribed>,
+    pub(crate) subscriptions: SubscribedFilters,
     /// As granted, in seconds; 0 ends the session with its connection.
     pub(crate) expiry_s: u32,
     /// As in force on its last connection, in seconds; 0: none.
@@ -132,7 +115,7 @@ impl Session {
             queue: Queue::default(),
             replays: Replays::default(),
             in_flight: InFlight::default(),
-            subscriptions: AHashMap::new(),
+            subscriptions: SubscribedFilters::default(),
             expiry_s: 0,
             keep_alive_s: 0,
             number: None,
@@ -185,7 +168,7 @@ impl Session {
 /// All sessions, by slot and by client id.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    slots: Vec<Option<Session>>,
+    slots: Vec<Option<Box<Session>>>,
     free: Vec<u32>,
     by_id: AHashMap<ByteString, u32>,
     /// Of the session made last.
@@ -198,11 +181,11 @@ impl Sessions {
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Session> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Session> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
     pub(crate) fn find(&self, key: SessionKey) -> Option<&Session> {
@@ -229,11 +212,11 @@ impl Sessions {
             self.slots.len() as u32 - 1
         });
         self.by_id.insert(session.client_id.clone(), slot);
-        self.slots[slot as usize] = Some(session);
+        self.slots[slot as usize] = Some(Box::new(session));
         SessionKey { slot, generation: self.generation }
     }
 
-    pub(crate) fn remove(&mut self, slot: u32) -> Option<Session> {
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Box<Session>> {
         let session = self.slots.get_mut(slot as usize)?.take()?;
         self.by_id.remove(&session.client_id);
         self.free.push(slot);
@@ -241,10 +224,10 @@ impl Sessions {
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
-        self.slots.iter_mut().flatten()
+        self.slots.iter_mut().flatten().map(Box::as_mut)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
-        self.slots.iter().enumerate().filter_map(|(slot, session)| Some((slot as u32, session.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(slot, session)| Some((slot as u32, session.as_deref()?)))
     }
 }

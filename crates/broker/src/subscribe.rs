@@ -4,7 +4,8 @@ use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::replays::{REPLAY_STEP, Suback};
-use crate::session::{SessionKey, Subscribed};
+use crate::session::SessionKey;
+use crate::subscribed::Subscribed;
 use crate::subscriptions::Who;
 use std::rc::Rc;
 use std::time::Instant;
@@ -51,7 +52,7 @@ impl BrokerState {
         if session.permits.as_ref().is_some_and(|permits| !permits.allow_filter(filter)) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
-        let before = session.subscriptions.get(filter).copied();
+        let before = session.subscriptions.get(filter);
         if before.is_none() && session.subscriptions.len() >= max {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }

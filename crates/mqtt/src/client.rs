@@ -99,7 +99,7 @@ impl ClientSession {
         // Told to the broker, not held against it: mosquitto 2.0.11 sends more when many acknowledgements arrive at
         // once, and hanging up on it would only make it start over. Packet ids are the bound then.
         connection.receive_maximum = usize::from(u16::MAX);
-        connection.mark = config.mark.as_ref().filter(|_| v5).map(Mark::new);
+        connection.mark = config.mark.as_ref().filter(|_| v5).map(|mark| Box::new(Mark::new(mark)));
         self.stage = Stage::Connecting;
         self.keep_alive_s = config.keep_alive_s;
         self.ping_sent = None;

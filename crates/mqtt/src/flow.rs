@@ -69,9 +69,9 @@ pub(crate) struct Connection {
     pub(crate) peer: PeerLimits,
     aliases_out: AliasesOut,
     /// What each message bears on its way out.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) mark: Option<Box<Mark>>,
     /// Of a client: what its broker has sent of late. A server has too many peers for that.
-    topics: KnownTopics,
+    topics: Option<Box<KnownTopics>>,
     /// As far as the peer has made use of them.
     aliases_in: Vec<Option<Topic>>,
     aliases_in_max: u16,
@@ -83,7 +83,7 @@ pub(crate) struct Connection {
     /// A PUBLISH above our maximum is read past; otherwise it ends the connection.
     pub(crate) skips_large: bool,
     /// The packet that is being read past.
-    pub(crate) skipping: Option<Skipping>,
+    pub(crate) skipping: Option<Box<Skipping>>,
 }
 
 impl Connection {
@@ -96,7 +96,7 @@ impl Connection {
             peer: PeerLimits::default(),
             aliases_out: AliasesOut::default(),
             mark: None,
-            topics: KnownTopics::default(),
+            topics: None,
             aliases_in: Vec::new(),
             aliases_in_max: 0,
             receive_maximum: usize::from(u16::MAX),
@@ -147,7 +147,8 @@ impl Connection {
     pub(crate) fn resend(&mut self, completed: &mut Vec<Completion>) {
         if self.flow.outgoing.has_unsent() {
             let Self { version, peer, aliases_out, mark, tx, flow, .. } = self;
-            let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_ref(), out: tx };
+            let mut wire =
+                Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_deref(), out: tx };
             flow.outgoing.resend(&mut wire, completed);
         }
     }
@@ -160,7 +161,7 @@ impl Connection {
         ids: &[u32],
     ) -> Result<Published, PublishError> {
         let Self { version, peer, aliases_out, mark, tx, flow, .. } = self;
-        let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_ref(), out: tx };
+        let mut wire = Wire { version: *version, limits: peer, aliases: aliases_out, mark: mark.as_deref(), out: tx };
         flow.outgoing.publish(&mut wire, key, message, ids)
     }
 
@@ -212,7 +213,7 @@ impl Connection {
 
     fn on_publish(&mut self, frame: Frame, batch: &mut Batch) -> Result<(), ProtocolError> {
         let size_bytes = frame.body.len();
-        let topics = if self.is_server { None } else { Some(&mut self.topics) };
+        let topics = if self.is_server { None } else { Some(&mut **self.topics.get_or_insert_default()) };
         let mut found = match publish::decode(frame, self.version, topics) {
             Ok(found) => found,
             Err(broken) => return self.broken(*broken, size_bytes, batch),

@@ -4,7 +4,8 @@ use crate::reason::ReasonCode;
 use crate::wire::{PUBACK, PUBCOMP, PUBREC, ProtocolError, put_ack};
 use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use tidegate_message::{Message, QoS, TopicId};
 
@@ -77,6 +78,31 @@ struct Carried {
     acked: Option<ReasonCode>,
 }
 
+/// Spreads packet ids without a key of its own, which every connection would hold: a peer that chooses them badly has at most 64 of them in a
+/// place.
+#[derive(Debug, Clone, Copy, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(SPREAD);
+        }
+    }
+
+    fn write_u16(&mut self, id: u16) {
+        let product = u64::from(id).wrapping_mul(SPREAD);
+        self.0 = product ^ product >> 32;
+    }
+}
+
+/// An odd number near 2 to the 64th over the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4).
+const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// The receiving half of a session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct IncomingFlow {
@@ -86,9 +112,9 @@ pub(crate) struct IncomingFlow {
     /// The serial of `order[0]`.
     base: u64,
     /// QoS 2 ids in `order`.
-    waiting_2: AHashSet<u16>,
+    waiting_2: HashSet<u16, BuildHasherDefault<IdHasher>>,
     /// QoS 2 ids between PUBREC and PUBREL on this connection, each with what tells its message from another, if that may be asked.
-    received_2: AHashMap<u16, u64>,
+    received_2: HashMap<u16, u64, BuildHasherDefault<IdHasher>>,
     /// `None` where there never was one: a connection without memory of another holds nothing for it.
     before: Option<Box<Before>>,
     /// The peer cannot say whether it kept the session (MQTT 3.1): what it sends without DUP is new, whatever its id.

@@ -132,7 +132,8 @@ impl Connection {
         let (first, left_bytes) = (rx[0], size_bytes - header);
         rx.advance(header);
         let part = Part::TopicLength { read: 0, length: 0 };
-        self.skipping = Some(Skipping { first, size_bytes, left_bytes, part, topic: Vec::new(), packet_id: 0 });
+        let skipping = Skipping { first, size_bytes, left_bytes, part, topic: Vec::new(), packet_id: 0 };
+        self.skipping = Some(Box::new(skipping));
         true
     }
 

@@ -31,7 +31,7 @@ const CONNECT_FIRST_BYTE: u8 = 0x10;
 
 /// The task's side of a connection.
 pub(crate) struct Client<S> {
-    shared: Rc<SharedBroker>,
+    pub(super) shared: Rc<SharedBroker>,
     pub(crate) connection: Rc<Connection>,
     pub(crate) stream: S,
     /// The beginning of a packet whose end has not come yet.

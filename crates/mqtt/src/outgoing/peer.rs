@@ -34,25 +34,34 @@ impl Default for PeerLimits {
 
 /// Topic aliases we have given out on this connection: one topic a slot, the slot is the topic's hash.
 #[derive(Debug, Default)]
-pub(crate) struct AliasesOut {
-    slots: Vec<Option<Topic>>,
+pub(crate) struct AliasesOut(Option<Box<Slots>>);
+
+#[derive(Debug)]
+struct Slots {
+    topics: Vec<Option<Topic>>,
     hasher: RandomState,
 }
 
 impl AliasesOut {
     pub(crate) fn new(count: u16) -> Self {
-        Self { slots: vec![None; usize::from(count)], hasher: RandomState::new() }
+        let slots = || Box::new(Slots { topics: vec![None; usize::from(count)], hasher: RandomState::new() });
+        Self((count > 0).then(slots))
+    }
+
+    /// The peer does not know it after all.
+    fn forget(&mut self, alias: u16) {
+        if let Some(slots) = &mut self.0 {
+            slots.topics[usize::from(alias) - 1] = None;
+        }
     }
 
     /// The alias to send, and whether the peer knows it for this topic already.
     fn of(&mut self, topic: &Topic) -> (Option<u16>, bool) {
-        if self.slots.is_empty() {
-            return (None, false);
-        }
-        let at = (self.hasher.hash_one(topic.as_str()) % self.slots.len() as u64) as usize;
-        let known = self.slots[at].as_ref() == Some(topic);
+        let Some(Slots { topics, hasher }) = self.0.as_deref_mut() else { return (None, false) };
+        let at = (hasher.hash_one(topic.as_str()) % topics.len() as u64) as usize;
+        let known = topics[at].as_ref() == Some(topic);
         if !known {
-            self.slots[at] = Some(topic.detached());
+            topics[at] = Some(topic.detached());
         }
         (Some(at as u16 + 1), known)
     }
@@ -111,7 +120,7 @@ impl Wire<'_> {
         done.map_err(|size| {
             // The peer will not see the alias introduced here.
             if let (Some(alias), false) = (alias, topic_known) {
-                self.aliases.slots[usize::from(alias) - 1] = None;
+                self.aliases.forget(alias);
             }
             PublishError::TooLarge { size, max: self.limits.max_packet_size }
         })
