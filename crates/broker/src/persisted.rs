@@ -3,8 +3,13 @@
 use crate::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tidegate_persistence::{Disk, Saved, Settings, Storage, Store};
 use tokio::sync::Notify;
+
+/// With many clients an fsync would follow the other, each for a few of them, and cost more than everything else. Who publishes now and then does not
+/// wait.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What a broker keeps over a restart, opened.
 #[derive(Debug)]
@@ -32,7 +37,8 @@ impl Persisted {
         let news = Arc::new(Notify::new());
         let wakes = news.clone();
         let wake = Arc::new(move || wakes.notify_one());
-        let (store, saved) = Store::open(storage, Settings::default(), wake).map_err(Error::Store)?;
+        let settings = Settings { commit_interval: COMMIT_INTERVAL, ..Settings::default() };
+        let (store, saved) = Store::open(storage, settings, wake).map_err(Error::Store)?;
         Ok(Self { store, saved, news })
     }
 

@@ -22,6 +22,7 @@ pub(crate) async fn open_spool(config: &Config, durable: Arc<tokio::sync::Notify
     let settings = tidegate_spool::Settings {
         segment_bytes: config.gateway.segment_size,
         commit_delay: config.gateway.commit_delay,
+        ..tidegate_spool::Settings::default()
     };
     let opened = tokio::task::spawn_blocking(move || {
         let disk = Disk::open(folder).map_err(|error| Error::Spool(error.into()))?;

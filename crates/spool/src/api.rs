@@ -13,11 +13,14 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// How long a flush waits for more.
     pub commit_delay: Duration,
+    /// Behind a flush of many records, which many wait for, the next one comes at this distance, and takes along what has come by then. One that
+    /// comes later, or behind a flush of few, waits for nothing.
+    pub commit_interval: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { segment_bytes: 8 * 1024 * 1024, commit_delay: Duration::ZERO }
+        Self { segment_bytes: 8 * 1024 * 1024, commit_delay: Duration::ZERO, commit_interval: Duration::ZERO }
     }
 }
 

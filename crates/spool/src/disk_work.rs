@@ -1,13 +1,14 @@
 //! Who does the work on disk: two threads in a running gateway, or whoever asks for a step of it: a test, or a
 //! command that changes the log of a stopped gateway.
 
+use crate::api::Settings;
 use crate::log_writer::{DiskStats, LogWriter, Op, WriteError};
 use crate::reader::{Answer, Request, serve};
 use crate::storage::Storage;
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long to wait on a full disk before trying again.
 const FULL_RETRY: Duration = Duration::from_millis(250);
@@ -34,6 +35,8 @@ pub enum DiskStatus {
 #[derive(Default)]
 struct Handover {
     ops: VecDeque<Op>,
+    /// The writing thread sleeps until there is something to do.
+    sleeps: bool,
     stop: bool,
     stopped: bool,
     progress: Progress,
@@ -93,12 +96,13 @@ impl DiskWork {
         name: &str,
         writer: LogWriter,
         storage: Option<Arc<dyn Storage>>,
-        delay: Duration,
+        settings: &Settings,
         wake: Wake,
     ) -> std::io::Result<Self> {
         let progress = Progress { durable: writer.durable(), ..Progress::default() };
         let shared = Arc::new((Mutex::new(Handover { progress, ..Handover::default() }), Condvar::new()));
-        let writer = WriteThread { writer, shared: shared.clone(), delay, wake: wake.clone() };
+        let (delay, interval) = (settings.commit_delay, settings.commit_interval);
+        let writer = WriteThread { writer, shared: shared.clone(), delay, interval, wake: wake.clone() };
         std::thread::Builder::new().name(format!("{name}-write")).spawn(move || writer.run())?;
         let reader = match storage {
             Some(storage) => Some(reader(name, storage, wake)?),
@@ -118,7 +122,9 @@ impl DiskWork {
                 let (mutex, ready) = &*threads.shared;
                 let mut shared = lock(mutex);
                 new.drain(..).for_each(|op| add(&mut shared.ops, op));
-                ready.notify_one();
+                if std::mem::take(&mut shared.sleeps) {
+                    ready.notify_one();
+                }
             }
         }
     }
@@ -222,11 +228,15 @@ fn add(ops: &mut VecDeque<Op>, op: Op) {
     }
 }
 
+/// So many records are many: who has one written after the other, and waits for each, has two or three in a flush.
+const CROWD: u64 = 16;
+
 /// The thread that writes.
 struct WriteThread {
     writer: LogWriter,
     shared: Arc<(Mutex<Handover>, Condvar)>,
     delay: Duration,
+    interval: Duration,
     wake: Wake,
 }
 
@@ -234,12 +244,15 @@ impl WriteThread {
     fn run(mut self) {
         let (mutex, ready) = &*self.shared.clone();
         let mut ops = VecDeque::new();
-        let mut cursors_synced = std::time::Instant::now();
+        let mut cursors_synced = Instant::now();
         let mut full = false;
+        // When the last flush of many began.
+        let mut crowded: Option<Instant> = None;
         loop {
             let stop = {
                 let mut shared = lock(mutex);
                 while !full && shared.ops.is_empty() && !shared.stop {
+                    shared.sleeps = true;
                     if !self.writer.has_cursors_to_sync() {
                         shared = ready.wait(shared).unwrap_or_else(PoisonError::into_inner);
                         continue;
@@ -256,23 +269,30 @@ impl WriteThread {
                         }
                     }
                 }
+                shared.sleeps = full;
                 if full && !shared.stop {
                     shared = ready.wait_timeout(shared, FULL_RETRY).unwrap_or_else(PoisonError::into_inner).0;
                 }
+                shared.sleeps = false;
                 let writes = shared.ops.iter().any(|op| matches!(op, Op::Write { .. }));
-                if !self.delay.is_zero() && writes && !shared.stop && !full {
-                    drop(shared);
-                    std::thread::sleep(self.delay);
-                    shared = lock(mutex);
+                if writes && !full {
+                    let early = crowded.map_or(Duration::ZERO, |at| self.interval.saturating_sub(at.elapsed()));
+                    let wait = self.delay.max(early);
+                    if !wait.is_zero() {
+                        let waited = ready.wait_timeout_while(shared, wait, |shared| !shared.stop);
+                        shared = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    }
                 }
                 for op in shared.ops.drain(..) {
                     add(&mut ops, op);
                 }
                 shared.stop
             };
+            let (began, before) = (Instant::now(), self.writer.durable());
             let outcome = self.writer.run(&mut ops);
+            crowded = (self.writer.durable() - before >= CROWD).then_some(began);
             if cursors_synced.elapsed() >= CURSOR_SYNC && outcome.is_ok() {
-                cursors_synced = std::time::Instant::now();
+                cursors_synced = Instant::now();
                 let _ = self.writer.sync_cursors();
             }
             full = matches!(outcome, Err(WriteError::Full));

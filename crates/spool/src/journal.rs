@@ -85,7 +85,7 @@ impl Journal {
         wake: Wake,
         each: &mut dyn FnMut(JournalRecord) -> bool,
     ) -> Result<(Self, JournalFound), OpenError> {
-        let work = |writer| DiskWork::threads(name, writer, None, settings.commit_delay, wake);
+        let work = |writer| DiskWork::threads(name, writer, None, &settings, wake);
         Self::build(storage, settings, version, work, each)
     }
 

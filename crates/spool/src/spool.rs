@@ -76,7 +76,7 @@ impl Spool {
     /// It was written by a later version, or the disk fails.
     pub fn open(storage: Arc<dyn Storage>, settings: Settings, wake: Wake) -> Result<Self, OpenError> {
         Self::build(storage, settings, |writer, storage| {
-            DiskWork::threads("spool", writer, Some(storage), settings.commit_delay, wake)
+            DiskWork::threads("spool", writer, Some(storage), &settings, wake)
         })
     }
 

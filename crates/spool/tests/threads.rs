@@ -160,3 +160,45 @@ fn a_target_that_is_away_for_an_hour_gets_a_million_messages_in_order_and_memory
     assert_eq!(gateway.spool.pending(queue), (0, 0));
     assert!(gateway.spool.close(PATIENCE));
 }
+
+/// Behind many records what is flushed in a row is written down together; who waits for each, and the last when all ends, wait for nothing.
+#[test]
+fn flushes_keep_their_distance() {
+    let folder = tempfile::tempdir().expect("a test on good ground");
+    let disk = Arc::new(Disk::open(folder.path()).expect("nobody else has it"));
+    // No test takes an hour.
+    let settings = Settings { commit_interval: Duration::from_secs(3600), ..Settings::default() };
+    let woken = Arc::new((Mutex::new(0), Condvar::new()));
+    let wake = {
+        let woken = woken.clone();
+        Arc::new(move || {
+            *woken.0.lock().expect("a test on good ground") += 1;
+            woken.1.notify_all();
+        })
+    };
+    let (mut journal, _) = Journal::open("test", disk, settings, 1, wake, &mut |_| true).expect("a journal");
+    let mut last = 0;
+    // One after the other, and then many at once.
+    for count in [1, 1, 2, 1, 100] {
+        for _ in 0..count {
+            last = journal.append(1, |out| out.extend_from_slice(b"one")).0;
+        }
+        journal.flush();
+        while journal.poll() < last {
+            let guard = woken.0.lock().expect("a test on good ground");
+            let (mut guard, waited) =
+                woken.1.wait_timeout_while(guard, PATIENCE, |woken| *woken == 0).expect("a test on good ground");
+            assert!(!waited.timed_out(), "it waits");
+            *guard = 0;
+        }
+    }
+    let (first, syncs) = (last, journal.stats().syncs);
+    for _ in 0..100 {
+        last = journal.append(1, |out| out.extend_from_slice(b"more")).0;
+        journal.flush();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    assert_eq!(journal.poll(), first);
+    assert!(journal.finish(PATIENCE));
+    assert_eq!((journal.poll(), journal.stats().syncs), (last, syncs + 1));
+}

@@ -177,15 +177,19 @@ fn the_reason_of_a_refused_message_is_told() {
 fn enhanced_authentication_is_refused_in_words() {
     let mut bytes = packet(0x10, b"\0\x04MQTT\x05\x02\0\0\x06\x15\0\x03JWT\0\x01c");
     let mut server = ServerSession::new(LIMITS, Instant::now());
-    let error = server.on_bytes(&mut bytes, Instant::now(), &mut Batch::default()).unwrap_err();
-    assert_eq!(error, ProtocolError::EnhancedAuth);
-    assert!(error.to_string().contains("enhanced authentication is not supported"));
+    let mut batch = Batch::default();
+    server.on_bytes(&mut bytes, Instant::now(), &mut batch).unwrap();
+    let Some((_, Control::Connect(connect))) = batch.control.pop() else { panic!("no CONNECT") };
+    assert_eq!(connect.auth_method.as_deref(), Some("JWT"));
+    // Its owner speaks another method, or none.
+    server.refuse(ReasonCode::BAD_AUTHENTICATION_METHOD);
     assert_eq!((server.tx()[0], server.tx()[3]), (0x20, 0x8C));
     let mut client = ClientSession::new(Instant::now());
     client.connect(&config(V5), Instant::now());
     let auth = packet(0xF0, &[0x18, 0]);
     let error = client.on_bytes(&mut auth.clone(), Instant::now(), &mut Batch::default()).unwrap_err();
     assert_eq!(error, ProtocolError::EnhancedAuth);
+    assert!(error.to_string().contains("enhanced authentication is not supported"));
     assert_eq!(Client::plain(V5).try_hear(auth.clone()).unwrap_err(), ProtocolError::EnhancedAuth);
     // Who has named no method says what it cannot (MQTT 5.0 section 4.12).
     for version in [V5, Version::V311] {
