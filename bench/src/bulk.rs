@@ -13,7 +13,7 @@
 
 use crate::report::{Table, quantile_us};
 use crate::usage::{Cpu, Memory};
-use crate::wire::{self, frame};
+use crate::wire::{self, frame, put_text};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use std::io::{Read, Write};
@@ -255,11 +255,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut client = Self { stream, out: Vec::new(), read: Vec::new(), at: 0, next_id: 0, unacknowledged: 0 };
-        client.out.push(0x10);
-        wire::put_length(&mut client.out, 12 + id.len());
-        client.out.extend(b"\0\x04MQTT\x04");
-        client.out.extend([if is_clean { 2 } else { 0 }, 0, 0]);
-        put_text(&mut client.out, id);
+        wire::put_connect(&mut client.out, id, is_clean);
         client.flush()?;
         client.until(CONNACK)?;
         Ok(client)
@@ -355,11 +351,6 @@ impl Client {
             }
         }
     }
-}
-
-fn put_text(packet: &mut Vec<u8>, text: &str) {
-    packet.extend((text.len() as u16).to_be_bytes());
-    packet.extend(text.as_bytes());
 }
 
 #[cfg(test)]

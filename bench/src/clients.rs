@@ -14,7 +14,7 @@
 
 use crate::report::{Spread, Table};
 use crate::usage::{Cpu, Memory};
-use crate::wire::{self, frame};
+use crate::wire::{self, frame, put_text};
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
 use std::path::Path;
@@ -246,13 +246,8 @@ impl Client {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the broker does not listen")?;
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.into_split();
-        let mut packet = vec![0x10];
-        wire::put_length(&mut packet, 12 + id.len());
-        // Name and level, whether the session is clean, no keep-alive.
-        packet.extend(b"\0\x04MQTT\x04");
-        packet.push(if is_kept { 0 } else { 2 });
-        packet.extend([0, 0]);
-        put_text(&mut packet, id);
+        let mut packet = Vec::new();
+        wire::put_connect(&mut packet, id, !is_kept);
         writer.write_all(&packet).await?;
         expect(&mut reader, [0x20, 2, 0, 0]).await.context("CONNACK")?;
         Ok((reader, writer))
@@ -336,11 +331,6 @@ async fn listen(mut reader: OwnedReadHalf, writer: Rc<OwnedWriteHalf>, received:
         }
         answers.clear();
     }
-}
-
-fn put_text(packet: &mut Vec<u8>, text: &str) {
-    packet.extend((text.len() as u16).to_be_bytes());
-    packet.extend(text.as_bytes());
 }
 
 #[cfg(test)]

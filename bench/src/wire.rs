@@ -45,6 +45,21 @@ pub(crate) fn put_length(out: &mut Vec<u8>, mut length: usize) {
     out.push(length as u8);
 }
 
+pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.extend((text.len() as u16).to_be_bytes());
+    out.extend(text.as_bytes());
+}
+
+/// A CONNECT of MQTT 3.1.1 without keep-alive.
+pub(crate) fn put_connect(out: &mut Vec<u8>, id: &str, is_clean: bool) {
+    out.push(CONNECT << 4);
+    put_length(out, 12 + id.len());
+    // Name and level, whether the session is clean, no keep-alive.
+    out.extend(b"\0\x04MQTT\x04");
+    out.extend([if is_clean { 2 } else { 0 }, 0, 0]);
+    put_text(out, id);
+}
+
 #[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
