@@ -130,17 +130,21 @@ impl TopicFilter {
         }
     }
 
-    /// Whether every topic that `other` matches is matched by this filter too.
+    /// Whether every topic that `other` matches is matched by this filter too: what [`TopicFilter::covers`] says, and that `+/#` takes what
+    /// `#` does.
+    pub fn takes_all_of(&self, other: &Self) -> bool {
+        self.covers(other) || (self.pattern() == "+/#" && other.pattern() == "#")
+    }
+
+    /// Whether every topic that `other` matches is matched by this filter too. Of two different filters at most one covers the other, so that
+    /// who leaves out what is covered keeps one of them: `#` covers `+/#`, not the other way round.
     pub fn covers(&self, other: &Self) -> bool {
         let (mut ours, mut theirs) = (self.pattern().split('/'), other.pattern().split('/'));
         let mut first = true;
         loop {
             let at_first = std::mem::take(&mut first);
             match (ours.next(), theirs.next()) {
-                (Some(a @ ("#" | "+")), Some(b)) if at_first && b.starts_with('$') => {
-                    let _ = a;
-                    return false;
-                }
+                (Some("#" | "+"), Some(b)) if at_first && b.starts_with('$') => return false,
                 (Some("#"), _) => return true,
                 (Some("+"), Some(b)) if b != "#" => {}
                 (Some(a), Some(b)) if a == b => {}
@@ -235,7 +239,15 @@ mod tests {
         assert!(cover("a/#", "a/+/c"));
         assert!(cover("a/#", "a"));
         assert!(cover("+/b", "a/b"));
+        assert!(cover("#", "+/#"));
+        assert!(!cover("+/#", "#"));
+        let filter = |text| TopicFilter::new(text).unwrap();
+        assert!(filter("+/#").takes_all_of(&filter("#")) && filter("#").takes_all_of(&filter("+/#")));
+        assert!(filter("a/#").takes_all_of(&filter("a/b")) && !filter("+/a/#").takes_all_of(&filter("#")));
         assert!(!cover("a/+", "a/#"));
+        assert!(!cover("a/+/#", "a/#"));
+        assert!(!cover("+/+/#", "#"));
+        assert!(!cover("+", "#"));
         assert!(!cover("#", "$SYS/#"));
         assert!(!cover("a/b", "a/+"));
     }

@@ -211,8 +211,10 @@ mod tests {
             for topic in &topics {
                 let (in_a, in_b) = (a.matches(topic), b.matches(topic));
                 prop_assert!(!(in_a && in_b) || a.overlaps(&b), "{a:?} and {b:?} both match {topic:?}");
-                prop_assert!(!a.covers(&b) || !in_b || in_a, "{a:?} covers {b:?} but not {topic:?}");
+                prop_assert!(!a.takes_all_of(&b) || !in_b || in_a, "{a:?} takes all of {b:?} but not {topic:?}");
             }
+            prop_assert!(!a.covers(&b) || a.takes_all_of(&b));
+            prop_assert!(a == b || !(a.covers(&b) && b.covers(&a)), "{a:?} and {b:?} cover each other");
         }
     }
 }
