@@ -145,7 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             return Err(End::ToldToGo);
         }
         let mut read = Turn::Wait;
-        if self.is_held_up() {
+        let was_held_up = self.is_held_up();
+        if was_held_up {
             // Later.
         } else if std::mem::take(&mut self.is_cut) {
             self.take_rest(key)?;
@@ -165,6 +166,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         }
         let written = self.write(key, cx)?;
+        if was_held_up && !self.is_held_up() {
+            // Its socket was not asked, so that nobody would wake it for what has come meanwhile.
+            read = Turn::Again;
+        }
         Ok(written.and(read))
     }
 

@@ -407,3 +407,28 @@ fn the_gateway_hears_of_ids_that_are_free_again_before_they_are_used() {
         assert_eq!(gateway.released(), [("other".to_owned(), 0)]);
     });
 }
+
+/// Its own large message waits for the disk, so that more is unwritten than a client is read behind; then all of it is written at once.
+#[test]
+fn who_hears_a_large_message_of_its_own_is_heard_afterwards() {
+    const CONNECT: &[u8] = b"\x10\x0F\0\x04MQTT\x04\0\0\x3C\0\x03own";
+    let payload = vec![b'x'; 900_000];
+    let body = [b"\0\x01t\0\x07", &payload[..]].concat();
+    let length = [body.len() as u8 | 0x80, (body.len() >> 7) as u8 | 0x80, (body.len() >> 14) as u8];
+    live(&mut SimDisk::new(), |server| async move {
+        let mut raw = Raw::open(server.addr).await;
+        raw.send(CONNECT).await;
+        assert_eq!(raw.packet().await.unwrap(), b"\x20\x02\0\0");
+        raw.send(b"\x82\x06\0\x01\0\x01t\x02").await;
+        assert_eq!(raw.packet().await.unwrap(), b"\x90\x03\0\x01\x02");
+        for _ in 0..10 {
+            raw.send(&[&b"\x32"[..], &length, &body].concat()).await;
+            let (one, other) = (raw.packet().await.unwrap(), raw.packet().await.unwrap());
+            let (acked, heard) = if one[0] == 0x40 { (one, other) } else { (other, one) };
+            assert_eq!((&acked[..], heard.len()), (&b"\x40\x02\0\x07"[..], 1 + 3 + body.len()));
+            raw.send(b"\xC0\0").await;
+            assert_eq!(raw.packet().await.unwrap(), b"\xD0\0", "it is read from again");
+            raw.send(&[&b"\x40\x02"[..], &heard[7..9]].concat()).await;
+        }
+    });
+}
