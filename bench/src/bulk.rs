@@ -11,39 +11,16 @@
 //!
 //! Payloads are of 50 bytes. mosquitto ends by SIGTERM, which lets it write its file; Tidegate is killed.
 
-use crate::report::{Table, quantile_us};
+use crate::beat::Beat;
+use crate::blocking::{Client, PATIENCE};
+use crate::report::Table;
 use crate::usage::{Cpu, Memory};
-use crate::wire::{self, frame, put_text};
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tidegate_testkit::{Process, free_port};
-
-const PAYLOAD_BYTES: usize = 50;
-
-/// Nothing takes this long.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// Read at a time.
-const READ_BYTES: usize = 1 << 18;
-
-/// Nothing more comes.
-const SILENCE: Duration = Duration::from_secs(20);
-
-/// Messages of QoS 1 on their way.
-const WINDOW: usize = 1000;
-
-const CONNACK: u8 = 2;
-const SUBACK: u8 = 9;
-
-/// Between two messages of the one who waits.
-const BEAT: Duration = Duration::from_millis(1);
 
 /// One broker on one folder.
 struct Site<'a> {
@@ -125,12 +102,12 @@ impl Site<'_> {
         let (after, used_ns) = (Memory::of(process.pid())?, Cpu::of(process.pid())?.since_ns(&cpu));
         let beat = Beat::start(self.port)?;
         std::thread::sleep(Duration::from_secs(1));
-        let alone_us = beat.longest_us()?;
+        let alone_us = beat.ended()?.longest_us();
         let beat = Beat::start(self.port)?;
         let began = Instant::now();
         let missing = retained as i64 - Client::connect(self.port, "late", true)?.take_all(retained)? as i64;
         let all = began.elapsed();
-        let beside_us = beat.longest_us()?;
+        let beside_us = beat.ended()?.longest_us();
         drop(publisher);
         self.end(process)?;
         let (process, start) = self.start()?;
@@ -201,155 +178,6 @@ impl Site<'_> {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
-    }
-}
-
-/// Publishes to itself every millisecond.
-struct Beat {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Result<f64>>,
-}
-
-impl Beat {
-    fn start(port: u16) -> Result<Self> {
-        let mut client = Client::connect(port, "beat", true)?;
-        client.subscribe("beat", 0)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut longest = Duration::ZERO;
-            while !stopped.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                client.publish("beat", 0, false)?;
-                client.flush()?;
-                client.until(wire::PUBLISH)?;
-                longest = longest.max(began.elapsed());
-                std::thread::sleep(BEAT);
-            }
-            Ok(quantile_us(&[longest.as_nanos() as u64], 0.0))
-        });
-        Ok(Self { stop, thread })
-    }
-
-    /// How long the slowest message took.
-    fn longest_us(self) -> Result<f64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the beat has stopped"))?
-    }
-}
-
-/// A client of MQTT 3.1.1 on a socket that blocks.
-struct Client {
-    stream: TcpStream,
-    out: Vec<u8>,
-    read: Vec<u8>,
-    /// How much of it was looked at.
-    at: usize,
-    next_id: u16,
-    unacknowledged: usize,
-}
-
-impl Client {
-    fn connect(port: u16, id: &str, is_clean: bool) -> Result<Self> {
-        let stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut client = Self { stream, out: Vec::new(), read: Vec::new(), at: 0, next_id: 0, unacknowledged: 0 };
-        wire::put_connect(&mut client.out, id, is_clean);
-        client.flush()?;
-        client.until(CONNACK)?;
-        Ok(client)
-    }
-
-    fn id(&mut self) -> [u8; 2] {
-        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-        self.next_id.to_be_bytes()
-    }
-
-    fn subscribe(&mut self, filter: &str, qos: u8) -> Result<()> {
-        self.out.push(0x82);
-        wire::put_length(&mut self.out, 2 + 2 + filter.len() + 1);
-        let id = self.id();
-        self.out.extend(id);
-        put_text(&mut self.out, filter);
-        self.out.push(qos);
-        self.flush()?;
-        self.until(SUBACK)
-    }
-
-    /// Written when there is enough of it.
-    fn publish(&mut self, topic: &str, qos: u8, retain: bool) -> Result<()> {
-        self.out.push(0x30 | qos << 1 | u8::from(retain));
-        wire::put_length(&mut self.out, 2 + topic.len() + if qos > 0 { 2 } else { 0 } + PAYLOAD_BYTES);
-        put_text(&mut self.out, topic);
-        if qos > 0 {
-            let id = self.id();
-            self.out.extend(id);
-        }
-        self.out.resize(self.out.len() + PAYLOAD_BYTES, b'x');
-        self.unacknowledged += usize::from(qos > 0);
-        if self.unacknowledged > WINDOW {
-            return self.acknowledged(WINDOW / 2);
-        }
-        if self.out.len() > READ_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn retain(&mut self, count: usize) -> Result<()> {
-        for number in 0..count {
-            self.publish(&format!("site/{}/dev/{number}/temp", number % 100), 0, true)?;
-        }
-        // What comes last is acknowledged last.
-        self.publish("last", 1, false)?;
-        self.acknowledged(0)
-    }
-
-    /// Waits until no more than this many messages of QoS 1 are not acknowledged.
-    fn acknowledged(&mut self, most: usize) -> Result<()> {
-        self.flush()?;
-        while self.unacknowledged > most {
-            self.until(wire::PUBACK)?;
-            self.unacknowledged -= 1;
-        }
-        Ok(())
-    }
-
-    /// Subscribes to everything, and counts what is retained until all of it is there or nothing comes any more.
-    fn take_all(&mut self, count: usize) -> Result<usize> {
-        self.subscribe("site/#", 0)?;
-        self.stream.set_read_timeout(Some(SILENCE))?;
-        let mut seen = 0;
-        while seen < count && self.until(wire::PUBLISH).is_ok() {
-            seen += 1;
-        }
-        Ok(seen)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.stream.write_all(&self.out)?;
-        self.out.clear();
-        Ok(())
-    }
-
-    /// Reads up to the next packet of this kind.
-    fn until(&mut self, kind: u8) -> Result<()> {
-        loop {
-            while let Some((_, end)) = frame(&self.read[self.at..]) {
-                let found = self.read[self.at] >> 4;
-                self.at += end;
-                if found == kind {
-                    return Ok(());
-                }
-            }
-            self.read.drain(..self.at);
-            self.at = 0;
-            let filled = self.read.len();
-            self.read.resize(filled + READ_BYTES, 0);
-            let count = self.stream.read(&mut self.read[filled..]);
-            self.read.truncate(filled + count.as_ref().copied().unwrap_or(0));
-            if count? == 0 {
-                bail!("the broker has closed the connection");
-            }
-        }
     }
 }
 

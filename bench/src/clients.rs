@@ -44,10 +44,10 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(10);
 
 /// Who is measured.
-struct Broker<'a> {
-    name: &'a str,
+pub(crate) struct Broker<'a> {
+    pub(crate) name: &'a str,
     /// `None`: mosquitto.
-    tidegate: Option<&'a Path>,
+    pub(crate) tidegate: Option<&'a Path>,
 }
 
 /// Which way messages go.
@@ -192,7 +192,7 @@ async fn with_clients(process: &mut Process, port: u16, case: &Case, measured: D
 }
 
 impl Broker<'_> {
-    fn start(&self, dir: &Path, port: u16, is_kept: bool) -> Result<Process> {
+    pub(crate) fn start(&self, dir: &Path, port: u16, is_kept: bool) -> Result<Process> {
         let file = dir.join("config.toml");
         let mut command;
         match self.tidegate {
@@ -301,8 +301,8 @@ async fn write(writer: &OwnedWriteHalf, mut bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-async fn expect(reader: &mut OwnedReadHalf, expected: [u8; 4]) -> Result<()> {
-    let mut found = [0; 4];
+pub(crate) async fn expect<const N: usize>(reader: &mut OwnedReadHalf, expected: [u8; N]) -> Result<()> {
+    let mut found = [0; N];
     reader.read_exact(&mut found).await?;
     if found != expected {
         bail!("{found:?} came in place of {expected:?}");

@@ -10,7 +10,9 @@
 //! Start reading at [`session::run`].
 
 mod against;
+mod beat;
 mod beside;
+mod blocking;
 mod bulk;
 mod clients;
 mod disk;
@@ -21,6 +23,7 @@ mod report;
 mod session;
 mod sink;
 mod source;
+mod storm;
 mod subject;
 mod takeover;
 mod tls;
@@ -160,6 +163,15 @@ enum Part {
         #[arg(long, default_value_t = 100_000)]
         sessions: usize,
     },
+    /// Measure what becomes of a broker to which very many clients connect: how long each waits, and how long everybody else does
+    Storm {
+        /// How many clients
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+        /// Spread over so many seconds; 0: as fast as they are taken. May be given more than once
+        #[arg(long, default_values_t = [20, 0])]
+        seconds: Vec<u64>,
+    },
     /// Measure how many messages a second a slow plugin decides, with one worker and with more
     Workers {
         /// A component that needs no configuration and writes payloads in capitals: that of plugins/javascript-uppercase
@@ -227,6 +239,10 @@ fn main() -> Result<()> {
         Some(Part::Bulk { retained, sessions }) => {
             let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
             bulk::run(&tidegate, arguments.against.as_deref(), retained, sessions)
+        }
+        Some(Part::Storm { clients, ref seconds }) => {
+            let tidegate = tidegate(arguments.tidegate.as_deref(), &[])?;
+            storm::run(&tidegate, arguments.against.as_deref(), clients, seconds)
         }
         Some(Part::Takeover { ref parts, turns }) => {
             let parts = if parts.is_empty() { &takeover::Part::ALL[..] } else { parts };
