@@ -119,14 +119,19 @@ impl AccessRule {
         if !self.fills_in {
             return TopicFilter::new(self.pattern.as_str()).ok();
         }
-        let level = |level: &'_ str| match level {
-            "%u" => user.map(str::to_owned),
-            "%c" => Some(client_id.to_owned()),
-            other => Some(other.to_owned()),
-        };
-        let levels: Option<Vec<String>> = self.pattern.split('/').map(level).collect();
-        TopicFilter::new(levels?.join("/")).ok()
+        TopicFilter::new(filled_in(&self.pattern, user, client_id)?).ok()
     }
+}
+
+/// A pattern, whose levels `%u` and `%c` are these names. `None` if it has no name for one.
+pub(crate) fn filled_in(pattern: &str, user: Option<&str>, client_id: &str) -> Option<String> {
+    let level = |level| match level {
+        "%u" => user,
+        "%c" => Some(client_id),
+        other => Some(other),
+    };
+    let levels: Option<Vec<&str>> = pattern.split('/').map(level).collect();
+    Some(levels?.join("/"))
 }
 
 impl Access {
@@ -186,7 +191,7 @@ impl Permits {
 
     fn find_filter(&self, filter: &TopicFilter) -> Option<&Entry> {
         let of = |action: Action| self.entries.iter().filter(move |entry| entry.action == action);
-        let decides = |entry: &&Entry| entry.filter.covers(filter);
+        let decides = |entry: &&Entry| entry.filter.takes_all_of(filter);
         let asked = of(Action::Subscribe).find(decides);
         match asked {
             Some(entry) if !entry.allows => return Some(entry),
@@ -194,8 +199,9 @@ impl Permits {
             _ => {}
         }
         // What denies decides only where it denies all of it.
-        let heard =
-            |entry: &&Entry| if entry.allows { entry.filter.overlaps(filter) } else { entry.filter.covers(filter) };
+        let heard = |entry: &&Entry| {
+            if entry.allows { entry.filter.overlaps(filter) } else { entry.filter.takes_all_of(filter) }
+        };
         of(Action::Receive).find(heard)
     }
 

@@ -1,6 +1,6 @@
 //! CONNECT of a client whose password is right: which session it gets (MQTT 5.0 sections 3.1.2.4, 3.1.4, 4.1).
 
-use crate::access::{Action, Certificate, ClientNames};
+use crate::access::{self, Action, Certificate, ClientNames};
 use crate::authorize;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
@@ -14,11 +14,14 @@ use ahash::RandomState;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::text::Escaped;
-use tidegate_message::{ByteString, Message};
+use tidegate_message::{ByteString, Message, Topic};
 use tidegate_mqtt::{Accept, Connect, ReasonCode, Version};
 
 /// The longest CONNACK that lets somebody in, but for the client identifier that it may say.
 const CONNACK_BYTES_MAX: usize = 32;
+
+/// What stands before response information: its identifier and its length; and two bytes more for the lengths around it.
+const RESPONSE_INFORMATION_BYTES: usize = 5;
 
 impl BrokerState {
     /// Gives the client its session and writes CONNACK.
@@ -46,9 +49,14 @@ impl BrokerState {
         // What its CONNECT said first was read, and is what it is told last.
         let auth = connect.auth_method.clone().zip(connect.auth_data.clone());
         let auth_bytes = auth.as_ref().map_or(0, |(method, data)| method.len() + data.len());
-        if !connection.session.borrow().fits(CONNACK_BYTES_MAX + client_id.len() + auth_bytes) {
+        let bytes = CONNACK_BYTES_MAX + client_id.len() + auth_bytes;
+        if !connection.session.borrow().fits(bytes) {
             return Err(ReasonCode::PACKET_TOO_LARGE);
         }
+        let response_info = self.response_information(&connect, &client_id);
+        // It is no reason to turn somebody away.
+        let fits = |text: &String| connection.session.borrow().fits(bytes + RESPONSE_INFORMATION_BYTES + text.len());
+        let response_info = response_info.filter(fits);
         // Asked before anything becomes of its session: who is turned away finds it as it was.
         let known = self.sessions.of_client(&client_id).and_then(|slot| self.sessions.get(slot));
         let leaves = known.is_some_and(|session| session.connection.is_some());
@@ -71,6 +79,7 @@ impl BrokerState {
             session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
             server_keep_alive_s: keep_alive_max_s
                 .filter(|max| connect.keep_alive_s == 0 || connect.keep_alive_s > *max),
+            response_info,
             auth,
         };
         let resumes = accept.resumed.is_some();
@@ -112,6 +121,13 @@ impl BrokerState {
         self.on_completed(key, &completed);
         self.send_backlog(key, now);
         Ok(key)
+    }
+
+    /// Where answers to a client may be sent, if it asks, and if that makes a topic for it.
+    fn response_information(&self, connect: &Connect, client_id: &ByteString) -> Option<String> {
+        let pattern = self.settings.response_information.as_ref().filter(|_| connect.wants_response_info)?;
+        let topic = access::filled_in(pattern, connect.username.as_deref(), client_id)?;
+        Topic::new(topic.as_str()).is_ok().then_some(topic)
     }
 
     /// A client with a will that is not to be taken is told so, as far as CONNACK can say it. A 3.x client would only

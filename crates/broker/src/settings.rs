@@ -33,6 +33,9 @@ pub struct Settings {
     pub proxies: Vec<IpNet>,
     /// Another server that clients are to use: those of MQTT 5 are told, and nobody is let in.
     pub server_reference: Option<String>,
+    /// What a client is told that asks where answers to it may be sent (MQTT 5.0 section 3.2.2.3.15): in it a level `%u` is its user
+    /// name and `%c` its client identifier. `None`: nothing.
+    pub response_information: Option<String>,
     /// How many unacknowledged messages are taken from a client at a time.
     pub receive_maximum: u16,
     /// The largest packet taken from a client, in bytes.
@@ -66,6 +69,7 @@ impl Default for Settings {
             failed_login_delay: Duration::from_millis(250),
             proxies: Vec::new(),
             server_reference: None,
+            response_information: None,
             receive_maximum: 1000,
             max_packet_size: 1024 * 1024,
             topic_alias_max: 64,

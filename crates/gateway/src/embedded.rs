@@ -203,6 +203,7 @@ pub(crate) fn settings(
         keep_alive_max_s: limits.keep_alive_max.map(|max| u16::try_from(max.as_secs()).unwrap_or(u16::MAX)),
         proxies: config.proxies.clone(),
         server_reference: config.server_reference.clone(),
+        response_information: config.response_information.clone(),
         limits: Limits {
             connections: limits.max_connections as usize,
             // Whoever may connect has a session: more clients than sessions would be turned away.
@@ -422,6 +423,7 @@ mod tests {
                 persistence: true,
                 proxies: Vec::new(),
                 server_reference: None,
+                response_information: None,
                 spool: Default::default(),
                 status: None,
             };

@@ -28,13 +28,13 @@ pub(crate) fn read(config: &Config, before: &Config) -> Vec<UserFile> {
         let files = [&embedded.users, &embedded.lists.acl_file].into_iter().flatten().cloned();
         let files = files.chain(embedded.tls.iter().flat_map(of_listen_tls));
         let files: Vec<_> = files.map(|path| std::fs::read(path).ok()).collect();
-        let EmbeddedBroker { lists, tls, limits, proxies, server_reference, .. } = embedded;
-        let said = (files, format!("{lists:?} {tls:?} {limits:?} {proxies:?} {server_reference:?}"));
+        let EmbeddedBroker { lists, tls, limits, proxies, server_reference, response_information, .. } = embedded;
+        let said = format!("{lists:?} {tls:?} {limits:?} {proxies:?} {server_reference:?} {response_information:?}");
         Some(UserFile {
             broker: name.clone(),
             goes_on: before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)),
             settings: embedded::admitted(name, embedded).map(settings),
-            material: ahash::RandomState::with_seeds(2, 4, 6, 8).hash_one(said),
+            material: ahash::RandomState::with_seeds(2, 4, 6, 8).hash_one((files, said)),
         })
     });
     files.collect()

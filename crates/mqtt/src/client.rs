@@ -122,6 +122,7 @@ impl ClientSession {
             max_packet_size: Some(config.max_packet_size),
             topic_alias_max: self.topic_alias_max,
             auth_method: None,
+            wants_response_info: false,
             auth_data: None,
         };
         connect::encode(&mut connection.tx, &connect);

@@ -24,6 +24,7 @@ pub(crate) struct ConnAck {
     pub(crate) subscription_ids_available: bool,
     pub(crate) server_keep_alive_s: Option<u16>,
     pub(crate) server_reference: Option<String>,
+    pub(crate) response_info: Option<String>,
     /// Of enhanced authentication, and what is said last in it.
     pub(crate) auth_method: Option<String>,
     pub(crate) auth_data: Option<Bytes>,
@@ -47,6 +48,7 @@ impl ConnAck {
             subscription_ids_available: true,
             server_keep_alive_s: None,
             server_reference: None,
+            response_info: None,
             auth_method: None,
             auth_data: None,
         }
@@ -90,7 +92,8 @@ pub(crate) fn decode(frame: Frame, version: Version) -> Result<ConnAck, Protocol
             (property::SERVER_REFERENCE, Value::Text(text)) => ack.server_reference = Some(text.to_string()),
             (property::AUTH_METHOD, Value::Text(method)) => ack.auth_method = Some(method.to_string()),
             (property::AUTH_DATA, Value::Binary(data)) => ack.auth_data = Some(data),
-            (property::USER | property::RESPONSE_INFO, _) => {}
+            (property::RESPONSE_INFO, Value::Text(text)) => ack.response_info = Some(text.to_string()),
+            (property::USER, _) => {}
             _ => return Err(ProtocolError::Unexpected("property of CONNACK, or a limit that cannot be")),
         }
         Ok(())
@@ -142,6 +145,10 @@ pub(crate) fn encode(out: &mut BytesMut, version: Version, ack: &ConnAck) {
         properties.put_u8(property::SERVER_REFERENCE);
         put_binary(&mut properties, elsewhere.as_bytes());
     }
+    if let Some(text) = &ack.response_info {
+        properties.put_u8(property::RESPONSE_INFO);
+        put_binary(&mut properties, text.as_bytes());
+    }
     if let Some(method) = &ack.auth_method {
         properties.put_u8(property::AUTH_METHOD);
         put_binary(&mut properties, method.as_bytes());
@@ -178,6 +185,7 @@ mod tests {
             words: Some("well met".into()),
             server_keep_alive_s: Some(5),
             server_reference: Some("other.example:8883".into()),
+            response_info: Some("answers/box".into()),
             auth_method: Some("SCRAM-SHA-256".into()),
             auth_data: Some(Bytes::from_static(b"v=x")),
             ..ConnAck::plain(ReasonCode::SUCCESS, true)

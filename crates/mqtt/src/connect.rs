@@ -48,6 +48,8 @@ pub struct Connect {
     pub max_packet_size: Option<u32>,
     /// How many topic aliases the client takes.
     pub topic_alias_max: u16,
+    /// Whether it asks where answers to it may be sent (MQTT 5.0 section 3.1.2.11.6).
+    pub wants_response_info: bool,
     /// Enhanced authentication the client asks for.
     pub auth_method: Option<ByteString>,
     /// What it says first in it. Not shown by `Debug` of anything that holds a whole `Connect`: as above.
@@ -102,6 +104,9 @@ pub(crate) fn encode(out: &mut BytesMut, connect: &Connect) {
         if connect.topic_alias_max > 0 {
             properties.put_u8(property::TOPIC_ALIAS_MAXIMUM);
             properties.put_u16(connect.topic_alias_max);
+        }
+        if connect.wants_response_info {
+            properties.extend_from_slice(&[property::REQUEST_RESPONSE_INFO, 1]);
         }
         if let Some(method) = &connect.auth_method {
             properties.put_u8(property::AUTH_METHOD);
@@ -176,6 +181,7 @@ pub(crate) fn decode(frame: Frame) -> Result<Connect, ProtocolError> {
         receive_maximum: u16::MAX,
         max_packet_size: None,
         topic_alias_max: 0,
+        wants_response_info: false,
         auth_method: None,
         auth_data: None,
     };
@@ -188,8 +194,8 @@ pub(crate) fn decode(frame: Frame) -> Result<Connect, ProtocolError> {
                 (property::MAXIMUM_PACKET_SIZE, Value::Four(size @ 1..)) => connect.max_packet_size = Some(size),
                 (property::TOPIC_ALIAS_MAXIMUM, Value::Two(count)) => connect.topic_alias_max = count,
                 (property::AUTH_METHOD, Value::Text(method)) => connect.auth_method = Some(method),
-                (property::REQUEST_RESPONSE_INFO | property::REQUEST_PROBLEM_INFO, Value::Byte(0..=1))
-                | (property::USER, _) => {}
+                (property::REQUEST_RESPONSE_INFO, Value::Byte(flag @ 0..=1)) => connect.wants_response_info = flag == 1,
+                (property::REQUEST_PROBLEM_INFO, Value::Byte(0..=1)) | (property::USER, _) => {}
                 _ => return Err(ProtocolError::Unexpected("property of CONNECT")),
             }
             Ok(())
@@ -247,6 +253,7 @@ mod tests {
             receive_maximum: if version == Version::V5 { 10 } else { u16::MAX },
             max_packet_size: (version == Version::V5).then_some(1000),
             topic_alias_max: if version == Version::V5 { 3 } else { 0 },
+            wants_response_info: version == Version::V5,
             auth_method: (version == Version::V5).then(|| "SCRAM-SHA-256".into()),
             auth_data: (version == Version::V5).then(|| Bytes::from_static(b"n,,n=user,r=abc")),
         }
@@ -278,7 +285,8 @@ mod tests {
         use rumqttc::v5::mqttbytes::v5::Packet;
         let Packet::Connect(theirs, will, login) = Packet::read(&mut bytes, None).unwrap() else { panic!() };
         assert_eq!((&*theirs.client_id, theirs.keep_alive, theirs.clean_start), ("box", 30, false));
-        assert_eq!(theirs.properties.unwrap().receive_maximum, Some(10));
+        let properties = theirs.properties.unwrap();
+        assert_eq!((properties.receive_maximum, properties.request_response_info), (Some(10), Some(1)));
         assert_eq!(will.unwrap().properties.unwrap().delay_interval, Some(7));
         assert_eq!(login.unwrap().password, "pass");
     }

@@ -39,6 +39,8 @@ pub struct Accept {
     pub session_expiry_s: Option<u32>,
     /// The keep-alive in force, if it is not what the client asked for, in seconds.
     pub server_keep_alive_s: Option<u16>,
+    /// Where answers to the client may be sent, if it asks.
+    pub response_info: Option<String>,
     /// The method by which the client has said who it is, and what is said last in it.
     pub auth: Option<(ByteString, Bytes)>,
 }
@@ -228,6 +230,7 @@ impl ServerSession {
             assigned_client_id: accept.assigned_client_id,
             topic_alias_max: self.limits.topic_alias_max,
             server_keep_alive_s: accept.server_keep_alive_s,
+            response_info: accept.response_info,
             auth_method: accept.auth.as_ref().map(|(method, _)| method.to_string()),
             auth_data: accept.auth.map(|(_, data)| data),
             ..ConnAck::plain(ReasonCode::SUCCESS, session_present)

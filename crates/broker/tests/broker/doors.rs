@@ -1,6 +1,7 @@
 use crate::device::{Device, PATIENCE, Raw, anonymous, config, message, with};
+use crate::statements::{ask, connect, text};
 use std::time::Duration;
-use tidegate_broker::{Scheme, Settings, bind_unix};
+use tidegate_broker::{Scheme, Settings, UserHash, Users, bind_unix, user_line};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, Control, ReasonCode, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -86,6 +87,38 @@ fn who_is_no_proxy_cannot_say_that_it_is_somebody_else() {
         liar.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4000 1883\r\n").await;
         assert!(tokio::time::timeout(PATIENCE, liar.is_closed()).await.unwrap());
         assert!(Device::try_connect(server.addr, config("honest", Version::V5)).await.is_ok());
+    });
+}
+
+/// MQTT 5.0 sections 3.1.2.11.6 and 3.2.2.3.15.
+#[test]
+fn who_asks_where_answers_may_be_sent_is_told_a_topic_of_its_own() {
+    let users = Users::parse(&user_line("ann", b"secret", UserHash::Pbkdf2).unwrap()).unwrap();
+    let settings = Settings {
+        response_information: Some("answers/%u/%c".to_owned()),
+        users: Some(users),
+        allow_anonymous: true,
+        ..anonymous()
+    };
+    with(settings, |server| async move {
+        let asks = async |properties: &[u8], id: &str, user: Option<&str>| {
+            let mut raw = Raw::open(server.addr).await;
+            let (flags, login) = user.map_or((2, Vec::new()), |user| (0xC2, [text(user), text("secret")].concat()));
+            let mut answer = ask(&mut raw, &connect(5, flags, properties, &[&text(id), &login])).await;
+            assert_eq!((answer[0], answer[3]), (0x20, 0), "{}", answer.escape_ascii());
+            let at = answer.iter().position(|byte| *byte == 0x1A)?;
+            Some(String::from_utf8(answer.split_off(at + 3)).unwrap())
+        };
+        assert_eq!(asks(b"\x19\x01", "c1", Some("ann")).await.as_deref(), Some("answers/ann/c1"));
+        assert_eq!(asks(b"\x19\x00", "c1", Some("ann")).await, None, "it does not ask");
+        assert_eq!(asks(b"", "c1", Some("ann")).await, None, "nor does this one");
+        assert_eq!(asks(b"\x19\x01", "c1", None).await, None, "it has no user name");
+        assert_eq!(asks(b"\x19\x01", "c+", Some("ann")).await, None, "that makes no topic");
+        // A client that takes no packet so long is let in without.
+        assert_eq!(asks(b"\x19\x01\x27\0\0\0\x28", "c1", Some("ann")).await, None);
+        let settings = Settings { response_information: Some("box/answers".to_owned()), ..anonymous() };
+        server.broker.reconfigure(settings);
+        assert_eq!(asks(b"\x19\x01", "c1", None).await.as_deref(), Some("box/answers"));
     });
 }
 

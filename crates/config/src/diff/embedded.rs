@@ -5,8 +5,19 @@ use crate::model::{EmbeddedBroker, EmbeddedLimits};
 
 impl Keys {
     pub(super) fn embedded(&mut self, broker: &EmbeddedBroker) {
-        let EmbeddedBroker { listen, tls, users, lists, limits, persistence, proxies, server_reference, spool, status } =
-            broker;
+        let EmbeddedBroker {
+            listen,
+            tls,
+            users,
+            lists,
+            limits,
+            persistence,
+            proxies,
+            server_reference,
+            response_information,
+            spool,
+            status,
+        } = broker;
         let EmbeddedLimits {
             max_packet_size,
             max_connections,
@@ -32,6 +43,7 @@ impl Keys {
             self.list("proxies", proxies);
         }
         server_reference.iter().for_each(|server| self.told("server_reference", server));
+        response_information.iter().for_each(|topic| self.told("response_information", topic));
         tls.iter().for_each(|tls| self.section("tls", |keys| keys.listen_tls(tls)));
         self.access(lists);
         self.section("limits", |keys| {

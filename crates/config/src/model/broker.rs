@@ -80,9 +80,10 @@ impl Broker {
                 let (spool, status, lists) = (after.spool, after.status.clone(), after.lists.clone());
                 let (tls, limits) = (after.tls.clone(), after.limits.clone());
                 let (proxies, server_reference) = (after.proxies.clone(), after.server_reference.clone());
-                let same =
+                let response_information = after.response_information.clone();
+                let changed =
                     EmbeddedBroker { spool, status, lists, tls, limits, proxies, server_reference, ..before.clone() };
-                same == *after
+                EmbeddedBroker { response_information, ..changed } == *after
             }
             _ => false,
         }

@@ -31,6 +31,8 @@ pub struct EmbeddedBroker {
     pub proxies: Vec<IpNet>,
     /// Another server that clients are to use: nobody is let in.
     pub server_reference: Option<String>,
+    /// What clients are told that ask where answers to them may be sent; a level `%u` or `%c` is the client's own name.
+    pub response_information: Option<String>,
     /// What waits for it, as a target. What waits for its clients is in `limits`.
     pub spool: SpoolSettings,
     /// What its clients are told of the gateway's own state.

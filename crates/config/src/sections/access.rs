@@ -1,7 +1,7 @@
 //! Reads who may publish and hear what at the box's own broker: `acl_file`, `groups` and `access`.
 
 use crate::model::{AccessEntry, AccessLists, AccessTopics};
-use crate::tree::{Section, Value};
+use crate::tree::{At, Context, Section, Value};
 use crate::values::shown;
 use std::collections::BTreeMap;
 use tidegate_message::TopicFilter;
@@ -107,7 +107,6 @@ fn patterns(section: &mut Section<'_, '_, '_, '_>, key: &'static str) -> Vec<Str
     let context = section.context;
     let mut patterns = Vec::new();
     for text in section.texts(key).unwrap_or_default() {
-        let is_part = |level: &str| NAMES.iter().any(|name| level.contains(name)) && !NAMES.contains(&level);
         match TopicFilter::new(text.value) {
             Err(error) => {
                 context.error(&text.at, format!("{} is no topic filter: {error}", shown(text.value)), "correct it")
@@ -115,12 +114,20 @@ fn patterns(section: &mut Section<'_, '_, '_, '_>, key: &'static str) -> Vec<Str
             Ok(filter) if filter.share().is_some() => {
                 context.error(&text.at, "a rule speaks of topics, not of shares", "leave out `$share/<group>/`");
             }
-            Ok(_) if text.value.split('/').any(is_part) => {
-                let what = format!("{} has a name in a part of a level, where it stays as it is", shown(text.value));
-                context.error(&text.at, what, "let `%u` and `%c` be whole levels, such as dev/%c/#");
-            }
+            Ok(_) if !names_whole_levels(context, &text) => {}
             Ok(_) => patterns.push(text.value.to_owned()),
         }
     }
     patterns
+}
+
+/// Whether a client's names, where they are in a text, are levels of their own; says where they are not.
+pub(super) fn names_whole_levels(context: &Context<'_>, text: &At<&str>) -> bool {
+    let is_part = |level: &str| NAMES.iter().any(|name| level.contains(name)) && !NAMES.contains(&level);
+    let has_part = text.value.split('/').any(is_part);
+    if has_part {
+        let what = format!("{} has a name in a part of a level, where it stays as it is", shown(text.value));
+        context.error(&text.at, what, "let `%u` and `%c` be whole levels, such as dev/%c");
+    }
+    !has_part
 }

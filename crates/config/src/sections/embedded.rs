@@ -1,6 +1,6 @@
 //! Reads `[brokers.<name>]` of the box's own broker.
 
-use super::access::{Known, read_access};
+use super::access::{Known, names_whole_levels, read_access};
 use super::broker_keys::LINK_KEYS;
 use super::listen_tls::read_listen_tls;
 use super::spool::read_spool;
@@ -9,8 +9,10 @@ use crate::bounds;
 use crate::listening;
 use crate::model::{EmbeddedBroker, EmbeddedLimits, Gateway, ListenAddr};
 use crate::tree::{At, FileKind, Section};
+use crate::values::shown;
 use ipnet::IpNet;
 use std::num::{NonZeroU32, NonZeroU64};
+use tidegate_message::Topic;
 
 /// Makes a section into the box's own broker.
 pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, gateway: &Gateway) -> EmbeddedBroker {
@@ -61,11 +63,24 @@ pub(super) fn read_embedded(mut section: Section<'_, '_, '_, '_>, name: &str, ga
     let persistence = section.flag("persistence", true);
     let proxies = read_proxies(&mut section, has_users || asks_all && listen.iter().all(ListenAddr::is_tls));
     let server_reference = read_server_reference(&mut section);
+    let response_information = read_response_information(&mut section);
     let spool = read_spool(section.take("spool").as_ref());
     let status = read_status(&mut section, gateway);
     section.finish_beside(&LINK_KEYS, "leave it out, or leave out `embedded = true`: it is for brokers at a `url`");
     let users = users.map(|path| path.value);
-    EmbeddedBroker { listen, tls, users, lists, limits, persistence, proxies, server_reference, spool, status }
+    EmbeddedBroker {
+        listen,
+        tls,
+        users,
+        lists,
+        limits,
+        persistence,
+        proxies,
+        server_reference,
+        response_information,
+        spool,
+        status,
+    }
 }
 
 /// Who speaks for a client is believed where it is from: it must not be let in for that alone.
@@ -100,6 +115,18 @@ fn read_server_reference(section: &mut Section<'_, '_, '_, '_>) -> Option<String
         return None;
     }
     Some(text.value.to_owned())
+}
+
+/// A topic that has something of its client's in it.
+fn read_response_information(section: &mut Section<'_, '_, '_, '_>) -> Option<String> {
+    let text = section.text("response_information")?;
+    let context = section.context;
+    if let Err(error) = Topic::new(text.value) {
+        let what = format!("{} is no topic that answers could be sent to: {error}", shown(text.value));
+        context.error(&text.at, what, "write one with the client's identifier in it: \"answers/%c\"");
+        return None;
+    }
+    names_whole_levels(context, &text).then(|| text.value.to_owned())
 }
 
 /// A number without which there is no limit.
