@@ -1,8 +1,9 @@
-//! `tidegate import mosquitto`: what mosquitto itself takes, subscribes to and carries, and what the imported configuration
-//! does.
+//! `tidegate import mosquitto`: what mosquitto itself takes, subscribes to and carries, whom it lets by the roles of its
+//! dynamic-security plugin, and what the imported configuration does.
 
 mod bridges;
 mod command;
+mod dynamic;
 mod grammar;
 mod page;
 

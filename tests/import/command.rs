@@ -55,6 +55,18 @@ fn out_writes_the_configuration_and_its_passwords_and_check_takes_it() {
 }
 
 #[test]
+fn users_of_the_plugin_are_written_by_out_only() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let users = r#"{"clients": [{"username": "ann", "password": "YQ==", "salt": "YQ==", "iterations": 101}]}"#;
+    std::fs::write(dir.path().join("dynamic.json"), users).expect("written");
+    let plugin = "listener 1883\nplugin /usr/lib/mosquitto_dynamic_security.so\nplugin_opt_config_file ";
+    let config = format!("{plugin}{}/dynamic.json\n", dir.path().display());
+    let output = import(&written(dir.path(), &config), &["--own"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("to do: run it with `--out FILE`, which writes "), "{}", said(&output));
+}
+
+#[test]
 fn without_out_the_command_for_the_password_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let output = import(&written(dir.path(), BRIDGE), &[]);

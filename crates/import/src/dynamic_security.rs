@@ -1,8 +1,10 @@
 //! What mosquitto's dynamic-security plugin keeps in its file of JSON: clients with their passwords, groups, and roles with what they may.
 
+mod order;
+mod roles;
+
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tidegate_message::TopicFilter;
 
 /// What becomes of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +66,8 @@ struct File {
     roles: Vec<Role>,
 }
 
-#[derive(Deserialize)]
+/// What is not said is denied.
+#[derive(Deserialize, Default)]
 #[serde(default)]
 struct Defaults {
     #[serde(rename = "publishClientSend")]
@@ -72,13 +75,7 @@ struct Defaults {
     #[serde(rename = "publishClientReceive")]
     receive: bool,
     subscribe: bool,
-}
-
-/// As the plugin has it.
-impl Default for Defaults {
-    fn default() -> Self {
-        Self { publish: false, receive: true, subscribe: false }
-    }
+    unsubscribe: bool,
 }
 
 #[derive(Deserialize)]
@@ -109,11 +106,20 @@ struct Group {
 #[derive(Deserialize)]
 struct Member {
     username: String,
+    #[serde(default = "unranked")]
+    priority: i64,
 }
 
 #[derive(Deserialize)]
 struct Has {
     rolename: String,
+    #[serde(default = "unranked")]
+    priority: i64,
+}
+
+/// The priority of a role or a group that has none.
+fn unranked() -> i64 {
+    -1
 }
 
 #[derive(Deserialize)]
@@ -141,11 +147,49 @@ enum Action {
     Receive,
 }
 
-/// Topics that begin with `$`, beside all others.
-const EVERYTHING: [&str; 2] = ["#", "$SYS/#"];
+impl Client {
+    /// Whether it can come in with its password.
+    fn hash(&self) -> Option<String> {
+        match (&self.encoded_password, &self.password, &self.salt, self.iterations) {
+            (Some(encoded), ..) => Some(encoded.clone()),
+            (None, Some(hash), Some(salt), Some(iterations)) => Some(format!("$7${iterations}${salt}${hash}")),
+            _ => None,
+        }
+    }
 
-/// Where the plugin itself is talked to.
-const CONTROL: &str = "$CONTROL/";
+    /// Whether the plugin takes what it says of a password: if not, it does not know the client at all.
+    fn is_sound(&self) -> bool {
+        match (&self.password, &self.salt, self.iterations) {
+            (Some(hash), Some(salt), Some(iterations)) if self.encoded_password.is_none() => {
+                (1..=ITERATIONS_MAX).contains(&iterations)
+                    && base64_bytes(hash) == Some(HASH_BYTES)
+                    && base64_bytes(salt).is_some_and(|of| of > 0)
+            }
+            _ => true,
+        }
+    }
+}
+
+/// More take minutes for each connection, and are refused.
+const ITERATIONS_MAX: u32 = 10_000_000;
+
+/// Of SHA-512.
+const HASH_BYTES: usize = 64;
+
+/// How many bytes a text in base64 is; `None`: it is none.
+fn base64_bytes(text: &str) -> Option<usize> {
+    let signs = text.trim_end_matches('=');
+    let padding = text.len() - signs.len();
+    let is_one = |sign: u8| sign.is_ascii_alphanumeric() || matches!(sign, b'+' | b'/');
+    // Bits of the last sign that are of no byte.
+    let is_whole = match padding {
+        0 => true,
+        1 => signs.ends_with(|sign| "AEIMQUYcgkosw048".contains(sign)),
+        2 => signs.ends_with(|sign| "AQgw".contains(sign)),
+        _ => false,
+    };
+    (text.len().is_multiple_of(4) && is_whole && signs.bytes().all(is_one)).then(|| signs.len() * 3 / 4)
+}
 
 /// Reads the file.
 ///
@@ -161,10 +205,7 @@ pub(crate) fn read(text: &str) -> Result<DynamicSecurity, String> {
     let mut made = DynamicSecurity::default();
     made.users(&file);
     made.groups(&file);
-    for role in &file.roles {
-        made.role(role, &file);
-    }
-    made.defaults(&file.defaults);
+    made.roles(&file);
     if let Some(group) = &file.anonymous_group {
         made.lose(
             format!("`{group}` is the group of those who give no name"),
@@ -186,21 +227,20 @@ impl DynamicSecurity {
                 self.remarks.push(format!("`{name}` is disabled, and left out of the users"));
                 continue;
             }
-            if name.contains([':', '\n', '\r']) || name.is_empty() {
-                self.lose(format!("`{name}` as a user"), "give it a name without a colon");
+            if name.contains([':', '\n', '\r']) || name.starts_with('#') || name.is_empty() {
+                self.lose(format!("`{name}` as a user"), "give it a name without a colon, and no `#` in front");
                 continue;
             }
-            if let Some(id) = client.clientid.as_ref().filter(|id| !id.is_empty()) {
+            if let Some(id) = &client.clientid {
                 let instead =
                     "it comes in with any client identifier; a rule of its own with `client_ids` holds it to one";
                 self.lose(format!("`{name}` may come in as `{id}` only"), instead);
             }
-            let hash = match (&client.encoded_password, &client.password, &client.salt, client.iterations) {
-                (Some(encoded), ..) => Some(encoded.clone()),
-                (None, Some(hash), Some(salt), Some(iterations)) => Some(format!("$7${iterations}${salt}${hash}")),
-                _ => None,
-            };
-            match hash {
+            match client.hash() {
+                Some(_) if !client.is_sound() => {
+                    self.remarks
+                        .push(format!("`{name}` has a password that cannot be read, and is left out of the users"));
+                }
                 Some(hash) => self.users.push(format!("{name}:{hash}")),
                 None => self.remarks.push(format!("`{name}` has no password, and is left out of the users")),
             }
@@ -213,104 +253,6 @@ impl DynamicSecurity {
             self.groups.insert(group.groupname.clone(), users.into_iter().cloned().collect());
         }
     }
-
-    fn role(&mut self, role: &Role, file: &File) {
-        let name = &role.rolename;
-        let has = |roles: &[Has]| roles.iter().any(|has| has.rolename == *name);
-        let users: Vec<String> =
-            file.clients.iter().filter(|client| has(&client.roles)).map(|client| client.username.clone()).collect();
-        let groups: Vec<String> =
-            file.groups.iter().filter(|group| has(&group.roles)).map(|group| group.groupname.clone()).collect();
-        if users.is_empty() && groups.is_empty() {
-            self.remarks.push(format!("nobody has the role `{name}`, and it is left out"));
-            return;
-        }
-        let mut rule = Rule { whence: format!("role {name}"), users, groups, ..Rule::default() };
-        let mut taken: Vec<(Action, TopicFilter, &Acl)> = Vec::new();
-        for acl in &role.acls {
-            let Some((action, filter)) = self.acl(name, acl) else { continue };
-            let of = if acl.allow { &mut rule.allow } else { &mut rule.deny };
-            if !of.of(action).contains(&acl.topic) {
-                of.of(action).push(acl.topic.clone());
-            }
-            taken.push((action, filter, acl));
-        }
-        let is_overruled = |(action, filter, denied): &&(Action, TopicFilter, &Acl)| {
-            let before = |(also, other, allowed): &(Action, TopicFilter, &Acl)| {
-                allowed.allow && also == action && allowed.priority > denied.priority && other.overlaps(filter)
-            };
-            !denied.allow && taken.iter().any(before)
-        };
-        if let Some((_, _, denied)) = taken.iter().find(is_overruled) {
-            self.remarks.push(format!(
-                "role `{name}` allows a part of what it denies at `{}`, with a higher priority; here what denies comes first",
-                denied.topic
-            ));
-        }
-        if !(rule.allow.is_empty() && rule.deny.is_empty()) {
-            self.rules.push(rule);
-        }
-    }
-
-    /// What an entry of a role is about; `None`: nothing, and that is said.
-    fn acl(&mut self, role: &str, acl: &Acl) -> Option<(Action, TopicFilter)> {
-        let topic = &acl.topic;
-        let what = || format!("`{}` of role `{role}` on `{topic}`", acl.acltype);
-        let action = match acl.acltype.as_str() {
-            "publishClientSend" => Action::Publish,
-            "publishClientReceive" => Action::Receive,
-            "subscribeLiteral" if !acl.allow && topic.contains(['+', '#']) => {
-                let instead = "a filter is refused where nothing of it may be received; what is denied for `receive` is not handed out";
-                self.lose(what(), instead);
-                return None;
-            }
-            "subscribeLiteral" | "subscribePattern" => Action::Subscribe,
-            "unsubscribeLiteral" | "unsubscribePattern" if acl.allow => return None,
-            "unsubscribeLiteral" | "unsubscribePattern" => {
-                self.lose(what(), "whoever has subscribed may end it");
-                return None;
-            }
-            _ => {
-                self.lose(what(), "it is not known what it is about");
-                return None;
-            }
-        };
-        if topic.starts_with(CONTROL) {
-            let words =
-                "nothing is at $CONTROL here: users and lists are files, and hold as soon as they are saved".to_owned();
-            if !self.remarks.contains(&words) {
-                self.remarks.push(words);
-            }
-            return None;
-        }
-        let is_part = |level: &str| (level.contains("%u") || level.contains("%c")) && !["%u", "%c"].contains(&level);
-        match TopicFilter::new(topic.as_str()) {
-            Ok(filter) if filter.share().is_none() && !topic.split('/').any(is_part) => Some((action, filter)),
-            _ => {
-                self.lose(what(), "a pattern is a topic filter, in which `%u` and `%c` are whole levels");
-                None
-            }
-        }
-    }
-
-    /// What holds where no role speaks.
-    fn defaults(&mut self, defaults: &Defaults) {
-        let everything = |is: bool| if is { EVERYTHING.map(str::to_owned).to_vec() } else { Vec::new() };
-        let allow = Topics {
-            publish: everything(defaults.publish),
-            subscribe: everything(defaults.subscribe),
-            receive: everything(defaults.receive),
-        };
-        if !defaults.receive && self.rules.iter().any(|rule| !rule.allow.subscribe.is_empty()) {
-            self.remarks.push(
-                "who is allowed to subscribe and is not told what it may receive may receive that here, whatever the default is"
-                    .to_owned(),
-            );
-        }
-        if !allow.is_empty() {
-            self.rules.push(Rule { whence: "defaultACLAccess".to_owned(), allow, ..Rule::default() });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -318,11 +260,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_file_denies_all_but_what_comes() {
+    fn an_empty_file_lets_nobody_do_anything() {
         let made = read("{}").unwrap();
+        // Without any rule everybody might do everything.
         assert_eq!(made.rules.len(), 1);
-        assert_eq!(made.rules[0].allow.receive, EVERYTHING);
-        assert!(made.rules[0].allow.publish.is_empty() && made.users.is_empty());
+        assert!(made.rules[0].allow.is_empty() && !made.rules[0].deny.is_empty() && made.users.is_empty());
     }
 
     #[test]
@@ -333,17 +275,100 @@ mod tests {
         }
     }
 
-    #[test]
-    fn priorities_that_cannot_be_kept_are_told() {
-        let role = |allow: i64| {
-            format!(
-                r##"{{"clients":[{{"username":"u","roles":[{{"rolename":"r"}}]}}],"roles":[{{"rolename":"r","acls":[
-                {{"acltype":"publishClientSend","topic":"a/#","priority":0,"allow":false}},
-                {{"acltype":"publishClientSend","topic":"a/b","priority":{allow},"allow":true}},
-                {{"acltype":"publishClientReceive","topic":"a/b","priority":9,"allow":true}}]}}]}}"##
-            )
+    /// `ann` has `r`, and by her group `s`.
+    fn of_roles(defaults: &str, r: &str, s: &str) -> DynamicSecurity {
+        let role = |name: &str, acls: &str| {
+            let acls: Vec<String> = acls
+                .split_terminator(',')
+                .map(|acl| {
+                    let [allow, kind, topic, priority] = acl.split(' ').collect::<Vec<_>>()[..] else {
+                        panic!("{acl}")
+                    };
+                    let allow = allow == "allow";
+                    format!(r##"{{"acltype":"{kind}","topic":"{topic}","priority":{priority},"allow":{allow}}}"##)
+                })
+                .collect();
+            format!(r##"{{"rolename":"{name}","acls":[{}]}}"##, acls.join(","))
         };
-        let told = |allow| read(&role(allow)).unwrap().remarks.iter().any(|words| words.contains("higher priority"));
-        assert!(told(1) && !told(-1) && !told(0));
+        read(&format!(
+            r##"{{"defaultACLAccess":{{"unsubscribe":true{defaults}}},"roles":[{},{}],
+            "clients":[{{"username":"ann","roles":[{{"rolename":"r","priority":1}}]}}],
+            "groups":[{{"groupname":"g","roles":[{{"rolename":"s","priority":9}}],"clients":[{{"username":"ann"}}]}}]}}"##,
+            role("r", r),
+            role("s", s)
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_kept_is_told() {
+        let told = |r: &str, s: &str| {
+            let remarks = of_roles("", r, s).remarks;
+            remarks.iter().filter(|words| words.contains("denies comes first")).cloned().collect::<Vec<_>>().join("\n")
+        };
+        let deny = "deny publishClientSend a/# 0";
+        let within = |priority| told(&format!("{deny},allow publishClientSend a/b {priority}"), "");
+        assert_eq!(within(1), "role `r` allows `a/b` before it denies `a/#`: here what denies comes first");
+        assert_eq!((within(0), within(-1)), (String::new(), String::new()));
+        // Roles of her own come before those of groups, whatever the priorities are.
+        let between = told("allow publishClientSend a/b 0", deny);
+        assert_eq!(
+            between,
+            "role `r` allows `a/b` before role `s` denies `a/#`, for `ann`: here what denies comes first"
+        );
+        assert_eq!(told(deny, "allow publishClientSend a/b 9"), "");
+        assert_eq!(told("allow publishClientReceive a/b 9", deny), "", "about something else");
+        // Literal filters before patterns.
+        assert_ne!(told("deny subscribePattern a/# 5,allow subscribeLiteral a/b 0", ""), "");
+        assert_eq!(told("allow subscribePattern a/# 5,deny subscribeLiteral a/b 0", ""), "");
+        assert_eq!(told("allow subscribeLiteral a/# 5,deny subscribePattern a/b 0", ""), "");
+        // What is allowed whole before it is denied.
+        let made = of_roles("", "allow publishClientSend a/# 1,deny publishClientSend a/b 0", "");
+        assert!(made.rules[0].deny.is_empty() && made.remarks.iter().any(|words| words.contains("no effect")));
+    }
+
+    #[test]
+    fn who_may_not_subscribe_gets_nothing_and_who_may_gets_what_the_default_lets() {
+        let (subscribe, receive) = ("allow subscribePattern a/# 0", "allow publishClientReceive a/# 0");
+        let says = |defaults: &str, r: &str| {
+            let rules = of_roles(defaults, r, "").rules;
+            let lists = |topics: &Topics| format!("{:?}{:?}", topics.subscribe, topics.receive);
+            rules.iter().map(|rule| format!("{}-{} ", lists(&rule.allow), lists(&rule.deny))).collect::<String>()
+        };
+        let nothing = "[][]-[][\"#\", \"$SYS/#\"] ";
+        let receives = ",\"publishClientReceive\":true";
+        // Alone, in our lists, to receive is to subscribe, and to subscribe is to receive.
+        assert_eq!(says(receives, receive), nothing);
+        assert_eq!(says(receives, &format!("{receive},{subscribe}")), "[\"a/#\"][]-[][] ");
+        assert_eq!(says("", &format!("{receive},{subscribe}")), "[\"a/#\"][\"a/#\"]-[][] ");
+        assert_eq!(says("", subscribe), format!("[\"a/#\"][]-[][] {nothing}"));
+        assert_eq!(says("", receive), format!("[][\"a/#\"]-[][] {nothing}"));
+        assert_eq!(says(",\"subscribe\":true", receive), "[][\"a/#\"]-[][] ");
+        assert_eq!(says(",\"subscribe\":true", subscribe), nothing);
+        let both = format!("{receives},\"subscribe\":true");
+        assert_eq!(says(&both, ""), "[][\"#\", \"$SYS/#\"]-[][] ");
+        // A pattern for subscribing is about `$SYS`, too, and about other such topics that are known.
+        let all = "allow subscribePattern # 0,allow publishClientSend $p/x 0";
+        assert_eq!(says(receives, all), "[\"#\", \"$SYS/#\", \"$p/#\"][]-[][] ");
+    }
+
+    #[test]
+    fn a_password_that_cannot_be_read_is_left_out() {
+        let hash = |signs: usize, end: &str| format!("{}{end}", "A".repeat(signs));
+        for (hash, salt, iterations, is_in) in [
+            (hash(86, "=="), "QUJD", 101, true),
+            (hash(85, "B=="), "QUJD", 101, false),
+            (hash(84, ""), "QUJD", 101, false),
+            (hash(86, "=="), "QU-D", 101, false),
+            (hash(86, "=="), "QUJ", 101, false),
+            (hash(86, "=="), "QUJD", 0, false),
+        ] {
+            let client = format!(
+                r##"{{"username":"u","password":"{hash}","salt":"{salt}","iterations":{iterations},"roles":[]}}"##
+            );
+            let made = read(&format!(r##"{{"clients":[{client}]}}"##)).unwrap();
+            assert_eq!(made.users.len(), usize::from(is_in), "{client}");
+            assert_eq!(made.remarks.iter().any(|words| words.contains("cannot be read")), !is_in, "{client}");
+        }
     }
 }

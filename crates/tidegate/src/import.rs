@@ -130,6 +130,10 @@ fn create(file: &Path, bytes: &[u8], mode: u32, force: bool) -> Result<(), Failu
 
 /// The command that makes the file of a password, without showing it.
 fn by_hand(secret: &SecretFile) -> String {
+    if secret.keyword == "plugin" {
+        // Its users are in a file of its own, and are to be written otherwise.
+        return format!("run it with `--out FILE`, which writes {} beside it", secret.name);
+    }
     let (line, file) = (secret.place.line, secret.place.file.replace('\'', "'\\''"));
     let cut = format!("{line}{{s/^ *[a-z_]*  *//;s/[[:space:]]*$//;p}}");
     format!("(umask 077; sed -n '{cut}' '{file}' > {})", secret.name)

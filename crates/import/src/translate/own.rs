@@ -24,6 +24,9 @@ const LAST_RESORT: &str = "mqtt://127.0.0.1:1883";
 /// The users of a broker that had none.
 const USERS: &str = "users.txt";
 
+/// What is to be said where it was otherwise.
+const NOBODY_UNNAMED: &str = "with `users` nobody comes in without a name and a password";
+
 /// The least of `limits.session_queue_size`, in bytes.
 const QUEUE_BYTES_MIN: i64 = 64 * 1024;
 
@@ -52,6 +55,11 @@ impl<'a> Draft<'a> {
                         self.lose(&setting.place, written(setting), instead);
                         break;
                     }
+                }
+                let anybody = entrances.iter().find(|entrance| mosquitto.lets_anybody_in(entrance));
+                let setting = anybody.and_then(|entrance| mosquitto.security(entrance).setting("allow_anonymous"));
+                if let Some(setting) = setting {
+                    self.lose(&setting.place, "allow_anonymous true beside the plugin", NOBODY_UNNAMED);
                 }
                 Some((Toml::text(dynamic::USERS), place.to_string()))
             }
@@ -149,8 +157,7 @@ impl<'a> Draft<'a> {
                 if let Some(setting) =
                     anybody.and_then(|entrance| mosquitto.security(entrance).setting("allow_anonymous"))
                 {
-                    let instead = "with `users` nobody comes in without a name and a password";
-                    self.lose(&setting.place, "allow_anonymous true beside a password_file", instead);
+                    self.lose(&setting.place, "allow_anonymous true beside a password_file", NOBODY_UNNAMED);
                 }
                 let Value::Text(path) = &setting.value else { return None };
                 Some((self.path(path), setting.place.to_string()))
