@@ -185,3 +185,53 @@ fn no_loss_from_a_device_when_the_target_restarts() {
     subscriber.stop();
     ledger.check("office").assert_at_least_once().assert_in_order().assert_published(MESSAGES as usize);
 }
+
+/// Clients that come at once, and as many connections that say nothing, or not all of it.
+const CROWD: usize = 200;
+
+#[test]
+fn a_crowd_at_the_door_is_taken_and_holds_nobody_up() {
+    use std::io::{Read as _, Write as _};
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let mut config = device.config() + &broker("office", &office.url(), "");
+    config += &named_route("up", "device", &["dev/#"], 2, &["office"], "");
+    let tidegate = Tidegate::start(&config);
+    let ledger = Ledger::new();
+    let client = ClientOptions::new(Version::V5, "subscriber");
+    let subscriber =
+        Subscriber::start(office.port(), SubscriberOptions::new(client, "subscriber", "dev/#", 2), &ledger);
+    let mut options = PublisherOptions::new(ClientOptions::new(Version::V5, "publisher"), "dev/{key}/temp");
+    (options.qos, options.count) = (1, Some(MESSAGES));
+    let publisher = Publisher::start(device.port, options, &ledger);
+
+    let open = || {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", device.port)).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    };
+    let connect =
+        |number: usize| [&b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04"[..], format!("c{number:03}").as_bytes()].concat();
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let (mut client, silent, mut half) = (open(), open(), open());
+        client.write_all(&connect(number)).expect("written");
+        half.write_all(&connect(number)[..number % 16]).expect("written");
+        crowd.push((client, silent, half));
+    }
+    for (client, ..) in &mut crowd {
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).expect("CONNACK");
+        assert_eq!(answer, [0x20, 2, 0, 0]);
+    }
+    // Somebody among them may say something, too.
+    let (client, ..) = crowd.last_mut().expect("a crowd");
+    client.write_all(b"\xC0\0").expect("written");
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer).expect("PINGRESP");
+    assert_eq!(answer, [0xD0, 0]);
+    assert_eq!(publisher.finish(PATIENCE), MESSAGES);
+    eventually("everything arrives", PATIENCE, || subscriber.received() >= MESSAGES);
+    assert_balanced(&tidegate);
+    subscriber.stop();
+    ledger.check("subscriber").assert_exactly_once().assert_nothing_missing().assert_published(MESSAGES as usize);
+}

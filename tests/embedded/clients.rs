@@ -1,50 +1,12 @@
 //! paho, mqtt.js and mosquitto's clients are at home on the box's own broker.
 
 use super::Embedded;
+use super::at_home::{Box, at_home, limited, python, script};
 use super::lists::user;
-use crate::fixture::{PATIENCE, assert_balanced, broker, route};
-use std::path::{Path, PathBuf};
+use crate::fixture::{PATIENCE, assert_balanced};
+use std::path::PathBuf;
 use std::process::Command;
-use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, mosquitto_pub};
-
-/// What `paho_at_home.py` and `mqtt_js_at_home.js` say when all is well, in this order.
-const CHECKS: [&str; 7] = ["every_qos", "retained", "will", "shared", "session", "properties", "office"];
-
-/// A script may take this long.
-const SCRIPT_S: &str = "90";
-
-/// `device`, the box's own, and `office`, a mosquitto: `dev` goes there, `cmd` comes from there.
-struct Box {
-    device: Embedded,
-    office: Mosquitto,
-    tidegate: Tidegate,
-}
-
-impl Box {
-    #[track_caller]
-    fn start() -> Self {
-        let (device, office) = (Embedded::new("device"), Mosquitto::start());
-        let mut config = device.config() + &broker("office", &office.url(), "");
-        config += &route("device", &["dev/#"], &["office"], "");
-        config += &route("office", &["cmd/#"], &["device"], "");
-        let tidegate = Tidegate::start(&config);
-        Self { device, office, tidegate }
-    }
-}
-
-/// A Python that has paho.
-#[track_caller]
-fn python() -> PathBuf {
-    let python = std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
-    let version = "import paho.mqtt as p; assert int(p.__version__.split('.')[0]) >= 2";
-    let has_paho = Command::new(&python).args(["-c", version]).output().is_ok_and(|output| output.status.success());
-    assert!(
-        has_paho,
-        "{} has no paho-mqtt 2: run scripts/test, which installs it, or set TIDEGATE_TEST_PYTHON to a Python that has it",
-        python.display()
-    );
-    python
-}
+use tidegate_testkit::{MosquittoSub, Tidegate, mosquitto_pub};
 
 /// The `node_modules` that mqtt.js is in.
 #[track_caller]
@@ -60,40 +22,17 @@ fn node_modules() -> PathBuf {
     modules
 }
 
-/// Runs a script against the box's own broker, and looks at what has come to the office.
-#[track_caller]
-fn at_home(mut script: Command, transport: &str, version: &str) {
-    let Box { device, office, tidegate } = Box::start();
-    mosquitto_pub(office.port(), &["-t", "cmd/go", "-q", "1", "-r", "-m", "now"]);
-    let at_office = MosquittoSub::start(office.port(), &["-t", "dev/#", "-q", "2"]);
-    let port = if transport == "ws" { device.ws_port } else { device.port };
-    let output = script.args([&port.to_string(), transport, version]).output().expect("the script runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(said.lines().collect::<Vec<_>>(), CHECKS, "the script ends with {}:\n{errors}", output.status);
-    let mut came = at_office.expect(3, PATIENCE);
-    came.sort();
-    assert_eq!(came, [0, 1, 2].map(|qos| format!("dev/{qos} {qos} 0 to the office")));
-    assert_balanced(&tidegate);
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("embedded").join(name)
-}
-
 #[track_caller]
 fn paho(transport: &str, version: &str) {
-    let mut command = Command::new("timeout");
-    command.args(["-k", "1", SCRIPT_S]).arg(python()).arg(script("paho_at_home.py"));
-    at_home(command, transport, version);
+    // A module that paho has since 2.0.
+    at_home(limited(python("paho.mqtt.enums")), "paho_at_home.py", transport, version);
 }
 
 #[track_caller]
 fn mqtt_js(transport: &str, version: &str) {
-    let mut command = Command::new("timeout");
-    command.env("NODE_PATH", node_modules());
-    command.args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt_js_at_home.js"));
-    at_home(command, transport, version);
+    let mut node = limited("node");
+    node.env("NODE_PATH", node_modules());
+    at_home(node, "mqtt_js_at_home.js", transport, version);
 }
 
 #[test]
@@ -203,8 +142,8 @@ fn mqtt_js_says_who_it_is_without_saying_its_password() {
     assert!(user(&["check", "ann", "--file", &file], "ann is in").status.success());
     let _tidegate = Tidegate::start(&format!("{}users = {file:?}\n", device.config()));
     let says = |method: &str, name: &str, password: &str| {
-        let mut command = Command::new("timeout");
-        command.env("NODE_PATH", node_modules()).args(["-k", "1", SCRIPT_S, "node"]).arg(script("mqtt_js_scram.js"));
+        let mut command = limited("node");
+        command.env("NODE_PATH", node_modules()).arg(script("mqtt_js_scram.js"));
         let output =
             command.args([&device.port.to_string(), method, name, password]).output().expect("the script runs");
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
