@@ -121,6 +121,15 @@ fn cargo_run_means_tidegate() {
     assert_eq!(binaries, ["tidegate"]);
 }
 
+/// `cargo demo`, as the README has it.
+#[test]
+fn cargo_demo_is_a_first_look() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    assert!(read("README.md").contains("\ncargo demo\n"));
+    assert!(read(".cargo/config.toml").contains("\ndemo = \"run --profile quick -- demo\"\n"));
+    assert!(read("Cargo.toml").contains("\n[profile.quick]\n"));
+}
+
 #[test]
 fn arrows_point_down_only() {
     let packages = packages();

@@ -4,6 +4,8 @@ use super::Embedded;
 use crate::fixture::{PATIENCE, run};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
@@ -121,4 +123,48 @@ fn behind_a_proxy_the_log_and_the_list_have_the_clients_address() {
     assert!(String::from_utf8_lossy(&shown.stdout).contains("\"192.0.2.77\""), "{shown:?}");
     let failed = tidegate.metrics().get("tidegate_own_failed_logins_total", &[("broker", "device")]);
     assert_eq!(failed, Some(1.0));
+}
+
+/// A script that runs the program with these limits of `ulimit`.
+fn limited(folder: &Path, limits: &str) -> PathBuf {
+    let path = folder.join("limited");
+    let text = format!("#!/bin/sh\n{limits}\nexec {} \"$@\"\n", Tidegate::binary().display());
+    std::fs::write(&path, text).expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    path
+}
+
+/// What a shell lets a program have at first is less than our clients may need, and may be raised.
+#[test]
+fn it_takes_the_descriptors_that_it_may_have() {
+    let (device, folder) = (Embedded::new("device"), tempfile::tempdir().expect("a folder"));
+    let limited_to = |limits: &str, keys: &str| {
+        let binary = limited(folder.path(), limits);
+        Tidegate::builder(&(device.config() + keys)).binary(binary).start()
+    };
+    let tidegate = limited_to("ulimit -S -n 40", "limits = { max_connections = 200 }\n");
+    let crowd: Vec<Client> = (0..100)
+        .map(|number| Client::connect(device.port, &ClientOptions::new(Version::V5, &format!("c{number}"))))
+        .collect::<Result<_, _>>()
+        .expect("they are let in");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", tidegate.pid())).expect("it runs");
+    let room = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("a table");
+    assert!(room.trim().parse::<u64>().expect("a number") >= 1024, "it grows before there are clients: {room}");
+    assert!(!tidegate.log().contains("files and sockets"), "{}", tidegate.log());
+    drop((crowd, tidegate));
+
+    let tidegate = limited_to("ulimit -n 300", "limits = { max_connections = 400 }\n");
+    tidegate.wait_for_log(
+        "this process may have 300 files and sockets, and `limits.max_connections` let 400 clients in",
+        PATIENCE,
+    );
+    let mut crowd: Vec<TcpStream> = Vec::new();
+    eventually("there are too many", PATIENCE, || {
+        crowd.extend(TcpStream::connect(("127.0.0.1", device.port)).ok());
+        tidegate.log().contains("cannot accept a connection")
+    });
+    drop(crowd);
+    eventually("it lets in again", PATIENCE, || {
+        Client::connect(device.port, &ClientOptions::new(Version::V5, "again")).is_ok()
+    });
 }

@@ -1,9 +1,10 @@
-//! What systemd is told: see sd_notify(3).
+//! What systemd is told, see sd_notify(3); and what its units may forbid.
 
-use crate::fixture::PATIENCE;
+use crate::fixture::{PATIENCE, broker, plugin, route};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
-use tidegate_testkit::{Mosquitto, Tidegate, free_port};
+use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, free_port, mosquitto_pub};
 
 /// Where a gateway says how it does.
 struct Supervisor {
@@ -72,4 +73,44 @@ fn a_broker_that_is_away_makes_it_ready_late_and_is_named() {
     assert!(before.iter().all(|line| line != "READY=1"), "it is not: {before:?}");
     let said = supervisor.until("READY=1");
     assert!(said.iter().all(|line| !line.starts_with("WATCHDOG")), "nobody asked: {said:?}");
+}
+
+/// Begins a program which the kernel lets make no memory executable, where it can (Linux 6.3): PR_SET_MDWE of prctl(2).
+const WITHOUT_EXECUTABLE_MEMORY: &str = r#"#!/bin/sh
+exec python3 -c 'import ctypes, os, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])' TIDEGATE "$@"
+"#;
+
+/// Memory of a process that is executable and is no file's.
+fn executable_memory(pid: u32) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let is_made = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[1].contains('x') && fields[4] == "0" && !fields.get(5).is_some_and(|name| name.starts_with("[v"))
+    };
+    maps.lines().filter(is_made).map(str::to_owned).collect()
+}
+
+/// `MemoryDenyWriteExecute=` in a unit: no memory may be made executable.
+#[test]
+fn interpreted_plugins_decide_where_no_memory_may_be_made_executable() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrapper = dir.path().join("tidegate");
+    let text = WITHOUT_EXECUTABLE_MEMORY.replace("TIDEGATE", &Tidegate::binary().display().to_string());
+    std::fs::write(&wrapper, text).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (engine, binary) in [("compiler", &Tidegate::binary()), ("interpreter", &wrapper)] {
+        let (home, office) = (Mosquitto::start(), Mosquitto::start());
+        let mut config = format!("[plugins]\nengine = \"{engine}\"\n");
+        config += "[plugins.celsius]\npath = \"convert.wasm\"\nconfig = { field = \"temp\", from = \"fahrenheit\", to = \"celsius\" }\n";
+        config += &(broker("home", &home.url(), "") + &broker("office", &office.url(), ""));
+        config += &route("home", &["dev/#"], &["office"], "plugins = [\"celsius\"]\n");
+        let tidegate = Tidegate::builder(&config).file("convert.wasm", plugin("convert")).binary(binary).start();
+        let at_office = MosquittoSub::start(office.port(), &["-t", "#", "-q", "1"]);
+        mosquitto_pub(home.port(), &["-t", "dev/1", "-q", "1", "-m", r#"{"temp": 50}"#]);
+        assert_eq!(at_office.expect(1, PATIENCE), [r#"dev/1 1 0 {"temp": 10}"#], "{engine}");
+        let made = executable_memory(tidegate.pid());
+        assert_eq!(made.is_empty(), engine == "interpreter", "{engine}: {made:#?}");
+    }
 }

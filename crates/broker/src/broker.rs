@@ -24,6 +24,12 @@ use tokio_util::sync::CancellationToken;
 /// After an error of `accept` (no descriptors left, as a rule), in place of trying again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// So many are taken before everybody else has a turn: a crowd at the door holds up no message.
+const ACCEPTED_AT_A_TIME: usize = 16;
+
+/// While no connection can be accepted, that is said once in this time.
+const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// Sockets beyond the limit on connections that may wait for their turn to be told that the server is busy.
 const WAITING_SOCKETS: usize = 256;
 
@@ -101,13 +107,20 @@ impl Broker {
         let number = shared.listeners.get() + 1;
         shared.listeners.set(number);
         let mut clients = JoinSet::new();
+        let (mut in_a_row, mut told_at) = (0, None);
         loop {
+            if in_a_row == ACCEPTED_AT_A_TIME {
+                in_a_row = 0;
+                // Until the sockets were looked at.
+                tokio::task::yield_now().await;
+            }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = clients.join_next(), if !clients.is_empty() => reap(&shared, ended),
                 accepted = listener.accept() => match accepted {
                     Ok((socket, peer)) => {
+                        in_a_row += 1;
                         shared.state.borrow_mut().stats.sockets += 1;
                         let room = shared.settings().limits.connections.saturating_add(WAITING_SOCKETS);
                         if shared.sockets.get() >= room {
@@ -119,7 +132,11 @@ impl Broker {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        let now = Instant::now();
+                        if told_at.is_none_or(|at| now - at >= ACCEPT_TOLD_EVERY) {
+                            told_at = Some(now);
+                            tracing::warn!(%error, "cannot accept a connection; trying again");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -12,6 +12,10 @@ use tokio::net::{TcpListener, ToSocketAddrs, UnixListener};
 /// Whoever may enter the folder of a Unix socket may connect there, as with those of other brokers.
 const UNIX_MODE: u32 = 0o666;
 
+/// Connections that the system holds for us until we take them; it may have a lower bound of its own (`net.core.somaxconn`). Who finds no
+/// room tries again after a second, and after a power cut a whole plant comes at once: the standard library's 128 are few.
+const BACKLOG: i32 = 4096;
+
 /// What a listener speaks below MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -131,7 +135,12 @@ impl Drop for Listener {
 /// [`Error::Bind`] when the address is taken, unknown or not ours.
 pub async fn bind(addr: impl ToSocketAddrs + std::fmt::Display, scheme: Scheme) -> Result<Listener, Error> {
     let name = addr.to_string();
-    let socket = TcpListener::bind(addr).await.map_err(|source| Error::Bind { addr: name, source })?;
+    let bound = async {
+        let socket = TcpListener::bind(addr).await?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    };
+    let socket = bound.await.map_err(|source| Error::Bind { addr: name, source })?;
     Ok(Listener { socket: Bound::Tcp(socket), scheme })
 }
 
@@ -153,6 +162,7 @@ pub fn bind_unix(path: &Path) -> Result<Listener, Error> {
             std::fs::remove_file(path)?;
         }
         let socket = UnixListener::bind(path)?;
+        rustix::net::listen(&socket, BACKLOG)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_MODE))?;
         Ok(socket)
     };

@@ -20,9 +20,6 @@ const HOST_STACK_BYTES: usize = 512 * 1024;
 /// What wasmtime's interpreter is called, of the width of this machine.
 const PULLEY: &str = if cfg!(target_pointer_width = "64") { "pulley64" } else { "pulley32" };
 
-const NO_INTERPRETER: &str =
-    "this tidegate has no interpreter; build it with `--features interpreter`, or leave out `plugins.engine`";
-
 /// Compiled code of this many bytes and files is kept; beyond it the longest unused goes.
 const CACHE_BYTES: u64 = 256 * 1024 * 1024;
 const CACHE_FILES: u64 = 256;
@@ -34,7 +31,7 @@ pub struct HostConfig {
     /// Where compiled code is kept between runs; nothing is kept when `None`. Created with mode 0700 if it does not
     /// exist: who can write there can run code as the gateway.
     pub cache_dir: Option<PathBuf>,
-    /// Plugins are interpreted: no memory is made executable, and they are slower by far. Needs the feature `interpreter`.
+    /// Plugins are interpreted: no memory is made executable, and they are slower by far.
     pub interpreter: bool,
 }
 
@@ -151,15 +148,9 @@ impl fmt::Debug for Component {
     }
 }
 
-/// Whether this program has the interpreter.
-const HAS_INTERPRETER: bool = cfg!(feature = "interpreter");
-
 fn engine_config(cache: Option<Cache>, interpreter: bool) -> Result<Config, Error> {
     let mut config = Config::new();
     if interpreter {
-        if !HAS_INTERPRETER {
-            return Err(Error::Engine(NO_INTERPRETER.into()));
-        }
         config.target(PULLEY).map_err(|error| Error::Engine(error.into_boxed_dyn_error()))?;
     }
     config

@@ -12,6 +12,7 @@ mod client;
 mod clients;
 mod config;
 mod demo;
+mod descriptors;
 mod differences;
 mod dropped;
 mod duration;

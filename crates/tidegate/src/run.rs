@@ -1,6 +1,6 @@
 //! `tidegate run`: the life of a gateway process.
 
-use crate::{Failure, check, logs, runtime, supervisor};
+use crate::{Failure, check, descriptors, logs, runtime, supervisor};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,11 @@ pub(crate) struct Arguments {
 
 /// Checks the file, runs until SIGTERM or SIGINT, drains.
 pub(crate) fn run(arguments: Arguments, format: logs::Format) -> Result<(), Failure> {
+    descriptors::make_room();
     let logbook = logs::init_recorded(format, "info");
     let file = arguments.config.map_or_else(check::default_file, Ok)?;
     let config = check::load(&file)?;
+    descriptors::warn_of_too_few(&config);
     runtime::block_on(async {
         let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
         let signals = signals(&stop, &reload);

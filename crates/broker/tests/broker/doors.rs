@@ -1,7 +1,7 @@
 use crate::device::{Device, PATIENCE, Raw, anonymous, config, message, with};
 use crate::statements::{ask, connect, text};
 use std::time::Duration;
-use tidegate_broker::{Scheme, Settings, UserHash, Users, bind_unix, user_line};
+use tidegate_broker::{Scheme, Settings, UserHash, Users, bind, bind_unix, user_line};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, Control, ReasonCode, Version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -157,4 +157,18 @@ fn a_longer_keep_alive_is_shortened_and_the_client_is_told() {
             device.publish(message("t", "x", QoS::AtLeastOnce)).await;
         }
     });
+}
+
+/// After a power cut all of them come at once, and who finds no room waits for a second.
+#[tokio::test]
+async fn a_crowd_finds_room_before_it_is_looked_at() {
+    let listener = bind("127.0.0.1:0", Scheme::Mqtt).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse::<usize>().unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..most.min(300) {
+        let came = tokio::time::timeout(PATIENCE, TcpStream::connect(addr)).await;
+        crowd.push(came.expect("there is room").unwrap());
+    }
+    drop(listener);
 }
