@@ -18,6 +18,9 @@ const RATE: u32 = 25;
 /// Hear everything at QoS 2: some are there all the time, one comes at the end.
 const HEARERS: usize = 8;
 
+/// Who is away misses nothing for want of it.
+const ROOM: &str = "limits = { session_queue_max = 1000000, session_queue_size = \"1GiB\", queues_size = \"4GiB\" }\n";
+
 #[test]
 fn devices_lose_nothing_and_at_qos_2_get_nothing_twice() {
     killed("own broker", false);
@@ -171,7 +174,7 @@ fn killed(what: &str, has_office: bool) {
     println!("{what}: {kills} kills, TIDEGATE_SEED={}", dice.seed);
     let device = free_port();
     let office = has_office.then(|| Mosquitto::builder().max_inflight(2_000).start());
-    let mut config = format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n");
+    let mut config = format!("[brokers.device]\nembedded = true\nlisten = [\"mqtt://127.0.0.1:{device}\"]\n{ROOM}");
     if let Some(office) = &office {
         config += &broker("office", &office.url(), "version = \"5\"\nreconnect = { min = \"20ms\", max = \"100ms\" }");
         config += &named_route("up", "device", &["up/#"], 2, &["office"], "");

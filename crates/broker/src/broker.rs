@@ -160,8 +160,12 @@ impl Broker {
     /// itself, what the broker says of itself.
     async fn tend(&self, stop: &CancellationToken) {
         loop {
+            let mut is_more = false;
             let next = {
                 let (mut state, now) = (self.shared.state.borrow_mut(), Instant::now());
+                if !self.shared.paused.get() {
+                    is_more = state.replay_to_locals(now);
+                }
                 let (due, say, keep) = (state.on_time(now), state.say_sys(now), state.keep_gateway(now));
                 due.into_iter().chain(keep).fold(say, Instant::min)
             };
@@ -169,6 +173,7 @@ impl Broker {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.shared.tend.notified() => {}
+                () = tokio::task::yield_now(), if is_more => {}
                 () = tokio::time::sleep_until(next.into()) => {}
             }
         }

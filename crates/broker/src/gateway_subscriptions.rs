@@ -14,6 +14,11 @@ impl BrokerState {
         gateway.due = None;
         // The first in-process client is the gateway.
         let Some(Some(inbox)) = locals.first() else { return None };
+        if !inbox.replays.is_empty() {
+            // It is sent all of it again, if it has not got that far.
+            gateway.changed(now);
+            return gateway.due;
+        }
         let number = match gateway.number {
             Some(number) => number,
             None if inbox.subscriptions.is_empty() => return None,

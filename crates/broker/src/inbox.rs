@@ -1,5 +1,6 @@
 //! What waits for an in-process client, and where it goes.
 
+use crate::local_replays::LocalReplays;
 use crate::log_limit::PublisherLogLimit;
 use crate::session::SessionKey;
 use ahash::AHashMap;
@@ -79,6 +80,8 @@ pub(crate) struct Inbox {
     pub(crate) messages: Vec<LocalReceived>,
     /// By filter as asked for; the index files them under their patterns.
     pub(crate) subscriptions: AHashMap<TopicFilter, QoS>,
+    /// What its subscriptions are still to be sent of what is retained.
+    pub(crate) replays: LocalReplays,
     /// Of its messages that were refused.
     pub(crate) named: PublisherLogLimit,
 }

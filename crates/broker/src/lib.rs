@@ -52,6 +52,7 @@ mod inbox;
 mod listener;
 mod load;
 mod local;
+mod local_replays;
 mod log_limit;
 mod parcel;
 mod persisted;

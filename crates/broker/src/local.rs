@@ -2,15 +2,15 @@
 
 use crate::addresses::FailedLogins;
 use crate::clients::{Client, ClientDetails, ClientsWanted};
-use crate::inbox::{Inbox, LocalAck, LocalReceived, LocalRelease, LocalSink};
+use crate::inbox::{Inbox, LocalAck, LocalRelease, LocalSink};
+use crate::local_replays::{LocalReplay, LocalReplays};
 use crate::log_limit::PublisherLogLimit;
-use crate::publisher::{Publisher, RetainedBy};
+use crate::publisher::Publisher;
 use crate::refusal;
-use crate::retained::Retained;
 use crate::shared::SharedBroker;
 use crate::stats::Stats;
 use crate::subscriptions::{Subscription, Who};
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -30,12 +30,12 @@ impl Local {
         let mut state = shared.state.borrow_mut();
         let id = state.locals.len() as u32;
         let (messages, subscriptions, named) = (Vec::new(), AHashMap::new(), PublisherLogLimit::default());
-        state.locals.push(Some(Inbox { sink, messages, subscriptions, named }));
+        state.locals.push(Some(Inbox { sink, messages, subscriptions, replays: LocalReplays::default(), named }));
         drop(state);
         Self { shared, id }
     }
 
-    /// Asks for messages. Retained ones that match follow with the next call of the sink, each once, with the retain
+    /// Asks for messages. Retained ones that match follow with the next calls of the sink, each once, with the retain
     /// flag, if the filter says so. What this client itself publishes it is never sent. The group of a shared subscription is ignored.
     pub fn subscribe(&self, filters: &[(TopicFilter, QoS, RetainHandling)]) {
         let now = Instant::now();
@@ -43,7 +43,7 @@ impl Local {
         let state = &mut *state;
         state.refresh_sys(filters.iter().map(|(filter, ..)| filter), now);
         let Some(Some(slot)) = state.locals.get_mut(self.id as usize) else { return };
-        let mut seen = AHashSet::new();
+        let mut replay = LocalReplay::new(self.id, state.retained.serial());
         for (filter, qos, retain_handling) in filters {
             let was_known = self.id == 0 && state.gateway.has(filter);
             let is_new = slot.subscriptions.insert(filter.clone(), *qos).is_none() && !was_known;
@@ -58,17 +58,10 @@ impl Local {
             if !wants_stored {
                 continue;
             }
-            let mut found = |retained: &Retained| {
-                let is_own = retained.publisher == RetainedBy::Local(self.id);
-                if !is_own && seen.insert(retained.message.topic.clone()) {
-                    let qos = retained.message.qos.min(*qos);
-                    let message = Message { qos, retain: true, ..retained.message.clone() };
-                    slot.messages.push(LocalReceived { message, ack: None, stored: true, client: None });
-                }
-            };
-            state.retained.for_each_match(filter, now, &mut found);
-            state.sys.for_each_match(filter, now, &mut found);
+            state.sys.for_each_match(filter, now, |retained| slot.messages.extend(replay.take_any(retained, *qos)));
+            replay.push(filter.clone(), *qos);
         }
+        slot.replays.push(replay);
         state.gateway.changed(now);
         // Also for other in-process clients, if something of `$SYS` has changed.
         self.shared.tend.notify_one();
@@ -81,6 +74,7 @@ impl Local {
         let Some(Some(slot)) = state.locals.get_mut(self.id as usize) else { return };
         for filter in filters {
             if slot.subscriptions.remove(filter).is_some() {
+                slot.replays.stop(filter);
                 state.subscriptions.remove(filter, Who::Local(self.id));
             }
         }
@@ -242,6 +236,7 @@ impl Local {
             self.shared.pauses.set(self.shared.pauses.get() + 1);
             return;
         }
+        self.shared.tend.notify_one();
         for (_, session) in self.shared.state.borrow().sessions.iter() {
             if let Some(connection) = &session.connection {
                 connection.wake.wake();

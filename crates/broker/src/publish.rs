@@ -8,12 +8,13 @@ use crate::parcel::{For, How, Parcel};
 use crate::publisher::{Publisher, RetainedBy};
 use crate::recording::Recorded;
 use crate::refusal::{self, Refusal};
+use crate::replays::REPLAY_STEP;
 use crate::retained::Retained;
 use crate::session::SessionKey;
 use crate::subscriptions::Matched;
 use std::rc::Rc;
 use std::time::Instant;
-use tidegate_message::{Message, QoS};
+use tidegate_message::{Message, QoS, Topic};
 use tidegate_mqtt::{AckToken, Completion, ReasonCode, Received};
 use tidegate_persistence::{Handover, Taken};
 
@@ -98,6 +99,7 @@ impl BrokerState {
         let mut outcome = Distributed { matched: !matched.groups.is_empty(), awaited: 0 };
         let awaits = |(local, qos): &(u32, QoS)| publisher != Publisher::Local(*local) && *qos != QoS::AtMostOnce;
         let handover = self.handover(publisher, ack, matched.locals.iter().any(awaits));
+        self.retained_first(&matched.locals, &message.topic, now);
         match handover.filter(|handover| self.has_partly(publisher, *handover)) {
             // Who else is to have it has it. If the gateway does not want it any more, that is all.
             Some(Handover { taken: Taken::Partly, .. }) => outcome.matched = true,
@@ -179,6 +181,27 @@ impl BrokerState {
             let client = ack.and_then(|ack| self.route_exactly_once(&ack));
             self.put_into_inbox(local, LocalReceived { message, ack, stored: false, client });
         }
+    }
+
+    /// Clients in this process that are still being sent what is retained get what is on this topic now, before it is another one.
+    fn retained_first(&mut self, locals: &[(u32, QoS)], topic: &Topic, now: Instant) {
+        for (local, _) in locals {
+            if let Some(Some(slot)) = self.locals.get_mut(*local as usize)
+                && !slot.replays.is_empty()
+            {
+                slot.messages.extend(slot.replays.before(topic, &self.retained, now));
+            }
+        }
+    }
+
+    /// Goes on sending what is retained to clients in this process; whether there is more.
+    pub(crate) fn replay_to_locals(&mut self, now: Instant) -> bool {
+        let mut is_more = false;
+        for slot in self.locals.iter_mut().flatten() {
+            slot.replays.step(&self.retained, REPLAY_STEP, now, &mut slot.messages);
+            is_more |= !slot.replays.is_empty();
+        }
+        is_more
     }
 
     fn put_into_inbox(&mut self, local: u32, received: LocalReceived) {

@@ -26,7 +26,7 @@ pub(crate) struct Retained {
 }
 
 impl Retained {
-    fn is_expired(&self, now: Instant) -> bool {
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|at| now >= at)
     }
 }

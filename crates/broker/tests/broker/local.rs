@@ -1,6 +1,6 @@
 use crate::device::{Device, anonymous, config, lasting, message, retained, with};
 use tidegate_broker::Settings;
-use tidegate_message::{QoS, TopicFilter};
+use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_mqtt::{ReasonCode, RetainHandling, Version};
 
 #[test]
@@ -237,6 +237,46 @@ fn an_old_client_beyond_our_window_waits_instead_of_filling_memory() {
         acks.drain(..).for_each(|ack| gateway.local.ack(ack));
         for key in 1..=20 {
             assert_eq!(device.next_completed().await.key, key);
+        }
+    });
+}
+
+/// However many there are, in steps; and each topic in its order, whatever is published on it meanwhile.
+#[test]
+fn the_gateway_is_sent_what_is_retained_in_steps() {
+    with(anonymous(), |server| async move {
+        const TOPICS: usize = 5_000;
+        let other = server.gateway(&[]);
+        for number in 0..TOPICS {
+            other.local.publish(retained(&format!("t/{number:04}"), "old", QoS::AtLeastOnce));
+        }
+        let gateway = server.gateway(&[]);
+        let filter = |text| (TopicFilter::new(text).unwrap(), QoS::AtLeastOnce, RetainHandling::Send);
+        gateway.local.subscribe(&[filter("t/4999"), filter("t/#"), filter("+/0001"), filter("gone/#")]);
+        gateway.local.unsubscribe(&[TopicFilter::new("gone/#").unwrap()]);
+        let published = [("t/4990", false), ("t/4990", false), ("t/4991", true), ("t/5000", true), ("t/4999", false)];
+        for (topic, retain) in published {
+            other.local.publish(Message { retain, ..message(topic, "new", QoS::AtLeastOnce) });
+        }
+        let mut came: std::collections::BTreeMap<String, Vec<(String, bool)>> = Default::default();
+        for _ in 0..TOPICS + published.len() {
+            let received = gateway.next().await;
+            let payload = String::from_utf8(received.message.payload.to_vec()).unwrap();
+            came.entry(received.message.topic.to_string()).or_default().push((payload, received.stored));
+        }
+        assert!(gateway.calls() >= TOPICS / 1000, "in {} calls", gateway.calls());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(gateway.try_next().is_none());
+        assert_eq!(came.len(), TOPICS + 1);
+        let (old, new) = (("old".to_owned(), true), ("new".to_owned(), false));
+        for (topic, messages) in came {
+            let expected = match &*topic {
+                "t/4990" => vec![old.clone(), new.clone(), new.clone()],
+                "t/4991" | "t/4999" => vec![old.clone(), new.clone()],
+                "t/5000" => vec![new.clone()],
+                _ => vec![old.clone()],
+            };
+            assert_eq!(messages, expected, "{topic}");
         }
     });
 }
