@@ -232,6 +232,11 @@ impl Broker {
         if old.access != new.access {
             state.sessions.iter_mut().for_each(|session| session.ask(new.access.as_ref()));
         }
+        let rates = |settings: &Settings| (settings.limits.message_rate, settings.limits.byte_rate);
+        if rates(&old) != rates(&new) {
+            // Who was held up by the old ones may go on.
+            state.wake_all();
+        }
         drop(state);
         self.shared.settle();
         self.shared.tend.notify_one();

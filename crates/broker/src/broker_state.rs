@@ -106,6 +106,13 @@ impl BrokerState {
         }
     }
 
+    /// Every client that is connected has a turn.
+    pub(crate) fn wake_all(&self) {
+        for connection in self.sessions.iter().filter_map(|(_, session)| session.connection.as_ref()) {
+            connection.wake.wake();
+        }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let kept = self.store.as_ref().map(|store| {
             let ((log_bytes, live_bytes), disk) = (store.bytes(), store.stats());

@@ -237,11 +237,7 @@ impl Local {
             return;
         }
         self.shared.tend.notify_one();
-        for (_, session) in self.shared.state.borrow().sessions.iter() {
-            if let Some(connection) = &session.connection {
-                connection.wake.wake();
-            }
-        }
+        self.shared.state.borrow().wake_all();
     }
 
     /// Takes this client out of the broker: its subscriptions are gone and its sink is not called again.

@@ -2,10 +2,13 @@
 //! feels it as a slow network.
 
 use crate::settings::Limits;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::{Duration, Instant};
 
 /// So much of its rate a client may have saved up, and has at once when it connects.
 const BURST: Duration = Duration::from_secs(1);
+
+type Rates = (Option<NonZeroU32>, Option<NonZeroU64>);
 
 /// What a client has published of late, by its limits.
 #[derive(Debug, Default)]
@@ -15,15 +18,18 @@ pub(super) struct Pace {
     bytes: Option<Instant>,
     /// It is not read from before this.
     until: Option<Instant>,
+    /// By which rates all of this was counted.
+    rates: Rates,
 }
 
 impl Pace {
     /// So much was published. Returns whether it is held up now, and was not before.
     pub(super) fn published(&mut self, messages: usize, bytes: usize, limits: &Limits, now: Instant) -> bool {
         let mut held = None;
+        self.rates = (limits.message_rate, limits.byte_rate);
         let kinds = [
             (&mut self.messages, limits.message_rate.map(|rate| u64::from(rate.get())), messages),
-            (&mut self.bytes, limits.byte_rate.map(std::num::NonZeroU64::get), bytes),
+            (&mut self.bytes, limits.byte_rate.map(NonZeroU64::get), bytes),
         ];
         for (full, rate, count) in kinds {
             let Some(rate) = rate else {
@@ -44,6 +50,11 @@ impl Pace {
         began
     }
 
+    /// Whether these rates hold; if others do, what was counted means nothing any more.
+    pub(super) fn is_by(&self, limits: &Limits) -> bool {
+        self.rates == (limits.message_rate, limits.byte_rate)
+    }
+
     /// When it is read from again, if it is held up.
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.until
@@ -58,7 +69,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::{NonZeroU32, NonZeroU64};
 
     const SECOND: Duration = Duration::from_secs(1);
 

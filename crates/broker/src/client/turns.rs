@@ -133,9 +133,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let frames_max = self.shared.frames_max.get();
         let mut session = self.connection.session.borrow_mut();
         session.set_frames_max(frames_max);
+        let length = self.rest.len();
         let decoded = session.on_bytes(&mut self.rest, now, &mut batch);
         drop(session);
-        self.is_cut = frames_max != usize::MAX && !batch.is_empty() && !self.rest.is_empty();
+        self.is_cut = is_cut(frames_max, length, self.rest.len());
         let taken = self.take_batch(key, batch, position, now);
         taken.and(decoded.map_err(End::from))
     }
@@ -143,6 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn turn(&mut self, key: SessionKey, cx: &mut Context<'_>) -> Result<Turn, End> {
         if self.connection.told_to_go.get() {
             return Err(End::ToldToGo);
+        }
+        let is_by_other_rates = |pace: &Pace| !pace.is_by(&self.shared.settings().limits);
+        if self.pace.as_deref().is_some_and(is_by_other_rates) {
+            self.pace = None;
         }
         let mut read = Turn::Wait;
         let was_held_up = self.is_held_up();
@@ -166,6 +171,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
         }
         let written = self.write(key, cx)?;
+        if self.connection.session.borrow().is_closed() && !self.connection.told_to_go.get() {
+            return Err(End::Protocol(ProtocolError::Unexpected("an answer to it is larger than it takes")));
+        }
         if was_held_up && !self.is_held_up() {
             // Its socket was not asked, so that nobody would wake it for what has come meanwhile.
             read = Turn::Again;
@@ -206,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         let frames_max = self.shared.frames_max.get();
         session.set_frames_max(frames_max);
+        let length = buffer.len();
         let result = session.on_bytes(buffer, Instant::now(), batch);
         if !in_place {
             self.rest.clear();
@@ -217,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 scratch.clear();
             }
         }
-        self.is_cut = frames_max != usize::MAX && !batch.is_empty() && !self.rest.is_empty();
+        self.is_cut = is_cut(frames_max, length, self.rest.len());
         Poll::Ready(result.map_err(End::Protocol))
     }
 
@@ -281,9 +290,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         batch.clear();
         self.shared.batch.replace(batch);
         self.shared.settle();
-        if outcome.is_ok() && self.connection.session.borrow().is_closed() && !self.connection.told_to_go.get() {
-            return Err(End::Protocol(ProtocolError::Unexpected("an answer to it is larger than it takes")));
-        }
         outcome
     }
 
@@ -357,4 +363,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
         Ok(self.connection.session.borrow_mut().on_time(now)?)
     }
+}
+
+/// Whether whole packets may be left of what was read: no more than so many were taken, and some bytes were, whatever stood in them.
+fn is_cut(frames_max: usize, before: usize, left: usize) -> bool {
+    frames_max != usize::MAX && left > 0 && left < before
 }

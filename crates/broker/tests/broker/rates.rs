@@ -153,3 +153,38 @@ fn who_guesses_in_parallel_is_held_to_a_few_at_a_time() {
         assert_eq!(server.broker.stats().failed_logins, wrong as u64);
     });
 }
+
+/// What makes no message of its own comes first, and as much of it as is taken at a time: what is behind it waits for nobody.
+#[test]
+fn what_comes_in_one_piece_is_taken_to_its_end() {
+    let limits = Limits { message_rate: NonZeroU32::new(10), ..Limits::default() };
+    with(Settings { limits, ..anonymous() }, |server| async move {
+        let mut raw = Raw::connect(server.addr, 4).await;
+        raw.send(&[&b"\xC0\0".repeat(5)[..], b"\x32\x06\0\x01t\0\x07x"].concat()).await;
+        for _ in 0..5 {
+            assert_eq!(raw.packet().await.unwrap(), b"\xD0\0");
+        }
+        assert_eq!(raw.packet().await.unwrap(), b"\x40\x02\0\x07");
+        // Answers to nothing, then half a packet, and its end later.
+        raw.send(&[&b"\x40\x02\0\x63".repeat(5)[..], b"\x82\x06\0\x01\0\x01t\0\xC0"].concat()).await;
+        assert_eq!(raw.packet().await.unwrap(), b"\x90\x03\0\x01\0");
+        raw.send(b"\0").await;
+        assert_eq!(raw.packet().await.unwrap(), b"\xD0\0");
+    });
+}
+
+/// Also when it has used up a quarter of an hour.
+#[test]
+fn a_rate_that_goes_frees_who_was_held_up_by_it() {
+    let slow = |rate| Limits { byte_rate: NonZeroU64::new(rate), ..Limits::default() };
+    for after in [Limits::default(), slow(1_000_000_000)] {
+        with(Settings { limits: slow(1000), ..anonymous() }, |server| async move {
+            let mut raw = Raw::connect(server.addr, 4).await;
+            raw.send(&[b"\x30\xC3\xB8\x02\0\x01t", &[b'x'; 40_000][..]].concat()).await;
+            server.until(|stats| stats.held_up == 1).await;
+            raw.send(b"\xC0\0").await;
+            server.broker.reconfigure(Settings { limits: after, ..anonymous() });
+            assert_eq!(raw.packet().await.unwrap(), b"\xD0\0");
+        });
+    }
+}

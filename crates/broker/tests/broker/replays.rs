@@ -1,6 +1,8 @@
 //! Many retained messages for a new subscription: in steps, none twice, none forgotten, and nobody waits for them.
 
-use crate::device::{Device, Gateway, QOS, Server, anonymous, filter, lasting, message, retained, with, with_disk};
+use crate::device::{
+    Device, Gateway, QOS, Raw, Server, anonymous, filter, lasting, message, retained, with, with_disk,
+};
 use crate::kept::live;
 use std::collections::BTreeMap;
 use tidegate_broker::{Limits, Settings};
@@ -186,5 +188,31 @@ fn what_waits_at_qos_2_is_sent_on_as_it_is_acknowledged() {
             }
             assert_eq!(device.next().await.payload, number.to_string());
         }
+    });
+}
+
+/// Its SUBACK waits until all of it is written down, and is then larger than it takes.
+#[test]
+fn who_does_not_take_its_late_answer_is_hung_up_on() {
+    with_disk(&SimDisk::new(), settings(), |server| async move {
+        let gateway = server.gateway(&[]);
+        for number in 0..3_000 {
+            gateway.local.publish(retained(&format!("r/{number}"), "x", QoS::AtMostOnce));
+        }
+        let mut raw = Raw::open(server.addr).await;
+        // Session expiry 100 s, Maximum Packet Size 60.
+        raw.send(b"\x10\x19\0\x04MQTT\x05\x02\0\x3C\x0A\x11\0\0\0\x64\x27\0\0\0\x3C\0\x02to").await;
+        assert_eq!(raw.packet().await.unwrap()[0], 0x20);
+        let mut body = b"\0\x01\0\0\x03r/#\x01".to_vec();
+        for number in 0..60 {
+            body.extend(format!("\0\x04n/{number:02}\0").as_bytes());
+        }
+        raw.send(&[&[0x82, body.len() as u8 | 0x80, (body.len() >> 7) as u8], &body[..]].concat()).await;
+        let mut last = Vec::new();
+        while let Some(packet) = raw.packet().await {
+            assert_ne!(packet[0], 0x90);
+            last = packet;
+        }
+        assert_eq!((last[0], last[2]), (0xE0, 0x95), "it is told, and the connection ends");
     });
 }
