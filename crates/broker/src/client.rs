@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use tidegate_message::ByteString;
 use tidegate_message::text::Escaped;
 use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode, ServerSession};
-use tidegate_transport::{AcceptWebSocket, Origins, PeerNames, Socket, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tidegate_transport::{AcceptWebSocket, ByteStream, Origins, PeerNames, Socket, Stream};
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 use turns::Client;
 
@@ -156,7 +156,7 @@ fn report(shared: &SharedBroker, peer: Peer, who: &Who, end: &End) {
 }
 
 /// Does what MQTT begins with.
-async fn enter<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+async fn enter<S: ByteStream + 'static>(
     shared: Rc<SharedBroker>,
     stream: S,
     names: Option<PeerNames>,
@@ -186,12 +186,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 }
 
 /// From CONNACK to the end. What is here is held for as long as a client is connected.
-fn stay<S: AsyncRead + AsyncWrite + Unpin>(
-    mut client: Client<S>,
-    key: SessionKey,
-    arrival: Arrival,
-    who: Who,
-) -> impl Future<Output = ()> {
+fn stay<S: ByteStream>(mut client: Client<S>, key: SessionKey, arrival: Arrival, who: Who) -> impl Future<Output = ()> {
     let (shared, connection) = (client.shared.clone(), client.connection.clone());
     async move {
         // Whatever ends this task, even its being dropped, the session knows that the client is gone.
@@ -211,7 +206,7 @@ fn stay<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Writes what is left to be said, and closes.
-async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
+async fn say_goodbye<S: ByteStream>(client: &mut Client<S>) {
     let connection = client.connection.clone();
     let mut last_words = connection.last_words.take();
     last_words.unsplit(connection.session.borrow_mut().tx().split());
@@ -241,7 +236,7 @@ impl Drop for Attached<'_> {
 }
 
 /// Waits for CONNECT and answers it.
-async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+async fn hello<S: ByteStream>(
     shared: &Rc<SharedBroker>,
     client: &mut Client<S>,
     names: Option<PeerNames>,
@@ -324,7 +319,7 @@ fn all_names(names: PeerNames) -> Box<[Box<str>]> {
     all.filter(|name| !name.is_empty()).map(String::into_boxed_str).collect()
 }
 
-async fn wait_for_connect<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> Result<Connect, End> {
+async fn wait_for_connect<S: ByteStream>(client: &mut Client<S>) -> Result<Connect, End> {
     let mut batch = Batch::default();
     loop {
         let read = std::future::poll_fn(|cx| client.poll_read(cx, &mut batch)).await;

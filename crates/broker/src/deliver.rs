@@ -9,7 +9,7 @@ use crate::in_flight::{InFlight, OnItsWay};
 use crate::parcel::{For, How, Parcel};
 use crate::queue::Queued;
 use crate::replays::{REPLAY_STEP, Replayed};
-use crate::session::{Session, SessionKey};
+use crate::session::SessionKey;
 use crate::settled::Settled;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
@@ -21,18 +21,27 @@ const WINDOW_BYTES: usize = 1024 * 1024;
 
 impl BrokerState {
     pub(crate) fn deliver_to_group(&mut self, group: u32, parcel: &mut Parcel<'_>) {
-        let sessions = &self.sessions;
-        let qos_sent = parcel.message.qos;
+        let (sessions, limits, total) = (&self.sessions, &self.settings.limits, &self.queued);
+        let (qos_sent, weight) = (parcel.message.qos, parcel.message.weight_bytes());
         let Some(group) = self.groups.get_mut(group) else { return };
         let serial = group.serial;
         let picked = group.pick(|member| match sessions.get(member.slot) {
             Some(session) if !session.may(Action::Receive, &parcel.message.topic) => Readiness::Never,
-            Some(session @ Session { connection: Some(connection), in_flight, .. }) => {
+            Some(session) => {
                 let qos = member.qos.min(qos_sent);
-                let ready = session.is_caught_up() && has_room(connection, in_flight.bytes(), qos);
-                if ready { Readiness::Ready } else { Readiness::Busy }
+                match &session.connection {
+                    Some(connection)
+                        if session.is_caught_up() && has_room(connection, session.in_flight.bytes(), qos) =>
+                    {
+                        Readiness::Ready
+                    }
+                    None if qos == QoS::AtMostOnce => Readiness::Full,
+                    _ if !session.queue.has_room_for(weight, qos, limits, total) => Readiness::Full,
+                    Some(_) => Readiness::Busy,
+                    None => Readiness::Away,
+                }
             }
-            _ => Readiness::Away,
+            None => Readiness::Never,
         });
         let Some(member) = picked else {
             self.stats.dropped.not_permitted += 1;

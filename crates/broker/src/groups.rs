@@ -21,6 +21,8 @@ pub(crate) enum Readiness {
     Busy,
     /// Not connected.
     Away,
+    /// It would have to wait, and there is no room for it: it would be dropped.
+    Full,
     /// It may not have the message.
     Never,
 }

@@ -82,10 +82,15 @@ impl Queue {
             // As many as can be retained, once: more only if a client subscribes again and again without reading.
             return self.retained < limits.retained_messages;
         }
-        let share = if queued.message.qos == QoS::AtMostOnce { 2 } else { 1 };
+        self.has_room_for(queued.weight, queued.message.qos, limits, total)
+    }
+
+    /// Whether a message of this weight would have room, in bytes.
+    pub(crate) fn has_room_for(&self, weight: usize, qos: QoS, limits: &Limits, total: &QueueTotal) -> bool {
+        let share = if qos == QoS::AtMostOnce { 2 } else { 1 };
         self.entries.len() - self.retained < limits.queue_messages / share
-            && self.bytes + queued.weight <= limits.queue_bytes / share
-            && total.bytes + queued.weight <= limits.queue_bytes_total / share
+            && self.bytes + weight <= limits.queue_bytes / share
+            && total.bytes + weight <= limits.queue_bytes_total / share
     }
 
     /// Files a message that had its place before.

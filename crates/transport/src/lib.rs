@@ -17,6 +17,7 @@
 
 mod accept;
 mod address;
+mod byte_stream;
 mod dial;
 mod error;
 mod happy_eyeballs;
@@ -29,6 +30,7 @@ mod websocket;
 
 pub use accept::{AcceptWebSocket, Socket, accept};
 pub use address::Address;
+pub use byte_stream::ByteStream;
 pub use dial::{Endpoint, dial};
 pub use error::TransportError;
 pub use proxy::proxied;

@@ -8,13 +8,14 @@ use crate::settings::Settings;
 use std::future::poll_fn;
 use tidegate_message::ByteString;
 use tidegate_mqtt::{Batch, Connect, Control, ProtocolError, ReasonCode};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tidegate_transport::ByteStream;
+use tokio::io::AsyncWriteExt;
 
 /// Asks the client to show who it is; then its user name is in `connect`, and what it is told last. Its certificate may have said who it is.
 ///
 /// # Errors
 /// The connection ends. Inside: why the client is not let in.
-pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn log_in<S: ByteStream>(
     client: &mut Client<S>,
     settings: &Settings,
     connect: &mut Connect,
@@ -50,9 +51,7 @@ pub(super) async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     }))
 }
 
-async fn wait_for_auth<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut Client<S>,
-) -> Result<(bool, ByteString, bytes::Bytes), End> {
+async fn wait_for_auth<S: ByteStream>(client: &mut Client<S>) -> Result<(bool, ByteString, bytes::Bytes), End> {
     let mut batch = Batch::default();
     loop {
         let read = poll_fn(|cx| client.poll_read(cx, &mut batch)).await;

@@ -14,8 +14,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tidegate_mqtt::{Batch, Control, ProtocolError, ReasonCode};
-use tidegate_transport::{Turn, WriteSide, write_turn};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tidegate_transport::{ByteStream, Turn, WriteSide, write_turn};
 
 /// The beginning of a packet longer than this is read on where it lies; a shorter one is moved to the shared buffer.
 const READ_IN_PLACE: usize = 32 * 1024;
@@ -25,6 +24,9 @@ const UNREAD_ANSWERS_MAX: usize = 512 * 1024;
 
 /// ...and is thrown out when it then takes nothing for this long.
 const UNREAD_ANSWERS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Who is held up for the gateway is looked after so often: is there still anybody?
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Every CONNECT begins with it.
 const CONNECT_FIRST_BYTE: u8 = 0x10;
@@ -45,10 +47,14 @@ pub(crate) struct Client<S> {
     pace: Option<Box<Pace>>,
     /// Whole packets may be left in `rest`: it may not publish more at a time.
     is_cut: bool,
+    /// It has closed its side while it was held up for the gateway: what it has said before is taken, there is no more of it.
+    is_leaving: bool,
+    /// When to look whether it has, while it is held up for the gateway.
+    look_at: Option<Instant>,
     write_side: WriteSide,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+impl<S: ByteStream> Client<S> {
     pub(crate) fn new(shared: Rc<SharedBroker>, connection: Rc<Connection>, stream: S) -> Self {
         Self {
             shared,
@@ -60,6 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             read_bytes: 0,
             pace: None,
             is_cut: false,
+            is_leaving: false,
+            look_at: None,
             write_side: WriteSide::default(),
         }
     }
@@ -188,8 +196,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let is_ahead = self.pace.as_ref().is_some_and(|pace| pace.held_until().is_some());
         is_ahead
             || paused
-            || connection.window_used_up.get()
+            || self.waits_for_gateway()
             || connection.session.borrow_mut().tx().len() > UNREAD_ANSWERS_MAX
+    }
+
+    /// Whether the gateway has as many of its messages as it may, unacknowledged.
+    fn waits_for_gateway(&self) -> bool {
+        self.connection.window_used_up.get() && !self.is_leaving
     }
 
     /// Reads once, and drains what is complete into the batch.
@@ -343,12 +356,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         has_more
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn next_deadline(&mut self) -> Option<Instant> {
         if self.is_held_up() {
             // While it is not read from, its silence says nothing.
             let stuck = self.write_side.blocked_since().map(|since| since + UNREAD_ANSWERS_TIMEOUT);
             let held = self.pace.as_ref().and_then(|pace| pace.held_until());
-            return stuck.into_iter().chain(held).min();
+            let waits = self.waits_for_gateway();
+            let look = waits.then(|| *self.look_at.get_or_insert_with(|| Instant::now() + LOOK_EVERY));
+            return stuck.into_iter().chain(held).chain(look).min();
         }
         self.connection.session.borrow().deadline()
     }
@@ -357,6 +372,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if self.is_held_up() {
             if let Some(pace) = &mut self.pace {
                 pace.on_time(now);
+            }
+            if self.look_at.take_if(|at| *at <= now).is_some() {
+                self.is_leaving = self.waits_for_gateway() && self.stream.is_closing();
             }
             let stuck = self.write_side.blocked_since().is_some_and(|since| now >= since + UNREAD_ANSWERS_TIMEOUT);
             return if stuck { Err(End::Stuck) } else { Ok(()) };

@@ -1,4 +1,4 @@
-use crate::device::{Device, anonymous, config, lasting, message, retained, with};
+use crate::device::{Device, Raw, anonymous, config, lasting, message, retained, with};
 use tidegate_broker::Settings;
 use tidegate_message::{Message, QoS, TopicFilter};
 use tidegate_mqtt::{ReasonCode, RetainHandling, Version};
@@ -278,5 +278,39 @@ fn the_gateway_is_sent_what_is_retained_in_steps() {
             };
             assert_eq!(messages, expected, "{topic}");
         }
+    });
+}
+
+/// The gateway has as many of its messages as it may, and its client, of MQTT 3, is not read from; that it has gone is seen all the same, and
+/// what it had said before is taken.
+#[test]
+fn who_waits_for_the_gateway_and_goes_is_missed() {
+    with(Settings { receive_maximum: 1, ..anonymous() }, |server| async move {
+        let gateway = server.gateway(&[("t", QoS::AtLeastOnce)]);
+        let mut hears = server.device("hears").await;
+        hears.subscribe("will", QoS::AtMostOnce).await;
+        for says_goodbye in [false, true] {
+            let mut raw = Raw::open(server.addr).await;
+            // A will on `will`, keep-alive 0.
+            raw.send(b"\x10\x18\0\x04MQTT\x04\x06\0\0\0\x03raw\0\x04will\0\x01x").await;
+            assert_eq!(raw.packet().await.unwrap(), b"\x20\x02\0\0");
+            raw.send(b"\x32\x06\0\x01t\0\x01a").await;
+            gateway.next().await;
+            for id in 2..5 {
+                raw.send(&[0x32, 6, 0, 1, b't', 0, id, b'b']).await;
+            }
+            if says_goodbye {
+                raw.send(b"\xE0\0").await;
+            }
+            drop(raw);
+            for _ in 2..5 {
+                assert_eq!(gateway.next().await.message.payload, "b");
+            }
+            if !says_goodbye {
+                assert_eq!(hears.next().await.payload, "x");
+            }
+            server.until(|stats| stats.connections == 1).await;
+        }
+        assert!(hears.drain().await.is_empty());
     });
 }

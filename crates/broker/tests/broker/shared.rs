@@ -1,4 +1,5 @@
 use crate::device::{Device, anonymous, config, filter, lasting, message, retained, with};
+use tidegate_broker::{Limits, Settings};
 use tidegate_message::QoS;
 use tidegate_mqtt::{ClientConfig, Version};
 
@@ -127,5 +128,30 @@ fn what_it_had_been_sent_at_qos_2_goes_to_nobody_else() {
         // Of three in flight two are of the group: its own came in between.
         assert_eq!(got.first().map(|m| m.payload.to_vec()), Some(b"2".to_vec()));
         assert_eq!(got.len(), 8);
+    });
+}
+
+/// A message for which one member has no room is for another that has, though that one is away.
+#[test]
+fn what_a_full_member_has_no_room_for_goes_to_another() {
+    let limits = Limits { queue_messages: 10, ..Limits::default() };
+    with(Settings { limits, ..anonymous() }, |server| async move {
+        let member = |id| ClientConfig { receive_maximum: 1, ..lasting(id, Version::V5) };
+        let mut away = Device::connect(server.addr, member("away")).await;
+        away.subscribe("$share/g/t", QoS::AtLeastOnce).await;
+        away.goodbye().await;
+        server.until(|stats| stats.connections == 0).await;
+        let mut full = Device::connect(server.addr, member("full")).await;
+        full.subscribe("$share/g/t", QoS::AtLeastOnce).await;
+        let mut publisher = server.device("from").await;
+        for number in 0..21 {
+            publisher.publish(message("t", &number.to_string(), QoS::AtLeastOnce)).await;
+        }
+        assert_eq!(server.broker.stats().dropped.queue_full, 0);
+        let mut away = Device::connect(server.addr, member("away")).await;
+        let mut all = full.next_payloads(11).await;
+        all.extend(away.next_payloads(10).await);
+        all.sort_by_key(|number| number.parse::<u32>().unwrap());
+        assert_eq!(all, (0..21).map(|number| number.to_string()).collect::<Vec<_>>());
     });
 }

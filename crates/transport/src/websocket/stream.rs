@@ -15,7 +15,7 @@ pub(super) const SUBPROTOCOL: &str = "mqtt";
 /// A WebSocket whose binary messages are bytes in a row.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    pub(super) messages: WebSocketStream<S>,
+    pub(crate) messages: WebSocketStream<S>,
     /// What is left of the last message read. Packets may cross message borders.
     rest: Bytes,
     /// The other end has said goodbye: nothing follows, though the socket below may stay open for as long as it likes.
