@@ -61,6 +61,13 @@ pub struct LocalAck {
     pub(crate) joint: bool,
 }
 
+impl LocalReceived {
+    /// What is sent because of [`Local::subscribe`](crate::Local::subscribe).
+    pub(crate) const fn stored(message: Message) -> Self {
+        Self { message, ack: None, stored: true, client: None }
+    }
+}
+
 impl LocalRelease {
     /// No packet has this id.
     pub const ALL: u16 = 0;

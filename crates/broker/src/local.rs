@@ -2,7 +2,7 @@
 
 use crate::addresses::FailedLogins;
 use crate::clients::{Client, ClientDetails, ClientsWanted};
-use crate::inbox::{Inbox, LocalAck, LocalRelease, LocalSink};
+use crate::inbox::{Inbox, LocalAck, LocalReceived, LocalRelease, LocalSink};
 use crate::local_replays::{LocalReplay, LocalReplays};
 use crate::log_limit::PublisherLogLimit;
 use crate::publisher::Publisher;
@@ -58,7 +58,9 @@ impl Local {
             if !wants_stored {
                 continue;
             }
-            state.sys.for_each_match(filter, now, |retained| slot.messages.extend(replay.take_any(retained, *qos)));
+            state.sys.for_each_match(filter, now, |retained| {
+                slot.messages.extend(replay.take_any(retained, *qos).map(LocalReceived::stored))
+            });
             replay.push(filter.clone(), *qos);
         }
         slot.replays.push(replay);

@@ -4,7 +4,6 @@
 //! The client has no queue for what is published meanwhile. Such a message takes the one that is retained on its topic along, in front of
 //! it: a topic keeps its order.
 
-use crate::inbox::LocalReceived;
 use crate::publisher::RetainedBy;
 use crate::retained::{Position, Retained, RetainedMessages};
 use ahash::AHashSet;
@@ -40,18 +39,17 @@ impl LocalReplay {
     }
 
     /// A retained message that matches, as it is sent: if it was there then, and has not been sent.
-    fn take(&mut self, retained: &Retained, qos: QoS) -> Option<LocalReceived> {
+    fn take(&mut self, retained: &Retained, qos: QoS) -> Option<Message> {
         (retained.serial <= self.until).then(|| self.take_any(retained, qos))?
     }
 
     /// The same, whenever it was retained.
-    pub(crate) fn take_any(&mut self, retained: &Retained, qos: QoS) -> Option<LocalReceived> {
+    pub(crate) fn take_any(&mut self, retained: &Retained, qos: QoS) -> Option<Message> {
         let is_own = retained.publisher == RetainedBy::Local(self.local);
         if is_own || !self.seen.insert(retained.message.topic.clone()) {
             return None;
         }
-        let message = Message { qos: retained.message.qos.min(qos), retain: true, ..retained.message.clone() };
-        Some(LocalReceived { message, ack: None, stored: true, client: None })
+        Some(Message { qos: retained.message.qos.min(qos), retain: true, ..retained.message.clone() })
     }
 }
 
@@ -78,7 +76,7 @@ impl LocalReplays {
     }
 
     /// A message on this topic is about to be sent: what is retained there comes before it.
-    pub(crate) fn before(&mut self, topic: &Topic, all: &RetainedMessages, now: Instant) -> Option<LocalReceived> {
+    pub(crate) fn before(&mut self, topic: &Topic, all: &RetainedMessages, now: Instant) -> Option<Message> {
         let retained = all.get(topic).filter(|retained| !retained.is_expired(now))?;
         self.0.iter_mut().find_map(|replay| {
             let (_, qos) = replay.filters.iter().find(|(filter, _)| filter.matches(topic))?;
@@ -87,7 +85,13 @@ impl LocalReplays {
     }
 
     /// Finds some more, looking at so many topics at most.
-    pub(crate) fn step(&mut self, all: &RetainedMessages, mut most: usize, now: Instant, to: &mut Vec<LocalReceived>) {
+    pub(crate) fn step(
+        &mut self,
+        all: &RetainedMessages,
+        mut most: usize,
+        now: Instant,
+        found: &mut impl FnMut(Message),
+    ) {
         while let Some(replay) = self.0.front_mut() {
             let Some((filter, qos)) = replay.filters.front().cloned() else {
                 self.0.pop_front();
@@ -95,7 +99,7 @@ impl LocalReplays {
             };
             let mut position = std::mem::take(&mut replay.position);
             let is_end = all.walk(&filter, &mut position, &mut most, now, &mut |retained| {
-                to.extend(replay.take(retained, qos));
+                replay.take(retained, qos).into_iter().for_each(&mut *found);
                 ControlFlow::Continue(())
             });
             if !is_end {

@@ -189,7 +189,7 @@ impl BrokerState {
             if let Some(Some(slot)) = self.locals.get_mut(*local as usize)
                 && !slot.replays.is_empty()
             {
-                slot.messages.extend(slot.replays.before(topic, &self.retained, now));
+                slot.messages.extend(slot.replays.before(topic, &self.retained, now).map(LocalReceived::stored));
             }
         }
     }
@@ -198,7 +198,9 @@ impl BrokerState {
     pub(crate) fn replay_to_locals(&mut self, now: Instant) -> bool {
         let mut is_more = false;
         for slot in self.locals.iter_mut().flatten() {
-            slot.replays.step(&self.retained, REPLAY_STEP, now, &mut slot.messages);
+            let messages = &mut slot.messages;
+            let mut found = |message| messages.push(LocalReceived::stored(message));
+            slot.replays.step(&self.retained, REPLAY_STEP, now, &mut found);
             is_more |= !slot.replays.is_empty();
         }
         is_more
