@@ -34,10 +34,8 @@ fn a_device_that_says_the_same_as_fast_as_it_can_loses_nothing() {
         && let Some(message) = there.receive(PATIENCE).expect("connected")
     {
         there.ack(&message);
+        // Not to "off" and no further: on a busy machine mosquitto 2.0.11 was seen to send one behind others that it had numbered later.
         came += 1;
-        if message.payload == b"off" {
-            break;
-        }
     }
     device.join().expect("no panic");
     assert!(!tidegate.log().contains("in a loop"), "{}", tidegate.log());
