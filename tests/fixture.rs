@@ -6,6 +6,8 @@ mod witness;
 pub(crate) use dice::Dice;
 pub(crate) use witness::{Arrival, Witness};
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 use tidegate_testkit::{Metrics, Tidegate, eventually};
@@ -15,7 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A file that `scripts/build-plugins` makes, shipped ones from `plugins/dist`, others from `target/plugins`.
 pub(crate) fn plugin(name: &str) -> Vec<u8> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let places = ["plugins/dist", "target/plugins", "target/plugins/hostile"];
     let found = places.iter().map(|place| root.join(place).join(format!("{name}.wasm"))).find(|path| path.is_file());
     let path = found.unwrap_or_else(|| panic!("no component `{name}`: run scripts/build-plugins"));
@@ -49,6 +51,16 @@ pub(crate) fn run(args: &[&str]) -> Output {
     let mut command = std::process::Command::new("timeout");
     command.args(["-k", "1", &limit]).arg(Tidegate::binary()).args(args).env_remove("RUST_LOG");
     command.output().expect("timeout runs")
+}
+
+/// A program that begins with these lines of a shell, the last of which becomes the gateway: its binary and its arguments follow them.
+#[track_caller]
+pub(crate) fn wrapped(folder: &Path, lines: &str) -> PathBuf {
+    let path = folder.join("wrapped-tidegate");
+    let text = format!("#!/bin/sh\n{lines} {} \"$@\"\n", Tidegate::binary().display());
+    std::fs::write(&path, text).expect("a program written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode set");
+    path
 }
 
 /// The most memory a process has had at a time, in bytes.

@@ -1,6 +1,6 @@
 //! A plain client that does one thing after another.
 
-use crate::wire::{self, frame, put_text};
+use crate::wire::{self, frame};
 use anyhow::{Result, bail};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -53,26 +53,16 @@ impl Client {
     }
 
     pub(crate) fn subscribe(&mut self, filter: &str, qos: u8) -> Result<()> {
-        self.out.push(0x82);
-        wire::put_length(&mut self.out, 2 + 2 + filter.len() + 1);
         let id = self.id();
-        self.out.extend(id);
-        put_text(&mut self.out, filter);
-        self.out.push(qos);
+        wire::put_subscribe(&mut self.out, id, filter, qos);
         self.flush()?;
         self.until(SUBACK)
     }
 
     /// Written when there is enough of it.
     pub(crate) fn publish(&mut self, topic: &str, qos: u8, retain: bool) -> Result<()> {
-        self.out.push(0x30 | qos << 1 | u8::from(retain));
-        wire::put_length(&mut self.out, 2 + topic.len() + if qos > 0 { 2 } else { 0 } + PAYLOAD_BYTES);
-        put_text(&mut self.out, topic);
-        if qos > 0 {
-            let id = self.id();
-            self.out.extend(id);
-        }
-        self.out.resize(self.out.len() + PAYLOAD_BYTES, b'x');
+        let id = (qos > 0).then(|| self.id());
+        wire::put_publish(&mut self.out, topic, qos, retain, id, PAYLOAD_BYTES);
         self.unacknowledged += usize::from(qos > 0);
         if self.unacknowledged > WINDOW {
             return self.acknowledged(WINDOW / 2);

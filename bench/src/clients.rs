@@ -14,7 +14,7 @@
 
 use crate::report::{Spread, Table};
 use crate::usage::{Cpu, Memory};
-use crate::wire::{self, frame, put_text};
+use crate::wire::{self, frame};
 use anyhow::{Context, Result, bail};
 use std::cell::Cell;
 use std::path::Path;
@@ -262,23 +262,16 @@ impl Client {
 
     /// The broker grants it before it says anything else.
     async fn subscribe(mut self, filter: &str, qos: u8) -> Result<Self> {
-        let mut packet = vec![0x82];
-        wire::put_length(&mut packet, 2 + 2 + filter.len() + 1);
-        packet.extend(self.id());
-        put_text(&mut packet, filter);
-        packet.push(qos);
+        let mut packet = Vec::new();
+        wire::put_subscribe(&mut packet, self.id(), filter, qos);
         write(&self.writer, &packet).await?;
         Ok(self)
     }
 
     async fn publish(&mut self, topic: &str, qos: u8) -> Result<()> {
-        let mut packet = vec![0x30 | qos << 1];
-        wire::put_length(&mut packet, 2 + topic.len() + if qos > 0 { 2 } else { 0 } + PAYLOAD_BYTES);
-        put_text(&mut packet, topic);
-        if qos > 0 {
-            packet.extend(self.id());
-        }
-        packet.resize(packet.len() + PAYLOAD_BYTES, b'x');
+        let mut packet = Vec::new();
+        let id = (qos > 0).then(|| self.id());
+        wire::put_publish(&mut packet, topic, qos, false, id, PAYLOAD_BYTES);
         write(&self.writer, &packet).await
     }
 

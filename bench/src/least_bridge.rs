@@ -81,12 +81,8 @@ fn connect(port: u16, client_id: &str) -> Result<TcpStream> {
 }
 
 fn subscribe(qos: u8) -> Vec<u8> {
-    let mut packet = vec![0x82];
-    wire::put_length(&mut packet, 5 + FILTER.len());
-    packet.extend([0, 1]);
-    packet.extend((FILTER.len() as u16).to_be_bytes());
-    packet.extend(FILTER.as_bytes());
-    packet.push(qos);
+    let mut packet = Vec::new();
+    wire::put_subscribe(&mut packet, [0, 1], FILTER, qos);
     packet
 }
 

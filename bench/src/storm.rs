@@ -13,7 +13,7 @@ use crate::beat::Beat;
 use crate::clients::{Broker, expect};
 use crate::report::{Table, quantile_us};
 use crate::usage::Cpu;
-use crate::wire::{self, put_text};
+use crate::wire;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::sync::Arc;
@@ -169,11 +169,7 @@ async fn log_in(port: u16, number: usize) -> Result<impl Sized> {
     expect(&mut reader, [0x20, 2, 0, 0]).await.context("CONNACK")?;
     let filter = format!("cmd/{number}");
     packet.clear();
-    packet.push(0x82);
-    wire::put_length(&mut packet, 2 + 2 + filter.len() + 1);
-    packet.extend([0, 1]);
-    put_text(&mut packet, &filter);
-    packet.push(0);
+    wire::put_subscribe(&mut packet, [0, 1], &filter, 0);
     writer.write_all(&packet).await?;
     expect(&mut reader, [0x90, 3, 0, 1, 0]).await.context("SUBACK")?;
     Ok((reader, writer))

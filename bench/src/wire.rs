@@ -60,6 +60,24 @@ pub(crate) fn put_connect(out: &mut Vec<u8>, id: &str, is_clean: bool) {
     put_text(out, id);
 }
 
+/// A SUBSCRIBE of MQTT 3.1.1 to one filter.
+pub(crate) fn put_subscribe(out: &mut Vec<u8>, id: [u8; 2], filter: &str, qos: u8) {
+    out.push(SUBSCRIBE << 4 | 2);
+    put_length(out, 2 + 2 + filter.len() + 1);
+    out.extend(id);
+    put_text(out, filter);
+    out.push(qos);
+}
+
+/// A PUBLISH of MQTT 3.1.1, with a packet id above QoS 0, and so many bytes of payload.
+pub(crate) fn put_publish(out: &mut Vec<u8>, topic: &str, qos: u8, retain: bool, id: Option<[u8; 2]>, payload: usize) {
+    out.push(PUBLISH << 4 | qos << 1 | u8::from(retain));
+    put_length(out, 2 + topic.len() + if id.is_some() { 2 } else { 0 } + payload);
+    put_text(out, topic);
+    out.extend(id.into_iter().flatten());
+    out.resize(out.len() + payload, b'x');
+}
+
 #[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))

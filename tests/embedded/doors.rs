@@ -1,11 +1,9 @@
 //! Where clients of the box's own broker come in, how fast, and where they are sent instead.
 
 use super::Embedded;
-use crate::fixture::{PATIENCE, run};
+use crate::fixture::{PATIENCE, run, wrapped};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tidegate_testkit::{Client, ClientOptions, Tidegate, Version, eventually};
@@ -125,21 +123,12 @@ fn behind_a_proxy_the_log_and_the_list_have_the_clients_address() {
     assert_eq!(failed, Some(1.0));
 }
 
-/// A script that runs the program with these limits of `ulimit`.
-fn limited(folder: &Path, limits: &str) -> PathBuf {
-    let path = folder.join("limited");
-    let text = format!("#!/bin/sh\n{limits}\nexec {} \"$@\"\n", Tidegate::binary().display());
-    std::fs::write(&path, text).expect("written");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    path
-}
-
 /// What a shell lets a program have at first is less than our clients may need, and may be raised.
 #[test]
 fn it_takes_the_descriptors_that_it_may_have() {
     let (device, folder) = (Embedded::new("device"), tempfile::tempdir().expect("a folder"));
     let limited_to = |limits: &str, keys: &str| {
-        let binary = limited(folder.path(), limits);
+        let binary = wrapped(folder.path(), &format!("{limits}\nexec"));
         Tidegate::builder(&(device.config() + keys)).binary(binary).start()
     };
     let tidegate = limited_to("ulimit -S -n 40", "limits = { max_connections = 200 }\n");

@@ -1,7 +1,6 @@
 //! What systemd is told, see sd_notify(3); and what its units may forbid.
 
-use crate::fixture::{PATIENCE, broker, plugin, route};
-use std::os::unix::fs::PermissionsExt;
+use crate::fixture::{PATIENCE, broker, plugin, route, wrapped};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 use tidegate_testkit::{Mosquitto, MosquittoSub, Tidegate, free_port, mosquitto_pub};
@@ -76,11 +75,9 @@ fn a_broker_that_is_away_makes_it_ready_late_and_is_named() {
 }
 
 /// Begins a program which the kernel lets make no memory executable, where it can (Linux 6.3): PR_SET_MDWE of prctl(2).
-const WITHOUT_EXECUTABLE_MEMORY: &str = r#"#!/bin/sh
-exec python3 -c 'import ctypes, os, sys
+const WITHOUT_EXECUTABLE_MEMORY: &str = "exec python3 -c 'import ctypes, os, sys
 ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
-os.execv(sys.argv[1], sys.argv[1:])' TIDEGATE "$@"
-"#;
+os.execv(sys.argv[1], sys.argv[1:])'";
 
 /// Memory of a process that is executable and is no file's.
 fn executable_memory(pid: u32) -> Vec<String> {
@@ -96,10 +93,7 @@ fn executable_memory(pid: u32) -> Vec<String> {
 #[test]
 fn interpreted_plugins_decide_where_no_memory_may_be_made_executable() {
     let dir = tempfile::tempdir().unwrap();
-    let wrapper = dir.path().join("tidegate");
-    let text = WITHOUT_EXECUTABLE_MEMORY.replace("TIDEGATE", &Tidegate::binary().display().to_string());
-    std::fs::write(&wrapper, text).unwrap();
-    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let wrapper = wrapped(dir.path(), WITHOUT_EXECUTABLE_MEMORY);
     for (engine, binary) in [("compiler", &Tidegate::binary()), ("interpreter", &wrapper)] {
         let (home, office) = (Mosquitto::start(), Mosquitto::start());
         let mut config = format!("[plugins]\nengine = \"{engine}\"\n");

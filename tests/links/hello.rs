@@ -1,9 +1,8 @@
 //! `auto` always finds a way in, and remembers it; all addresses of a name are tried.
 
 use super::*;
-use crate::fixture::run;
+use crate::fixture::{run, wrapped};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tidegate_testkit::{Answer, End, Habit, Script, free_port};
@@ -115,15 +114,11 @@ impl Swallows {
 
 /// A program that sees a file as `/etc/hosts`, and then becomes the gateway.
 fn with_hosts(dir: &Path, hosts: &str) -> std::path::PathBuf {
-    let (file, program) = (dir.join("hosts"), dir.join("with-hosts"));
+    let file = dir.join("hosts");
     std::fs::write(&file, hosts).expect("hosts written");
     let inner = format!("mount --bind {} /etc/hosts && exec \"$@\"", file.display());
-    let gateway = Tidegate::binary();
     let flags = if rootless() { "-rm" } else { "-m" };
-    let script = format!("#!/bin/sh\nexec unshare {flags} sh -c '{inner}' sh {} \"$@\"\n", gateway.display());
-    std::fs::write(&program, script).expect("a program written");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a mode set");
-    program
+    wrapped(dir, &format!("exec unshare {flags} sh -c '{inner}' sh"))
 }
 
 fn rootless() -> bool {

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate_mqtt::ReasonCode;
+use tidegate_pacing::LogLimit;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -107,7 +108,7 @@ impl Broker {
         let number = shared.listeners.get() + 1;
         shared.listeners.set(number);
         let mut clients = JoinSet::new();
-        let (mut in_a_row, mut told_at) = (0, None);
+        let (mut in_a_row, mut told) = (0, LogLimit::new(1, ACCEPT_TOLD_EVERY));
         loop {
             if in_a_row == ACCEPTED_AT_A_TIME {
                 in_a_row = 0;
@@ -132,9 +133,7 @@ impl Broker {
                         }
                     }
                     Err(error) => {
-                        let now = Instant::now();
-                        if told_at.is_none_or(|at| now - at >= ACCEPT_TOLD_EVERY) {
-                            told_at = Some(now);
+                        if told.allow(Instant::now()).is_some() {
                             tracing::warn!(%error, "cannot accept a connection; trying again");
                         }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -232,8 +231,7 @@ impl Broker {
         if old.access != new.access {
             state.sessions.iter_mut().for_each(|session| session.ask(new.access.as_ref()));
         }
-        let rates = |settings: &Settings| (settings.limits.message_rate, settings.limits.byte_rate);
-        if rates(&old) != rates(&new) {
+        if old.limits.rates() != new.limits.rates() {
             // Who was held up by the old ones may go on.
             state.wake_all();
         }

@@ -7,10 +7,12 @@ use crate::expiry::set_remaining;
 use crate::groups::Readiness;
 use crate::in_flight::{InFlight, OnItsWay};
 use crate::parcel::{For, How, Parcel};
-use crate::queue::Queued;
+use crate::queue::{QueueTotal, Queued};
 use crate::replays::{REPLAY_STEP, Replayed};
-use crate::session::SessionKey;
+use crate::session::{Session, SessionKey};
+use crate::settings::Limits;
 use crate::settled::Settled;
+use std::rc::Rc;
 use std::time::Instant;
 use tidegate_message::{Message, QoS};
 use tidegate_mqtt::PublishError;
@@ -19,28 +21,34 @@ use tidegate_transport::WRITE_BYTES;
 /// QoS 1 and 2 messages in flight to one client weigh at most this much, in bytes; one is always allowed.
 const WINDOW_BYTES: usize = 1024 * 1024;
 
+/// How well a member of a group could take a message at this QoS.
+fn readiness(session: &Session, message: &Message, qos: QoS, limits: &Limits, total: &QueueTotal) -> Readiness {
+    if !session.may(Action::Receive, &message.topic) {
+        return Readiness::Never;
+    }
+    let is_ready =
+        |connection: &Rc<Connection>| session.is_caught_up() && has_room(connection, session.in_flight.bytes(), qos);
+    if session.connection.as_ref().is_some_and(is_ready) {
+        return Readiness::Ready;
+    }
+    let is_away = session.connection.is_none();
+    // To who is away, nothing of QoS 0 is kept.
+    let is_kept = !is_away || qos > QoS::AtMostOnce;
+    match is_kept && session.queue.has_room_for(message.weight_bytes(), qos, limits, total) {
+        false => Readiness::Full,
+        true if is_away => Readiness::Away,
+        true => Readiness::Busy,
+    }
+}
+
 impl BrokerState {
     pub(crate) fn deliver_to_group(&mut self, group: u32, parcel: &mut Parcel<'_>) {
         let (sessions, limits, total) = (&self.sessions, &self.settings.limits, &self.queued);
-        let (qos_sent, weight) = (parcel.message.qos, parcel.message.weight_bytes());
+        let qos_sent = parcel.message.qos;
         let Some(group) = self.groups.get_mut(group) else { return };
         let serial = group.serial;
         let picked = group.pick(|member| match sessions.get(member.slot) {
-            Some(session) if !session.may(Action::Receive, &parcel.message.topic) => Readiness::Never,
-            Some(session) => {
-                let qos = member.qos.min(qos_sent);
-                match &session.connection {
-                    Some(connection)
-                        if session.is_caught_up() && has_room(connection, session.in_flight.bytes(), qos) =>
-                    {
-                        Readiness::Ready
-                    }
-                    None if qos == QoS::AtMostOnce => Readiness::Full,
-                    _ if !session.queue.has_room_for(weight, qos, limits, total) => Readiness::Full,
-                    Some(_) => Readiness::Busy,
-                    None => Readiness::Away,
-                }
-            }
+            Some(session) => readiness(session, parcel.message, member.qos.min(qos_sent), limits, total),
             None => Readiness::Never,
         });
         let Some(member) = picked else {

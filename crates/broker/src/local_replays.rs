@@ -40,7 +40,7 @@ impl LocalReplay {
 
     /// A retained message that matches, as it is sent: if it was there then, and has not been sent.
     fn take(&mut self, retained: &Retained, qos: QoS) -> Option<Message> {
-        (retained.serial <= self.until).then(|| self.take_any(retained, qos))?
+        if retained.serial > self.until { None } else { self.take_any(retained, qos) }
     }
 
     /// The same, whenever it was retained.

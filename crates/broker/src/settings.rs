@@ -143,15 +143,18 @@ pub struct Limits {
     pub connect_rate: Option<NonZeroU32>,
 }
 
+/// In messages and in bytes a second; `None`: as fast as they like.
+pub(crate) type Rates = (Option<NonZeroU32>, Option<NonZeroU64>);
+
 impl Limits {
     /// How many packets are taken from a client at a time: of one that may publish so many messages a second, a part of that.
     pub(crate) fn frames_max(&self) -> usize {
         self.message_rate.map_or(usize::MAX, |rate| (rate.get() / TURNS_A_SECOND).max(1) as usize)
     }
 
-    /// Whether clients may publish only so fast.
-    pub(crate) const fn are_rates(&self) -> bool {
-        self.message_rate.is_some() || self.byte_rate.is_some()
+    /// How fast clients may publish.
+    pub(crate) const fn rates(&self) -> Rates {
+        (self.message_rate, self.byte_rate)
     }
 }
 

@@ -3,6 +3,8 @@
 mod order;
 mod roles;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -178,17 +180,7 @@ const HASH_BYTES: usize = 64;
 
 /// How many bytes a text in base64 is; `None`: it is none.
 fn base64_bytes(text: &str) -> Option<usize> {
-    let signs = text.trim_end_matches('=');
-    let padding = text.len() - signs.len();
-    let is_one = |sign: u8| sign.is_ascii_alphanumeric() || matches!(sign, b'+' | b'/');
-    // Bits of the last sign that are of no byte.
-    let is_whole = match padding {
-        0 => true,
-        1 => signs.ends_with(|sign| "AEIMQUYcgkosw048".contains(sign)),
-        2 => signs.ends_with(|sign| "AQgw".contains(sign)),
-        _ => false,
-    };
-    (text.len().is_multiple_of(4) && is_whole && signs.bytes().all(is_one)).then(|| signs.len() * 3 / 4)
+    STANDARD.decode(text).ok().map(|bytes| bytes.len())
 }
 
 /// Reads the file.

@@ -1,14 +1,12 @@
 //! How fast a client may publish: what comes faster is not read before its time has come. Nothing is dropped, and the client
 //! feels it as a slow network.
 
-use crate::settings::Limits;
-use std::num::{NonZeroU32, NonZeroU64};
+use crate::settings::{Limits, Rates};
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// So much of its rate a client may have saved up, and has at once when it connects.
 const BURST: Duration = Duration::from_secs(1);
-
-type Rates = (Option<NonZeroU32>, Option<NonZeroU64>);
 
 /// What a client has published of late, by its limits.
 #[derive(Debug, Default)]
@@ -26,7 +24,7 @@ impl Pace {
     /// So much was published. Returns whether it is held up now, and was not before.
     pub(super) fn published(&mut self, messages: usize, bytes: usize, limits: &Limits, now: Instant) -> bool {
         let mut held = None;
-        self.rates = (limits.message_rate, limits.byte_rate);
+        self.rates = limits.rates();
         let kinds = [
             (&mut self.messages, limits.message_rate.map(|rate| u64::from(rate.get())), messages),
             (&mut self.bytes, limits.byte_rate.map(NonZeroU64::get), bytes),
@@ -50,9 +48,9 @@ impl Pace {
         began
     }
 
-    /// Whether these rates hold; if others do, what was counted means nothing any more.
-    pub(super) fn is_by(&self, limits: &Limits) -> bool {
-        self.rates == (limits.message_rate, limits.byte_rate)
+    /// By which it counts.
+    pub(super) fn rates(&self) -> Rates {
+        self.rates
     }
 
     /// When it is read from again, if it is held up.
@@ -69,6 +67,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU32;
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -6,6 +6,7 @@ use super::pace::Pace;
 use crate::broker_state::BrokerState;
 use crate::connection::Connection;
 use crate::session::SessionKey;
+use crate::settings::Rates;
 use crate::shared::SharedBroker;
 use bytes::{Buf, BytesMut};
 use std::future::{Future, poll_fn};
@@ -153,10 +154,8 @@ impl<S: ByteStream> Client<S> {
         if self.connection.told_to_go.get() {
             return Err(End::ToldToGo);
         }
-        let is_by_other_rates = |pace: &Pace| !pace.is_by(&self.shared.settings().limits);
-        if self.pace.as_deref().is_some_and(is_by_other_rates) {
-            self.pace = None;
-        }
+        // What was counted by other rates means nothing any more.
+        self.pace.take_if(|pace| pace.rates() != self.shared.settings().limits.rates());
         let mut read = Turn::Wait;
         let was_held_up = self.is_held_up();
         if was_held_up {
@@ -293,7 +292,7 @@ impl<S: ByteStream> Client<S> {
             if let Some(wanted) = state.recorded_since(recorded) {
                 state.hold(&self.connection, position, wanted);
             }
-            if state.settings.limits.are_rates() || self.pace.is_some() {
+            if state.settings.limits.rates() != Rates::default() || self.pace.is_some() {
                 let pace = self.pace.get_or_insert_default();
                 if pace.published(messages, bytes, &state.settings.limits, now) {
                     state.on_held_up(key, now);

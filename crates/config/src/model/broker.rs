@@ -77,13 +77,18 @@ impl Broker {
             }
             (Self::Nats(before), Self::Nats(after)) => NatsBroker { spool: after.spool, ..before.clone() } == *after,
             (Self::Embedded(before), Self::Embedded(after)) => {
-                let (spool, status, lists) = (after.spool, after.status.clone(), after.lists.clone());
-                let (tls, limits) = (after.tls.clone(), after.limits.clone());
-                let (proxies, server_reference) = (after.proxies.clone(), after.server_reference.clone());
-                let response_information = after.response_information.clone();
-                let changed =
-                    EmbeddedBroker { spool, status, lists, tls, limits, proxies, server_reference, ..before.clone() };
-                EmbeddedBroker { response_information, ..changed } == *after
+                let same = EmbeddedBroker {
+                    spool: after.spool,
+                    status: after.status.clone(),
+                    lists: after.lists.clone(),
+                    tls: after.tls.clone(),
+                    limits: after.limits.clone(),
+                    proxies: after.proxies.clone(),
+                    server_reference: after.server_reference.clone(),
+                    response_information: after.response_information.clone(),
+                    ..before.clone()
+                };
+                same == *after
             }
             _ => false,
         }
