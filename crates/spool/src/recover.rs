@@ -110,7 +110,7 @@ pub(crate) fn recover(storage: &dyn Storage, mend: bool) -> Result<Found, OpenEr
     if mend {
         storage.sync_dir().map_err(named("the folder of the spool"))?;
     }
-    read_cursors(storage, &names, &mut found, &mut marks)?;
+    read_cursors(storage, &names, mend, &mut found, &mut marks)?;
     for mark in &marks {
         // What is done was durable. If the log does not reach that far any more, its end rotted: no sequence comes twice.
         let beyond = mark.beyond.iter().map(|item| item.sequence).max().unwrap_or(0);
@@ -307,21 +307,26 @@ pub(crate) fn read_segment(
             _ => {}
         }
     }
-    // Whoever wrote it may have been killed before it was durable, or have ended because an fsync failed. After that a
-    // system may take for written what is only in memory, so it is written once more.
-    let mut bytes = vec![0; end.min(length) as usize];
+    make_durable(file, end.min(length))?;
+    Ok(read)
+}
+
+/// Whoever wrote it may have been killed before it was durable, or have ended because an fsync failed. After that a system
+/// may take for written what is only in memory, so it is written once more.
+fn make_durable(file: &dyn File, length: u64) -> io::Result<()> {
+    let mut bytes = vec![0; length as usize];
     let count = read_full(file, 0, &mut bytes)?;
     match write_all(file, 0, &bytes[..count]) {
         Err(error) if !is_full(&error) => return Err(error),
         _ => {}
     }
-    file.sync()?;
-    Ok(read)
+    file.sync()
 }
 
 fn read_cursors(
     storage: &dyn Storage,
     names: &[String],
+    mend: bool,
     found: &mut Found,
     marks: &mut Vec<QueueMark>,
 ) -> Result<(), OpenError> {
@@ -347,7 +352,13 @@ fn read_cursors(
             }
         }
     }
-    // The one to be written next: never the only one that is whole.
+    // The one to be written next: never the only one that is whole, and durable.
     found.older_cursors = usize::from(whole[0] > whole[1]);
+    let stays = 1 - found.older_cursors;
+    if mend && whole[stays] > 0 {
+        let name = CURSORS[stays];
+        let file = storage.open(name).map_err(named(name))?;
+        file.len().and_then(|length| make_durable(&*file, length)).map_err(named(name))?;
+    }
     Ok(())
 }

@@ -62,3 +62,34 @@ proptest! {
         tell(&steps, window, gives_back);
     }
 }
+
+/// The newest file of cursors was written and not synced by a process that was killed. Its successor writes the other one,
+/// which is the only one that is durable, and loses power.
+#[test]
+fn cursors_that_a_killed_process_did_not_sync_are_durable_once_they_were_read() {
+    let append = |to, pad, rich, extra| Step::Append { to, pad, rich, extra };
+    let steps = [
+        append(1, 1576, true, 0),
+        append(223, 49, false, 0),
+        Step::Work,
+        append(185, 362, true, 0),
+        Step::Poll,
+        append(180, 1406, false, 0),
+        Step::Done { queue: 83, pick: 0 },
+        Step::Work,
+        Step::Poll,
+        Step::Done { queue: 0, pick: 9 },
+        append(8, 0, false, 0),
+        Step::Work,
+        Step::Kill,
+        Step::Poll,
+        Step::Work,
+        Step::Poll,
+        append(137, 264, false, 0),
+        Step::Done { queue: 2, pick: 1 },
+        append(130, 1064, false, 70),
+        Step::Work,
+        Step::Crash { choice: 509_698 },
+    ];
+    tell(&steps, 8192, false);
+}
