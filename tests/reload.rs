@@ -8,6 +8,7 @@
 //! | `backlog` | what is in the spool is dropped by no edit, and can be moved or discarded by hand |
 //! | `fearless` | rules changed in every way there is, by chance, under load and through kills |
 //! | `foretold` | what an edit means to messages that wait is said with it, and before it by `check --running` |
+//! | `full` | a full queue, for which sources wait, that nothing is sent to any more |
 //! | `history` | the configurations that ran, how they differ, and back to one |
 //! | `included` | a configuration of several files, with variables |
 //! | `many_routes` | one of 10,000 routes is changed |
@@ -25,6 +26,7 @@ mod candidates;
 mod edits;
 mod fearless;
 mod foretold;
+mod full;
 mod history;
 mod included;
 mod many_routes;

@@ -4,7 +4,7 @@ use super::Embedded;
 use crate::fixture::{PATIENCE, assert_balanced, broker, named_route};
 use tidegate_testkit::{
     Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
-    Tidegate, Version, eventually,
+    Tidegate, Version, eventually, free_port,
 };
 
 /// Of each publisher.
@@ -234,4 +234,93 @@ fn a_crowd_at_the_door_is_taken_and_holds_nobody_up() {
     assert_balanced(&tidegate);
     subscriber.stop();
     ledger.check("subscriber").assert_exactly_once().assert_nothing_missing().assert_published(MESSAGES as usize);
+}
+
+/// How often the box's own broker is made anew.
+const REBUILDS: usize = 16;
+
+/// What was published to it when another took its place is done: its source is told, and nothing stays under way.
+#[test]
+fn what_the_box_was_given_is_done_when_its_broker_is_made_anew() {
+    let (home, device, second) = (Mosquitto::start(), Embedded::new("device"), free_port());
+    let config = |is_wider: bool, persists: bool| {
+        let mut own = device.config();
+        if is_wider {
+            own = own.replace("listen = [", &format!("listen = [\"mqtt://127.0.0.1:{second}\", "));
+        }
+        own += &format!("persistence = {persists}\n");
+        own + &broker("home", &home.url(), "")
+            + &named_route("down", "home", &["dev/#"], 1, &["device"], "ack = \"delivered\"")
+    };
+    let tidegate = Tidegate::start(&config(false, true));
+    let ledger = Ledger::new();
+    let mut options = PublisherOptions::new(ClientOptions::new(Version::V5, "publisher"), "dev/{key}/temp");
+    options.rate = 3_000;
+    let publisher = Publisher::start(home.port(), options, &ledger);
+    for n in 0..REBUILDS {
+        let before = tidegate.metrics().get("tidegate_reloads_total", &[]).unwrap_or_default();
+        tidegate.edit_config(&config(n % 2 == 0, n % 8 < 6));
+        eventually("it is reloaded", PATIENCE, || {
+            tidegate.metrics().get("tidegate_reloads_total", &[]).unwrap_or_default() > before
+        });
+    }
+    publisher.stop();
+    assert_balanced(&tidegate);
+    let under_way = || tidegate.metrics().get("tidegate_unacknowledged", &[]);
+    eventually("every source was told", PATIENCE, || under_way() == Some(0.0));
+}
+
+/// Publishes under a name and waits for PUBACK.
+#[track_caller]
+fn answers(port: u16, name: &str) {
+    eventually("somebody lets it in", PATIENCE, || {
+        Client::connect(port, &ClientOptions::new(Version::V5, name))
+            .is_ok_and(|mut client| client.publish("a/b", b"x", 1, false).is_ok())
+    });
+}
+
+#[test]
+fn brokers_of_the_box_take_over_each_others_sockets() {
+    let (one, other) = (free_port(), free_port());
+    let own = |name: &str, listen: &[String], keys: &str| {
+        format!("[brokers.{name}]\nembedded = true\nlisten = {listen:?}\n{keys}\n")
+    };
+    let at = |scheme: &str, port: u16| format!("{scheme}://127.0.0.1:{port}");
+    let tidegate = Tidegate::builder(&own("first", &[at("mqtt", one)], "")).file("nobody", Vec::new()).start();
+    let mut reloads = 0.0;
+    let mut edit = |config: String| {
+        tidegate.edit_config(&config);
+        reloads += 1.0;
+        eventually("it is reloaded", PATIENCE, || {
+            let metrics = tidegate.metrics();
+            assert_eq!(metrics.get("tidegate_reloads_refused_total", &[]), Some(0.0), "{}", tidegate.log());
+            metrics.get("tidegate_reloads_total", &[]) == Some(reloads)
+        });
+    };
+    answers(one, "a");
+    // A second address beside the one that stays.
+    edit(own("first", &[at("mqtt", one), at("mqtt", other)], ""));
+    answers(one, "b");
+    answers(other, "c");
+    // Another name, and what else can be said of it.
+    edit(own("second", &[at("mqtt", one)], "persistence = false") + &own("third", &[at("mqtt", other)], ""));
+    answers(one, "d");
+    assert!(tidegate.log().contains("what broker `first` kept of its clients stays in"), "{}", tidegate.log());
+    // They change places.
+    edit(own("second", &[at("mqtt", other)], "") + &own("third", &[at("mqtt", one)], ""));
+    answers(one, "e");
+    answers(other, "f");
+    // Another protocol at the same place.
+    edit(own("second", &[at("ws", other)], "") + &own("third", &[at("mqtt", one)], ""));
+    answers(one, "g");
+    eventually("MQTT is not spoken there any more", PATIENCE, || {
+        Client::connect(other, &ClientOptions::new(Version::V5, "h")).is_err()
+    });
+    // Nearly the same place is another one, and ours.
+    tidegate.edit_config(&own("third", &[format!("mqtt://0.0.0.0:{one}")], "users = \"nobody\""));
+    eventually("it is refused", PATIENCE, || {
+        tidegate.metrics().get("tidegate_reloads_refused_total", &[]) == Some(1.0)
+    });
+    assert!(tidegate.log().contains("while this gateway still listens on"), "{}", tidegate.log());
+    answers(one, "i");
 }

@@ -189,16 +189,18 @@ impl Broker {
         }
     }
 
-    /// Closes what is kept over a restart, for another broker to go on with: nothing is written down from here on. Blocks until the disk
-    /// has everything.
-    pub fn close_persistence(&self) {
+    /// Sends every client away and closes what is kept over a restart, for another broker to go on with: nothing is written down from
+    /// here on, and nobody is told anything that would have to be. Blocks until the disk has everything, and says whether it has.
+    pub fn close_persistence(&self) -> bool {
         let mut state = self.shared.state.borrow_mut();
+        state.is_closed = true;
+        state.throw_out_all(ReasonCode::SERVER_SHUTTING_DOWN, Leaving::Stopping, Instant::now(), |_, _| true);
         state.write_down();
-        if let Some(mut store) = state.store.take()
-            && !store.finish(STOP_DEADLINE)
-        {
+        let is_written = state.store.take().is_none_or(|mut store| store.finish(STOP_DEADLINE));
+        if !is_written {
             tracing::error!(broker = state.settings.name, "not everything that is to be kept could be written");
         }
+        is_written
     }
 
     /// Makes the gateway, or a part of it, a client without a socket.

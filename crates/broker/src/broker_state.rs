@@ -47,6 +47,8 @@ pub(crate) struct BrokerState {
     /// Shared with the tasks of clients.
     pub(crate) traffic: Rc<Traffic>,
     pub(crate) sys: Sys,
+    /// It lets nobody in any more: another one goes on with what it keeps.
+    pub(crate) is_closed: bool,
     /// What outlives the process, if anything does.
     pub(crate) store: Option<Box<Store>>,
     /// What the gateway had subscribed to.
@@ -93,6 +95,7 @@ impl BrokerState {
             addresses: Addresses::default(),
             traffic: Rc::default(),
             sys: Sys::new(now),
+            is_closed: false,
             store: None,
             gateway: GatewayKept::default(),
             remembered: AHashSet::new(),

@@ -35,6 +35,9 @@ impl BrokerState {
         connection: &Rc<Connection>,
         now: Instant,
     ) -> Result<SessionKey, ReasonCode> {
+        if self.is_closed {
+            return Err(ReasonCode::SERVER_UNAVAILABLE);
+        }
         let assigned = connect.client_id.is_empty();
         // MQTT 3.1.1 section 3.1.3.1: without an id there is no session to come back to.
         if assigned && connect.version != Version::V5 && !connect.clean_start {

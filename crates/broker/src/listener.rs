@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use tidegate_transport::Socket;
 use tokio::net::{TcpListener, ToSocketAddrs, UnixListener};
 
@@ -79,10 +80,10 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A bound socket.
-#[derive(Debug)]
+/// A bound socket. It is closed with the last of its clones.
+#[derive(Debug, Clone)]
 pub struct Listener {
-    socket: Bound,
+    socket: Rc<Bound>,
     pub(crate) scheme: Scheme,
 }
 
@@ -99,7 +100,7 @@ impl Listener {
     /// # Errors
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.socket {
+        match &*self.socket {
             Bound::Tcp(socket) => socket.local_addr(),
             Bound::Unix(..) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -110,8 +111,14 @@ impl Listener {
         self.scheme
     }
 
+    /// The same socket, for another broker to take clients from when this one has stopped: those that wait in between stay.
+    #[must_use]
+    pub fn speaking(&self, scheme: Scheme) -> Self {
+        Self { socket: self.socket.clone(), scheme }
+    }
+
     pub(crate) async fn accept(&self) -> io::Result<(Socket, Peer)> {
-        match &self.socket {
+        match &*self.socket {
             Bound::Tcp(socket) => {
                 let (socket, peer) = socket.accept().await?;
                 Ok((Socket::Tcp(socket), Peer::Ip(peer)))
@@ -121,9 +128,9 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for Bound {
     fn drop(&mut self) {
-        if let Bound::Unix(_, path) = &self.socket {
+        if let Self::Unix(_, path) = self {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -141,7 +148,7 @@ pub async fn bind(addr: impl ToSocketAddrs + std::fmt::Display, scheme: Scheme) 
         Ok(socket)
     };
     let socket = bound.await.map_err(|source| Error::Bind { addr: name, source })?;
-    Ok(Listener { socket: Bound::Tcp(socket), scheme })
+    Ok(Listener { socket: Rc::new(Bound::Tcp(socket)), scheme })
 }
 
 /// Binds a Unix socket. One that a process has left behind that was killed is taken away first; one at which somebody answers is
@@ -167,5 +174,5 @@ pub fn bind_unix(path: &Path) -> Result<Listener, Error> {
         Ok(socket)
     };
     let socket = bound().map_err(|source| Error::Bind { addr: path.display().to_string(), source })?;
-    Ok(Listener { socket: Bound::Unix(socket, path.to_owned()), scheme: Scheme::Unix })
+    Ok(Listener { socket: Rc::new(Bound::Unix(socket, path.to_owned())), scheme: Scheme::Unix })
 }

@@ -251,7 +251,7 @@ impl DataPath {
         at
     }
 
-    /// A broker is no longer configured.
+    /// A broker is no longer configured. If it is one of the box's own, what was published there is durable.
     pub(crate) fn remove_broker(&mut self, at: BrokerId) {
         let (mut unfinished, mut done) = (Vec::new(), Vec::new());
         self.router.sessions_mut().set(at, None);
@@ -263,7 +263,8 @@ impl DataPath {
             }
             #[cfg(feature = "nats")]
             Kind::Nats(handle) => unfinished.extend(crate::nats_port::tickets(handle.take_back(|_| true))),
-            Kind::Embedded { .. } | Kind::Gone => {}
+            Kind::Embedded { .. } => self.published_locally(at, u64::MAX, Instant::now()),
+            Kind::Gone => {}
         }
         let now = self.moment(Instant::now());
         self.router.remove_broker(at, unfinished, done, now);

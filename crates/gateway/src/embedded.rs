@@ -1,5 +1,6 @@
 //! The box's own broker as a part of the gateway: opened, run, and fed without a socket.
 
+mod doors;
 mod feed;
 mod keeps;
 
@@ -7,7 +8,10 @@ use crate::broker_port::BrokerPort;
 use crate::data_path::{DataPath, Kind};
 use crate::settings::{Wrong, line_by_line};
 use crate::{Error, held, listeners, own_access, own_tls};
+pub(crate) use doors::{Addresses, Listening};
+use doors::{bind, bind_or_take, bound};
 use keeps::Keeps;
+pub(crate) use keeps::folder;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -38,9 +42,6 @@ pub(crate) struct Opened {
     keeps: Keeps,
 }
 
-/// Where a broker listens now.
-pub(crate) type Addresses = Rc<RefCell<Vec<ListenAddr>>>;
-
 /// What to do about a user file that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
@@ -50,13 +51,13 @@ pub(crate) enum Patience {
     Refuse,
 }
 
-/// Binds the listeners of every embedded broker that is new or changed. All that is wrong, or all of them; an address that
-/// is not there yet is not wrong. `is_open` says whether a broker that runs listens at all.
+/// Binds the listeners of every embedded broker that is new or changed, or takes those over that are `here`: of brokers that run, and
+/// stop when these start. All that is wrong, or all of them; an address that is not there yet is not wrong.
 pub(crate) async fn open(
     config: &Config,
     before: &Config,
     patience: Patience,
-    is_open: impl Fn(&str) -> bool,
+    here: &[Listening],
 ) -> Result<Vec<Opened>, Error> {
     let (mut opened, mut wrong) = (Vec::new(), Vec::new());
     for (name, broker) in &config.brokers {
@@ -64,20 +65,9 @@ pub(crate) async fn open(
         if before.brokers.get(name).is_some_and(|before| before.keeps_connections(broker)) {
             continue;
         }
-        let taken = match before.brokers.get(name) {
-            Some(config::Broker::Embedded(before)) if is_open(name) => &before.listen[..],
-            _ => &[],
-        };
-        if let Some(same) = embedded.listen.iter().find(|one| one.is_fixed() && taken.contains(one)) {
-            wrong.push(format!(
-                "broker `{name}`: it keeps listening on {}, so its other settings change at the next start only",
-                same.place()
-            ));
-            continue;
-        }
         let allow_control_characters = crate::plugins::build::allows_control_characters(config);
         let keeps = keeps::open(name, config, before).await?;
-        match open_one(name, embedded, allow_control_characters, patience, keeps).await {
+        match open_one(name, embedded, allow_control_characters, patience, keeps, here).await {
             Ok(one) => opened.push(one),
             Err(Error::Config(words)) => wrong.extend(words),
             // Nothing else in the file is to be put right for this one.
@@ -119,6 +109,7 @@ async fn open_one(
     allow_control_characters: bool,
     patience: Patience,
     keeps: Keeps,
+    here: &[Listening],
 ) -> Result<Opened, Error> {
     let mut held = None;
     let admitted = match admitted(name, config) {
@@ -131,15 +122,21 @@ async fn open_one(
     };
     let (mut listeners, mut addresses, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for listen in &config.listen {
-        match bind(listen).await {
+        match bind_or_take(listen, here).await {
             // What is taken is found now, though nobody is let in before there are users.
             Ok(_) if held.is_some() => missing.push(listen.clone()),
             Ok(listener) => {
-                addresses.push(bound(listen, &listener));
+                addresses.push(Listening { at: bound(listen, &listener), listener: listener.clone() });
                 listeners.push(listener);
             }
             Err(error) if listeners::may_come(&error) => missing.push(listen.clone()),
-            Err(error) => return Err(listeners::refused(&format!("broker `{name}`"), listen, &error)),
+            Err(error) => {
+                let broker = format!("broker `{name}`");
+                return Err(match here.iter().find(|one| one.at.overlaps(listen)) {
+                    Some(ours) => listeners::not_yet(&broker, listen, &ours.at),
+                    None => listeners::refused(&broker, listen, &error),
+                });
+            }
         }
     }
     let addresses = Rc::new(RefCell::new(addresses));
@@ -151,31 +148,6 @@ async fn open_one(
         missing,
         users: held,
         keeps,
-    })
-}
-
-/// Where it listens, with the port that the system has chosen.
-fn bound(listen: &ListenAddr, listener: &Listener) -> ListenAddr {
-    match (listen, listener.local_addr()) {
-        (ListenAddr::Ip { scheme, .. }, Ok(addr)) => ListenAddr::Ip { scheme: *scheme, addr },
-        _ => listen.clone(),
-    }
-}
-
-async fn bind(listen: &ListenAddr) -> std::io::Result<Listener> {
-    let scheme = |scheme| match scheme {
-        config::ListenScheme::Mqtt => tidegate_broker::Scheme::Mqtt,
-        config::ListenScheme::Mqtts => tidegate_broker::Scheme::Mqtts,
-        config::ListenScheme::Ws => tidegate_broker::Scheme::Ws,
-        config::ListenScheme::Wss => tidegate_broker::Scheme::Wss,
-    };
-    let bound = match listen {
-        ListenAddr::Ip { scheme: spoken, addr } => tidegate_broker::bind(addr, scheme(*spoken)).await,
-        ListenAddr::Unix(path) => tidegate_broker::bind_unix(path),
-    };
-    bound.map_err(|error| match error {
-        tidegate_broker::Error::Bind { source, .. } => source,
-        other => std::io::Error::other(other),
     })
 }
 
@@ -360,7 +332,7 @@ impl Rest {
     fn listen(&self, listen: &ListenAddr, listener: Listener) {
         let at = bound(listen, &listener);
         tracing::info!(name: "listening", broker = self.name, addr = at.place(), "listening");
-        self.addresses.borrow_mut().push(at);
+        self.addresses.borrow_mut().push(Listening { at, listener: listener.clone() });
         let serving = self.broker.clone().serve(listener, self.stop.clone());
         let name = self.name.clone();
         tokio::task::spawn_local(async move {

@@ -55,6 +55,12 @@ pub fn refused(who: &str, at: &dyn Display, error: &io::Error) -> Error {
     }
 }
 
+/// Why somebody cannot listen where one of our own still does, at an address that is not quite the same.
+pub(crate) fn not_yet(who: &str, at: &dyn Display, ours: &dyn Display) -> Error {
+    let hint = "save the configuration without it first, then with it";
+    Error::Config(vec![format!("{who} cannot listen on {at} while this gateway still listens on {ours}: {hint}")])
+}
+
 /// What is said of an address that is not there.
 pub fn absent(at: &dyn Display) -> String {
     format!("{at} is not an address of this machine now; tried again until it is")

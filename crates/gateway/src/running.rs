@@ -16,7 +16,7 @@ use crate::collector::Traced;
 use crate::compare;
 use crate::console::Console;
 use crate::data_path::DataPath;
-use crate::embedded::{Addresses, Patience};
+use crate::embedded::{Addresses, Listening, Patience};
 use crate::held::Held;
 use crate::plugins::Outbox;
 use crate::plugins::build::{Preparer, StageKey};
@@ -287,7 +287,7 @@ impl Gateway {
         let Some(at) = self.broker_index(broker) else { return Vec::new() };
         let tasks = self.inner.tasks.borrow();
         let Some(task) = tasks.get(&at) else { return Vec::new() };
-        let ip = |at: &ListenAddr| match at {
+        let ip = |one: &Listening| match &one.at {
             ListenAddr::Ip { addr, .. } => Some(*addr),
             ListenAddr::Unix(_) => None,
         };

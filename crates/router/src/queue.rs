@@ -7,13 +7,13 @@ use crate::ids::{QueueId, RouteId, SetId};
 use crate::lane::Entry;
 use crate::parts::Parts;
 use crate::rendezvous::key_hash;
-use crate::route::Target;
+use crate::route::{Route, Target};
 use crate::sessions::Sessions;
 use crate::ticket::Ticket;
 use crate::{Moment, ids};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use tidegate_config::{Priority, SpoolSettings};
+use tidegate_config::{Policy, Priority, SpoolSettings};
 use tidegate_message::Message;
 use tidegate_spool::{Key, NameId, NameKind, StateWrite, Transaction};
 
@@ -32,6 +32,8 @@ pub(crate) struct Queue {
     /// All queues of its target and class, itself included: what its settings bound, they bound together.
     pub(crate) kin: Rc<[QueueId]>,
     pub(crate) settings: SpoolSettings,
+    /// Some route sends to its target.
+    pub(crate) is_fed: bool,
     /// What waits for a target that is not there: it is durable, and never dropped for that.
     pub(crate) orphans: VecDeque<Entry>,
     /// An operator has said where what waits goes.
@@ -138,11 +140,24 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 name,
                 kin,
                 settings,
+                is_fed: true,
                 orphans: VecDeque::new(),
                 leaving: None,
                 delivered: 0,
             });
         }
+    }
+
+    /// Whether a route sends to a target, or to a set whose members each get everything and of which it is one.
+    fn is_fed(&self, target: Target) -> bool {
+        let routes = self.routes.iter().filter(|route| !route.removed);
+        routes.flat_map(Route::targets).any(|to| match (to, target) {
+            (Target::Set(set), Target::Broker(member)) => {
+                let set = &self.sets[set.at()];
+                set.policy == Policy::All && set.has(member)
+            }
+            _ => to == target,
+        })
     }
 
     /// Finds the target of each queue anew, after targets have come or gone. What waited for one that is back goes on.
@@ -154,8 +169,9 @@ impl<A: Ack, S: Sessions> Router<A, S> {
             let queue = QueueId::new(at);
             let key = self.spool.key(queue.spool());
             let target = self.targets.get(key.target.as_str()).copied();
+            let is_fed = target.is_some_and(|target| self.is_fed(target));
             let slot = &mut self.queues[at];
-            slot.target = target;
+            (slot.target, slot.is_fed) = (target, is_fed);
             if let Some(settings) = self.spool_settings.get(&key.target) {
                 slot.settings = *settings;
             }

@@ -56,6 +56,7 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         self.choose_watched();
         self.adopt_queues(now);
         self.place_stranded(now);
+        self.unblock();
     }
 
     fn set_sets(&mut self, config: &Config, now: Moment) {

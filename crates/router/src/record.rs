@@ -9,7 +9,7 @@ use crate::debt::{Ack, Creditor, Owed, Step};
 use crate::ids::{BrokerId, DebtId, QueueId, RouteId};
 use crate::lane::Entry;
 use crate::park::weight;
-use crate::queue::is_full;
+use crate::queue::{Queue, is_full};
 use crate::route::{Part, RouteTarget, Target};
 use crate::sessions::Sessions;
 use crate::stash::Quorum;
@@ -310,12 +310,13 @@ impl<A: Ack, S: Sessions> Router<A, S> {
         one == other || self.brokers[one.at()].name == self.brokers[other.at()].name
     }
 
-    /// Whether a queue that a message is for is full, and says that its sources wait.
+    /// Whether a queue that a message is for is full, and says that its sources wait. They wait for one that routes send to: of
+    /// another, nobody knows that it will ever be emptied, and what is filed for it already makes it longer for once.
     pub(crate) fn must_wait(&self, debt: DebtId) -> bool {
         let Some(debt) = self.debts.get(debt) else { return false };
         debt.queues().iter().any(|queue| {
-            let settings = &self.queues[queue.at()].settings;
-            settings.when_full == WhenFull::Block && is_full(settings, self.pending(*queue))
+            let Queue { settings, is_fed, .. } = &self.queues[queue.at()];
+            *is_fed && settings.when_full == WhenFull::Block && is_full(settings, self.pending(*queue))
         })
     }
 

@@ -155,6 +155,17 @@ impl ListenAddr {
         !matches!(self, Self::Ip { addr, .. } if addr.port() == 0)
     }
 
+    /// Whether it is the same port of an address that may be the same.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ip { addr: one, .. }, Self::Ip { addr: other, .. }) => {
+                let (ip, with) = (one.ip(), other.ip());
+                one.port() == other.port() && (ip == with || ip.is_unspecified() || with.is_unspecified())
+            }
+            _ => self == other,
+        }
+    }
+
     /// Whether only this machine reaches it.
     pub fn is_local(&self) -> bool {
         match self {

@@ -7,18 +7,32 @@ use crate::stored::RetainFlag;
 use std::collections::VecDeque;
 use std::time::Instant;
 use tidegate_broker::{LocalAck, LocalReceived, LocalRelease};
-use tidegate_router::{Arrival, BrokerId};
+use tidegate_router::{Arrival, BrokerId, Ticket};
 
-/// What the box's own broker is to be told.
+/// What the box's own broker is to be told, and what it has to say.
 #[derive(Default)]
 pub(crate) struct OwnOwed {
     /// Of messages that another process had.
     pub(crate) known: Vec<LocalAck>,
     /// Packet ids that are free again, and when that is durable.
     pub(crate) releases: VecDeque<(u64, LocalRelease)>,
+    /// What was published and is not certain to outlive the process, with what must be durable for that, and whether it was
+    /// taken.
+    pub(crate) published: VecDeque<(u64, Vec<(Ticket, bool)>)>,
 }
 
 impl DataPath {
+    /// What was published to the box's own broker is done as far as it is durable there.
+    pub(crate) fn published_locally(&mut self, to: BrokerId, durable: u64, now: Instant) {
+        let moment = self.moment(now);
+        let published = &mut self.ends[to.at()].owed.published;
+        let done = published.iter().take_while(|(recorded, _)| *recorded <= durable).count();
+        if done > 0 {
+            self.router.completed(to, published.drain(..done).flat_map(|(_, published)| published), moment);
+            self.tell();
+        }
+    }
+
     /// A batch from the box's own broker.
     pub(crate) fn received_locally(&mut self, from: BrokerId, messages: &mut Vec<LocalReceived>, now: Instant) {
         let (moment, wall_ms) = (self.moment(now), wall_ms());

@@ -4,26 +4,22 @@ use super::TURN_MESSAGES;
 use crate::data_path::DataPath;
 use crate::source_ack::SourceAck;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 use tidegate_broker::{Local, Origin};
 use tidegate_message::QoS;
-use tidegate_router::{BrokerId, Ticket};
+use tidegate_router::BrokerId;
 use tidegate_spool::ItemId;
 use tokio::sync::Notify;
-
-/// What was published and is not certain to outlive the process.
-type Pending = VecDeque<(u64, Vec<(Ticket, bool)>)>;
 
 /// Publishes what waits in the lane, and passes acknowledgements on, in turns of its own: the broker may be in the
 /// middle of one when they come up.
 pub(super) async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local, wake: Rc<Notify>) {
-    let mut pending = Pending::new();
     loop {
+        let waits = !path.borrow().end(at).owed.published.is_empty();
         tokio::select! {
             () = wake.notified() => {}
-            () = local.durable_moved(), if !pending.is_empty() => {}
+            () = local.durable_moved(), if waits => {}
         }
         loop {
             let now = Instant::now();
@@ -62,16 +58,12 @@ pub(super) async fn feed(path: Rc<RefCell<DataPath>>, at: BrokerId, local: Local
                 published.push((ticket, !reason.is_error()));
             }
             let goes_on = !published.is_empty();
-            if goes_on {
-                pending.push_back((local.recorded(), published));
-            }
-            let durable = local.durable();
-            let done = pending.iter().take_while(|(recorded, _)| *recorded <= durable).count();
-            if done > 0 {
+            {
                 let mut path = path.borrow_mut();
-                let moment = path.moment(now);
-                path.router.completed(at, pending.drain(..done).flat_map(|(_, published)| published), moment);
-                path.tell();
+                if goes_on {
+                    path.end_mut(at).owed.published.push_back((local.recorded(), published));
+                }
+                path.published_locally(at, local.durable(), now);
             }
             if !goes_on {
                 break;

@@ -24,7 +24,7 @@ pub(super) async fn open(name: &str, config: &Config, before: &Config) -> Result
 }
 
 /// Where a broker of this name keeps what outlives the process; `None`: it keeps nothing.
-fn folder(config: &Config, name: &str) -> Option<PathBuf> {
+pub(crate) fn folder(config: &Config, name: &str) -> Option<PathBuf> {
     let own = config.brokers.get(name).and_then(config::Broker::embedded)?;
     own.persistence.then(|| config.gateway.data_dir.join("brokers").join(name))
 }

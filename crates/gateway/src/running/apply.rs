@@ -78,7 +78,9 @@ impl Gateway {
             }
         }
         // Sockets before links: who finds another gateway in its place must not have thrown out that one's clients.
-        let new_brokers = embedded::open(&config, &before, patience, |name| !self.waits_for_users(name)).await?;
+        let here = self.listening();
+        let new_brokers = embedded::open(&config, &before, patience, &here).await?;
+        drop(here);
         let prepared = self.prepare(&config, late).await.map_err(Error::Config)?;
         // From here on nothing can fail.
         let difference = before.difference(&config);
@@ -90,6 +92,11 @@ impl Gateway {
             changes.next_start = next_start::told(&config, &inner.written.borrow(), &written);
         }
         for name in &difference.brokers.removed {
+            if let Some(folder) = embedded::folder(&before, name) {
+                let folder = folder.display();
+                let kept = format!("what broker `{name}` kept of its clients stays in {folder}, for one of that name");
+                changes.now.push(kept);
+            }
             self.remove_broker(name);
         }
         for LinkSettings { name, read, material } in links {

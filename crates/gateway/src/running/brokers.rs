@@ -3,7 +3,7 @@
 use super::{BrokerTask, GOODBYE, Gateway};
 use crate::broker_port::BrokerPort;
 use crate::data_path::Kind;
-use crate::embedded::{Addresses, Running};
+use crate::embedded::{Addresses, Listening, Running};
 use crate::held::{self, EndSettings, LinkSettings, link_settings};
 use crate::{embedded, settings, subscriptions};
 use std::cell::RefCell;
@@ -53,9 +53,25 @@ impl Gateway {
         task.is_some_and(|task| task.own.is_some() && task.addresses.borrow().is_empty())
     }
 
+    /// Where the box's own brokers listen.
+    pub(super) fn listening(&self) -> Vec<Listening> {
+        let tasks = self.inner.tasks.borrow();
+        tasks.values().flat_map(|task| task.addresses.borrow().clone()).collect()
+    }
+
     pub(super) fn remove_broker(&self, name: &str) {
         let Some(at) = self.broker_index(name) else { return };
-        self.inner.path.borrow_mut().remove_broker(at);
+        // Whoever comes in the place of one of the box's own goes on with what that keeps.
+        let own = self.inner.tasks.borrow().get(&at).and_then(|task| task.own.clone());
+        let is_kept = own.is_none_or(|own| own.close_persistence());
+        {
+            let mut path = self.inner.path.borrow_mut();
+            if !is_kept {
+                // It waits in the spool, and goes out again.
+                path.end_mut(at).owed.published.clear();
+            }
+            path.remove_broker(at);
+        }
         self.inner.material.borrow_mut().remove(name);
         self.inner.held.release(name);
         self.inner.wanted.borrow_mut().remove(name);
@@ -183,12 +199,6 @@ impl Gateway {
 
     pub(super) fn start_embedded(&self, opened: embedded::Opened) {
         let name = opened.name.clone();
-        if let Some(before) = self.broker_index(&name)
-            && let Some(own) = self.inner.tasks.borrow().get(&before).and_then(|task| task.own.as_ref())
-        {
-            // The new one goes on with it.
-            own.close_persistence();
-        }
         self.remove_broker(&name);
         let path = self.inner.path.clone();
         let at = BrokerId::new(path.borrow().router.brokers().count());
