@@ -19,7 +19,11 @@ impl Full {
     #[track_caller]
     fn new(rest: &str) -> Self {
         let (home, plant) = (Mosquitto::start(), Mosquitto::start());
-        let tidegate = Tidegate::start(&Self::config(&home, &plant, rest));
+        let tidegate = Tidegate::builder(&Self::config(&home, &plant, rest)).spawn();
+        eventually("it is subscribed", PATIENCE, || {
+            tidegate.get("/health").is_ok()
+                && tidegate.metrics().get("tidegate_broker_ready", &[("broker", "home")]) == Some(1.0)
+        });
         let mut device = Client::connect(home.port(), &ClientOptions::new(Version::V5, "device")).unwrap();
         for n in 0..SENT {
             device.publish("dev/a", n.to_string().as_bytes(), 1, false).unwrap();
@@ -66,7 +70,7 @@ impl Full {
     fn all_comes(&self, office: &Witness) {
         eventually("all of it is at the office", PATIENCE, || office.count() >= SENT);
         let mut came: Vec<usize> =
-            office.arrivals().into_iter().map(|arrival| arrival.payload.parse().expect("a number")).collect();
+            office.arrivals().into_iter().map(|arrival| arrival.mark.parse().expect("a number")).collect();
         came.sort_unstable();
         assert_eq!(came, (0..SENT).collect::<Vec<_>>());
         eventually("nothing waits", PATIENCE, || self.gauge("tidegate_spool_queued") == 0);

@@ -256,11 +256,11 @@ async fn hello<S: ByteStream>(
         client.connection.session.borrow_mut().refuse(reason);
         Err(End::Refused(reason))
     };
-    if let Err(reason) = arrival.may_log_in() {
-        return refused(client, reason);
-    }
     let version = connect.version;
     let client_id = connect.client_id.clone();
+    if let Err(reason) = arrival.may_log_in(&client_id) {
+        return refused(client, reason);
+    }
     let checked = loop {
         let settings = shared.settings();
         if let Some(elsewhere) = &settings.server_reference {
@@ -279,7 +279,7 @@ async fn hello<S: ByteStream>(
             break shown.and_then(|()| authenticate::still_holds(&settings, &shared.settings(), &connect));
         }
         let checked = match certified {
-            Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in()).await,
+            Ok(None) => authenticate::check(shared, &settings, &connect, || arrival.may_log_in(&client_id)).await,
             Ok(Some(name)) => {
                 who.username = Some(name.clone());
                 connect.username = Some(name);

@@ -123,7 +123,12 @@ impl BrokerState {
                 from_retained: parcel.from_retained,
                 copy,
             };
-            let is_filed = session.queue.push(queued, &settings.limits, total);
+            let mut expired = Vec::new();
+            let is_filed = session.queue.push(queued, &settings.limits, total, parcel.now, &mut expired);
+            stats.dropped.expired += expired.len() as u64;
+            session.counts.dropped += expired.len() as u64;
+            let kept = expired.into_iter().filter_map(|queued| queued.copy);
+            kept.for_each(|id| store.iter_mut().for_each(|store| store.done(id)));
             if !is_filed {
                 stats.dropped.queue_full += 1;
                 session.counts.dropped += 1;

@@ -30,7 +30,7 @@ pub(crate) struct Parcel<'a> {
     pub(crate) message: &'a Message,
     kept: Option<Message>,
     pub(crate) expires: Option<Instant>,
-    now: Instant,
+    pub(crate) now: Instant,
     pub(crate) from_retained: bool,
     /// Its number in the store: that of the retained message, or the one that it will have if it is written down.
     pub(crate) item: Option<u64>,

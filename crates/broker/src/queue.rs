@@ -25,11 +25,14 @@ pub(crate) struct Queued {
 /// A first-in, first-out queue with a bound on messages and bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    entries: VecDeque<Queued>,
+    /// Each with its number, from 1 on.
+    entries: VecDeque<(u64, Queued)>,
     bytes: usize,
     retained: usize,
     /// How many were ever filed.
     filed: u64,
+    /// Nothing in it has expired before.
+    expires_from: Option<Instant>,
 }
 
 /// What all queues together hold.
@@ -59,22 +62,44 @@ impl Queue {
         self.filed
     }
 
-    /// Counts what was taken out.
+    /// Up to where what was filed is gone.
     pub(crate) fn taken(&self) -> u64 {
-        self.filed - self.entries.len() as u64
+        self.entries.front().map_or(self.filed, |(number, _)| number - 1)
     }
 
     pub(crate) fn front(&self) -> Option<&Queued> {
-        self.entries.front()
+        self.entries.front().map(|(_, queued)| queued)
     }
 
-    /// Files a message at the end; false when there is no room for it.
-    pub(crate) fn push(&mut self, queued: Queued, limits: &Limits, total: &mut QueueTotal) -> bool {
+    /// Files a message at the end; false when there is no room for it. What has expired makes room, and is given back in `expired`.
+    pub(crate) fn push(
+        &mut self,
+        queued: Queued,
+        limits: &Limits,
+        total: &mut QueueTotal,
+        now: Instant,
+        expired: &mut Vec<Queued>,
+    ) -> bool {
         if !self.has_room(&queued, limits, total) {
-            return false;
+            *expired = self.take_expired(total, now);
+            if expired.is_empty() || !self.has_room(&queued, limits, total) {
+                return false;
+            }
         }
         self.push_anyway(queued, total);
         true
+    }
+
+    fn take_expired(&mut self, total: &mut QueueTotal, now: Instant) -> Vec<Queued> {
+        if self.expires_from.is_none_or(|from| from > now) {
+            return Vec::new();
+        }
+        let is_over = |queued: &Queued| queued.expires.is_some_and(|at| at <= now);
+        let (over, left) = std::mem::take(&mut self.entries).into_iter().partition(|(_, queued)| is_over(queued));
+        self.entries = left;
+        self.expires_from = self.iter().filter_map(|queued| queued.expires).min();
+        let over: VecDeque<(u64, Queued)> = over;
+        over.into_iter().map(|(_, queued)| queued).inspect(|queued| self.uncount(queued, total)).collect()
     }
 
     fn has_room(&self, queued: &Queued, limits: &Limits, total: &QueueTotal) -> bool {
@@ -103,16 +128,22 @@ impl Queue {
         }
         total.messages += 1;
         self.filed += 1;
-        self.entries.push_back(queued);
+        self.expires_from = self.expires_from.into_iter().chain(queued.expires).min();
+        self.entries.push_back((self.filed, queued));
     }
 
     /// What waits.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.entries.iter()
+        self.entries.iter().map(|(_, queued)| queued)
     }
 
     pub(crate) fn pop(&mut self, total: &mut QueueTotal) -> Option<Queued> {
-        let queued = self.entries.pop_front()?;
+        let (_, queued) = self.entries.pop_front()?;
+        self.uncount(&queued, total);
+        Some(queued)
+    }
+
+    fn uncount(&mut self, queued: &Queued, total: &mut QueueTotal) {
         total.messages -= 1;
         if queued.from_retained {
             self.retained -= 1;
@@ -120,7 +151,6 @@ impl Queue {
             self.bytes -= queued.weight;
             total.bytes -= queued.weight;
         }
-        Some(queued)
     }
 
     /// Takes everything out.
@@ -134,6 +164,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tidegate_message::Topic;
 
     fn queued(qos: QoS, weight: usize) -> Queued {
@@ -149,13 +180,42 @@ mod tests {
         }
     }
 
+    fn push(queue: &mut Queue, queued: Queued, limits: &Limits, total: &mut QueueTotal) -> bool {
+        queue.push(queued, limits, total, Instant::now(), &mut Vec::new())
+    }
+
+    #[test]
+    fn what_has_expired_makes_room_and_keeps_its_place_in_the_count() {
+        let limits = Limits { queue_messages: 4, ..Limits::default() };
+        let (mut queue, mut total, start) = (Queue::default(), QueueTotal::default(), Instant::now());
+        let later = start + Duration::from_secs(10);
+        let expiring = |expires| Queued { expires, ..queued(QoS::AtLeastOnce, 5) };
+        for expires in [None, Some(start), Some(later), Some(start)] {
+            assert!(push(&mut queue, expiring(expires), &limits, &mut total));
+        }
+        let mut expired = Vec::new();
+        assert!(queue.push(expiring(None), &limits, &mut total, start, &mut expired));
+        assert_eq!((expired.len(), queue.len(), queue.bytes(), total.bytes), (2, 3, 15, 15));
+        assert_eq!((queue.filed(), queue.taken()), (5, 0), "the first is there");
+        queue.pop(&mut total);
+        assert_eq!(queue.taken(), 2, "the next is the third");
+        assert!(push(&mut queue, expiring(None), &limits, &mut total));
+        assert!(push(&mut queue, expiring(None), &limits, &mut total));
+        expired.clear();
+        let before = later - Duration::from_nanos(1);
+        assert!(!queue.push(expiring(None), &limits, &mut total, before, &mut expired) && expired.is_empty());
+        assert!(queue.push(expiring(None), &limits, &mut total, later, &mut expired) && expired.len() == 1);
+        assert_eq!(queue.take_all(&mut total).len(), 4);
+        assert_eq!((total.messages, total.bytes, queue.taken()), (0, 0, queue.filed()));
+    }
+
     #[test]
     fn qos_0_leaves_half_of_the_queue_to_the_rest() {
         let limits = Limits { queue_messages: 10, ..Limits::default() };
         let (mut queue, mut total) = (Queue::default(), QueueTotal::default());
-        let taken = (0..20).filter(|_| queue.push(queued(QoS::AtMostOnce, 1), &limits, &mut total)).count();
+        let taken = (0..20).filter(|_| push(&mut queue, queued(QoS::AtMostOnce, 1), &limits, &mut total)).count();
         assert_eq!(taken, 5);
-        let taken = (0..20).filter(|_| queue.push(queued(QoS::AtLeastOnce, 1), &limits, &mut total)).count();
+        let taken = (0..20).filter(|_| push(&mut queue, queued(QoS::AtLeastOnce, 1), &limits, &mut total)).count();
         assert_eq!(taken, 5);
         assert_eq!(queue.take_all(&mut total).len(), 10);
         assert_eq!((total.messages, total.bytes), (0, 0));
@@ -165,10 +225,10 @@ mod tests {
     fn all_queues_together_are_bounded() {
         let limits = Limits { queue_bytes: 100, queue_bytes_total: 150, ..Limits::default() };
         let (mut one, mut other, mut total) = (Queue::default(), Queue::default(), QueueTotal::default());
-        assert!(one.push(queued(QoS::AtLeastOnce, 100), &limits, &mut total));
-        assert!(!other.push(queued(QoS::AtLeastOnce, 51), &limits, &mut total));
-        assert!(other.push(queued(QoS::AtLeastOnce, 50), &limits, &mut total));
+        assert!(push(&mut one, queued(QoS::AtLeastOnce, 100), &limits, &mut total));
+        assert!(!push(&mut other, queued(QoS::AtLeastOnce, 51), &limits, &mut total));
+        assert!(push(&mut other, queued(QoS::AtLeastOnce, 50), &limits, &mut total));
         one.pop(&mut total);
-        assert!(other.push(queued(QoS::AtLeastOnce, 50), &limits, &mut total));
+        assert!(push(&mut other, queued(QoS::AtLeastOnce, 50), &limits, &mut total));
     }
 }

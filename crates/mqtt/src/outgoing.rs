@@ -247,6 +247,12 @@ impl OutgoingFlow {
         }
     }
 
+    /// The packet id that keeps all others from being used again, if there is one: it is not answered, and most of the later ones are.
+    pub(crate) fn jam(&self) -> Option<u16> {
+        let is_jammed = self.entries.len() as u64 >= PACKET_IDS && self.in_flight < self.entries.len() / 2;
+        is_jammed.then(|| packet_id(self.base))
+    }
+
     fn find(&self, packet_id: u16) -> Option<usize> {
         let at = (u64::from(packet_id) - 1 + PACKET_IDS - self.base % PACKET_IDS) % PACKET_IDS;
         (at < self.entries.len() as u64).then_some(at as usize)

@@ -11,7 +11,7 @@ use crate::subscribe;
 use crate::wire::{self, Frames, ProtocolError};
 use crate::{Batch, Control, Version, disconnect};
 use bytes::{Bytes, BytesMut};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tidegate_message::{ByteString, Message, QoS};
 
 /// The largest CONNECT that is read from somebody who has not been let in yet, in bytes.
@@ -56,6 +56,9 @@ enum Stage {
     Closed,
 }
 
+/// How long a client may owe the one answer for want of which no packet ids are left.
+const JAM_PATIENCE: Duration = Duration::from_secs(20);
+
 /// One connection of one client.
 #[derive(Debug)]
 pub struct ServerSession {
@@ -67,6 +70,8 @@ pub struct ServerSession {
     has_method: bool,
     /// So many frames are taken from one call of `on_bytes`.
     frames_max: usize,
+    /// Since when no packet ids are left because of one that is not answered.
+    jammed_since: Option<Instant>,
     peer: PeerLimits,
 }
 
@@ -77,7 +82,7 @@ impl ServerSession {
         connection.max_packet_size = CONNECT_MAX_BYTES.min(limits.max_packet_size as usize);
         connection.is_server = true;
         let (stage, frames_max, peer) = (Stage::WaitsForConnect, usize::MAX, PeerLimits::default());
-        Self { connection, stage, limits, keep_alive_s: 0, has_method: false, frames_max, peer }
+        Self { connection, stage, limits, keep_alive_s: 0, has_method: false, frames_max, jammed_since: None, peer }
     }
 
     /// From here on so many frames are taken at a time: what is behind them stays where it is until the next call of
@@ -125,6 +130,8 @@ impl ServerSession {
         if let Err(error) = &result {
             self.fail(error);
         }
+        let is_jammed = self.connection.flow.outgoing.jam().is_some();
+        self.jammed_since = is_jammed.then(|| self.jammed_since.unwrap_or(now));
         result
     }
 
@@ -385,22 +392,35 @@ impl ServerSession {
         }
     }
 
-    /// When the client must have been heard of; `None` when it asked for no keep-alive.
+    /// When the client must have been heard of; `None` when it asked for no keep-alive, and owes no answer.
     pub fn deadline(&self) -> Option<Instant> {
+        self.heard_by().into_iter().chain(self.answered_by()).min()
+    }
+
+    fn heard_by(&self) -> Option<Instant> {
         let runs = self.is_up() && self.keep_alive_s > 0;
         runs.then(|| self.connection.last_received + silence_limit(self.keep_alive_s))
     }
 
-    /// Checks the keep-alive.
+    fn answered_by(&self) -> Option<Instant> {
+        self.jammed_since.filter(|_| self.is_up()).map(|since| since + JAM_PATIENCE)
+    }
+
+    /// Checks the keep-alive, and what keeps every packet id from being used again.
     ///
     /// # Errors
-    /// [`ProtocolError::KeepAlive`] when the client has been silent for one and a half keep-alives: close.
+    /// [`ProtocolError::KeepAlive`] when the client has been silent for one and a half keep-alives, [`ProtocolError::Unanswered`] when
+    /// it does not answer one message, and nothing more can be sent to it for that: close.
     pub fn on_time(&mut self, now: Instant) -> Result<(), ProtocolError> {
-        if self.deadline().is_some_and(|deadline| now >= deadline) {
-            self.disconnect(ReasonCode::KEEP_ALIVE_TIMEOUT);
-            return Err(ProtocolError::KeepAlive(self.keep_alive_s));
-        }
-        Ok(())
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
+        let unanswered = self.connection.flow.outgoing.jam().filter(|_| is_over(self.answered_by()));
+        let error = match unanswered {
+            Some(packet_id) => ProtocolError::Unanswered(packet_id),
+            None if is_over(self.heard_by()) => ProtocolError::KeepAlive(self.keep_alive_s),
+            None => return Ok(()),
+        };
+        self.disconnect(error.reason());
+        Err(error)
     }
 
     /// The messages in flight, for the client's next connection.

@@ -56,6 +56,10 @@ pub enum ProtocolError {
     /// Silence for longer than the keep-alive allows.
     #[error("no answer within the keep-alive of {0} s")]
     KeepAlive(u16),
+    /// A packet that is not answered, though far more than half of all packet ids were used since and answered: no ids are left
+    /// (MQTT 5.0 section 4.6 wants answers in order).
+    #[error("no answer to packet id {0}, but to thousands that were sent after it: no packet ids are left")]
+    Unanswered(u16),
     /// A protocol name or level we do not speak.
     #[error("unsupported protocol version (level {0})")]
     Version(u8),
@@ -66,7 +70,7 @@ impl ProtocolError {
     pub const fn reason(&self) -> ReasonCode {
         match self {
             Self::Malformed(_) | Self::Topic(_) => ReasonCode::MALFORMED_PACKET,
-            Self::Unexpected(_) => ReasonCode::PROTOCOL_ERROR,
+            Self::Unexpected(_) | Self::Unanswered(_) => ReasonCode::PROTOCOL_ERROR,
             Self::TooLarge { .. } => ReasonCode::PACKET_TOO_LARGE,
             Self::ReceiveMaximum(_) => ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
             Self::TopicAlias(_) => ReasonCode::TOPIC_ALIAS_INVALID,

@@ -3,6 +3,7 @@
 use crate::frames::Frame;
 use crate::pair::{Client, Server, VERSIONS, config, message, no_limits, no_properties, packet, publish, publishes};
 use bytes::BytesMut;
+use std::time::Duration;
 use tidegate_message::QoS;
 use tidegate_mqtt::{Batch, ClientConfig, Completion, Control, ProtocolError, ReasonCode, Skipped, Version};
 
@@ -156,4 +157,41 @@ fn of_an_unwatched_message_its_owner_hears_no_more() {
     assert!(client.hear(packet(0x40, &[0, 1])).is_empty());
     assert!(client.hear(packet(0x40, &[0, 2, 0x87])).is_empty(), "nor that it was refused");
     assert!(client.session.unanswered().next().is_none());
+}
+
+/// The ids come round to the one that is open, and there is none to go on with.
+#[test]
+fn a_client_that_answers_everything_but_one_is_hung_up_on_when_no_ids_are_left() {
+    let mut server = Server::plain(Version::V311);
+    server.session.publish(0, message("a", "x", 1), &[]).unwrap();
+    for id in 2..=u16::MAX {
+        server.session.publish(id.into(), message("a", "x", 1), &[]).unwrap();
+        assert_eq!(server.session.deadline(), None, "there are ids left");
+        assert_eq!(server.hear(packet(0x40, &id.to_be_bytes())).completed.len(), 1);
+        server.session.tx().clear();
+    }
+    assert!(!server.session.has_room());
+    let deadline = server.session.deadline().expect("it is to answer by then");
+    assert_eq!(server.session.on_time(deadline - Duration::from_millis(1)), Ok(()));
+    assert_eq!(server.session.on_time(deadline), Err(ProtocolError::Unanswered(1)));
+    // On the next connection it answers that one, too.
+    let mut server = server.resume();
+    assert_eq!(publishes(&server.said()), [(1, true, 1, "x".to_owned())]);
+    assert_eq!(server.hear(packet(0x40, &[0, 1])).completed.len(), 1);
+    assert_eq!(server.session.deadline(), None);
+    server.session.publish(7, message("a", "x", 1), &[]).unwrap();
+    assert_eq!(publishes(&server.said()).len(), 1);
+}
+
+/// All ids are in use and the answers come, whatever their order.
+#[test]
+fn a_client_that_is_behind_with_all_of_its_answers_is_no_such_client() {
+    let mut server = Server::plain(Version::V311);
+    for id in 1..=u16::MAX {
+        server.session.publish(id.into(), message("a", "x", 1), &[]).unwrap();
+    }
+    for id in 2..=u16::MAX / 2 {
+        server.hear(packet(0x40, &id.to_be_bytes()));
+        assert_eq!(server.session.deadline(), None);
+    }
 }

@@ -1,6 +1,7 @@
 //! Where a connection comes from, as far as it counts: how many there are, how fast they come, how often they fail to log in.
 
 use super::end::End;
+use crate::addresses::place;
 use crate::listener::Peer;
 use crate::settings::Settings;
 use crate::shared::SharedBroker;
@@ -48,13 +49,20 @@ pub(super) async fn arrive(
 }
 
 impl Arrival {
-    /// Whether its client may say who it is.
+    /// Whether its client, which calls itself so, may say who it is. One that has a connection from there, and loses it to this one,
+    /// is none too many.
     ///
     /// # Errors
     /// What it is to be told.
-    pub(super) fn may_log_in(&self) -> Result<(), ReasonCode> {
-        self.limited?;
-        match self.shared.state.borrow().addresses.may_try(self.peer.address()) {
+    pub(super) fn may_log_in(&self, client_id: &str) -> Result<(), ReasonCode> {
+        let state = self.shared.state.borrow();
+        let known = state.sessions.of_client(client_id).and_then(|slot| state.sessions.get(slot));
+        let there = known.and_then(|session| session.connection.as_ref()).map(|there| place(there.peer.address()));
+        match self.limited {
+            Err(ReasonCode::QUOTA_EXCEEDED) if there == Some(place(self.peer.address())) => {}
+            limited => limited?,
+        }
+        match state.addresses.may_try(self.peer.address()) {
             true => Ok(()),
             false => Err(ReasonCode::SERVER_BUSY),
         }

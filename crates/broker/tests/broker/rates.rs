@@ -90,6 +90,23 @@ fn so_many_connections_come_from_one_address_and_the_next_is_told_so() {
 }
 
 #[test]
+fn who_comes_again_while_its_old_connection_counts_is_none_too_many() {
+    let limits = Limits { connections_per_address: NonZeroU32::new(2), ..Limits::default() };
+    with(Settings { limits, ..anonymous() }, |server| async move {
+        let _first = server.device("1").await;
+        let _lost = server.device("2").await;
+        let mut again = Vec::new();
+        for version in [Version::V5, Version::V311, Version::V5] {
+            let came = Device::try_connect(server.addr, config("2", version)).await;
+            again.push(came.expect("it takes its own place"));
+        }
+        assert_eq!(server.broker.stats().connections, 2);
+        let refused = Device::try_connect(server.addr, config("3", Version::V5)).await.err();
+        assert_eq!(refused, Some(ReasonCode::QUOTA_EXCEEDED));
+    });
+}
+
+#[test]
 fn connections_that_come_too_fast_are_told_so() {
     let limits = Limits { connect_rate: NonZeroU32::new(3), ..Limits::default() };
     with(Settings { limits, ..anonymous() }, |server| async move {
