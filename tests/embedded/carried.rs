@@ -1,7 +1,7 @@
 //! From the box's own broker, to it, and between two of them.
 
 use super::Embedded;
-use crate::fixture::{PATIENCE, assert_balanced, broker, named_route};
+use crate::fixture::{PATIENCE, Witness, assert_balanced, broker, named_route};
 use tidegate_testkit::{
     Client, ClientOptions, FaultProxy, Ledger, Mosquitto, Publisher, PublisherOptions, Subscriber, SubscriberOptions,
     Tidegate, Version, eventually, free_port,
@@ -234,6 +234,56 @@ fn a_crowd_at_the_door_is_taken_and_holds_nobody_up() {
     assert_balanced(&tidegate);
     subscriber.stop();
     ledger.check("subscriber").assert_exactly_once().assert_nothing_missing().assert_published(MESSAGES as usize);
+}
+
+/// More than the gateway keeps of messages that nobody waits for, in bytes.
+const TOO_MUCH: usize = 80 << 20;
+
+#[test]
+fn devices_that_come_publish_and_go_do_not_fill_the_memory_when_a_queue_is_full() {
+    let (device, office) = (Embedded::new("device"), Mosquitto::start());
+    let config = |url: &str| {
+        let spool = "spool = { max_messages = 10, when_full = \"block\" }";
+        device.config() + &broker("office", url, spool) + &named_route("up", "device", &["dev/#"], 1, &["office"], "")
+    };
+    let tidegate = Tidegate::builder(&config("mqtt://127.0.0.1:1")).spawn();
+    let connected = |options: &ClientOptions| {
+        let mut client = None;
+        eventually("it is let in", PATIENCE, || {
+            client = Client::connect(device.port, options).ok();
+            client.is_some()
+        });
+        client.expect("it is let in")
+    };
+    let gauge = |name: &str| tidegate.metrics().get(name, &[]).unwrap_or_default();
+    let mut first = connected(&ClientOptions::new(Version::V5, "first"));
+    for n in 0..10 {
+        first.publish("dev/first", n.to_string().as_bytes(), 1, false).unwrap();
+    }
+    // This one will be back.
+    let stays = ClientOptions::new(Version::V5, "stays").clean(false);
+    let mut waits = connected(&stays);
+    waits.send("dev/stays", b"mine", 1, false).unwrap();
+    waits.flush().unwrap();
+    eventually("it waits", PATIENCE, || gauge("tidegate_spool_blocked") == 1.0);
+    drop(waits);
+    let payload = vec![b'x'; 100_000];
+    for number in 0..TOO_MUCH / (10 * payload.len()) {
+        let mut goes = connected(&ClientOptions::new(Version::V311, &format!("goes-{number}")));
+        for _ in 0..10 {
+            goes.send("dev/goes", &payload, 1, false).unwrap();
+        }
+        // It may be held up, and go before all of it is read.
+        let _ = goes.flush();
+    }
+    let dropped = || tidegate.metrics().get("tidegate_route_dropped_total", &[("reason", "quota")]).unwrap_or_default();
+    eventually("what nobody waits for is forgotten", PATIENCE, || dropped() > 0.0);
+    assert!(tidegate.log().contains("those who published these are gone"), "{}", tidegate.log());
+    let came = Witness::start(office.port(), "office", "dev/#", &Ledger::new());
+    tidegate.edit_config(&config(&office.url()));
+    let of = |topic: &str| came.arrivals().iter().filter(|arrival| arrival.topic == topic).count();
+    eventually("who was told, and who will be, is served", PATIENCE, || of("dev/first") == 10 && of("dev/stays") == 1);
+    assert_balanced(&tidegate);
 }
 
 /// How often the box's own broker is made anew.

@@ -105,6 +105,11 @@ impl Local {
         if outcome.matched { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS }
     }
 
+    /// Whether the publisher of a message is there, or may come back, to be told of it.
+    pub fn is_owed(&self, ack: LocalAck) -> bool {
+        self.shared.state.borrow().sessions.find(ack.session).is_some()
+    }
+
     /// Acknowledges a message: its publisher gets PUBACK or PUBREC, in the order of receipt. If it is not connected, it
     /// gets it when it comes back to its session; if there is no session any more, nothing happens.
     pub fn ack(&self, ack: LocalAck) {

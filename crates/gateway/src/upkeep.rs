@@ -100,6 +100,7 @@ pub(crate) async fn maintain(path: Rc<RefCell<DataPath>>) {
         let now = Instant::now();
         let mut path = path.borrow_mut();
         let moment = path.moment(now);
+        path.forget_what_is_owed_to_nobody();
         next = path.router.read_on(moment);
         settles = path.look_at_members(now);
         more_to_tell = told.tell(&path, now);

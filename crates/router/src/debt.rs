@@ -78,6 +78,15 @@ impl<A> Debt<A> {
         self.stash.get_or_insert_default()
     }
 
+    /// Whether what is filed is all that becomes of it, and is nothing but deliveries that nobody else waits for.
+    pub(crate) fn is_filed_alone(&self) -> bool {
+        let is_plain = |stash: &Stash| {
+            let Stash { deliveries: _, queues: _, quorums, parked, unparked, state } = stash;
+            quorums.is_empty() && parked.is_empty() && unparked.is_empty() && state.is_empty()
+        };
+        !self.may_be_followed && self.followers.is_empty() && self.stash.as_deref().is_some_and(is_plain)
+    }
+
     /// Where what is filed goes.
     pub(crate) fn queues(&self) -> &[QueueId] {
         self.stash.as_ref().map_or(&[], |stash| &stash.queues)

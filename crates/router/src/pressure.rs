@@ -1,12 +1,14 @@
 //! Back-pressure: sources are held back while what they send has nowhere to go, backlogs leave at a pace, and a target
 //! that is busy is left alone for a while.
 
-use crate::debt::Ack;
-use crate::ids::{BrokerId, RouteId};
+use crate::account::DropReason;
+use crate::debt::{Ack, Creditor};
+use crate::ids::{BrokerId, DebtId, RouteId};
 use crate::sessions::Sessions;
 use crate::{Moment, Router};
 use std::time::{Duration, Instant};
 use tidegate_pacing::{Bucket, Doubling};
+use tidegate_spool::Delivery;
 
 /// How much of one source's messages may wait for delivery, in bytes; beyond, it is read only once a second.
 pub(crate) const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -111,6 +113,39 @@ impl<A: Ack, S: Sessions> Router<A, S> {
                 self.touch(BrokerId::new(at));
             }
         }
+    }
+
+    /// Of a source of which too much waits: forgets what waits for room in full queues and is owed to nobody any more, for its
+    /// publisher is gone. It was never taken over. Returns how many messages that were.
+    pub fn forget_what_is_owed_to_nobody(&mut self, source: BrokerId, is_owed: impl Fn(A) -> bool) -> usize {
+        if self.brokers[source.at()].held_bytes <= HELD_BYTES_MAX {
+            return 0;
+        }
+        let before = self.blocked.len();
+        for (from, id) in std::mem::take(&mut self.blocked) {
+            let is_owed = self.debts.get(id).is_none_or(|debt| match debt.to {
+                Creditor::Source(from, ack) => from != source || is_owed(ack) || !debt.is_filed_alone(),
+                _ => true,
+            });
+            if is_owed {
+                self.blocked.push_back((from, id));
+            } else {
+                self.forget_stash(id);
+            }
+        }
+        before - self.blocked.len()
+    }
+
+    fn forget_stash(&mut self, id: DebtId) {
+        let Some((stash, _)) = self.debts.take_stash(id) else { return };
+        for Delivery { route, queues, message } in &stash.deliveries {
+            let route = self.route_of(*route);
+            for _ in queues {
+                self.routes[route.at()].account.drop(DropReason::Quota);
+                self.note_drop(route, Some(&message.topic), DropReason::Quota);
+            }
+        }
+        self.settle_delivered(id);
     }
 
     /// A source has sent a batch: if too much of it waits, it is held back.

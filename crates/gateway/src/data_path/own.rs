@@ -1,7 +1,7 @@
 //! What comes from the box's own broker, and what that is to be told.
 
 use super::DataPath;
-use crate::data_path::wall_ms;
+use crate::data_path::{Kind, wall_ms};
 use crate::source_ack::SourceAck;
 use crate::stored::RetainFlag;
 use std::collections::VecDeque;
@@ -65,6 +65,26 @@ impl DataPath {
             self.router.touch(from);
         }
         self.flush(now);
+    }
+
+    /// Clients of the box's own broker that come, publish and go while the queues are full would fill the memory with what nobody
+    /// waits for any more.
+    pub(crate) fn forget_what_is_owed_to_nobody(&mut self) {
+        let Self { router, ends, .. } = self;
+        for (at, end) in ends.iter().enumerate() {
+            let Kind::Embedded { local, .. } = &end.kind else { continue };
+            let is_owed = |ack| match ack {
+                SourceAck::Embedded(ack, _) => local.is_owed(ack),
+                _ => true,
+            };
+            let at = BrokerId::new(at);
+            let messages = router.forget_what_is_owed_to_nobody(at, is_owed);
+            if messages > 0 {
+                let broker = &*router.broker(at).name;
+                let words = "a queue is full, and those who published these are gone, untold: dropped and counted";
+                tracing::warn!(broker, messages, "{words}");
+            }
+        }
     }
 
     /// Packet ids of clients of the box's own broker are free again: it is told when that is recorded.
